@@ -1,0 +1,38 @@
+-- The ledger. seq is given under the card's row lock, without a gap: it is the order of the
+-- history, the cursor of its pages and the proof that nothing is missing.
+
+create table movements (
+    account_id uuid not null,
+    card_id uuid not null,
+    seq bigint not null,
+    id uuid not null,
+    kind text not null,
+    amount bigint not null,
+    balance_after bigint not null,
+    description text not null,
+    created_at timestamptz not null,
+    constraint movements_pkey primary key (account_id, card_id, seq),
+    constraint movements_card_fkey foreign key (account_id, card_id) references cards (account_id, id),
+    constraint movements_kind_known check (kind in ('top_up', 'purchase', 'refund')),
+    constraint movements_seq_positive check (seq > 0),
+    constraint movements_amount_sign check (case kind when 'purchase' then amount < 0 else amount > 0 end),
+    constraint movements_amount_bounds check (amount between -9007199254740991 and 9007199254740991),
+    constraint movements_balance_bounds check (balance_after between 0 and 9007199254740991),
+    constraint movements_description_length check (char_length(description) between 1 and 200)
+);
+
+create function movements_are_append_only() returns trigger
+language plpgsql as $$
+begin
+    raise exception 'movements are append-only: % refused', tg_op
+        using errcode = 'integrity_constraint_violation';
+end;
+$$;
+
+create trigger movements_append_only
+    before update or delete on movements
+    for each row execute function movements_are_append_only();
+
+create trigger movements_no_truncate
+    before truncate on movements
+    for each statement execute function movements_are_append_only();

@@ -1,0 +1,218 @@
+//! The process: settings, database, services, router, listener, and an orderly end.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use axum::Router;
+use secrecy::SecretString;
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
+
+use crate::{
+    config::{Environment, Settings},
+    database::{
+        self, DatabaseError,
+        private::{PrivateError, PrivatePostgres},
+    },
+    http::{self, App},
+    service::{
+        self, Services,
+        auth::{KeyFault, Lifetimes, SigningKey, Tokens},
+        deployment::Deployment,
+    },
+};
+
+/// The logins that every sandbox has: the published reference's test credentials, and those of
+/// its integration example. Each in an account of its own.
+pub const SANDBOX_LOGINS: [(&str, &str, &str); 2] =
+    [("Test account", "test@example.com", "test123"), ("Example company", "admin@company.com", "secure_password")];
+
+/// Why the process does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Production has no database of its own to fall back on.
+    #[error("DATABASE_URL is not set; production needs a Postgres, such as postgres://user:password@host/name")]
+    NoDatabase,
+    /// The private Postgres did not come up.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
+    /// The database did not.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Production signs with keys from its configuration.
+    #[error("CORE_API__AUTH__SIGNING_KEYS is not set; production needs at least one key, as kid:base64 of 32 random bytes")]
+    NoSigningKey,
+    /// The configured keys are no good.
+    #[error("CORE_API__AUTH__SIGNING_KEYS: {0}")]
+    SigningKeys(#[from] KeyFault),
+    /// The database belongs to the other environment.
+    #[error("this database is the {found}'s and this process is {wanted}; give each environment a database of its own")]
+    WrongEnvironment {
+        /// What the database is.
+        found: String,
+        /// What this process is.
+        wanted: &'static str,
+    },
+    /// Postgres would confirm money that it can still lose.
+    #[error("the database runs with synchronous_commit = off and would lose confirmed movements; turn it on")]
+    NotDurable,
+    /// The address is taken or not ours.
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// Serving ended by itself.
+    #[error("serving failed")]
+    Serve(#[source] std::io::Error),
+    /// A service failed while starting.
+    #[error("cannot start")]
+    Service(#[from] service::error::Error),
+}
+
+/// The Postgres of this process: its own, or the one it was told to use.
+#[derive(Debug)]
+pub struct Postgres {
+    /// How to connect.
+    pub options: PgConnectOptions,
+    private: Option<PrivatePostgres>,
+}
+
+impl Postgres {
+    /// Finds the Postgres that the settings name, or starts the sandbox's own.
+    ///
+    /// # Errors
+    /// None is named in production, or the private one does not start.
+    pub async fn open(settings: &Settings) -> Result<Self, StartError> {
+        if let Some(url) = &settings.database.url {
+            return Ok(Self { options: database::options(url)?, private: None });
+        }
+        if settings.environment == Environment::Production {
+            return Err(StartError::NoDatabase);
+        }
+        let private = PrivatePostgres::start(&settings.database.data_dir, &[]).await?;
+        Ok(Self { options: private.options(), private: Some(private) })
+    }
+
+    /// Stops it if it is this process' own.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn close(self) -> Result<(), StartError> {
+        Ok(self.private.map_or(Ok(()), PrivatePostgres::stop)?)
+    }
+}
+
+/// A server that is ready to serve.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    app: App,
+    pool: PgPool,
+    drain: Duration,
+}
+
+impl Server {
+    /// Migrates the database, wires everything and listens.
+    ///
+    /// # Errors
+    /// Whatever would make serving unsafe or impossible.
+    pub async fn start(settings: &Settings, options: PgConnectOptions) -> Result<Self, StartError> {
+        // Before anything is touched: a production without keys leaves no trace.
+        let configured = settings.auth.signing_keys.as_ref().map(SigningKey::parse_list).transpose()?;
+        if configured.is_none() && settings.environment == Environment::Production {
+            return Err(StartError::NoSigningKey);
+        }
+        database::migrate(&options).await?;
+        let pool = database::pool(options, settings.database.max_connections, Duration::from_millis(settings.database.acquire_timeout_ms));
+        let keys = claim(settings.environment, configured, &Deployment::new(pool.clone())).await?;
+        let lifetimes = Lifetimes {
+            token: Duration::from_secs(settings.auth.token_ttl_seconds),
+            session: Duration::from_secs(settings.auth.session_ttl_seconds),
+        };
+        let tokens = Tokens::new(&keys, &settings.auth.issuer, settings.environment.name())?;
+        let services = Services::new(&pool, tokens, lifetimes, settings.rate_limit.per_hour)?;
+        if settings.environment == Environment::Sandbox {
+            seed(&services).await?;
+        }
+        let app = App::new(services, settings);
+        let router = http::router(app.clone());
+        let listen = settings.server.listen;
+        let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
+        Ok(Self { listener, router, app, pool, drain: Duration::from_secs(settings.server.drain_seconds) })
+    }
+
+    /// Where a client on this machine reaches it.
+    ///
+    /// # Errors
+    /// The listener is gone.
+    pub fn address(&self) -> Result<SocketAddr, StartError> {
+        let address = self.listener.local_addr().map_err(StartError::Serve)?;
+        let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+        Ok(SocketAddr::new(ip, address.port()))
+    }
+
+    /// Serves until `stop` is done, then ends what is under way, for as long as settings allow.
+    ///
+    /// # Errors
+    /// Accepting connections fails for good.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
+        let (stopping, mut stopped) = watch::channel(false);
+        let app = self.app.clone();
+        let sweeping = tokio::spawn(self.app.sweep());
+        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
+        let serving = axum::serve(self.listener, service).with_graceful_shutdown(async move {
+            stop.await;
+            app.shut_down();
+            tracing::info!("shutting down");
+            stopping.send_replace(true);
+        });
+        let serving = tokio::spawn(serving.into_future());
+        let overdue = async {
+            // The sender is kept by the future that is being served, or dropped with it.
+            let _gone = stopped.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(self.drain).await;
+        };
+        let served = tokio::select! {
+            served = serving => served.map_err(std::io::Error::other).flatten().map_err(StartError::Serve),
+            () = overdue => {
+                tracing::warn!("requests were still running when the time to drain was over");
+                Ok(())
+            }
+        };
+        sweeping.abort();
+        let _closed = timeout(self.drain, self.pool.close()).await;
+        served
+    }
+}
+
+/// Makes sure that the database is this environment's; tells the keys to sign with.
+async fn claim(
+    environment: Environment,
+    configured: Option<Vec<SigningKey>>,
+    deployment: &Deployment,
+) -> Result<Vec<SigningKey>, StartError> {
+    let own: [u8; 32] = rand::random();
+    let own = (environment == Environment::Sandbox).then_some(own.as_slice());
+    let claimed = deployment.claim(environment.name(), own).await?;
+    if claimed.environment != environment.name() {
+        return Err(StartError::WrongEnvironment { found: claimed.environment, wanted: environment.name() });
+    }
+    if environment == Environment::Production && !deployment.commits_durably().await? {
+        return Err(StartError::NotDurable);
+    }
+    match (configured, claimed.sandbox_signing_key) {
+        (Some(keys), _) => Ok(keys),
+        (None, Some(key)) => Ok(vec![SigningKey::new("sandbox", key)?]),
+        (None, None) => Err(StartError::NoSigningKey),
+    }
+}
+
+async fn seed(services: &Services) -> Result<(), StartError> {
+    for (account, email, password) in SANDBOX_LOGINS {
+        let invalid = |_| service::error::Error::internal("seeding the sandbox", "a seeded login is not valid");
+        let (name, email) = (account.parse().map_err(invalid)?, email.parse().map_err(invalid)?);
+        services.accounts.seed(&name, &email, &SecretString::from(password)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! Settings: the files in `config/`, which are part of the binary, under the process' environment.
+//!
+//! Reads and checks, and nothing else: no setting is looked up anywhere but here.
+
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
+
+use config::{Config, Environment as Variables, File, FileFormat};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// Which deployment this is. Each has a database, keys and a token audience of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// No real money, seeded logins, purchases and refunds on demand.
+    Sandbox,
+    /// The real thing.
+    Production,
+}
+
+impl Environment {
+    /// Its name, which is the audience of its tokens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Production => "production",
+        }
+    }
+
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Sandbox => include_str!("../config/sandbox.toml"),
+            Self::Production => include_str!("../config/production.toml"),
+        }
+    }
+}
+
+impl FromStr for Environment {
+    type Err = SettingsError;
+
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
+        match text {
+            "sandbox" => Ok(Self::Sandbox),
+            "production" => Ok(Self::Production),
+            _ => Err(SettingsError::UnknownEnvironment(text.to_owned())),
+        }
+    }
+}
+
+/// Why there are no settings to start with.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// `CORE_API_ENV` is something else.
+    #[error("CORE_API_ENV is {0:?}; it takes \"sandbox\" or \"production\"")]
+    UnknownEnvironment(String),
+    /// A key has a value it does not take.
+    #[error("{0}")]
+    Invalid(#[from] config::ConfigError),
+    /// A key that must be above zero is not.
+    #[error("{0} must be above zero")]
+    Zero(&'static str),
+}
+
+/// Everything that can be set. `config/default.toml` says what each key means.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Settings {
+    /// Not a key: from `CORE_API_ENV`.
+    #[serde(skip, default = "sandbox")]
+    pub environment: Environment,
+    /// Where and how to serve.
+    pub server: Server,
+    /// Which Postgres, and how much of it.
+    pub database: Database,
+    /// Logins and tokens.
+    pub auth: Auth,
+    /// How many requests.
+    pub rate_limit: RateLimit,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub drain_seconds: u64,
+    pub trusted_hops: usize,
+}
+
+/// `[database]`
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Database {
+    pub url: Option<SecretString>,
+    pub data_dir: PathBuf,
+    pub max_connections: u32,
+    pub acquire_timeout_ms: u64,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Auth {
+    pub token_ttl_seconds: u64,
+    pub session_ttl_seconds: u64,
+    pub issuer: String,
+    pub signing_keys: Option<SecretString>,
+}
+
+/// `[rate_limit]`
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct RateLimit {
+    pub per_hour: NonZeroU32,
+    pub failed_logins_per_minute: NonZeroU32,
+    pub failed_authentications_per_minute: NonZeroU32,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+const fn sandbox() -> Environment {
+    Environment::Sandbox
+}
+
+impl Settings {
+    /// Reads the settings under the given environment variables.
+    ///
+    /// # Errors
+    /// A variable has a value its key does not take; the message names the key.
+    pub fn from_variables(variables: HashMap<String, String>) -> Result<Self, SettingsError> {
+        let environment = variables.get("CORE_API_ENV").map_or(Ok(Environment::Sandbox), |text| text.parse())?;
+        let database_url = variables.get("DATABASE_URL").filter(|url| !url.is_empty()).cloned();
+        let read = Config::builder()
+            .add_source(File::from_str(include_str!("../config/default.toml"), FileFormat::Toml))
+            .add_source(File::from_str(environment.file(), FileFormat::Toml))
+            .set_override_option("database.url", database_url)?
+            .add_source(
+                Variables::with_prefix("CORE_API").prefix_separator("__").separator("__").ignore_empty(true).source(Some(variables)),
+            )
+            .build()?;
+        let mut settings: Self = read.try_deserialize()?;
+        settings.environment = environment;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        for (key, value) in [
+            ("database.max_connections", u64::from(self.database.max_connections)),
+            ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
+            ("auth.token_ttl_seconds", self.auth.token_ttl_seconds),
+            ("auth.session_ttl_seconds", self.auth.session_ttl_seconds),
+        ] {
+            if value == 0 {
+                return Err(SettingsError::Zero(key));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::from_variables(variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn without_any_variable_it_is_the_sandbox_on_this_machine() {
+        let settings = settings(&[]).expect("defaults");
+        assert_eq!(settings.environment, Environment::Sandbox);
+        assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.rate_limit.per_hour.get(), 1000);
+        assert!(settings.database.url.is_none() && settings.auth.signing_keys.is_none());
+    }
+
+    #[test]
+    fn variables_come_over_the_environment_s_file_and_that_over_the_defaults() {
+        let production = settings(&[("CORE_API_ENV", "production")]).expect("settings");
+        assert_eq!(production.log.format, LogFormat::Json);
+        let text = settings(&[("CORE_API_ENV", "production"), ("CORE_API__LOG__FORMAT", "text")]).expect("settings");
+        assert_eq!(text.log.format, LogFormat::Text);
+    }
+
+    #[test]
+    fn every_key_of_the_contract_can_be_set_by_a_variable() {
+        let settings = settings(&[
+            ("DATABASE_URL", "postgres://db/core"),
+            ("CORE_API__SERVER__LISTEN", "0.0.0.0:0"),
+            ("CORE_API__DATABASE__DATA_DIR", "/tmp/123"),
+            ("CORE_API__RATE_LIMIT__PER_HOUR", "7"),
+            ("CORE_API__AUTH__TOKEN_TTL_SECONDS", "60"),
+            ("CORE_API__AUTH__SIGNING_KEYS", "a:AAAA,b:BBBB"),
+        ])
+        .expect("settings");
+        assert_eq!(settings.server.listen.port(), 0);
+        assert_eq!(settings.database.data_dir, PathBuf::from("/tmp/123"));
+        assert_eq!(settings.rate_limit.per_hour.get(), 7);
+        assert_eq!(settings.auth.token_ttl_seconds, 60);
+        assert_eq!(settings.auth.signing_keys.map(|keys| keys.expose_secret().to_owned()), Some("a:AAAA,b:BBBB".to_owned()));
+        assert_eq!(settings.database.url.map(|url| url.expose_secret().to_owned()), Some("postgres://db/core".to_owned()));
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_by_the_name_of_its_key() {
+        for (key, value, named) in [
+            ("CORE_API_ENV", "staging", "CORE_API_ENV"),
+            ("CORE_API__RATE_LIMIT__PER_HOUR", "many", "rate_limit.per_hour"),
+            ("CORE_API__RATE_LIMIT__PER_HOUR", "0", "rate_limit.per_hour"),
+            ("CORE_API__SERVER__LISTEN", "here", "server.listen"),
+            ("CORE_API__AUTH__TOKEN_TTL_SECONDS", "0", "auth.token_ttl_seconds"),
+            ("CORE_API__LOG__FORMAT", "xml", "log.format"),
+        ] {
+            let message = settings(&[(key, value)]).expect_err("refused").to_string();
+            assert!(message.contains(named), "{key}={value}: {message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = settings(&[("DATABASE_URL", "postgres://u:hunter2@db/c"), ("CORE_API__AUTH__SIGNING_KEYS", "a:hunter2")]);
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Getting to Postgres: which one, a pool of connections, the schema.
+
+pub mod private;
+
+use std::{
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    Connection, Executor, PgConnection, PgPool,
+    migrate::MigrateError,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// How long a database that is still starting is waited for.
+const START_WAIT: Duration = Duration::from_secs(30);
+
+/// What every connection of the pool is told: a lock is given up on before a statement, a statement
+/// before a request, and a transaction that somebody forgot does not stay.
+const SESSION: &str = "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'";
+
+/// Why there is no database to work on.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// `DATABASE_URL` is not one.
+    #[error("DATABASE_URL is not a Postgres URL such as postgres://user:password@host/name")]
+    Url,
+    /// Nobody answered, or refused us.
+    #[error("cannot connect to the database")]
+    Connect(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("cannot migrate the database")]
+    Migrate(#[from] MigrateError),
+}
+
+/// Reads `DATABASE_URL`.
+///
+/// # Errors
+/// It is not a Postgres URL. The message does not repeat it: it may hold a password.
+pub fn options(url: &SecretString) -> Result<PgConnectOptions, DatabaseError> {
+    PgConnectOptions::from_str(url.expose_secret()).map_err(|_| DatabaseError::Url)
+}
+
+/// Brings the schema up to date, on a connection of its own that is then closed: the migrator
+/// holds a lock on it that must not get into the pool. Replicas that start together wait their turn.
+///
+/// # Errors
+/// The database did not answer for 30 seconds, or refused a migration.
+pub async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
+    let mut connection = connect_patiently(options).await?;
+    let mut migrator = sqlx::migrate!();
+    // An older replica may restart beside a newer one that has migrated further.
+    migrator.set_ignore_missing(true);
+    let migrated = migrator.run(&mut connection).await;
+    connection.close().await.map_err(DatabaseError::Connect)?;
+    Ok(migrated?)
+}
+
+/// A pool of at most `max_connections`, opened as they are needed.
+pub fn pool(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(acquire_timeout)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute(SESSION).await?;
+                Ok(())
+            })
+        })
+        // In place of the pool's own ping. A transaction that a cancelled future left open on the
+        // connection would swallow the writes that follow; this ends it, silently when there is none.
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| {
+            Box::pin(async move {
+                connection.execute("begin; rollback").await?;
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options)
+}
+
+async fn connect_patiently(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
+    let began = Instant::now();
+    loop {
+        match PgConnection::connect_with(options).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if began.elapsed() > START_WAIT || !may_come_up(&error) => return Err(DatabaseError::Connect(error)),
+            Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+        }
+    }
+}
+
+/// Whether this is how a server looks that is only just starting.
+fn may_come_up(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(answer) => matches!(answer.code().as_deref(), Some("57P03" | "53300")),
+        _ => false,
+    }
+}

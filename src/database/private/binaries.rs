@@ -1,0 +1,54 @@
+//! Where this machine keeps Postgres' server programs.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use super::PrivateError;
+
+/// How each package manager is asked for Postgres, by the manager's name.
+const INSTALL: [(&str, &str); 4] = [
+    ("apt-get", "sudo apt-get install -y postgresql"),
+    ("dnf", "sudo dnf install -y postgresql-server"),
+    ("apk", "sudo apk add postgresql"),
+    ("brew", "brew install postgresql@17"),
+];
+
+/// The folder with `postgres` and `initdb` in it: `PG_BIN` if set, else the newest version there is.
+///
+/// # Errors
+/// There is none; the error says how to install one here.
+pub(super) fn find() -> Result<PathBuf, PrivateError> {
+    let set = env::var_os("PG_BIN").map(PathBuf::from);
+    let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+    set.into_iter()
+        .chain(versioned("/usr/lib/postgresql", ""))
+        .chain(versioned("/usr", "pgsql-"))
+        .chain(versioned("/usr/libexec", "postgresql"))
+        .chain(versioned("/opt/homebrew/opt", "postgresql@"))
+        .chain(versioned("/usr/local/opt", "postgresql@"))
+        .chain(on_path.iter().cloned())
+        .find(|folder| folder.join("postgres").is_file() && folder.join("initdb").is_file())
+        .ok_or_else(|| {
+            let has = |program: &str| on_path.iter().any(|folder| folder.join(program).is_file());
+            let line = INSTALL.iter().find(|(manager, _)| has(manager)).map_or(INSTALL[0].1, |(_, line)| line);
+            PrivateError::NotInstalled(line)
+        })
+}
+
+/// `parent/prefix<version>/bin`, or `parent/prefix<version>` itself, newest version first.
+fn versioned(parent: &str, prefix: &str) -> Vec<PathBuf> {
+    let mut found: Vec<(u32, PathBuf)> = Path::new(parent)
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.strip_prefix(prefix)?.parse().ok()?;
+            Some((version, entry.path()))
+        })
+        .collect();
+    found.sort_by(|a, b| b.cmp(a));
+    found.into_iter().flat_map(|(_, folder)| [folder.join("bin"), folder]).collect()
+}

@@ -1,0 +1,164 @@
+//! The folder of a private Postgres: whose it is, who has it, and where its socket fits.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    hash::{DefaultHasher, Hash, Hasher},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+    unistd::{Gid, Uid, User, chown},
+};
+
+use super::PrivateError;
+
+/// The longest path of a Unix socket (Linux: 108 with its final NUL; macOS: 104).
+const MAX_SOCKET_PATH: usize = 103;
+
+/// How long to wait for another process to let go of the folder, as one that is just ending does.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Who Postgres runs as: ourselves, or, since it refuses root, a lesser user.
+#[derive(Debug)]
+pub(super) struct Owner {
+    drop_to: Option<(Uid, Gid)>,
+}
+
+impl Owner {
+    pub(super) fn find() -> Result<Self, PrivateError> {
+        if !Uid::effective().is_root() {
+            return Ok(Self { drop_to: None });
+        }
+        ["postgres", "nobody"]
+            .iter()
+            .find_map(|name| User::from_name(name).ok().flatten())
+            .map(|user| Self { drop_to: Some((user.uid, user.gid)) })
+            .ok_or(PrivateError::NoUser)
+    }
+
+    /// A command that runs as the owner.
+    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        if let Some((uid, gid)) = self.drop_to {
+            command.uid(uid.as_raw()).gid(gid.as_raw());
+        }
+        command
+    }
+
+    /// Gives a folder to the owner, and to nobody else.
+    fn take(&self, folder: &Path) -> Result<(), PrivateError> {
+        let doing = || format!("making {} private", folder.display());
+        if let Some((uid, gid)) = self.drop_to {
+            chown(folder, Some(uid), Some(gid)).map_err(|errno| PrivateError::io(doing())(errno.into()))?;
+        }
+        fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(PrivateError::io(doing()))
+    }
+
+    /// Whether the owner may pass through every folder above this one.
+    fn can_reach(&self, folder: &Path) -> bool {
+        let Some((uid, gid)) = self.drop_to else { return true };
+        folder.ancestors().skip(1).all(|above| {
+            fs::metadata(above).is_ok_and(|above| {
+                let bit = if above.uid() == uid.as_raw() {
+                    0o100
+                } else if above.gid() == gid.as_raw() {
+                    0o010
+                } else {
+                    0o001
+                };
+                above.mode() & bit != 0
+            })
+        })
+    }
+}
+
+/// A folder that is ours alone for as long as its lock is held.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    lock: Flock<File>,
+}
+
+impl Folder {
+    /// Makes, locks and takes the folder, or its stand-in where the owner can reach it.
+    pub(super) fn open(wanted: &Path, owner: &Owner) -> Result<Self, PrivateError> {
+        let absolute = std::path::absolute(wanted).map_err(PrivateError::io(format!("finding {}", wanted.display())))?;
+        let path = if owner.can_reach(&absolute) { absolute } else { stand_in(&absolute) };
+        fs::create_dir_all(&path).map_err(PrivateError::io(format!("creating {}", path.display())))?;
+        let path = path.canonicalize().map_err(PrivateError::io(format!("finding {}", path.display())))?;
+        let lock = lock(&path)?;
+        owner.take(&path)?;
+        Ok(Self { path, lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    pub(super) fn into_lock(self) -> Flock<File> {
+        self.lock
+    }
+
+    /// A private folder for the socket: inside, or in the system's temporary one if that path is too long.
+    pub(super) fn socket(&self, owner: &Owner) -> Result<PathBuf, PrivateError> {
+        let inside = self.path.join("socket");
+        let socket = if inside.join(".s.PGSQL.5432").as_os_str().as_bytes().len() <= MAX_SOCKET_PATH {
+            inside
+        } else {
+            PathBuf::from(format!("/tmp/core-api-{:016x}", short_name(&self.path)))
+        };
+        match fs::create_dir(&socket) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(PrivateError::io(format!("creating {}", socket.display()))(error));
+            }
+            _ => owner.take(&socket)?,
+        }
+        // The folder's lock is ours, so whoever made these is gone.
+        for stale in [".s.PGSQL.5432", ".s.PGSQL.5432.lock"] {
+            let _absent = fs::remove_file(socket.join(stale));
+        }
+        Ok(socket)
+    }
+}
+
+/// Root's own folders are closed to the user that Postgres runs as; the data then lives here.
+fn stand_in(wanted: &Path) -> PathBuf {
+    let path = PathBuf::from(format!("/var/lib/core-api/{:016x}", short_name(wanted)));
+    tracing::warn!(wanted = %wanted.display(), used = %path.display(), "the user that Postgres runs as cannot reach the data folder; using another");
+    path
+}
+
+fn short_name(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn lock(folder: &Path) -> Result<Flock<File>, PrivateError> {
+    let path = folder.join("lock");
+    let began = Instant::now();
+    loop {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(PrivateError::io(format!("opening {}", path.display())))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((_, Errno::EWOULDBLOCK)) if began.elapsed() < LOCK_WAIT => sleep(Duration::from_millis(50)),
+            Err((_, Errno::EWOULDBLOCK)) => return Err(PrivateError::InUse(folder.to_owned())),
+            Err((_, errno)) => return Err(PrivateError::io(format!("locking {}", path.display()))(errno.into())),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A Postgres of one's own, for the sandbox and the tests: private to a folder, on a socket only,
+//! and gone when this process is, however it ends.
+//!
+//! Postgres runs under a shell that watches a pipe from this process. When the pipe closes, by
+//! [`PrivatePostgres::stop`] or by our death, the shell tells Postgres to shut down.
+
+mod binaries;
+mod folder;
+mod leftovers;
+
+use std::{
+    fs::File,
+    io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
+
+use self::folder::{Folder, Owner};
+
+/// The database inside, and the role that owns it.
+const NAME: &str = "core_api";
+
+/// How long Postgres may take to start (it may have to recover) or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs Postgres and ends it when standard input closes. Postgres in the background ignores a
+/// terminal's Ctrl-C only until it installs its own handlers, hence the process group of its own.
+const WATCHED: &str = r#"
+"$@" </dev/null &
+postgres=$!
+{ read -r _ <&3; kill -INT "$postgres"; } 3<&0 >/dev/null 2>&1 &
+watcher=$!
+exec 0</dev/null
+wait "$postgres"
+status=$?
+kill "$watcher" 2>/dev/null
+exit "$status"
+"#;
+
+/// Why there is no private Postgres.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateError {
+    /// The machine has no Postgres server programs.
+    #[error(
+        "PostgreSQL's server programs are not on this machine. Install them with\n\n    {0}\n\nor set DATABASE_URL to a Postgres that runs elsewhere."
+    )]
+    NotInstalled(&'static str),
+    /// Another process has the folder.
+    #[error("{0} is in use by another core-api; stop that one, or set CORE_API__DATABASE__DATA_DIR to a folder of its own")]
+    InUse(PathBuf),
+    /// Root, and neither of the users that Postgres could run as.
+    #[error("Postgres does not run as root, and there is no user \"postgres\" or \"nobody\" to run it as")]
+    NoUser,
+    /// A file or process operation failed.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `initdb` refused.
+    #[error("initdb failed: {0}")]
+    Initdb(String),
+    /// Postgres ended, or never answered.
+    #[error("Postgres did not start; its last words are in {0}")]
+    DidNotStart(PathBuf),
+    /// It runs but would not take the first statement.
+    #[error("the private Postgres refused its first statement")]
+    Refused(#[source] sqlx::Error),
+}
+
+impl PrivateError {
+    fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+}
+
+/// A running Postgres. Dropping it stops it.
+#[derive(Debug)]
+pub struct PrivatePostgres {
+    shell: Child,
+    socket: PathBuf,
+    folder: PathBuf,
+    // Held for life: two servers on one folder would be the end of its data.
+    _lock: nix::fcntl::Flock<File>,
+}
+
+impl PrivatePostgres {
+    /// Starts Postgres on a folder, which is made and initialised if need be; what an earlier one
+    /// left behind there is ended first. `settings` are `name=value`, over Postgres' own.
+    ///
+    /// # Errors
+    /// Postgres is not installed, the folder is in use or cannot be, or Postgres did not start.
+    pub async fn start(folder: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
+        let mut postgres = Self::launch(folder, settings)?;
+        postgres.wait_until_it_answers().await?;
+        Ok(postgres)
+    }
+
+    /// Where it listens: only processes that may enter the folder reach it.
+    #[must_use]
+    pub fn options(&self) -> PgConnectOptions {
+        self.options_for(NAME)
+    }
+
+    /// The folder it really runs in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Stops it and waits until it is gone.
+    ///
+    /// # Errors
+    /// It did not end in time.
+    pub fn stop(mut self) -> Result<(), PrivateError> {
+        self.end()
+    }
+
+    fn options_for(&self, database: &str) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass().socket(&self.socket).port(5432).username(NAME).database(database)
+    }
+
+    fn launch(wanted: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
+        let binaries = binaries::find()?;
+        let owner = Owner::find()?;
+        let folder = Folder::open(wanted, &owner)?;
+        leftovers::end(&folder)?;
+        if !folder.data().join("PG_VERSION").exists() {
+            initialise(&binaries, &folder, &owner)?;
+        }
+        let socket = folder.socket(&owner)?;
+        let log = folder.path().join("postgres.log");
+        let output = File::create(&log).map_err(PrivateError::io(format!("creating {}", log.display())))?;
+        let errors = output.try_clone().map_err(PrivateError::io("sharing the log of Postgres"))?;
+        let mut command = owner.command("/bin/sh");
+        command.args(["-c", WATCHED, "sh"]).arg(binaries.join("postgres")).arg("-D").arg(folder.data());
+        command.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-p", "5432"]);
+        command.arg("-c").arg(format!("unix_socket_directories={}", socket.display()));
+        for setting in settings {
+            command.args(["-c", setting]);
+        }
+        command.process_group(0).current_dir(folder.path()).stdin(Stdio::piped()).stdout(output).stderr(errors);
+        let shell = command.spawn().map_err(PrivateError::io("starting Postgres"))?;
+        Ok(Self { shell, socket, folder: folder.path().to_owned(), _lock: folder.into_lock() })
+    }
+
+    async fn wait_until_it_answers(&mut self) -> Result<(), PrivateError> {
+        let began = Instant::now();
+        let mut connection = loop {
+            if let Ok(connection) = PgConnection::connect_with(&self.options_for("postgres")).await {
+                break connection;
+            }
+            let ended = self.shell.try_wait().map_err(PrivateError::io("watching Postgres"))?.is_some();
+            if ended || began.elapsed() > PATIENCE {
+                return Err(PrivateError::DidNotStart(self.folder.join("postgres.log")));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let known = sqlx::query_scalar!(r#"select exists (select from pg_database where datname = $1) as "known!""#, NAME)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(PrivateError::Refused)?;
+        if !known {
+            connection.execute("create database core_api").await.map_err(PrivateError::Refused)?;
+        }
+        connection.close().await.map_err(PrivateError::Refused)
+    }
+
+    fn end(&mut self) -> Result<(), PrivateError> {
+        drop(self.shell.stdin.take());
+        let began = Instant::now();
+        while self.shell.try_wait().map_err(PrivateError::io("waiting for Postgres to end"))?.is_none() {
+            if began.elapsed() > PATIENCE {
+                return Err(PrivateError::io("waiting for Postgres to end")(io::ErrorKind::TimedOut.into()));
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PrivatePostgres {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::warn!(%error, "the private Postgres may still be running");
+        }
+    }
+}
+
+/// Makes a cluster beside its place and renames it there, so that there is never half of one.
+fn initialise(binaries: &Path, folder: &Folder, owner: &Owner) -> Result<(), PrivateError> {
+    let unfinished = folder.path().join("data.new");
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished).map_err(PrivateError::io(format!("removing {}", unfinished.display())))?;
+    }
+    let mut command: Command = owner.command(binaries.join("initdb"));
+    command.arg("-D").arg(&unfinished).args(["-U", NAME, "-A", "trust", "-E", "UTF8", "--no-locale"]);
+    let output = command.current_dir(folder.path()).output().map_err(PrivateError::io("running initdb"))?;
+    if !output.status.success() {
+        return Err(PrivateError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    std::fs::rename(&unfinished, folder.data()).map_err(PrivateError::io(format!("renaming {}", unfinished.display())))
+}

@@ -1,0 +1,86 @@
+//! Where a request comes from, for limits per address.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str,
+};
+
+use axum::http::{HeaderMap, HeaderName};
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// A client's address; of IPv6 the first 64 bits, since one client has all of the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source(IpAddr);
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Source {
+    /// Walks `X-Forwarded-For` from the right, past as many entries as there are trusted proxies in
+    /// front. Each proxy appends whom it heard from; what stands further left anybody can write.
+    pub(super) fn of(peer: SocketAddr, headers: &HeaderMap, trusted_hops: usize) -> Self {
+        let mut entries: Vec<&str> = Vec::new();
+        for value in headers.get_all(&FORWARDED_FOR) {
+            entries.extend(str::from_utf8(value.as_bytes()).unwrap_or_default().split(','));
+        }
+        let forwarded = trusted_hops.checked_sub(1).and_then(|hop| entries.iter().rev().nth(hop)).and_then(|entry| address(entry.trim()));
+        Self(network(forwarded.unwrap_or(peer.ip())))
+    }
+}
+
+/// An address, with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        canonical @ IpAddr::V4(_) => canonical,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(forwarded: &[&str], hops: usize) -> String {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append(&FORWARDED_FOR, value.parse().expect("a header value"));
+        }
+        Source::of(SocketAddr::from(([10, 0, 0, 9], 4711)), &headers, hops).to_string()
+    }
+
+    #[test]
+    fn without_trusted_hops_the_header_is_ignored() {
+        assert_eq!(source(&["1.2.3.4"], 0), "10.0.0.9");
+    }
+
+    #[test]
+    fn what_the_client_wrote_stands_left_of_what_the_proxies_wrote() {
+        assert_eq!(source(&["6.6.6.6, 1.2.3.4"], 1), "1.2.3.4");
+        assert_eq!(source(&["6.6.6.6", "1.2.3.4, 10.0.0.1"], 2), "1.2.3.4");
+        assert_eq!(source(&["1.2.3.4:55555"], 1), "1.2.3.4");
+    }
+
+    #[test]
+    fn a_missing_or_odd_entry_falls_back_to_the_peer() {
+        assert_eq!(source(&[], 1), "10.0.0.9");
+        assert_eq!(source(&["1.2.3.4"], 2), "10.0.0.9");
+        assert_eq!(source(&["unknown"], 1), "10.0.0.9");
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_network() {
+        assert_eq!(source(&["2001:db8:1:2:3:4:5:6"], 1), "2001:db8:1:2::");
+        assert_eq!(source(&["::ffff:1.2.3.4"], 1), "1.2.3.4");
+    }
+}

@@ -1,0 +1,203 @@
+//! Cards: `POST /cards`, `GET /cards`, `GET /cards/{cardId}`, `POST /cards/assign`, `PATCH /cards/status`.
+
+use axum::{Json as JsonBody, extract::State, response::Response};
+use serde::Serialize;
+
+use super::{
+    App,
+    error::Result,
+    extract::{PathId, Reader, Writer},
+    json::{Fields, FromFields, Json},
+    page::{Cursor, Page},
+    query::Query,
+    time::Timestamp,
+};
+use crate::service::{
+    cards::{Card, CardFilter, CardStatus, Currency, TargetStatus},
+    error::Error as ServiceError,
+    id::{CardId, CustomerId, NotAnId},
+    money::Money,
+};
+
+pub(super) struct NewCard {
+    currency: Currency,
+}
+
+impl FromFields for NewCard {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { currency: fields.word("currency", &Currency::ALL.map(Currency::code))? })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreatedCard {
+    card_id: CardId,
+    status: CardStatus,
+    currency: Currency,
+}
+
+/// `POST /cards`
+pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, Json(new): Json<NewCard>) -> Result<JsonBody<CreatedCard>> {
+    let card = app.services.cards.create(caller.account, new.currency).await?;
+    Ok(JsonBody(CreatedCard { card_id: card.id, status: card.status, currency: card.currency }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CardBody {
+    card_id: CardId,
+    status: CardStatus,
+    currency: Currency,
+    balance: Money,
+    customer_id: Option<CustomerId>,
+    created_at: Timestamp,
+}
+
+impl From<&Card> for CardBody {
+    fn from(card: &Card) -> Self {
+        Self {
+            card_id: card.id,
+            status: card.status,
+            currency: card.currency,
+            balance: card.balance,
+            customer_id: card.customer_id,
+            created_at: Timestamp(card.created_at),
+        }
+    }
+}
+
+/// `GET /cards/{cardId}`
+pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>) -> Result<JsonBody<CardBody>> {
+    let id = id.map_err(|_| ServiceError::CardNotFound)?;
+    let card = app.services.cards.get(caller.account, id).await?;
+    Ok(JsonBody((&card).into()))
+}
+
+/// What a list of cards is narrowed to, as text that a cursor can carry.
+#[derive(Default)]
+struct Filters {
+    customer_id: Option<String>,
+    status: Option<CardStatus>,
+    currency: Option<Currency>,
+}
+
+impl Filters {
+    fn read(query: &mut Query) -> Self {
+        Self {
+            customer_id: query.text("customerId"),
+            status: query.word("status", &CardStatus::ALL.map(CardStatus::name)),
+            currency: query.word("currency", &Currency::ALL.map(Currency::code)),
+        }
+    }
+
+    /// One form for one set of filters, in which it also reads back.
+    fn canonical(&self) -> String {
+        let mut text = form_urlencoded::Serializer::new(String::new());
+        let named = [
+            ("customerId", self.customer_id.as_deref()),
+            ("status", self.status.map(CardStatus::name)),
+            ("currency", self.currency.map(Currency::code)),
+        ];
+        text.extend_pairs(named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
+        text.finish()
+    }
+}
+
+/// `GET /cards`
+pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut query: Query) -> Result<Response> {
+    let cursor = Cursor::read(&mut query);
+    let mut filters = Filters::read(&mut query);
+    if filters.canonical().is_empty()
+        && let Some(carried) = cursor.as_ref().and_then(|cursor| cursor.filters("cards"))
+    {
+        filters = Filters::read(&mut Query::parse(carried));
+    }
+    let page = Page::read(&mut query, cursor.as_ref(), "cards", &filters.canonical());
+    query.done()?;
+    let customer_id = match filters.customer_id {
+        Some(text) => {
+            let id = text.parse().map_err(|_| ServiceError::CustomerNotFound)?;
+            Some(app.services.customers.get(caller.account, id).await?.id)
+        }
+        None => None,
+    };
+    let filter = CardFilter { customer_id, status: filters.status, currency: filters.currency };
+    let cards = app.services.cards;
+    page.answer(
+        "cards",
+        move |after, limit| {
+            let cards = cards.clone();
+            async move { cards.page(caller.account, filter, after.unwrap_or(0), limit).await }
+        },
+        |card: &Card| (card.number, CardBody::from(card)),
+    )
+    .await
+}
+
+pub(super) struct AssignRequest {
+    card_id: std::result::Result<CardId, NotAnId>,
+    customer_id: std::result::Result<CustomerId, NotAnId>,
+}
+
+impl FromFields for AssignRequest {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let (card_id, customer_id) = (fields.id("cardId"), fields.id("customerId"));
+        Some(Self { card_id: card_id?, customer_id: customer_id? })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Assigned {
+    success: bool,
+    card_id: CardId,
+    customer_id: CustomerId,
+}
+
+/// `POST /cards/assign`
+pub(super) async fn assign(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Json(request): Json<AssignRequest>,
+) -> Result<JsonBody<Assigned>> {
+    let card_id = request.card_id.map_err(|_| ServiceError::CardNotFound)?;
+    let Ok(customer_id) = request.customer_id else {
+        // The card is what is looked for first, whatever else is wrong.
+        app.services.cards.get(caller.account, card_id).await?;
+        return Err(ServiceError::CustomerNotFound.into());
+    };
+    app.services.cards.assign(caller.account, card_id, customer_id).await?;
+    Ok(JsonBody(Assigned { success: true, card_id, customer_id }))
+}
+
+pub(super) struct StatusRequest {
+    card_id: std::result::Result<CardId, NotAnId>,
+    status: TargetStatus,
+}
+
+impl FromFields for StatusRequest {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let card_id = fields.id("cardId");
+        let status = fields.word("status", &TargetStatus::ALL.map(|target| target.status().name()));
+        Some(Self { card_id: card_id?, status: status? })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StatusBody {
+    card_id: CardId,
+    status: CardStatus,
+}
+
+/// `PATCH /cards/status`
+pub(super) async fn change_status(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Json(request): Json<StatusRequest>,
+) -> Result<JsonBody<StatusBody>> {
+    let card_id = request.card_id.map_err(|_| ServiceError::CardNotFound)?;
+    let status = app.services.cards.change_status(caller.account, card_id, request.status).await?;
+    Ok(JsonBody(StatusBody { card_id, status }))
+}

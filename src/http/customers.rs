@@ -1,0 +1,75 @@
+//! Customers: `POST /customers`, `GET /customers`, `GET /customers/{customerId}`.
+
+use axum::{Json as JsonBody, extract::State, response::Response};
+use serde::Serialize;
+
+use super::{
+    App,
+    error::Result,
+    extract::{PathId, Reader, Writer},
+    json::{Fields, FromFields, Json},
+    page::{Cursor, Page},
+    query::Query,
+};
+use crate::service::{
+    customers::Customer,
+    error::Error as ServiceError,
+    id::CustomerId,
+    text::{Email, Name},
+};
+
+pub(super) struct NewCustomer {
+    name: Name,
+    email: Email,
+}
+
+impl FromFields for NewCustomer {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let (name, email) = (fields.text("name"), fields.text("email"));
+        Some(Self { name: name?, email: email? })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CustomerBody {
+    customer_id: CustomerId,
+    name: String,
+    email: String,
+}
+
+impl From<&Customer> for CustomerBody {
+    fn from(customer: &Customer) -> Self {
+        Self { customer_id: customer.id, name: customer.name.clone(), email: customer.email.clone() }
+    }
+}
+
+/// `POST /customers`
+pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, Json(new): Json<NewCustomer>) -> Result<JsonBody<CustomerBody>> {
+    let customer = app.services.customers.create(caller.account, &new.name, &new.email).await?;
+    Ok(JsonBody((&customer).into()))
+}
+
+/// `GET /customers/{customerId}`
+pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CustomerId>) -> Result<JsonBody<CustomerBody>> {
+    let id = id.map_err(|_| ServiceError::CustomerNotFound)?;
+    let customer = app.services.customers.get(caller.account, id).await?;
+    Ok(JsonBody((&customer).into()))
+}
+
+/// `GET /customers`
+pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut query: Query) -> Result<Response> {
+    let cursor = Cursor::read(&mut query);
+    let page = Page::read(&mut query, cursor.as_ref(), "customers", "");
+    query.done()?;
+    let customers = app.services.customers;
+    page.answer(
+        "customers",
+        move |after, limit| {
+            let customers = customers.clone();
+            async move { customers.page(caller.account, after.unwrap_or(0), limit).await }
+        },
+        |customer: &Customer| (customer.number, CustomerBody::from(customer)),
+    )
+    .await
+}

@@ -1,0 +1,185 @@
+//! What callers are told when something fails: one exhaustive table from a failure to its status,
+//! its code and its words (RFC 9457, `application/problem+json`).
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::code::Code;
+use crate::service::{error::Error as ServiceError, quota::Standing};
+
+/// The result of a handler.
+pub(super) type Result<T> = std::result::Result<T, Error>;
+
+/// What is wrong with one member of a body or one parameter of a query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct FieldFault {
+    /// Its name.
+    pub(super) field: &'static str,
+    /// For programs.
+    pub(super) code: &'static str,
+    /// For people.
+    pub(super) detail: String,
+}
+
+/// Every way a request can fail.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// A rule said no, or the database could not be asked.
+    Service(ServiceError),
+    /// The body is not one JSON object.
+    InvalidJson(String),
+    /// Fields or parameters are wrong: all of them, not only the first.
+    Validation(Vec<FieldFault>),
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// The body is longer than anything here needs.
+    PayloadTooLarge,
+    /// The path is not text.
+    InvalidPath,
+    /// No such route.
+    RouteNotFound,
+    /// The route has no such method.
+    MethodNotAllowed,
+    /// The process is about to end.
+    ShuttingDown,
+}
+
+impl From<ServiceError> for Error {
+    fn from(error: ServiceError) -> Self {
+        Self::Service(error)
+    }
+}
+
+/// A failure on its way out: `middleware::problem` writes the body, which needs the request's id,
+/// and `middleware::access_log` the cause.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    pub(super) code: Code,
+    pub(super) detail: String,
+    pub(super) faults: Vec<FieldFault>,
+    pub(super) cause: Option<Arc<ServiceError>>,
+}
+
+impl Error {
+    /// The code, and what the caller can do about it.
+    fn describe(&self) -> (Code, String) {
+        match self {
+            Self::Service(error) => describe_service(error),
+            Self::InvalidJson(detail) => (Code::InvalidJson, detail.clone()),
+            Self::Validation(faults) => {
+                let fields: Vec<&str> = faults.iter().map(|fault| fault.field).collect();
+                (Code::ValidationFailed, format!("Not valid: {}. See errors for what each must be.", fields.join(", ")))
+            }
+            Self::UnsupportedMediaType => {
+                (Code::UnsupportedMediaType, "Send the body as JSON in UTF-8, with Content-Type: application/json.".to_owned())
+            }
+            Self::PayloadTooLarge => (Code::PayloadTooLarge, format!("The body is longer than {} bytes.", super::json::MAX_BODY)),
+            Self::InvalidPath => (
+                Code::InvalidPath,
+                "The path is not UTF-8 once its percent-encoding is undone, or has control characters in it.".to_owned(),
+            ),
+            Self::RouteNotFound => (Code::RouteNotFound, "There is nothing at this path.".to_owned()),
+            Self::MethodNotAllowed => {
+                (Code::MethodNotAllowed, "This path does not take this method; the Allow header lists those it takes.".to_owned())
+            }
+            Self::ShuttingDown => (Code::Unavailable, "This server is shutting down. Try again.".to_owned()),
+        }
+    }
+}
+
+fn describe_service(error: &ServiceError) -> (Code, String) {
+    let (code, detail) = match error {
+        ServiceError::Unauthenticated => {
+            (Code::Unauthenticated, "Send a valid token as Authorization: Bearer <token>; POST /auth/login gives one.")
+        }
+        ServiceError::TokenExpired => (Code::TokenExpired, "The token has expired. Log in again, or refresh it."),
+        ServiceError::InsufficientPermissions(role) => {
+            return (Code::InsufficientPermissions, format!("A user with the role {} may not do this.", role.name()));
+        }
+        ServiceError::InvalidCredentials => (Code::InvalidCredentials, "The email or the password is wrong."),
+        ServiceError::InvalidRefreshToken => (Code::InvalidRefreshToken, "The refresh token is unknown, used or over. Log in again."),
+        ServiceError::QuotaExceeded(Standing { limit, .. }) => {
+            return (
+                Code::RateLimitExceeded,
+                format!("The account's {limit} requests of this hour are used up. Wait as Retry-After says."),
+            );
+        }
+        ServiceError::TooManyAttempts { .. } => {
+            (Code::TooManyAttempts, "Too many failed attempts from this address. Wait as Retry-After says.")
+        }
+        ServiceError::CustomerNotFound => (Code::CustomerNotFound, "The account has no such customer."),
+        ServiceError::CardNotFound => (Code::CardNotFound, "The account has no such card."),
+        ServiceError::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
+        ServiceError::DuplicateUser => (Code::DuplicateUser, "There is already a user with this email."),
+        ServiceError::CardAlreadyAssigned => {
+            (Code::CardAlreadyAssigned, "The card is assigned to another customer. Create a new card instead.")
+        }
+        ServiceError::CardTransition { from, to } => {
+            let (from, to) = (from.name(), to.status().name());
+            return (Code::InvalidStatusTransition, format!("A card cannot go from {from} to {to}."));
+        }
+        ServiceError::CardBlocked => (Code::CardBlocked, "The card is blocked. Set its status to active first."),
+        ServiceError::CardCancelled => (Code::CardCancelled, "The card is cancelled, for good. Create a new card instead."),
+        ServiceError::CardNotActive(status) => {
+            return (Code::CardNotActive, format!("The card is {}; only an active card can pay.", status.name()));
+        }
+        ServiceError::InsufficientFunds => (Code::InsufficientFunds, "The card holds less than this costs."),
+        ServiceError::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The card would hold more than a card can: 90071992547409.91."),
+        ServiceError::Overloaded => (Code::Unavailable, "Too much is under way. Nothing was done; try again."),
+        ServiceError::DatabaseUnavailable(_) => (Code::Unavailable, "The database cannot be reached. Nothing was done; try again."),
+        ServiceError::OutcomeUnknown(_) => {
+            (Code::OutcomeUnknown, "The connection to the database was lost while committing: this may or may not have been done.")
+        }
+        ServiceError::Internal { .. } => (Code::InternalError, "Something is wrong on this side. Contact support with the requestId."),
+    };
+    (code, detail.to_owned())
+}
+
+impl Error {
+    /// How long to wait before trying again, where that can help.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Service(ServiceError::QuotaExceeded(standing)) => Some(standing.retry_after),
+            Self::Service(ServiceError::TooManyAttempts { retry_after }) => Some(*retry_after),
+            Self::Service(ServiceError::Overloaded | ServiceError::DatabaseUnavailable(_) | ServiceError::OutcomeUnknown(_))
+            | Self::ShuttingDown => Some(Duration::from_secs(1)),
+            Self::Service(_)
+            | Self::InvalidJson(_)
+            | Self::Validation(_)
+            | Self::UnsupportedMediaType
+            | Self::PayloadTooLarge
+            | Self::InvalidPath
+            | Self::RouteNotFound
+            | Self::MethodNotAllowed => None,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (code, detail) = self.describe();
+        let retry_after = self.retry_after();
+        let (faults, cause) = match self {
+            Self::Validation(faults) => (faults, None),
+            Self::Service(error) => (Vec::new(), Some(Arc::new(error))),
+            _ => (Vec::new(), None),
+        };
+        let mut response = code.status().into_response();
+        let headers = response.headers_mut();
+        if let Some(wait) = retry_after {
+            // Rounded up: a client that obeys must not come a fraction of a second early.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if code.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(Problem { code, detail, faults, cause });
+        response
+    }
+}

@@ -1,0 +1,88 @@
+//! What a handler's signature can ask for: who calls, with which permission, and ids from the path.
+//!
+//! A handler that names neither [`Reader`] nor [`Writer`] has no account to work in.
+
+use std::str::FromStr;
+
+use axum::{
+    extract::{FromRequestParts, Path, RawQuery},
+    http::request::Parts,
+};
+
+use super::{
+    error::{Error, Result},
+    query::Query,
+};
+use crate::service::{
+    auth::{Caller, Permission},
+    error::Error as ServiceError,
+    id::NotAnId,
+};
+
+/// Somebody who may read.
+pub(super) struct Reader(pub(super) Caller);
+
+/// Somebody who may change customers, cards and money.
+pub(super) struct Writer(pub(super) Caller);
+
+/// Somebody who is logged in, whatever they may do.
+pub(super) struct LoggedIn(pub(super) Caller);
+
+fn caller(parts: &Parts) -> Result<Caller> {
+    // Absent only on a route that the authentication does not cover.
+    parts.extensions.get::<Caller>().copied().ok_or(Error::Service(ServiceError::Unauthenticated))
+}
+
+fn permitted(parts: &Parts, permission: Permission) -> Result<Caller> {
+    let caller = caller(parts)?;
+    if caller.role.may(permission) {
+        return Ok(caller);
+    }
+    tracing::warn!(event = "permission_refused", account = %caller.account, user = %caller.user, role = caller.role.name(), ?permission);
+    Err(ServiceError::InsufficientPermissions(caller.role).into())
+}
+
+impl<S: Sync> FromRequestParts<S> for Reader {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        permitted(parts, Permission::Read).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Writer {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        permitted(parts, Permission::Write).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for LoggedIn {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        caller(parts).map(Self)
+    }
+}
+
+/// An id in the path. One that is no id of its kind names nothing, which is for the handler to say.
+pub(super) struct PathId<T>(pub(super) std::result::Result<T, NotAnId>);
+
+impl<S: Send + Sync, T: FromStr<Err = NotAnId>> FromRequestParts<S> for PathId<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| Error::InvalidPath)?;
+        if text.chars().any(char::is_control) { Err(Error::InvalidPath) } else { Ok(Self(text.parse())) }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> std::result::Result<Self, Self::Rejection> {
+        let RawQuery(raw) = RawQuery::from_request_parts(parts, state).await?;
+        Ok(Self::parse(raw.as_deref().unwrap_or_default()))
+    }
+}

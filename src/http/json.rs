@@ -1,0 +1,322 @@
+//! Request bodies: one JSON object, read strictly, with every fault in it reported at once.
+//!
+//! Numbers stay the text they were sent as. Unknown members are ignored but must be sound:
+//! duplicate keys, lone surrogates, invalid UTF-8 and depths past 128 are refused anywhere.
+
+use std::{collections::HashSet, fmt, str::FromStr};
+
+use axum::{
+    body::Body as HttpBody,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use futures_util::StreamExt as _;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{
+    error::{Error, FieldFault, Result},
+    faults,
+};
+use crate::service::{
+    id::NotAnId,
+    money::{Amount, MoneyFault},
+    text::TextFault,
+};
+
+/// The longest body anything here needs, in bytes.
+pub(super) const MAX_BODY: usize = 16 * 1024;
+
+/// How much of a longer one is read and thrown away, so that its sender gets to hear the answer.
+const MAX_DISCARDED: usize = 1024 * 1024;
+
+/// A request body of one endpoint.
+pub(super) trait FromFields: Sized {
+    /// Reads each field; a fault is noted by the field's reader, and the result is then none.
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self>;
+}
+
+/// The extractor of a request body.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<S: Sync, T: FromFields> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let declared = is_declared_as_json(request.headers());
+        let body = read(request.into_body()).await?;
+        match declared {
+            Some(true) => {}
+            None if body.is_empty() => {}
+            Some(false) | None => return Err(Error::UnsupportedMediaType),
+        }
+        let text = std::str::from_utf8(&body).map_err(|_| Error::InvalidJson("The body is not UTF-8.".to_owned()))?;
+        let mut fields = Fields::parse(text)?;
+        match T::from_fields(&mut fields) {
+            Some(body) if fields.faults.is_empty() => Ok(Self(body)),
+            _ => Err(Error::Validation(fields.faults)),
+        }
+    }
+}
+
+/// None when nothing is declared.
+fn is_declared_as_json(headers: &HeaderMap) -> Option<bool> {
+    let declared = headers.get(header::CONTENT_TYPE)?;
+    let mime: Option<mime::Mime> = declared.to_str().ok().and_then(|text| text.parse().ok());
+    Some(mime.is_some_and(|mime| {
+        mime.essence_str() == mime::APPLICATION_JSON.as_ref() && mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8)
+    }))
+}
+
+async fn read(body: HttpBody) -> Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    let mut length = 0_usize;
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        // The client is gone or speaks no HTTP; it will hear nothing either way.
+        let chunk = chunk.map_err(|_| Error::InvalidJson("The body ended early.".to_owned()))?;
+        length = length.saturating_add(chunk.len());
+        if length <= MAX_BODY {
+            kept.extend_from_slice(&chunk);
+        } else if length > MAX_DISCARDED {
+            break;
+        }
+    }
+    if length > MAX_BODY { Err(Error::PayloadTooLarge) } else { Ok(kept) }
+}
+
+/// The members of a body, and the faults found in them so far.
+pub(super) struct Fields<'a> {
+    members: Vec<(String, &'a RawValue)>,
+    faults: Vec<FieldFault>,
+}
+
+impl<'a> Fields<'a> {
+    fn parse(text: &'a str) -> Result<Self> {
+        let invalid = |detail: String| Error::InvalidJson(detail);
+        if text.trim_ascii().is_empty() {
+            return Err(invalid("The body is empty; it must be a JSON object.".to_owned()));
+        }
+        let Members(members) = serde_json::from_str(text).map_err(|error| invalid(format!("Not a JSON object: {error}.")))?;
+        for (name, value) in &members {
+            // Scalars that are not text cannot hide anything, and a number must stay as it is written.
+            if value.get().starts_with(['{', '[', '"']) {
+                serde_json::from_str::<Sound>(value.get()).map_err(|error| invalid(format!("Not sound JSON within {name:?}: {error}.")))?;
+            }
+        }
+        Ok(Self { members, faults: Vec::new() })
+    }
+
+    fn fault(&mut self, field: &'static str, code: &'static str, detail: impl Into<String>) {
+        self.faults.push(FieldFault { field, code, detail: detail.into() });
+    }
+
+    fn required(&mut self, field: &'static str) -> Option<&'a RawValue> {
+        let value = self.members.iter().find(|(name, _)| name == field).map(|(_, value)| *value);
+        if value.is_none_or(|value| value.get() == "null") {
+            self.fault(field, "required", "This field is required.");
+            return None;
+        }
+        value
+    }
+
+    /// A required string, as it was sent.
+    pub(super) fn string(&mut self, field: &'static str) -> Option<String> {
+        let value = self.required(field)?;
+        let Ok(text) = serde_json::from_str::<String>(value.get()) else {
+            self.fault(field, "wrong_type", "This must be a string.");
+            return None;
+        };
+        if text.chars().any(char::is_control) {
+            self.faults.push(faults::text(field, TextFault::ControlCharacter));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A required string of at most `max` bytes, as it was sent: neither trimmed nor otherwise changed.
+    pub(super) fn verbatim(&mut self, field: &'static str, max: usize) -> Option<String> {
+        let text = self.string(field)?;
+        if text.is_empty() {
+            self.faults.push(faults::text(field, TextFault::Blank));
+            return None;
+        }
+        if text.len() > max {
+            self.fault(field, "too_long", format!("This takes at most {max} bytes."));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A required text of a kind of its own.
+    pub(super) fn text<T: FromStr<Err = TextFault>>(&mut self, field: &'static str) -> Option<T> {
+        let text = self.string(field)?;
+        text.parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
+    }
+
+    /// A required id. One that is no id of its kind names nothing, which is for the handler to say.
+    pub(super) fn id<T: FromStr<Err = NotAnId>>(&mut self, field: &'static str) -> Option<std::result::Result<T, NotAnId>> {
+        self.string(field).map(|text| text.parse())
+    }
+
+    /// A required word out of a few.
+    pub(super) fn word<T: FromStr>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
+        let text = self.string(field)?;
+        text.parse().map_err(|_| self.faults.push(faults::word(field, words))).ok()
+    }
+
+    /// A required sum above zero.
+    pub(super) fn amount(&mut self, field: &'static str) -> Option<Amount> {
+        let value = self.required(field)?;
+        Amount::from_json(value.get()).map_err(|fault| self.money_fault(field, fault)).ok()
+    }
+
+    fn money_fault(&mut self, field: &'static str, fault: MoneyFault) {
+        match fault {
+            MoneyFault::NotANumber => self.fault(field, "wrong_type", "This must be a JSON number, not a string."),
+            MoneyFault::TooManyDecimals => self.fault(field, "too_many_decimals", "This takes at most 2 decimals."),
+            MoneyFault::OutOfRange => self.fault(field, "out_of_range", "This takes at most 90071992547409.91."),
+            MoneyFault::NotPositive => self.fault(field, "not_positive", "This must be above 0."),
+        }
+    }
+}
+
+/// A JSON object's members in their order, each key once.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Members<'de>, A::Error> {
+                let mut members: Vec<(String, &RawValue)> = Vec::new();
+                let mut seen = HashSet::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if !seen.insert(name.clone()) {
+                        return Err(A::Error::custom(format_args!("duplicate key {name:?}")));
+                    }
+                    members.push((name, map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// Any JSON value that says one thing only: no duplicate keys, no lone surrogates, not too deep.
+struct Sound;
+
+impl<'de> Deserialize<'de> for Sound {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Anything;
+
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Sound;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+
+            fn visit_bool<E>(self, _: bool) -> std::result::Result<Sound, E> {
+                Ok(Sound)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> std::result::Result<Sound, E> {
+                Ok(Sound)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> std::result::Result<Sound, E> {
+                Ok(Sound)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> std::result::Result<Sound, E> {
+                Ok(Sound)
+            }
+
+            fn visit_str<E>(self, _: &str) -> std::result::Result<Sound, E> {
+                Ok(Sound)
+            }
+
+            fn visit_unit<E>(self) -> std::result::Result<Sound, E> {
+                Ok(Sound)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Sound, A::Error> {
+                while seq.next_element::<Sound>()?.is_some() {}
+                Ok(Sound)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Sound, A::Error> {
+                let mut seen = HashSet::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if !seen.insert(name) {
+                        return Err(A::Error::custom("duplicate key"));
+                    }
+                    map.next_value::<Sound>()?;
+                }
+                Ok(Sound)
+            }
+        }
+
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &str) -> bool {
+        matches!(Fields::parse(body), Err(Error::InvalidJson(_)))
+    }
+
+    #[test]
+    fn one_sound_object_and_nothing_else() {
+        for body in ["{}", " {\"a\":1}\n", "{\"a\":{\"b\":[1,\"\\ud83d\\ude00\",null]}}", "{\"a\":1e400}"] {
+            assert!(!refused(body), "{body}");
+        }
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
+        for body in [
+            "",
+            " ",
+            "1",
+            "null",
+            "[]",
+            "\"a\"",
+            "{",
+            "{\"a\":1",
+            "{\"a\":1}}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{'a':1}",
+            "{\"a\":01}",
+            "{\"a\":NaN}",
+            "{\"a\":1,\"a\":2}",
+            "{\"a\":1,\"\\u0061\":2}",
+            "{\"x\":{\"b\":1,\"b\":1}}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":[\"\\udc00x\"]}",
+            "{\"a\":\"\n\"}",
+            "\u{feff}{}",
+            "{} {}",
+            deep.as_str(),
+        ] {
+            assert!(refused(body), "{body}");
+        }
+    }
+
+    #[test]
+    fn numbers_stay_as_they_were_written() {
+        let Ok(mut fields) = Fields::parse("{\"amount\":12345678901234.56}") else { panic!("sound") };
+        assert_eq!(fields.amount("amount").map(|amount| amount.money().minor()), Some(1_234_567_890_123_456));
+    }
+}

@@ -1,0 +1,89 @@
+//! Who calls, and whether the account's hour has room for it: token, front of the quota, session, count.
+//!
+//! In that order, so that what is forged or hopeless never reaches the database.
+
+use std::time::Instant;
+
+use axum::{
+    Extension,
+    extract::{Request, State},
+    http::{HeaderMap, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::rate_limit;
+use crate::{
+    http::{App, address::Source, error::Error},
+    service::{
+        auth::{Caller, Claims},
+        error::Error as ServiceError,
+        quota::Standing,
+    },
+};
+
+pub(in crate::http) async fn require(
+    State(app): State<App>,
+    Extension(source): Extension<Source>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let claims = match read_token(&app, source, request.headers()) {
+        Ok(claims) => claims,
+        Err(error) => return Error::from(error).into_response(),
+    };
+    let (mut response, standing) = match admit(&app, source, &claims).await {
+        Ok((caller, standing)) => {
+            request.extensions_mut().insert(caller);
+            (next.run(request).await, Some(standing))
+        }
+        Err(ServiceError::QuotaExceeded(standing)) => {
+            tracing::warn!(event = "quota_exhausted", account = %claims.account, user = %claims.user);
+            (Error::from(ServiceError::QuotaExceeded(standing)).into_response(), Some(standing))
+        }
+        Err(error) => (Error::from(error).into_response(), None),
+    };
+    if let Some(standing) = standing {
+        rate_limit::tell(response.headers_mut(), &standing);
+    }
+    response
+}
+
+fn read_token(app: &App, source: Source, headers: &HeaderMap) -> Result<Claims, ServiceError> {
+    let claims = bearer(headers).ok_or(ServiceError::Unauthenticated).and_then(|token| app.services.auth.verify(token));
+    claims.map_err(|error| refused(app, source, error))
+}
+
+async fn admit(app: &App, source: Source, claims: &Claims) -> Result<(Caller, Standing), ServiceError> {
+    app.services.quota.enter(claims.account)?;
+    let caller = app.services.auth.caller(claims).await.map_err(|error| {
+        app.services.quota.give_back(claims.account);
+        refused(app, source, error)
+    })?;
+    let standing = app.services.quota.count(&caller).await?;
+    Ok((caller, standing))
+}
+
+/// Counts a failure against its address, whose failures past the limit are told so instead.
+fn refused(app: &App, source: Source, error: ServiceError) -> ServiceError {
+    if !matches!(error, ServiceError::Unauthenticated) {
+        return error;
+    }
+    let now = Instant::now();
+    if let Err(silenced) = app.failed_authentications.check(source, now) {
+        return silenced;
+    }
+    app.failed_authentications.count(source, now);
+    error
+}
+
+/// The token of exactly one `Authorization: Bearer` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let only = given.next()?;
+    if given.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then_some(token)
+}

@@ -1,0 +1,41 @@
+//! `X-Request-Id`: the client's own if it is a plain one, else ours, on every answer.
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use uuid::Uuid;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request's id.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct RequestId(HeaderValue);
+
+impl RequestId {
+    pub(in crate::http) fn as_str(&self) -> &str {
+        // Only ASCII gets in, below.
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+pub(in crate::http) async fn set(mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(&X_REQUEST_ID).filter(|id| is_plain(id.as_bytes())).cloned();
+    let id = given.unwrap_or_else(new);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(X_REQUEST_ID.clone(), id);
+    response
+}
+
+/// What may go into a log line and a header without a second thought.
+fn is_plain(id: &[u8]) -> bool {
+    (1..=64).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+}
+
+fn new() -> HeaderValue {
+    // A UUID in text is always a header value.
+    HeaderValue::from_str(&Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+}

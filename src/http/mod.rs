@@ -1,0 +1,91 @@
+//! HTTP: routes, requests, answers. Knows no SQL and no rule: those are the services'.
+
+mod address;
+mod auth;
+mod balances;
+mod cards;
+mod code;
+mod customers;
+mod error;
+mod extract;
+mod faults;
+mod health;
+mod json;
+mod middleware;
+mod movements;
+mod page;
+mod query;
+mod router;
+mod sandbox;
+mod time;
+
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use self::middleware::rate_limit::{self, Failures};
+pub use self::router::router;
+use crate::{
+    config::{Environment, Settings},
+    service::Services,
+};
+
+/// What every handler can reach: services, never a pool.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub(self) services: Services,
+    shared: Arc<Shared>,
+}
+
+/// What the handlers of one process have in common.
+#[derive(Debug)]
+pub struct Shared {
+    has_sandbox_routes: bool,
+    trusted_hops: usize,
+    failed_logins: Failures,
+    failed_authentications: Failures,
+    shutting_down: AtomicBool,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl App {
+    /// The HTTP side of the services.
+    #[must_use]
+    pub fn new(services: Services, settings: &Settings) -> Self {
+        let shared = Shared {
+            has_sandbox_routes: settings.environment == Environment::Sandbox,
+            trusted_hops: settings.server.trusted_hops,
+            failed_logins: Failures::per_minute(settings.rate_limit.failed_logins_per_minute),
+            failed_authentications: Failures::per_minute(settings.rate_limit.failed_authentications_per_minute),
+            shutting_down: AtomicBool::new(false),
+        };
+        Self { services, shared: Arc::new(shared) }
+    }
+
+    /// Makes `/health/ready` say no from now on, so that the load balancer looks elsewhere.
+    pub fn shut_down(&self) {
+        self.shared.shutting_down.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps what is remembered per address small. Runs until it is dropped.
+    pub async fn sweep(self) {
+        loop {
+            tokio::time::sleep(rate_limit::SWEEP).await;
+            let now = Instant::now();
+            self.shared.failed_logins.forget_the_recovered(now);
+            self.shared.failed_authentications.forget_the_recovered(now);
+        }
+    }
+}

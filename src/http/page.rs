@@ -1,0 +1,179 @@
+//! Lists: a page with `limit` and `after`, or everything there is in bounded memory.
+//!
+//! A list is read in keyset chunks, each a statement of its own: while a slow client reads, no
+//! connection is held, and no more than a chunk is in memory.
+
+use std::{convert::Infallible, future::Future, io};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::stream;
+use serde::Serialize;
+
+use super::{error::Result, query::Query};
+use crate::service::error::{Error as ServiceError, Result as ServiceResult};
+
+/// The longest page a caller can ask for.
+const MAX_LIMIT: i64 = 100;
+
+/// Rows read at a time where no limit is given.
+const CHUNK: i64 = 1_000;
+
+/// Which part of a list is asked for.
+pub(super) struct Page {
+    /// The list and its filters, which a cursor carries: it continues the list that it was made for.
+    scope: String,
+    /// The position that the part comes after; none for the beginning.
+    after: Option<i64>,
+    limit: Option<i64>,
+}
+
+/// A cursor as it was sent: the filters that it carries, and where it stands.
+pub(super) struct Cursor {
+    scope: String,
+    position: i64,
+}
+
+impl Cursor {
+    /// Reads `after`; a fault is noted in the query.
+    pub(super) fn read(query: &mut Query) -> Option<Self> {
+        let text = query.text("after")?;
+        let cursor = Self::decode(&text);
+        if cursor.is_none() {
+            query.fault("after", "invalid_cursor", "This must be a nextCursor that this list gave.");
+        }
+        cursor
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (position, scope) = std::str::from_utf8(&bytes).ok()?.split_once(' ')?;
+        Some(Self { scope: scope.to_owned(), position: position.parse().ok().filter(|position| *position >= 0)? })
+    }
+
+    fn encode(scope: &str, position: i64) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{position} {scope}"))
+    }
+
+    /// The filters that it carries, if it is a cursor of this list.
+    pub(super) fn filters(&self, list: &str) -> Option<&str> {
+        self.scope.strip_prefix(list)?.strip_prefix('?')
+    }
+}
+
+impl Page {
+    /// Reads `limit` beside a cursor that was read before. `filters` are in one canonical form.
+    pub(super) fn read(query: &mut Query, cursor: Option<&Cursor>, list: &str, filters: &str) -> Self {
+        let limit = query.text("limit").and_then(|text| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
+            if limit.is_none() {
+                query.fault("limit", "out_of_range", "This must be a whole number from 1 to 100.");
+            }
+            limit
+        });
+        let scope = format!("{list}?{filters}");
+        if cursor.is_some_and(|cursor| cursor.scope != scope) {
+            query.fault("after", "invalid_cursor", "This cursor belongs to another list, or to other filters.");
+        }
+        Self { scope, after: cursor.map(|cursor| cursor.position), limit }
+    }
+
+    /// Answers with the part that was asked for, as `{"<name>": [...]}`, with `nextCursor` where a part was asked for.
+    ///
+    /// `fetch` gets the position to continue after and how many rows to read at most; `row` tells a row's position and its JSON.
+    pub(super) async fn answer<R, J, F, Fetched>(self, name: &'static str, fetch: F, row: fn(&R) -> (i64, J)) -> Result<Response>
+    where
+        R: Send + 'static,
+        J: Serialize + 'static,
+        F: Fn(Option<i64>, i64) -> Fetched + Send + Sync + 'static,
+        Fetched: Future<Output = ServiceResult<Vec<R>>> + Send + 'static,
+    {
+        if let Some(limit) = self.limit {
+            // One more than asked for tells whether there is more.
+            let mut rows = fetch(self.after, limit + 1).await?;
+            let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+            if more {
+                rows.pop();
+            }
+            let next = if more { rows.last().map(|last| Cursor::encode(&self.scope, row(last).0)) } else { None };
+            let mut body = format!("{{\"{name}\":[").into_bytes();
+            write_rows(&mut body, &rows, row, true)?;
+            body.extend_from_slice(b"],\"nextCursor\":");
+            write_json(&mut body, &next)?;
+            body.push(b'}');
+            return Ok(json(Body::from(body)));
+        }
+
+        let tail: &'static [u8] = if self.after.is_some() { b"],\"nextCursor\":null}" } else { b"]}" };
+        // The first chunk is read before anything is said: a database that is away is a 503, not half a list.
+        let first = fetch(self.after, CHUNK).await?;
+        let mut body = format!("{{\"{name}\":[").into_bytes();
+        write_rows(&mut body, &first, row, true)?;
+        let Some(position) = more_after(&first, row) else {
+            body.extend_from_slice(tail);
+            return Ok(json(Body::from(body)));
+        };
+        let rest = stream::try_unfold((Some(position), fetch), move |(position, fetch)| async move {
+            let Some(position) = position else { return Ok::<_, io::Error>(None) };
+            // On a task of its own: a client that hangs up must not cut a statement off half way.
+            let rows = tokio::spawn(fetch(Some(position), CHUNK)).await.map_err(io::Error::other)?;
+            let rows = rows.inspect_err(|error| tracing::error!(%error, "a list broke off")).map_err(io::Error::other)?;
+            let mut chunk = Vec::new();
+            write_rows(&mut chunk, &rows, row, false).map_err(io::Error::other)?;
+            let position = more_after(&rows, row);
+            if position.is_none() {
+                chunk.extend_from_slice(tail);
+            }
+            Ok(Some((Bytes::from(chunk), (position, fetch))))
+        });
+        let head = stream::once(async { Ok::<_, Infallible>(Bytes::from(body)) });
+        let whole = futures_util::StreamExt::chain(futures_util::StreamExt::map(head, |chunk| chunk.map_err(io::Error::other)), rest);
+        Ok(json(Body::from_stream(whole)))
+    }
+}
+
+/// Where to read on; none once a chunk came back short.
+fn more_after<R, J>(rows: &[R], row: fn(&R) -> (i64, J)) -> Option<i64> {
+    let whole = usize::try_from(CHUNK).is_ok_and(|chunk| rows.len() == chunk);
+    if whole { rows.last().map(|last| row(last).0) } else { None }
+}
+
+fn write_rows<R, J: Serialize>(body: &mut Vec<u8>, rows: &[R], row: fn(&R) -> (i64, J), at_start: bool) -> ServiceResult<()> {
+    for (index, each) in rows.iter().enumerate() {
+        if index > 0 || !at_start {
+            body.push(b',');
+        }
+        write_json(body, &row(each).1)?;
+    }
+    Ok(())
+}
+
+fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> ServiceResult<()> {
+    serde_json::to_writer(body, value).map_err(|error| ServiceError::internal("writing a list", error))
+}
+
+fn json(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_and_nothing_else_does() {
+        let text = Cursor::encode("cards?status=active", 42);
+        let cursor = Cursor::decode(&text).expect("ours");
+        assert_eq!((cursor.position, cursor.filters("cards")), (42, Some("status=active")));
+        assert_eq!(cursor.filters("customers"), None);
+        let forged = [URL_SAFE_NO_PAD.encode("-1 cards?"), URL_SAFE_NO_PAD.encode("cards?"), URL_SAFE_NO_PAD.encode([0xff, 0xfe])];
+        for wrong in ["", "42", "!", "AAAA", &forged[0], &forged[1], &forged[2]] {
+            assert!(Cursor::decode(wrong).is_none(), "{wrong}");
+        }
+    }
+}

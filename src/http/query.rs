@@ -1,0 +1,55 @@
+//! Query strings: parameters read by name, each at most once, every fault reported at once.
+
+use std::str::FromStr;
+
+use super::{
+    error::{Error, FieldFault, Result},
+    faults,
+};
+use crate::service::text::TextFault;
+
+/// The parameters of a request, and the faults found in them so far.
+pub(super) struct Query {
+    parameters: Vec<(String, String)>,
+    faults: Vec<FieldFault>,
+}
+
+impl Query {
+    pub(super) fn parse(raw: &str) -> Self {
+        Self { parameters: form_urlencoded::parse(raw.as_bytes()).into_owned().collect(), faults: Vec::new() }
+    }
+
+    pub(super) fn fault(&mut self, field: &'static str, code: &'static str, detail: impl Into<String>) {
+        self.faults.push(FieldFault { field, code, detail: detail.into() });
+    }
+
+    /// A parameter's text; none when it is not there.
+    pub(super) fn text(&mut self, field: &'static str) -> Option<String> {
+        let mut given = self.parameters.iter().filter(|(name, _)| name == field).map(|(_, value)| value.clone());
+        let text = given.next()?;
+        if given.next().is_some() {
+            self.fault(field, "duplicate", "This parameter must be given once.");
+            return None;
+        }
+        // What was not UTF-8 has become replacement characters.
+        if text.chars().any(|character| character.is_control() || character == char::REPLACEMENT_CHARACTER) {
+            self.faults.push(faults::text(field, TextFault::ControlCharacter));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A word out of a few; none when it is not there.
+    pub(super) fn word<T: FromStr>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
+        let text = self.text(field)?;
+        text.parse().map_err(|_| self.faults.push(faults::word(field, words))).ok()
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// Any parameter read so far was not valid.
+    pub(super) fn done(self) -> Result<()> {
+        if self.faults.is_empty() { Ok(()) } else { Err(Error::Validation(self.faults)) }
+    }
+}

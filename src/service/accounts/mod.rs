@@ -1,0 +1,73 @@
+//! Tenants and the people who log in for them.
+
+mod store;
+
+use secrecy::SecretString;
+use sqlx::PgPool;
+
+use super::{
+    auth::{Passwords, Role},
+    error::{Error, Result},
+    id::{AccountId, UserId},
+    text::{Email, Name},
+    unit,
+};
+
+/// The service of accounts and users.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    pool: PgPool,
+    passwords: Passwords,
+}
+
+impl Accounts {
+    pub(super) const fn new(pool: PgPool, passwords: Passwords) -> Self {
+        Self { pool, passwords }
+    }
+
+    /// Creates an account. `requests_per_hour` none is the deployment's default.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn create(&self, name: &Name, requests_per_hour: Option<u32>) -> Result<AccountId> {
+        let account = AccountId::new();
+        let mut unit = unit::begin(&self.pool).await?;
+        store::insert_account(&mut unit, account, name, requests_per_hour).await?;
+        unit::commit(unit).await?;
+        Ok(account)
+    }
+
+    /// Creates somebody who can log in for an account.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateUser`]: an email names one user in the whole deployment.
+    pub async fn create_user(&self, account: AccountId, email: &Email, password: &SecretString, role: Role) -> Result<UserId> {
+        let hash = self.passwords.hash(password).await?;
+        let user = UserId::new();
+        let mut unit = unit::begin(&self.pool).await?;
+        store::insert_user(&mut unit, account, user, email, &hash, role).await?;
+        unit::commit(unit).await?;
+        Ok(user)
+    }
+
+    /// An account with its first admin, unless that admin's email is taken already: several
+    /// replicas may seed one database at once.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn seed(&self, name: &Name, email: &Email, password: &SecretString) -> Result<()> {
+        if store::email_is_taken(&self.pool, email).await? {
+            return Ok(());
+        }
+        let hash = self.passwords.hash(password).await?;
+        let account = AccountId::new();
+        let mut unit = unit::begin(&self.pool).await?;
+        store::insert_account(&mut unit, account, name, None).await?;
+        match store::insert_user(&mut unit, account, UserId::new(), email, &hash, Role::Admin).await {
+            Ok(()) => unit::commit(unit).await,
+            // Another replica was first: what is here is undone when the unit is dropped.
+            Err(Error::DuplicateUser) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

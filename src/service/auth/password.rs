@@ -1,0 +1,111 @@
+//! Passwords: argon2id, a bounded number at a time, the same work for a user who is not there.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+
+use crate::service::error::{Error, Result};
+
+/// How many may wait for a hash for each one that is computed; the rest is told to come back.
+const QUEUE_PER_PERMIT: usize = 16;
+
+/// How long one may wait.
+const QUEUE_WAIT: Duration = Duration::from_secs(2);
+
+/// Hashes and verifies passwords with argon2id (the crate's default: 19 MiB, 2 passes, 1 lane, as OWASP asks).
+///
+/// Each hash takes a core for tens of milliseconds, so there are no more at once than cores,
+/// and a short queue: a flood of logins must not take the machine from everybody else.
+#[derive(Clone, Debug)]
+pub struct Passwords(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    running: Semaphore,
+    /// Running and waiting together.
+    admitted: Semaphore,
+    /// Verified against when there is no such user, so that the answer takes as long.
+    nobody: String,
+}
+
+impl Passwords {
+    /// Prepares the hash that stands for unknown users.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn new() -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let nobody = hash(&SecretString::from(format!("{:032x}", rand::random::<u128>())))?;
+        Ok(Self(Arc::new(Inner { running: Semaphore::new(cores), admitted: Semaphore::new(cores * (1 + QUEUE_PER_PERMIT)), nobody })))
+    }
+
+    /// The PHC string of a password, with a salt of its own.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when the queue is long.
+    pub async fn hash(&self, password: &SecretString) -> Result<String> {
+        let password = password.clone();
+        self.run(move || hash(&password)).await?
+    }
+
+    /// Whether the password is the one behind `stored`; never, but as slowly, when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when the queue is long.
+    pub async fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<bool> {
+        let password = password.clone();
+        let known = stored.is_some();
+        let stored = stored.unwrap_or(&self.0.nobody).to_owned();
+        let matches = self
+            .run(move || {
+                let stored = PasswordHash::new(&stored).map_err(|error| Error::internal("reading a stored password hash", error))?;
+                Ok::<_, Error>(Argon2::default().verify_password(password.expose_secret().as_bytes(), &stored).is_ok())
+            })
+            .await??;
+        Ok(known && matches)
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let inner = Arc::clone(&self.0);
+        let _admitted = inner.admitted.try_acquire().map_err(|_| Error::Overloaded)?;
+        let running = timeout(QUEUE_WAIT, inner.running.acquire()).await.map_err(|_| Error::Overloaded)?;
+        let _running = running.map_err(|_| Error::Overloaded)?;
+        spawn_blocking(work).await.map_err(|error| Error::internal("hashing a password", error))
+    }
+}
+
+fn hash(password: &SecretString) -> Result<String> {
+    Argon2::default()
+        .hash_password(password.expose_secret().as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(|error| Error::internal("hashing a password", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_its_own_and_nobody_s_is_none() {
+        let passwords = Passwords::new().expect("randomness");
+        let secret = SecretString::from("secure_password");
+        let stored = passwords.hash(&secret).await.expect("hashed");
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(passwords.verify(&secret, Some(&stored)).await.expect("verified"));
+        assert!(!passwords.verify(&SecretString::from("Secure_password"), Some(&stored)).await.expect("verified"));
+        assert!(!passwords.verify(&secret, None).await.expect("verified"));
+    }
+
+    #[tokio::test]
+    async fn a_long_queue_is_refused_at_once() {
+        let passwords = Passwords::new().expect("randomness");
+        let all = u32::try_from(passwords.0.admitted.available_permits()).expect("few");
+        let _everybody = passwords.0.admitted.acquire_many(all).await.expect("open");
+        assert!(matches!(passwords.hash(&SecretString::from("x")).await, Err(Error::Overloaded)));
+    }
+}

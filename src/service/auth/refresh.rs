@@ -1,0 +1,63 @@
+//! Refresh tokens: opaque to clients, hashed at rest, used once.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use crate::service::id::{AccountId, SessionId};
+
+const PREFIX: &str = "crt_";
+
+/// A refresh token: whose it is, so that its row can be found under its account, and 32 random bytes.
+pub(super) struct RefreshToken {
+    pub(super) account: AccountId,
+    pub(super) session: SessionId,
+    text: SecretString,
+}
+
+impl RefreshToken {
+    pub(super) fn new(account: AccountId, session: SessionId) -> Self {
+        let secret: [u8; 32] = rand::random();
+        let text = format!("{PREFIX}{account}.{session}.{}", URL_SAFE_NO_PAD.encode(secret));
+        Self { account, session, text: text.into() }
+    }
+
+    /// Reads what a client sent; none when it cannot be one of ours.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix(PREFIX)?.split('.');
+        let (account, session, secret) = (parts.next()?, parts.next()?, parts.next()?);
+        let whole = parts.next().is_none() && URL_SAFE_NO_PAD.decode(secret).ok()?.len() == 32;
+        whole.then_some(Self { account: account.parse().ok()?, session: session.parse().ok()?, text: text.to_owned().into() })
+    }
+
+    /// What is stored of it. The token is random enough that a plain hash cannot be undone.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.text.expose_secret().as_bytes()).into()
+    }
+
+    pub(super) fn into_text(self) -> SecretString {
+        self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_back_and_only_whole() {
+        let token = RefreshToken::new(AccountId::new(), SessionId::new());
+        let text = token.text.expose_secret().to_owned();
+        let read = RefreshToken::parse(&text).expect("ours");
+        assert_eq!((read.account, read.session, read.hash()), (token.account, token.session, token.hash()));
+        for wrong in ["", "crt_", "crt_..", &text[1..], &text[..text.len() - 1], &format!("{text}A"), &format!("{text}.")] {
+            assert!(RefreshToken::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_two_tokens_are_alike() {
+        let (account, session) = (AccountId::new(), SessionId::new());
+        assert_ne!(RefreshToken::new(account, session).hash(), RefreshToken::new(account, session).hash());
+    }
+}

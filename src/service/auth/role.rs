@@ -1,0 +1,60 @@
+//! Who may do what. Pure.
+
+/// What a user is allowed, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Role {
+    /// Everything an operator may, and managing users.
+    Admin,
+    /// Reads, and writes customers, cards and money.
+    Operator,
+    /// Reads.
+    Viewer,
+}
+
+/// What an endpoint asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// To see.
+    Read,
+    /// To change customers, cards and money.
+    Write,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Admin, Self::Operator, Self::Viewer];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Viewer => "viewer",
+        }
+    }
+
+    /// Whether the role has a permission.
+    #[must_use]
+    pub const fn may(self, permission: Permission) -> bool {
+        match (self, permission) {
+            (Self::Admin | Self::Operator, Permission::Read | Permission::Write) | (Self::Viewer, Permission::Read) => true,
+            (Self::Viewer, Permission::Write) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_may_what_the_grid_says() {
+        let grid = [(Role::Admin, [true, true]), (Role::Operator, [true, true]), (Role::Viewer, [true, false])];
+        assert_eq!(grid.map(|(role, _)| role), Role::ALL);
+        for (role, row) in grid {
+            assert_eq!([Permission::Read, Permission::Write].map(|permission| role.may(permission)), row, "{role:?}");
+        }
+    }
+}

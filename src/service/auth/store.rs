@@ -1,0 +1,193 @@
+//! The SQL of logins and sessions. Decides nothing, begins and commits nothing.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool, postgres::types::PgInterval};
+
+use super::{Caller, Claims, Role, SessionTimes};
+use crate::service::{
+    error::{Error, Result},
+    id::{AccountId, SessionId, UserId},
+};
+
+/// A user as a login finds one.
+pub(super) struct StoredUser {
+    pub(super) account_id: AccountId,
+    pub(super) id: UserId,
+    pub(super) password_hash: String,
+}
+
+/// A session that can be refreshed.
+pub(super) struct LiveSession {
+    pub(super) user_id: UserId,
+    pub(super) times: SessionTimes,
+}
+
+/// The one look-up that an account_id cannot narrow: a login names no account, it finds out which.
+pub(super) async fn find_user(pool: &PgPool, email_key: &str) -> Result<Option<StoredUser>> {
+    // A NUL cannot be in any stored email, and cannot be asked for either.
+    if email_key.contains('\0') {
+        return Ok(None);
+    }
+    let user = sqlx::query_as!(
+        StoredUser,
+        r#"
+        select
+            account_id as "account_id: AccountId",
+            id as "id: UserId",
+            password_hash
+        from users
+        where email_key = $1
+        "#,
+        email_key,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(user)
+}
+
+pub(super) async fn insert_session(
+    connection: &mut PgConnection,
+    user: &StoredUser,
+    session: SessionId,
+    lifetime: Duration,
+) -> Result<Option<SessionTimes>> {
+    let lifetime = PgInterval::try_from(lifetime).map_err(|error| Error::internal("a session's lifetime", error))?;
+    let times = sqlx::query_as!(
+        SessionTimes,
+        r#"
+        insert into sessions (account_id, id, user_id, expires_at)
+        select account_id, $3, id, now() + $5
+        from users
+        where account_id = $1 and id = $2 and password_hash = $4 and disabled_at is null
+        returning created_at as now, expires_at as ends_at
+        "#,
+        user.account_id as AccountId,
+        user.id as UserId,
+        session as SessionId,
+        user.password_hash,
+        lifetime,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(times)
+}
+
+pub(super) async fn insert_refresh_token(connection: &mut PgConnection, account: AccountId, session: SessionId, hash: &[u8]) -> Result<()> {
+    sqlx::query!(
+        "
+        insert into refresh_tokens (account_id, session_id, token_hash)
+        values ($1, $2, $3)
+        ",
+        account as AccountId,
+        session as SessionId,
+        hash,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn lock_session(connection: &mut PgConnection, account: AccountId, session: SessionId) -> Result<Option<LiveSession>> {
+    let row = sqlx::query!(
+        r#"
+        select
+            sessions.user_id as "user_id: UserId",
+            sessions.expires_at,
+            now() as "now!"
+        from sessions
+        join users on users.account_id = sessions.account_id and users.id = sessions.user_id
+        where sessions.account_id = $1
+            and sessions.id = $2
+            and sessions.ended_at is null
+            and sessions.expires_at > now()
+            and users.disabled_at is null
+        for no key update of sessions
+        "#,
+        account as AccountId,
+        session as SessionId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| LiveSession { user_id: row.user_id, times: SessionTimes { now: row.now, ends_at: row.expires_at } }))
+}
+
+/// Marks a token used. None: the session never had it. False: it was used before.
+pub(super) async fn use_refresh_token(
+    connection: &mut PgConnection,
+    account: AccountId,
+    session: SessionId,
+    hash: &[u8],
+) -> Result<Option<bool>> {
+    let row = sqlx::query!(
+        r#"
+        with found as (
+            select account_id, session_id, token_hash, used_at is null as first_use
+            from refresh_tokens
+            where account_id = $1 and session_id = $2 and token_hash = $3
+        ), used as (
+            update refresh_tokens
+            set used_at = now()
+            from found
+            where refresh_tokens.account_id = found.account_id
+                and refresh_tokens.session_id = found.session_id
+                and refresh_tokens.token_hash = found.token_hash
+                and refresh_tokens.used_at is null
+        )
+        select first_use as "first_use!"
+        from found
+        "#,
+        account as AccountId,
+        session as SessionId,
+        hash,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| row.first_use))
+}
+
+pub(super) async fn end_session(connection: &mut PgConnection, account: AccountId, session: SessionId) -> Result<()> {
+    sqlx::query!(
+        "
+        update sessions
+        set ended_at = now()
+        where account_id = $1 and id = $2 and ended_at is null
+        ",
+        account as AccountId,
+        session as SessionId,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn find_caller(pool: &PgPool, claims: &Claims) -> Result<Option<Caller>> {
+    let row = sqlx::query!(
+        r#"
+        select
+            users.role as "role: Role",
+            accounts.requests_per_hour
+        from sessions
+        join users on users.account_id = sessions.account_id and users.id = sessions.user_id
+        join accounts on accounts.account_id = sessions.account_id
+        where sessions.account_id = $1
+            and sessions.id = $2
+            and sessions.user_id = $3
+            and sessions.ended_at is null
+            and sessions.expires_at > now()
+            and users.disabled_at is null
+        "#,
+        claims.account as AccountId,
+        claims.session as SessionId,
+        claims.user as UserId,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| Caller {
+        account: claims.account,
+        user: claims.user,
+        session: claims.session,
+        role: row.role,
+        requests_per_hour: row.requests_per_hour.and_then(|limit| u32::try_from(limit).ok()),
+    }))
+}

@@ -1,0 +1,237 @@
+//! Access tokens: JWT, HS256, with `kid`, issuer, audience and every claim required.
+//!
+//! A token is only a claim check for a session's row; it grants nothing by itself.
+
+use std::collections::HashMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, decode, decode_header, encode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::service::{
+    error::{Error, Result},
+    id::{AccountId, SessionId, UserId},
+};
+
+/// The fewest random bytes of a signing key (RFC 7518, 3.2: as many as the hash has).
+pub const MIN_KEY_BYTES: usize = 32;
+
+/// Why a list of signing keys was refused. Never shows any of a key.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    /// No key at all.
+    #[error("at least one signing key is needed")]
+    None,
+    /// An entry that is not `kid:base64`.
+    #[error("signing key number {0} is not of the form kid:base64")]
+    Malformed(usize),
+    /// A key of fewer bytes than [`MIN_KEY_BYTES`].
+    #[error("signing key {0:?} has fewer than {MIN_KEY_BYTES} bytes")]
+    Short(String),
+    /// Two keys of one name.
+    #[error("signing key {0:?} is given twice")]
+    Duplicate(String),
+}
+
+/// One key, with the name that tokens carry.
+pub struct SigningKey {
+    kid: String,
+    secret: Vec<u8>,
+}
+
+impl SigningKey {
+    /// A key by its bytes.
+    ///
+    /// # Errors
+    /// It is too short.
+    pub fn new(kid: impl Into<String>, secret: Vec<u8>) -> std::result::Result<Self, KeyFault> {
+        let kid = kid.into();
+        if secret.len() < MIN_KEY_BYTES { Err(KeyFault::Short(kid)) } else { Ok(Self { kid, secret }) }
+    }
+
+    /// Reads `kid:base64,kid:base64`.
+    ///
+    /// # Errors
+    /// The list is empty, or an entry malformed, short or repeated.
+    pub fn parse_list(list: &SecretString) -> std::result::Result<Vec<Self>, KeyFault> {
+        let mut keys: Vec<Self> = Vec::new();
+        for (index, entry) in list.expose_secret().split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
+            let malformed = || KeyFault::Malformed(index + 1);
+            let (kid, encoded) = entry.split_once(':').ok_or_else(malformed)?;
+            let kid = kid.trim();
+            let secret = STANDARD.decode(encoded.trim()).map_err(|_| malformed())?;
+            if kid.is_empty() {
+                return Err(malformed());
+            }
+            if keys.iter().any(|key| key.kid == kid) {
+                return Err(KeyFault::Duplicate(kid.to_owned()));
+            }
+            keys.push(Self::new(kid, secret)?);
+        }
+        if keys.is_empty() { Err(KeyFault::None) } else { Ok(keys) }
+    }
+}
+
+/// What a token that verified says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The tenant.
+    pub account: AccountId,
+    /// Who logged in.
+    pub user: UserId,
+    /// Which login.
+    pub session: SessionId,
+    /// When it was given, in epoch seconds.
+    pub issued_at: i64,
+    /// When it ends, in epoch seconds.
+    pub expires_at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    acc: String,
+    sid: String,
+    iat: i64,
+    exp: i64,
+}
+
+/// Signs with the first key, verifies with all.
+pub struct Tokens {
+    header: Header,
+    signing: EncodingKey,
+    verifying: HashMap<String, DecodingKey>,
+    validation: Validation,
+    issuer: String,
+    audience: String,
+}
+
+impl Tokens {
+    /// `audience` is the environment: a token of one is worth nothing in another.
+    ///
+    /// # Errors
+    /// There is no key.
+    pub fn new(keys: &[SigningKey], issuer: &str, audience: &str) -> std::result::Result<Self, KeyFault> {
+        let first = keys.first().ok_or(KeyFault::None)?;
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some(first.kid.clone());
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+        // Compared below, without leeway: an expired token must otherwise be a perfect one.
+        validation.validate_exp = false;
+        Ok(Self {
+            header,
+            signing: EncodingKey::from_secret(&first.secret),
+            verifying: keys.iter().map(|key| (key.kid.clone(), DecodingKey::from_secret(&key.secret))).collect(),
+            validation,
+            issuer: issuer.to_owned(),
+            audience: audience.to_owned(),
+        })
+    }
+
+    /// A signed token.
+    ///
+    /// # Errors
+    /// Only a bug.
+    pub fn sign(&self, claims: &Claims) -> Result<String> {
+        let wire = WireClaims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            sub: claims.user.to_string(),
+            acc: claims.account.to_string(),
+            sid: claims.session.to_string(),
+            iat: claims.issued_at,
+            exp: claims.expires_at,
+        };
+        encode(&self.header, &wire, &self.signing).map_err(|error| Error::internal("signing a token", error))
+    }
+
+    /// What a token says, if it is ours, whole and of this environment. `now` is in epoch seconds.
+    ///
+    /// # Errors
+    /// [`Error::TokenExpired`] when all is right but its time, else [`Error::Unauthenticated`].
+    pub fn verify(&self, token: &str, now: i64) -> Result<Claims> {
+        self.read(token)
+            .ok_or(Error::Unauthenticated)
+            .and_then(|claims| if claims.expires_at <= now { Err(Error::TokenExpired) } else { Ok(claims) })
+    }
+
+    fn read(&self, token: &str) -> Option<Claims> {
+        let header = decode_header(token).ok()?;
+        // The library ignores a kid it does not know; here it picks the key or the token is none.
+        let key = self.verifying.get(header.kid.as_deref()?)?;
+        if header.typ.as_deref() != Some("JWT") || header.crit.is_some() {
+            return None;
+        }
+        let TokenData { claims, .. } = decode::<WireClaims>(token, key, &self.validation).ok()?;
+        Some(Claims {
+            account: claims.acc.parse().ok()?,
+            user: claims.sub.parse().ok()?,
+            session: claims.sid.parse().ok()?,
+            issued_at: claims.iat,
+            expires_at: claims.exp,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(list: &str) -> std::result::Result<Vec<SigningKey>, KeyFault> {
+        SigningKey::parse_list(&SecretString::from(list))
+    }
+
+    fn tokens(list: &str, audience: &str) -> Tokens {
+        Tokens::new(&keys(list).expect("keys"), "core-api", audience).expect("a key")
+    }
+
+    fn entry(kid: &str, byte: u8, length: usize) -> String {
+        format!("{kid}:{}", STANDARD.encode(vec![byte; length]))
+    }
+
+    fn claims() -> Claims {
+        Claims { account: AccountId::new(), user: UserId::new(), session: SessionId::new(), issued_at: 1_000, expires_at: 2_000 }
+    }
+
+    #[test]
+    fn a_token_says_what_was_signed_until_its_second_comes() {
+        let tokens = tokens(&entry("a", 1, 32), "sandbox");
+        let token = tokens.sign(&claims()).expect("signed");
+        assert!(tokens.verify(&token, 1_999).is_ok());
+        for now in [2_000, 2_001, i64::MAX] {
+            assert!(matches!(tokens.verify(&token, now), Err(Error::TokenExpired)), "{now}");
+        }
+    }
+
+    #[test]
+    fn the_first_key_signs_and_all_verify() {
+        let (old, new) = (entry("old", 1, 32), entry("new", 2, 32));
+        let token = tokens(&old, "sandbox").sign(&claims()).expect("signed");
+        assert!(tokens(&format!("{new}, {old}"), "sandbox").verify(&token, 0).is_ok());
+        assert!(matches!(tokens(&new, "sandbox").verify(&token, 0), Err(Error::Unauthenticated)));
+    }
+
+    #[test]
+    fn another_environment_s_token_is_none_even_under_the_same_key() {
+        let key = entry("a", 1, 32);
+        let token = tokens(&key, "sandbox").sign(&claims()).expect("signed");
+        assert!(matches!(tokens(&key, "production").verify(&token, 0), Err(Error::Unauthenticated)));
+    }
+
+    #[test]
+    fn weak_and_malformed_keys_are_refused_without_being_shown() {
+        assert_eq!(keys("").err(), Some(KeyFault::None));
+        assert_eq!(keys(" , ").err(), Some(KeyFault::None));
+        assert_eq!(keys("nocolon").err(), Some(KeyFault::Malformed(1)));
+        assert_eq!(keys(":AAAA").err(), Some(KeyFault::Malformed(1)));
+        assert_eq!(keys(&format!("{},b:%%%", entry("a", 1, 32))).err(), Some(KeyFault::Malformed(2)));
+        assert_eq!(keys(&entry("a", 1, 31)).err(), Some(KeyFault::Short("a".into())));
+        assert_eq!(keys(&format!("{0},{0}", entry("a", 1, 32))).err(), Some(KeyFault::Duplicate("a".into())));
+    }
+}

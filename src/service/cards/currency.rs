@@ -1,0 +1,60 @@
+//! The currencies a card can have.
+
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// A card's currency (ISO 4217), two minor digits each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[serde(rename_all = "UPPERCASE")]
+#[sqlx(type_name = "text", rename_all = "UPPERCASE")]
+pub enum Currency {
+    /// United States dollar.
+    Usd,
+    /// Euro.
+    Eur,
+    /// Colombian peso.
+    Cop,
+}
+
+/// Not one of the currencies offered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownCurrency;
+
+impl Currency {
+    /// Every currency offered.
+    pub const ALL: [Self; 3] = [Self::Usd, Self::Eur, Self::Cop];
+
+    /// The ISO code, on the wire and in the database.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Usd => "USD",
+            Self::Eur => "EUR",
+            Self::Cop => "COP",
+        }
+    }
+}
+
+impl FromStr for Currency {
+    type Err = UnknownCurrency;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCurrency> {
+        Self::ALL.into_iter().find(|currency| currency.code() == text).ok_or(UnknownCurrency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_currency_is_its_exact_code() {
+        for currency in Currency::ALL {
+            assert_eq!(currency.code().parse(), Ok(currency));
+        }
+        for text in ["", "usd", "Usd", "USD ", "GBP", "US"] {
+            assert_eq!(text.parse::<Currency>(), Err(UnknownCurrency), "{text:?}");
+        }
+    }
+}

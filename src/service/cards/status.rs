@@ -1,0 +1,153 @@
+//! The card's status machine. Pure: no clock, no database.
+
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::service::error::{Error, Result};
+
+/// The status of a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum CardStatus {
+    /// As created: can be funded, cannot pay.
+    Inactive,
+    /// Can be funded and can pay.
+    Active,
+    /// Can neither be funded nor pay, until it is active again.
+    Blocked,
+    /// Over for good.
+    Cancelled,
+}
+
+/// A status a caller may ask for. `inactive` is none: a card is that only until it is first activated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetStatus {
+    /// Into use.
+    Active,
+    /// Out of use, for now.
+    Blocked,
+    /// Out of use for good.
+    Cancelled,
+}
+
+/// What a permitted request for a status comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusChange {
+    /// The card has that status already.
+    Unchanged,
+    /// The card takes this status.
+    To(CardStatus),
+}
+
+/// Not the name of a status.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownStatus;
+
+impl CardStatus {
+    /// Every status, in the order of a card's life.
+    pub const ALL: [Self; 4] = [Self::Inactive, Self::Active, Self::Blocked, Self::Cancelled];
+
+    /// The name on the wire and in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Active => "active",
+            Self::Blocked => "blocked",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// What asking this card for `target` comes to.
+    ///
+    /// # Errors
+    /// [`Error::CardTransition`] when there is no such step.
+    pub fn change(self, target: TargetStatus) -> Result<StatusChange> {
+        let refused = Err(Error::CardTransition { from: self, to: target });
+        match (self, target) {
+            (Self::Active, TargetStatus::Active) | (Self::Blocked, TargetStatus::Blocked) | (Self::Cancelled, TargetStatus::Cancelled) => {
+                Ok(StatusChange::Unchanged)
+            }
+            (Self::Inactive | Self::Blocked, TargetStatus::Active)
+            | (Self::Active, TargetStatus::Blocked)
+            | (Self::Inactive | Self::Active | Self::Blocked, TargetStatus::Cancelled) => Ok(StatusChange::To(target.status())),
+            (Self::Inactive, TargetStatus::Blocked) | (Self::Cancelled, TargetStatus::Active | TargetStatus::Blocked) => refused,
+        }
+    }
+}
+
+impl FromStr for CardStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> std::result::Result<Self, UnknownStatus> {
+        Self::ALL.into_iter().find(|status| status.name() == text).ok_or(UnknownStatus)
+    }
+}
+
+impl TargetStatus {
+    /// Every status that can be asked for.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Blocked, Self::Cancelled];
+
+    /// The status a card has once the step is taken.
+    #[must_use]
+    pub const fn status(self) -> CardStatus {
+        match self {
+            Self::Active => CardStatus::Active,
+            Self::Blocked => CardStatus::Blocked,
+            Self::Cancelled => CardStatus::Cancelled,
+        }
+    }
+}
+
+impl FromStr for TargetStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> std::result::Result<Self, UnknownStatus> {
+        Self::ALL.into_iter().find(|target| target.status().name() == text).ok_or(UnknownStatus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole grid, written out: `.` nothing changes, `>` the step is taken, `x` refused.
+    #[test]
+    fn every_status_answers_every_request_as_the_grid_says() {
+        let grid = [
+            //                       active blocked cancelled
+            (CardStatus::Inactive, ['>', 'x', '>']),
+            (CardStatus::Active, ['.', '>', '>']),
+            (CardStatus::Blocked, ['>', '.', '>']),
+            (CardStatus::Cancelled, ['x', 'x', '.']),
+        ];
+        assert_eq!(grid.map(|(from, _)| from), CardStatus::ALL);
+        for (from, row) in grid {
+            for (target, cell) in TargetStatus::ALL.into_iter().zip(row) {
+                let change = from.change(target);
+                match cell {
+                    '.' => assert!(matches!(change, Ok(StatusChange::Unchanged)), "{from:?} {target:?}"),
+                    '>' => assert!(matches!(change, Ok(StatusChange::To(to)) if to == target.status()), "{from:?} {target:?}"),
+                    _ => assert!(
+                        matches!(change, Err(Error::CardTransition { from: f, to }) if f == from && to == target),
+                        "{from:?} {target:?}"
+                    ),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_three_words_can_be_asked_for() {
+        for status in CardStatus::ALL {
+            assert_eq!(status.name().parse(), Ok(status));
+            assert_eq!(status.name().parse::<TargetStatus>().is_ok(), status != CardStatus::Inactive);
+        }
+        for word in ["", "pending", "Active", "ACTIVE", "active ", "canceled"] {
+            assert_eq!(word.parse::<TargetStatus>(), Err(UnknownStatus), "{word:?}");
+            assert_eq!(word.parse::<CardStatus>(), Err(UnknownStatus), "{word:?}");
+        }
+    }
+}

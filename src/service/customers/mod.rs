@@ -1,0 +1,69 @@
+//! Customers: who cards are issued to. An email names one customer of an account.
+
+mod store;
+
+use sqlx::{PgConnection, PgPool};
+
+use super::{
+    error::{Error, Result},
+    id::{AccountId, CustomerId},
+    text::{Email, Name},
+    unit,
+};
+
+/// A customer as its account sees it.
+#[derive(Clone, Debug)]
+pub struct Customer {
+    /// Their id.
+    pub id: CustomerId,
+    /// Their position in the account's list, from 1.
+    pub number: i64,
+    /// Their full name.
+    pub name: String,
+    /// Their email, as it was given.
+    pub email: String,
+}
+
+/// The service of customers.
+#[derive(Clone, Debug)]
+pub struct Customers {
+    pool: PgPool,
+}
+
+impl Customers {
+    pub(super) const fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Creates a customer.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateEmail`], compared without case.
+    pub async fn create(&self, account: AccountId, name: &Name, email: &Email) -> Result<Customer> {
+        let mut unit = unit::begin(&self.pool).await?;
+        let customer = store::insert(&mut unit, account, CustomerId::new(), name, email).await?;
+        unit::commit(unit).await?;
+        Ok(customer)
+    }
+
+    /// One customer.
+    ///
+    /// # Errors
+    /// [`Error::CustomerNotFound`].
+    pub async fn get(&self, account: AccountId, id: CustomerId) -> Result<Customer> {
+        store::find(&self.pool, account, id).await?.ok_or(Error::CustomerNotFound)
+    }
+
+    /// At most `limit` customers after position `after`, in the order they were created.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn page(&self, account: AccountId, after: i64, limit: i64) -> Result<Vec<Customer>> {
+        store::page(&self.pool, account, after, limit).await
+    }
+}
+
+/// Whether the account has this customer, within the caller's transaction.
+pub(super) async fn exists_in(connection: &mut PgConnection, account: AccountId, id: CustomerId) -> Result<()> {
+    if store::exists(connection, account, id).await? { Ok(()) } else { Err(Error::CustomerNotFound) }
+}

@@ -1,0 +1,97 @@
+//! The SQL of customers. Decides nothing, begins and commits nothing.
+
+use sqlx::{PgConnection, PgPool};
+
+use super::Customer;
+use crate::service::{
+    error::{Error, Result},
+    id::{AccountId, CustomerId},
+    text::{Email, Name},
+};
+
+/// Counting first locks the account's row until the commit: positions are given in the order of commits.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    account: AccountId,
+    id: CustomerId,
+    name: &Name,
+    email: &Email,
+) -> Result<Customer> {
+    let customer = sqlx::query_as!(
+        Customer,
+        r#"
+        with counted as (
+            update accounts
+            set customers_created = customers_created + 1
+            where account_id = $1
+            returning customers_created
+        )
+        insert into customers (account_id, id, number, name, email, email_key)
+        select $1, $2, customers_created, $3, $4, $5
+        from counted
+        returning id as "id: CustomerId", number, name, email
+        "#,
+        account as AccountId,
+        id as CustomerId,
+        name.as_str(),
+        email.as_str(),
+        email.key(),
+    )
+    .fetch_one(connection)
+    .await;
+    customer.map_err(|error| match error.as_database_error().and_then(|answer| answer.constraint()) {
+        Some("customers_email_unique") => Error::DuplicateEmail,
+        _ => error.into(),
+    })
+}
+
+pub(super) async fn find(pool: &PgPool, account: AccountId, id: CustomerId) -> Result<Option<Customer>> {
+    let customer = sqlx::query_as!(
+        Customer,
+        r#"
+        select id as "id: CustomerId", number, name, email
+        from customers
+        where account_id = $1 and id = $2
+        "#,
+        account as AccountId,
+        id as CustomerId,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(customer)
+}
+
+pub(super) async fn page(pool: &PgPool, account: AccountId, after: i64, limit: i64) -> Result<Vec<Customer>> {
+    let customers = sqlx::query_as!(
+        Customer,
+        r#"
+        select id as "id: CustomerId", number, name, email
+        from customers
+        where account_id = $1 and number > $2
+        order by number
+        limit $3
+        "#,
+        account as AccountId,
+        after,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(customers)
+}
+
+pub(super) async fn exists(connection: &mut PgConnection, account: AccountId, id: CustomerId) -> Result<bool> {
+    let exists = sqlx::query_scalar!(
+        r#"
+        select exists (
+            select from customers
+            where account_id = $1 and id = $2
+        ) as "exists!"
+        "#,
+        account as AccountId,
+        id as CustomerId,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(exists)
+}

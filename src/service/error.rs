@@ -1,0 +1,161 @@
+//! What can go wrong, in the words of the domain. Facts, no prose, no HTTP.
+
+use std::time::Duration;
+
+use super::{
+    auth::Role,
+    cards::{CardStatus, TargetStatus},
+    quota::Standing,
+};
+
+/// The result of everything a service does.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can keep a service from doing what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No token, not one of ours, or its session is over.
+    #[error("no valid token")]
+    Unauthenticated,
+    /// A token that was ours and has expired.
+    #[error("token expired")]
+    TokenExpired,
+    /// The caller's role may not do this.
+    #[error("role {0:?} may not do this")]
+    InsufficientPermissions(Role),
+    /// Unknown email, wrong password or disabled user: the caller is not told which.
+    #[error("login refused")]
+    InvalidCredentials,
+    /// Unknown, expired or used refresh token, or its session is over.
+    #[error("refresh refused")]
+    InvalidRefreshToken,
+    /// The hour's quota is used up.
+    #[error("quota used up")]
+    QuotaExceeded(Standing),
+    /// Too many failures from one address.
+    #[error("too many failed attempts")]
+    TooManyAttempts {
+        /// How long until the next one is heard.
+        retry_after: Duration,
+    },
+
+    /// The account has no such customer.
+    #[error("no such customer")]
+    CustomerNotFound,
+    /// The account has no such card.
+    #[error("no such card")]
+    CardNotFound,
+    /// The account has a customer with this email.
+    #[error("email taken")]
+    DuplicateEmail,
+    /// The deployment has a user with this email.
+    #[error("user email taken")]
+    DuplicateUser,
+    /// The card belongs to another customer.
+    #[error("card assigned to another customer")]
+    CardAlreadyAssigned,
+    /// The state machine has no such step.
+    #[error("card may not go from {from:?} to {to:?}")]
+    CardTransition {
+        /// The status the card has.
+        from: CardStatus,
+        /// The status it was asked to take.
+        to: TargetStatus,
+    },
+    /// Money cannot be added to a blocked card.
+    #[error("card blocked")]
+    CardBlocked,
+    /// Nothing can be done with a cancelled card.
+    #[error("card cancelled")]
+    CardCancelled,
+    /// Only active cards can pay.
+    #[error("card not active but {0:?}")]
+    CardNotActive(CardStatus),
+    /// The card has less than the purchase costs.
+    #[error("insufficient funds")]
+    InsufficientFunds,
+    /// The balance would pass the most a card can hold.
+    #[error("balance limit exceeded")]
+    BalanceLimitExceeded,
+
+    /// Too much is under way; nothing was done.
+    #[error("overloaded")]
+    Overloaded,
+    /// The database could not be asked, or gave up; nothing was done.
+    #[error("database unavailable")]
+    DatabaseUnavailable(#[source] sqlx::Error),
+    /// The connection was lost while committing: done or not done, nobody here can tell.
+    #[error("outcome unknown")]
+    OutcomeUnknown(#[source] sqlx::Error),
+    /// A bug.
+    #[error("{doing}")]
+    Internal {
+        /// What was being done.
+        doing: &'static str,
+        /// What went wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// A bug, with what was being done when it showed.
+    pub fn internal(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal { doing, source: source.into() }
+    }
+}
+
+/// Every database failure that no store has given a meaning of its own, before a commit was sent.
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if is_the_database_away(&error) { Self::DatabaseUnavailable(error) } else { Self::internal("a database statement", error) }
+    }
+}
+
+/// Whether trying again later can help: the connection, the server or its capacity was at fault,
+/// not the statement.
+pub(super) fn is_the_database_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(answer) => answer.code().is_some_and(|state| is_transient(&state)),
+        _ => false,
+    }
+}
+
+/// SQLSTATEs (PostgreSQL, appendix A) that say nothing about the statement itself.
+fn is_transient(state: &str) -> bool {
+    matches!(
+        state,
+        "40001" | "40P01"             // serialisation failure, deadlock: rolled back, safe to repeat
+        | "55P03" | "57014"           // lock timeout, statement timeout
+        | "57P01" | "57P02" | "57P03" // shutting down, crashed, starting
+        | "25006"                     // read only: a primary that became a standby
+        | "53100" | "53200" | "53300" // disk, memory, connections
+    ) || state.starts_with("08") // the connection itself
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_database_is_told_from_a_bug() {
+        let lost = [sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()), sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed];
+        for error in lost {
+            assert!(matches!(Error::from(error), Error::DatabaseUnavailable(_)));
+        }
+        for error in [sqlx::Error::RowNotFound, sqlx::Error::ColumnNotFound("x".into())] {
+            assert!(matches!(Error::from(error), Error::Internal { .. }));
+        }
+    }
+
+    #[test]
+    fn states_that_a_retry_can_mend_are_no_bugs() {
+        for state in ["40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "25006", "53300", "08006", "08P01"] {
+            assert!(is_transient(state), "{state}");
+        }
+        for state in ["23505", "23514", "22021", "25P02", "42601", "XX000"] {
+            assert!(!is_transient(state), "{state}");
+        }
+    }
+}

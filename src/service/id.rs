@@ -1,0 +1,116 @@
+//! Ids on the wire: `TypeID` 0.3 (`card_` and 26 characters of base32 `UUIDv7`), `uuid` in the database.
+//!
+//! Each kind of id is a type of its own, so that a customer's id cannot be passed for a card's.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
+use type_safe_id::{DynamicType, TypeSafeId};
+use uuid::Uuid;
+
+/// A string that is not an id of the kind asked for. To a caller it names nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of this kind")]
+pub struct NotAnId;
+
+macro_rules! typed_id {
+    ($name:ident, $prefix:literal, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::Type)]
+        #[sqlx(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// What stands before the underscore.
+            pub const PREFIX: &str = $prefix;
+
+            /// A new id, larger than those this process made in earlier milliseconds.
+            #[must_use]
+            #[expect(clippy::new_without_default, reason = "an id is made on purpose, never by default")]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let prefix = DynamicType::new(Self::PREFIX).map_err(|_| fmt::Error)?;
+                TypeSafeId::from_type_and_uuid(prefix, self.0).fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                let id: TypeSafeId<DynamicType> = text.parse().map_err(|_| NotAnId)?;
+                if id.type_prefix() == Self::PREFIX { Ok(Self(id.uuid())) } else { Err(NotAnId) }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+typed_id!(AccountId, "acc", "A tenant.");
+typed_id!(UserId, "usr", "Somebody who logs in.");
+typed_id!(SessionId, "ses", "One login.");
+typed_id!(CustomerId, "cus", "A customer of the account.");
+typed_id!(CardId, "card", "A virtual card.");
+typed_id!(MovementId, "mov", "A movement on a card.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_the_wire() {
+        let id = CardId::new();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.to_string().len(), "card_".len() + 26);
+    }
+
+    #[test]
+    fn the_specification_s_own_vector_reads_as_it_says() {
+        // TypeID 0.3, valid.yml, "valid-uuidv7", under one of our prefixes.
+        let id: CardId = "card_01h455vb4pex5vsknk084sn02q".parse().expect("valid");
+        assert_eq!(id.0.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
+    }
+
+    #[test]
+    fn what_is_not_exactly_an_id_is_none() {
+        let valid = CardId::new().to_string();
+        let suffix = &valid["card_".len()..];
+        let wrong = [
+            String::new(),
+            "card_".into(),
+            "card_001".into(),
+            suffix.into(),
+            format!("_{suffix}"),
+            format!("cus_{suffix}"),
+            format!("CARD_{suffix}"),
+            format!("card_{}", suffix.to_uppercase()),
+            format!("card-{suffix}"),
+            format!(" {valid}"),
+            format!("{valid} "),
+            format!("{valid}0"),
+            format!("card_8{}", &suffix[1..]),
+            format!("card_{}u", &suffix[..25]),
+            format!("card_{}é", &suffix[..24]),
+            "card_\u{0}".into(),
+        ];
+        for text in wrong {
+            assert_eq!(text.parse::<CardId>(), Err(NotAnId), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The rules of money: a card and a request make a movement or a refusal. Pure: no clock, no database.
+
+use serde::Serialize;
+
+use crate::service::{
+    cards::CardStatus,
+    error::{Error, Result},
+    money::{Amount, Money},
+};
+
+/// What a movement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum MovementKind {
+    /// Money added by the account.
+    TopUp,
+    /// Money spent with the card.
+    Purchase,
+    /// Money given back by a merchant.
+    Refund,
+}
+
+/// What a posting needs to know of its card, as read under the card's row lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// The card's status.
+    pub(super) status: CardStatus,
+    /// What is on it.
+    pub(super) balance: Money,
+    /// The seq of its newest movement, 0 before the first.
+    pub(super) seq: i64,
+}
+
+/// A movement that may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Its place in the card's history, from 1 without a gap.
+    pub(super) seq: i64,
+    /// What it changes: below zero for a purchase.
+    pub(super) amount: Money,
+    /// The balance it leaves.
+    pub(super) balance_after: Money,
+}
+
+/// Decides one posting.
+///
+/// # Errors
+/// The card's status forbids it, it has too little, or it would hold too much.
+pub(super) fn post(card: Position, kind: MovementKind, amount: Amount) -> Result<Entry> {
+    match (kind, card.status) {
+        (MovementKind::TopUp, CardStatus::Inactive | CardStatus::Active)
+        | (MovementKind::Purchase, CardStatus::Active)
+        | (MovementKind::Refund, CardStatus::Inactive | CardStatus::Active | CardStatus::Blocked) => {}
+        (MovementKind::TopUp, CardStatus::Blocked) => return Err(Error::CardBlocked),
+        (MovementKind::TopUp | MovementKind::Refund, CardStatus::Cancelled) => return Err(Error::CardCancelled),
+        (MovementKind::Purchase, status @ (CardStatus::Inactive | CardStatus::Blocked | CardStatus::Cancelled)) => {
+            return Err(Error::CardNotActive(status));
+        }
+    }
+    let change = match kind {
+        MovementKind::TopUp | MovementKind::Refund => amount.money(),
+        MovementKind::Purchase => amount.money().negated(),
+    };
+    let balance_after = card.balance.plus(change).ok_or(Error::BalanceLimitExceeded)?;
+    if balance_after < Money::ZERO {
+        return Err(Error::InsufficientFunds);
+    }
+    Ok(Entry { seq: card.seq + 1, amount: change, balance_after })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::service::money::MAX_MINOR;
+
+    fn money(minor: i64) -> Money {
+        Money::from_minor(minor).expect("within bounds")
+    }
+
+    fn amount(minor: i64) -> Amount {
+        Amount::new(money(minor)).expect("above zero")
+    }
+
+    fn card(status: CardStatus, balance: i64) -> Position {
+        Position { status, balance: money(balance), seq: 7 }
+    }
+
+    /// The whole grid, written out: `+` posted, else the error's variant.
+    #[test]
+    fn every_status_answers_every_kind_as_the_grid_says() {
+        let grid = [
+            //                      inactive         active blocked          cancelled
+            (MovementKind::TopUp, ["+", "+", "CardBlocked", "CardCancelled"]),
+            (MovementKind::Purchase, ["CardNotActive(Inactive)", "+", "CardNotActive(Blocked)", "CardNotActive(Cancelled)"]),
+            (MovementKind::Refund, ["+", "+", "+", "CardCancelled"]),
+        ];
+        for (kind, row) in grid {
+            for (status, cell) in CardStatus::ALL.into_iter().zip(row) {
+                let got = match post(card(status, 500), kind, amount(20)) {
+                    Ok(_) => "+".to_owned(),
+                    Err(error) => format!("{error:?}"),
+                };
+                assert_eq!(got, cell, "{kind:?} {status:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_purchase_takes_the_last_cent_and_not_one_more() {
+        let active = card(CardStatus::Active, 500);
+        let entry = post(active, MovementKind::Purchase, amount(500)).expect("enough");
+        assert_eq!((entry.seq, entry.amount, entry.balance_after), (8, money(-500), Money::ZERO));
+        assert!(matches!(post(active, MovementKind::Purchase, amount(501)), Err(Error::InsufficientFunds)));
+    }
+
+    #[test]
+    fn a_balance_reaches_the_bound_and_does_not_pass_it() {
+        let nearly_full = card(CardStatus::Active, MAX_MINOR - 1);
+        for kind in [MovementKind::TopUp, MovementKind::Refund] {
+            assert!(post(nearly_full, kind, amount(1)).is_ok_and(|entry| entry.balance_after == money(MAX_MINOR)));
+            assert!(matches!(post(nearly_full, kind, amount(2)), Err(Error::BalanceLimitExceeded)));
+            assert!(matches!(post(nearly_full, kind, amount(MAX_MINOR)), Err(Error::BalanceLimitExceeded)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_history_adds_up(steps in prop::collection::vec((0_usize..3, 1..=MAX_MINOR), 0..100)) {
+            let kinds = [MovementKind::TopUp, MovementKind::Purchase, MovementKind::Refund];
+            let mut position = Position { status: CardStatus::Active, balance: Money::ZERO, seq: 0 };
+            let mut sum: i128 = 0;
+            let mut posted = 0;
+            for (kind, minor) in steps {
+                if let Ok(entry) = post(position, kinds[kind], amount(minor)) {
+                    sum += i128::from(entry.amount.minor());
+                    posted += 1;
+                    prop_assert_eq!(i128::from(entry.balance_after.minor()), sum);
+                    prop_assert_eq!(entry.seq, posted);
+                    prop_assert!((0..=MAX_MINOR).contains(&entry.balance_after.minor()));
+                    position = Position { balance: entry.balance_after, seq: entry.seq, ..position };
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The rules. Knows no HTTP: what it does is asked for, and refused, in the domain's own words.
+//!
+//! One folder a resource: `mod.rs` opens transactions, pure files decide, `store.rs` is private
+//! to its folder and holds nothing but SQL.
+
+pub mod accounts;
+pub mod auth;
+pub mod cards;
+pub mod customers;
+pub mod deployment;
+pub mod error;
+pub mod id;
+pub mod ledger;
+pub mod money;
+pub mod quota;
+pub mod text;
+mod unit;
+
+use std::num::NonZeroU32;
+
+use sqlx::PgPool;
+
+use self::{
+    accounts::Accounts,
+    auth::{Auth, Lifetimes, Passwords, Tokens},
+    cards::Cards,
+    customers::Customers,
+    deployment::Deployment,
+    error::Result,
+    ledger::Ledger,
+    quota::Quota,
+};
+
+/// Every service, on one pool.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Tenants and users.
+    pub accounts: Accounts,
+    /// Logins.
+    pub auth: Auth,
+    /// Cards.
+    pub cards: Cards,
+    /// Customers.
+    pub customers: Customers,
+    /// What this database is.
+    pub deployment: Deployment,
+    /// Money.
+    pub ledger: Ledger,
+    /// Requests per hour.
+    pub quota: Quota,
+}
+
+impl Services {
+    /// Wires the services.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn new(pool: &PgPool, tokens: Tokens, lifetimes: Lifetimes, requests_per_hour: NonZeroU32) -> Result<Self> {
+        let passwords = Passwords::new()?;
+        Ok(Self {
+            accounts: Accounts::new(pool.clone(), passwords.clone()),
+            auth: Auth::new(pool.clone(), passwords, tokens, lifetimes),
+            cards: Cards::new(pool.clone()),
+            customers: Customers::new(pool.clone()),
+            deployment: Deployment::new(pool.clone()),
+            ledger: Ledger::new(pool.clone()),
+            quota: Quota::new(pool.clone(), requests_per_hour),
+        })
+    }
+}

@@ -1,0 +1,300 @@
+//! Money: whole minor units, exact from the byte on the wire to the `BIGINT` and back.
+//!
+//! Nothing here goes through a binary float. The JSON form is a number: `100` or `-15.50`.
+
+use rust_decimal::Decimal;
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::value::RawValue;
+
+/// Decimals of every currency offered: USD, EUR and COP all have two (ISO 4217).
+pub const MINOR_DIGITS: u32 = 2;
+
+/// The most money anything here can hold, in minor units: 2^53-1, the last integer up to which
+/// a JSON number read as a double is exact.
+pub const MAX_MINOR: i64 = 9_007_199_254_740_991;
+
+const MINOR_PER_MAJOR: i64 = 10_i64.pow(MINOR_DIGITS);
+
+/// A signed sum in minor units, within `±MAX_MINOR`: a balance, or what a movement changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct Money(i64);
+
+/// A sum that a caller asks to move: at least one minor unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount(Money);
+
+/// Why a JSON value is not a sum of money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoneyFault {
+    /// Not a JSON number: a string, null, an object.
+    NotANumber,
+    /// More decimals than the currencies have.
+    TooManyDecimals,
+    /// Beyond `MAX_MINOR` either way.
+    OutOfRange,
+    /// Zero or less, where money is to be moved.
+    NotPositive,
+}
+
+impl Money {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// A sum of minor units; none beyond `±MAX_MINOR`.
+    #[must_use]
+    pub const fn from_minor(minor: i64) -> Option<Self> {
+        if minor < -MAX_MINOR || minor > MAX_MINOR { None } else { Some(Self(minor)) }
+    }
+
+    /// The sum in minor units.
+    #[must_use]
+    pub const fn minor(self) -> i64 {
+        self.0
+    }
+
+    /// The sum of two; none beyond `±MAX_MINOR`.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Option<Self> {
+        Self::from_minor(self.0 + other.0)
+    }
+
+    /// The same sum, the other way.
+    #[must_use]
+    pub const fn negated(self) -> Self {
+        Self(-self.0)
+    }
+
+    /// Reads one JSON token.
+    ///
+    /// # Errors
+    /// The token is not a number, has a third decimal that is not zero, or is out of range.
+    pub fn from_json(token: &str) -> Result<Self, MoneyFault> {
+        if !token.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            return Err(MoneyFault::NotANumber);
+        }
+        let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
+        let mantissa = exact(mantissa)?;
+        if mantissa.is_zero() {
+            return Ok(Self::ZERO);
+        }
+        // Past this an exponent no longer fits any bound, whichever way it points.
+        let exponent: i32 =
+            exponent.parse().map_err(|_| if exponent.starts_with('-') { MoneyFault::TooManyDecimals } else { MoneyFault::OutOfRange })?;
+        let scale = i64::from(mantissa.scale());
+        let shift = i64::from(exponent) + i64::from(MINOR_DIGITS) - scale;
+        // `exact` left no trailing zero behind the point; one before it may still be shifted out.
+        let mut minor = mantissa.mantissa();
+        if shift < 0 {
+            for _ in 0..shift.unsigned_abs() {
+                if minor % 10 != 0 {
+                    return Err(MoneyFault::TooManyDecimals);
+                }
+                minor /= 10;
+            }
+        } else {
+            let factor = u32::try_from(shift).ok().and_then(|shift| 10_i128.checked_pow(shift));
+            minor = factor.and_then(|factor| minor.checked_mul(factor)).ok_or(MoneyFault::OutOfRange)?;
+        }
+        i64::try_from(minor).ok().and_then(Self::from_minor).ok_or(MoneyFault::OutOfRange)
+    }
+
+    /// The JSON number: no decimals when there is nothing behind the point, else all of them.
+    #[must_use]
+    pub fn to_json(self) -> String {
+        let (major, minor) = (self.0.abs() / MINOR_PER_MAJOR, self.0.abs() % MINOR_PER_MAJOR);
+        let sign = if self.0 < 0 { "-" } else { "" };
+        if minor == 0 { format!("{sign}{major}") } else { format!("{sign}{major}.{minor:02}") }
+    }
+}
+
+/// Reads a mantissa without rounding.
+fn exact(mantissa: &str) -> Result<Decimal, MoneyFault> {
+    let significant = match mantissa.split_once('.') {
+        Some((whole, fraction)) => {
+            let fraction = fraction.trim_end_matches('0');
+            if fraction.len() > Decimal::MAX_SCALE as usize {
+                return Err(MoneyFault::TooManyDecimals);
+            }
+            if fraction.is_empty() { whole } else { &mantissa[..=whole.len() + fraction.len()] }
+        }
+        None => mantissa,
+    };
+    Decimal::from_str_exact(significant).map_err(|_| MoneyFault::OutOfRange)
+}
+
+impl Serialize for Money {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.to_json()).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl Amount {
+    /// Money that can be moved; none when it is zero or less.
+    #[must_use]
+    pub fn new(money: Money) -> Option<Self> {
+        (money > Money::ZERO).then_some(Self(money))
+    }
+
+    /// Reads one JSON token.
+    ///
+    /// # Errors
+    /// As [`Money::from_json`], and when the number is not above zero.
+    pub fn from_json(token: &str) -> Result<Self, MoneyFault> {
+        Self::new(Money::from_json(token)?).ok_or(MoneyFault::NotPositive)
+    }
+
+    /// The sum, above zero.
+    #[must_use]
+    pub const fn money(self) -> Money {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn minor(token: &str) -> Result<i64, MoneyFault> {
+        Money::from_json(token).map(Money::minor)
+    }
+
+    #[test]
+    fn numbers_read_as_the_cents_they_say() {
+        for (token, cents) in [
+            ("100", 10_000),
+            ("-20", -2_000),
+            ("15.50", 1_550),
+            ("-15.5", -1_550),
+            ("0.1", 10),
+            ("0.01", 1),
+            ("0", 0),
+            ("-0", 0),
+            ("-0.0", 0),
+            ("0e99999999999", 0),
+            ("1e2", 10_000),
+            ("1E+2", 10_000),
+            ("1550e-2", 1_550),
+            ("100000e-4", 1_000),
+            ("1.50000000000000000000000000000000000000000", 150),
+            ("12345678901234.56", 1_234_567_890_123_456),
+            ("90071992547409.91", MAX_MINOR),
+            ("-90071992547409.91", -MAX_MINOR),
+        ] {
+            assert_eq!(minor(token), Ok(cents), "{token}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_exact_sum_is_refused_never_rounded() {
+        for (token, fault) in [
+            ("\"100\"", MoneyFault::NotANumber),
+            ("null", MoneyFault::NotANumber),
+            ("true", MoneyFault::NotANumber),
+            ("[1]", MoneyFault::NotANumber),
+            ("{}", MoneyFault::NotANumber),
+            ("1.005", MoneyFault::TooManyDecimals),
+            ("0.001", MoneyFault::TooManyDecimals),
+            ("1e-3", MoneyFault::TooManyDecimals),
+            ("1e-30", MoneyFault::TooManyDecimals),
+            ("1e-99999999999", MoneyFault::TooManyDecimals),
+            ("0.30000000000000004", MoneyFault::TooManyDecimals),
+            ("0.10000000000000000000000000000000000001", MoneyFault::TooManyDecimals),
+            ("90071992547409.92", MoneyFault::OutOfRange),
+            ("-90071992547409.92", MoneyFault::OutOfRange),
+            ("1e29", MoneyFault::OutOfRange),
+            ("1e400", MoneyFault::OutOfRange),
+            ("-1e400", MoneyFault::OutOfRange),
+            ("1e99999999999", MoneyFault::OutOfRange),
+            ("12345678901234567890123456789012345", MoneyFault::OutOfRange),
+        ] {
+            assert_eq!(minor(token), Err(fault), "{token}");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_above_zero() {
+        assert_eq!(Amount::from_json("0.01").map(|amount| amount.money().minor()), Ok(1));
+        for token in ["0", "-0", "-5", "-0.01", "0e5"] {
+            assert_eq!(Amount::from_json(token), Err(MoneyFault::NotPositive), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_tenth_and_two_tenths_are_three_tenths() {
+        let sum = Money::from_json("0.1").and_then(|tenth| tenth.plus(Money::from_json("0.2")?).ok_or(MoneyFault::OutOfRange));
+        assert_eq!(sum.map(Money::to_json), Ok("0.30".to_owned()));
+    }
+
+    /// Guards the whole program: with serde_json's `arbitrary_precision` on, as any dependency
+    /// could turn it on, numbers would compare and read differently everywhere.
+    #[test]
+    fn serde_json_still_reads_numbers_as_numbers() {
+        let read: serde_json::Value = serde_json::from_str("1.50").expect("a number");
+        assert_eq!(read, serde_json::json!(1.5));
+    }
+
+    fn any_money() -> impl Strategy<Value = Money> {
+        (-MAX_MINOR..=MAX_MINOR).prop_map(|minor| Money::from_minor(minor).expect("within bounds"))
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_are_inverse(money in any_money()) {
+            prop_assert_eq!(Money::from_json(&money.to_json()), Ok(money));
+            let through_serde = serde_json::to_string(&money).expect("serialises");
+            prop_assert_eq!(through_serde, money.to_json());
+        }
+
+        /// Doubles are finer than a cent up to 2^46; above it, to the bound, they are off by one at most.
+        #[test]
+        fn a_client_that_reads_doubles_is_exact_to_the_cent(money in any_money()) {
+            let double: f64 = money.to_json().parse().expect("a number");
+            #[expect(clippy::float_arithmetic, clippy::cast_possible_truncation, reason = "this is what such a client does")]
+            let cents = (double * 100.0).round() as i64;
+            let coarse = money.minor().abs() > 2_i64.pow(46) * MINOR_PER_MAJOR;
+            prop_assert!((cents - money.minor()).abs() <= i64::from(coarse));
+        }
+
+        #[test]
+        fn the_exponent_moves_the_point_and_nothing_else(money in any_money(), shift in 0_u32..20) {
+            let token = format!("{}e{}", money.minor(), -2);
+            prop_assert_eq!(Money::from_json(&token), Ok(money));
+            let zeros = "0".repeat(shift as usize);
+            let token = format!("{}{zeros}e-{}", money.minor(), shift + 2);
+            let read = Money::from_json(&token);
+            prop_assert!(read == Ok(money) || read == Err(MoneyFault::OutOfRange), "{token}: {read:?}");
+        }
+
+        #[test]
+        fn sums_never_drift(cents in prop::collection::vec(-1_000_000_i64..1_000_000, 0..200)) {
+            let mut sum = Money::ZERO;
+            for step in &cents {
+                let step = Money::from_json(&Money::from_minor(*step).expect("small").to_json()).expect("parses");
+                sum = Money::from_json(&sum.plus(step).expect("within bounds").to_json()).expect("parses");
+            }
+            prop_assert_eq!(sum.minor(), cents.iter().sum::<i64>());
+        }
+
+        #[test]
+        fn nothing_out_of_bounds_gets_in(minor in any::<i64>(), other in any_money()) {
+            prop_assert_eq!(Money::from_minor(minor).is_some(), minor.abs_diff(0) <= MAX_MINOR.unsigned_abs());
+            if let Some(sum) = Money::from_minor(minor).and_then(|money| money.plus(other)) {
+                prop_assert!(sum.minor().abs() <= MAX_MINOR);
+            }
+        }
+
+        #[test]
+        fn any_json_number_reads_as_itself_or_is_refused(token in "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?") {
+            if let Ok(money) = Money::from_json(&token) {
+                let near: f64 = token.parse().expect("a JSON number");
+                let read: f64 = money.to_json().parse().expect("a JSON number");
+                #[expect(clippy::float_arithmetic, reason = "an independent, if coarse, reading of the same text")]
+                let apart = (near - read).abs();
+                prop_assert!(apart <= f64::EPSILON.max(near.abs() * f64::EPSILON), "{token} read as {read}");
+            }
+        }
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! No token, password, body or clear email is ever handed to the log.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{Log, LogFormat};
@@ -14,7 +16,7 @@ pub fn init(settings: &Log) -> Result<(), ParseError> {
     let filter = EnvFilter::builder().parse(&settings.level)?;
     let registry = tracing_subscriber::registry().with(filter);
     let _first = match settings.format {
-        LogFormat::Text => registry.with(fmt::layer().with_target(false)).try_init(),
+        LogFormat::Text => registry.with(fmt::layer().with_target(false).with_ansi(std::io::stdout().is_terminal())).try_init(),
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_target(false)).try_init(),
     };
     Ok(())

@@ -28,14 +28,15 @@ const NAME: &str = "core_api";
 /// How long Postgres may take to start (it may have to recover) or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs Postgres and ends it when standard input closes. Postgres in the background ignores a
-/// terminal's Ctrl-C only until it installs its own handlers, hence the process group of its own.
+/// Runs Postgres and ends it when standard input closes. The shell gives what it runs in the
+/// background /dev/null to read, so the pipe is put aside first.
 const WATCHED: &str = r#"
-"$@" </dev/null &
+exec 3<&0 </dev/null
+"$@" 3<&- &
 postgres=$!
-{ read -r _ <&3; kill -INT "$postgres"; } 3<&0 >/dev/null 2>&1 &
+{ read -r _ <&3; kill -INT "$postgres"; } >/dev/null 2>&1 &
 watcher=$!
-exec 0</dev/null
+exec 3<&-
 wait "$postgres"
 status=$?
 kill "$watcher" 2>/dev/null

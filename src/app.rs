@@ -170,7 +170,7 @@ impl Server {
         let serving = tokio::spawn(serving.into_future());
         let overdue = async {
             // The sender is kept by the future that is being served, or dropped with it.
-            let _gone = stopped.wait_for(|stopping| *stopping).await;
+            drop(stopped.wait_for(|stopping| *stopping).await);
             tokio::time::sleep(self.drain).await;
         };
         let served = tokio::select! {

@@ -1,14 +1,23 @@
 //! The command line: parses it, calls one thing, and says on standard error what kept it from working.
 
-use std::{env, error::Error as _, fmt::Write as _, process::ExitCode};
+use std::{env, error::Error as _, fmt::Write as _, io::IsTerminal, num::NonZeroU32, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     app::{Postgres, SANDBOX_LOGINS, Server, StartError},
     config::{Environment, Settings, SettingsError},
-    database, telemetry,
+    database,
+    service::{
+        self,
+        accounts::Accounts,
+        auth::{Passwords, Role},
+        id::{AccountId, UserId},
+        text::{Email, Name},
+    },
+    telemetry,
 };
 
 /// REST API server for virtual cards.
@@ -25,6 +34,49 @@ enum Command {
     Serve,
     /// Bring the database's schema up to date, and end.
     Migrate,
+    /// Manage tenants.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Manage the people who log in.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountCommand {
+    /// Create an account and print its id.
+    Create {
+        /// What it is called.
+        name: Name,
+        /// Requests per clock hour, if not the deployment's default.
+        #[arg(long)]
+        rate_limit: Option<NonZeroU32>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Create a user and print the id. The password is asked for at a terminal, and otherwise read
+    /// from the first line of standard input.
+    Create {
+        /// The account's id.
+        #[arg(long)]
+        account: AccountId,
+        /// What they log in with.
+        #[arg(long)]
+        email: Email,
+        /// admin, operator or viewer (reads only).
+        #[arg(long)]
+        role: Role,
+    },
+    /// Keep a user out from now on, and end their sessions.
+    Disable {
+        /// The account's id.
+        #[arg(long)]
+        account: AccountId,
+        /// The user's id.
+        user: UserId,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +89,12 @@ enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Database(#[from] database::DatabaseError),
+    #[error(transparent)]
+    Service(#[from] service::error::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
+    #[error("cannot read the password")]
+    Password(#[source] std::io::Error),
 }
 
 /// Runs the command line that this process was started with.
@@ -47,6 +103,8 @@ pub async fn run() -> ExitCode {
     let done = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve().await,
         Command::Migrate => migrate().await,
+        Command::Account(command) => account(command).await,
+        Command::User(command) => user(command).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,6 +149,50 @@ async fn migrate() -> Result<(), Failure> {
     database::migrate(&postgres.options).await?;
     tracing::info!("the schema is up to date");
     Ok(postgres.close()?)
+}
+
+async fn account(command: AccountCommand) -> Result<(), Failure> {
+    let (accounts, postgres) = accounts().await?;
+    match command {
+        AccountCommand::Create { name, rate_limit } => print(&accounts.create(&name, rate_limit.map(NonZeroU32::get)).await?),
+    }
+    Ok(postgres.close()?)
+}
+
+async fn user(command: UserCommand) -> Result<(), Failure> {
+    let (accounts, postgres) = accounts().await?;
+    match command {
+        UserCommand::Create { account, email, role } => {
+            let password = password().map_err(Failure::Password)?;
+            print(&accounts.create_user(account, &email, &password, role).await?);
+        }
+        UserCommand::Disable { account, user } => accounts.disable_user(account, user).await?,
+    }
+    Ok(postgres.close()?)
+}
+
+/// The service of accounts, on the database that a server with these settings would use.
+async fn accounts() -> Result<(Accounts, Postgres), Failure> {
+    let settings = settings()?;
+    let postgres = Postgres::open(&settings).await?;
+    database::migrate(&postgres.options).await?;
+    let pool = database::pool(postgres.options.clone(), 1, Duration::from_millis(settings.database.acquire_timeout_ms));
+    Ok((Accounts::new(pool, Passwords::new()?), postgres))
+}
+
+/// Never an argument: those are everybody's to read.
+fn password() -> std::io::Result<SecretString> {
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password("Password: ").map(SecretString::from);
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned().into())
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command prints")]
+fn print(id: &impl std::fmt::Display) {
+    println!("{id}");
 }
 
 /// Tells a person at a terminal how to begin; production has its log for that.

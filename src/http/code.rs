@@ -31,12 +31,15 @@ codes! {
     InvalidJson => "invalid_json", BAD_REQUEST, "The body is not a JSON object";
     ValidationFailed => "validation_failed", BAD_REQUEST, "Some fields or parameters are not valid";
     InvalidPath => "invalid_path", BAD_REQUEST, "The path is not valid";
+    WeakPassword => "weak_password", BAD_REQUEST, "The password is too short";
     Unauthenticated => "unauthenticated", UNAUTHORIZED, "No valid token";
     InvalidCredentials => "invalid_credentials", UNAUTHORIZED, "Wrong email or password";
     InvalidRefreshToken => "invalid_refresh_token", UNAUTHORIZED, "No valid refresh token";
     TokenExpired => "token_expired", FORBIDDEN, "The token has expired";
     InsufficientPermissions => "insufficient_permissions", FORBIDDEN, "The user's role does not allow this";
     RouteNotFound => "route_not_found", NOT_FOUND, "No such route";
+    AccountNotFound => "account_not_found", NOT_FOUND, "No such account";
+    UserNotFound => "user_not_found", NOT_FOUND, "No such user";
     CustomerNotFound => "customer_not_found", NOT_FOUND, "No such customer";
     CardNotFound => "card_not_found", NOT_FOUND, "No such card";
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, "The route does not take this method";

@@ -116,6 +116,9 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         ServiceError::CardNotFound => (Code::CardNotFound, "The account has no such card."),
         ServiceError::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
         ServiceError::DuplicateUser => (Code::DuplicateUser, "There is already a user with this email."),
+        ServiceError::WeakPassword => (Code::WeakPassword, "A password has at least 8 bytes."),
+        ServiceError::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
+        ServiceError::UserNotFound => (Code::UserNotFound, "The account has no such user."),
         ServiceError::CardAlreadyAssigned => {
             (Code::CardAlreadyAssigned, "The card is assigned to another customer. Create a new card instead.")
         }

@@ -5,13 +5,13 @@ use crate::service::text::TextFault;
 
 /// A text that its field does not take.
 pub(super) fn text(field: &'static str, fault: TextFault) -> FieldFault {
-    let (code, detail) = match fault {
-        TextFault::Blank => ("blank", "This must not be blank.".to_owned()),
-        TextFault::TooLong { max } => ("too_long", format!("This takes at most {max} characters.")),
-        TextFault::ControlCharacter => ("control_character", "This must not have control characters in it.".to_owned()),
-        TextFault::NotAnEmail => ("invalid_email", "This must be an email address such as juan@email.com.".to_owned()),
+    let code = match fault {
+        TextFault::Blank => "blank",
+        TextFault::TooLong { .. } => "too_long",
+        TextFault::ControlCharacter => "control_character",
+        TextFault::NotAnEmail => "invalid_email",
     };
-    FieldFault { field, code, detail }
+    FieldFault { field, code, detail: format!("This {fault}.") }
 }
 
 /// A word that is none of those that its field takes.

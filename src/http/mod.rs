@@ -12,6 +12,7 @@ mod faults;
 mod health;
 mod json;
 mod middleware;
+mod movement_body;
 mod movements;
 mod page;
 mod query;

@@ -1,46 +1,16 @@
 //! Movements: `GET /cards/{cardId}/movements`.
 
 use axum::{extract::State, response::Response};
-use serde::Serialize;
 
 use super::{
     App,
     error::Result,
     extract::{PathId, Reader},
+    movement_body::MovementBody,
     page::{Cursor, Page},
     query::Query,
-    time::Timestamp,
 };
-use crate::service::{
-    error::Error as ServiceError,
-    id::{CardId, MovementId},
-    ledger::{Movement, MovementKind},
-    money::Money,
-};
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct MovementBody {
-    id: MovementId,
-    amount: Money,
-    description: String,
-    date: Timestamp,
-    r#type: MovementKind,
-    balance_after: Money,
-}
-
-impl From<&Movement> for MovementBody {
-    fn from(movement: &Movement) -> Self {
-        Self {
-            id: movement.id,
-            amount: movement.amount,
-            description: movement.description.clone(),
-            date: Timestamp(movement.created_at),
-            r#type: movement.kind,
-            balance_after: movement.balance_after,
-        }
-    }
-}
+use crate::service::{error::Error as ServiceError, id::CardId, ledger::Movement};
 
 /// `GET /cards/{cardId}/movements`
 pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>, mut query: Query) -> Result<Response> {

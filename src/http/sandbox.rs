@@ -8,7 +8,7 @@ use super::{
     error::Result,
     extract::Writer,
     json::{Fields, FromFields, Json},
-    movements::MovementBody,
+    movement_body::MovementBody,
 };
 use crate::service::{
     auth::Caller,

@@ -51,6 +51,15 @@ pub enum Error {
     /// The deployment has a user with this email.
     #[error("user email taken")]
     DuplicateUser,
+    /// A new password that is too easy to guess.
+    #[error("password too short")]
+    WeakPassword,
+    /// There is no such account.
+    #[error("no such account")]
+    AccountNotFound,
+    /// The account has no such user.
+    #[error("no such user")]
+    UserNotFound,
     /// The card belongs to another customer.
     #[error("card assigned to another customer")]
     CardAlreadyAssigned,

@@ -5,18 +5,22 @@ use std::str::FromStr;
 use email_address::{EmailAddress, Options};
 
 /// Why a text was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextFault {
     /// Nothing is left after trimming.
+    #[error("must not be blank")]
     Blank,
     /// More characters than the field takes.
+    #[error("takes at most {max} characters")]
     TooLong {
         /// The most it takes.
         max: usize,
     },
     /// NUL or another control character.
+    #[error("must not have control characters in it")]
     ControlCharacter,
     /// Not the address of a mailbox on a named host.
+    #[error("must be an email address such as juan@email.com")]
     NotAnEmail,
 }
 

@@ -2,7 +2,7 @@
 
 mod store;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 
 use super::{
@@ -13,6 +13,9 @@ use super::{
     unit,
 };
 
+/// The shortest password a new user can have, in bytes (NIST SP 800-63B, 5.1.1.1).
+pub const MIN_PASSWORD: usize = 8;
+
 /// The service of accounts and users.
 #[derive(Clone, Debug)]
 pub struct Accounts {
@@ -21,7 +24,9 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    pub(super) const fn new(pool: PgPool, passwords: Passwords) -> Self {
+    /// The service on a pool: creating accounts and users needs nothing else of the server.
+    #[must_use]
+    pub const fn new(pool: PgPool, passwords: Passwords) -> Self {
         Self { pool, passwords }
     }
 
@@ -40,14 +45,31 @@ impl Accounts {
     /// Creates somebody who can log in for an account.
     ///
     /// # Errors
-    /// [`Error::DuplicateUser`]: an email names one user in the whole deployment.
+    /// [`Error::DuplicateUser`]: an email names one user in the whole deployment. No such account, or
+    /// a password shorter than [`MIN_PASSWORD`] bytes.
     pub async fn create_user(&self, account: AccountId, email: &Email, password: &SecretString, role: Role) -> Result<UserId> {
+        if password.expose_secret().len() < MIN_PASSWORD {
+            return Err(Error::WeakPassword);
+        }
         let hash = self.passwords.hash(password).await?;
         let user = UserId::new();
         let mut unit = unit::begin(&self.pool).await?;
         store::insert_user(&mut unit, account, user, email, &hash, role).await?;
         unit::commit(unit).await?;
         Ok(user)
+    }
+
+    /// Keeps a user out from now on, on every replica: their sessions end with it.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`].
+    pub async fn disable_user(&self, account: AccountId, user: UserId) -> Result<()> {
+        let mut unit = unit::begin(&self.pool).await?;
+        if !store::disable_user(&mut unit, account, user).await? {
+            return Err(Error::UserNotFound);
+        }
+        store::end_sessions(&mut unit, account, user).await?;
+        unit::commit(unit).await
     }
 
     /// An account with its first admin, unless that admin's email is taken already: several

@@ -55,11 +55,43 @@ pub(super) async fn insert_user(
     .await;
     match inserted {
         Ok(_) => Ok(()),
-        Err(error) if error.as_database_error().and_then(|answer| answer.constraint()) == Some("users_email_unique") => {
-            Err(Error::DuplicateUser)
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(match error.as_database_error().and_then(|answer| answer.constraint()) {
+            Some("users_email_unique") => Error::DuplicateUser,
+            Some("users_account_fkey") => Error::AccountNotFound,
+            _ => error.into(),
+        }),
     }
+}
+
+/// False: there is no such user.
+pub(super) async fn disable_user(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<bool> {
+    let done = sqlx::query!(
+        "
+        update users
+        set disabled_at = coalesce(disabled_at, now())
+        where account_id = $1 and id = $2
+        ",
+        account as AccountId,
+        user as UserId,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn end_sessions(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<()> {
+    sqlx::query!(
+        "
+        update sessions
+        set ended_at = now()
+        where account_id = $1 and user_id = $2 and ended_at is null
+        ",
+        account as AccountId,
+        user as UserId,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// The one question that an account_id cannot narrow: emails of users are unique in the deployment.

@@ -1,5 +1,7 @@
 //! Who may do what. Pure.
 
+use std::str::FromStr;
+
 /// What a user is allowed, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
@@ -19,6 +21,19 @@ pub enum Permission {
     Read,
     /// To change customers, cards and money.
     Write,
+}
+
+/// Not the name of a role.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a role is admin, operator or viewer")]
+pub struct UnknownRole;
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL.into_iter().find(|role| role.name() == text).ok_or(UnknownRole)
+    }
 }
 
 impl Role {

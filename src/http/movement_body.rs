@@ -1,0 +1,34 @@
+//! A movement as JSON, wherever one is shown.
+
+use serde::Serialize;
+
+use super::time::Timestamp;
+use crate::service::{
+    id::MovementId,
+    ledger::{Movement, MovementKind},
+    money::Money,
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MovementBody {
+    id: MovementId,
+    amount: Money,
+    description: String,
+    date: Timestamp,
+    r#type: MovementKind,
+    balance_after: Money,
+}
+
+impl From<&Movement> for MovementBody {
+    fn from(movement: &Movement) -> Self {
+        Self {
+            id: movement.id,
+            amount: movement.amount,
+            description: movement.description.clone(),
+            date: Timestamp(movement.created_at),
+            r#type: movement.kind,
+            balance_after: movement.balance_after,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The house rules that the compiler cannot hold.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A file with more lines than this has become two files.
+const MAX_LINES: usize = 320;
+
+fn sources(folder: &str) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            match entry.path() {
+                path if path.is_dir() => walk(&path, found),
+                path if path.extension().is_some_and(|extension| extension == "rs") => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(&root.join(folder), &mut found);
+    assert!(!found.is_empty(), "nothing in {folder}");
+    found
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(root).expect("inside").to_string_lossy().replace('\\', "/");
+            (name, fs::read_to_string(&path).expect("text"))
+        })
+        .collect()
+}
+
+/// The code of a file, without its comments and its tests.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn assert_never(folder: &str, words: &[&str], except: &[&str]) {
+    for (name, text) in sources(folder) {
+        if except.iter().any(|excepted| name.ends_with(excepted)) {
+            continue;
+        }
+        for word in words {
+            assert!(!code(&text).contains(word), "{name} says {word}");
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for (name, text) in sources("src").into_iter().chain(sources("tests")) {
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{name} has {lines} lines");
+    }
+}
+
+#[test]
+fn services_know_nothing_of_http_nor_of_the_process_around_them() {
+    assert_never(
+        "src/service",
+        &["axum", "StatusCode", "crate::http", "crate::app", "crate::cli", "crate::config", "crate::database"],
+        &[],
+    );
+}
+
+#[test]
+fn http_knows_no_sql() {
+    assert_never("src/http", &["sqlx", "PgPool", "crate::database", "crate::app", "crate::cli", "store::"], &[]);
+}
+
+#[test]
+fn handlers_do_not_import_each_other() {
+    let handlers = ["auth", "balances", "cards", "customers", "health", "movements", "sandbox"];
+    for handler in handlers {
+        let file = format!("src/http/{handler}.rs");
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&file)).expect("a handler");
+        let imports = code(&text).split("use crate::").next().unwrap_or_default().to_owned();
+        for other in handlers {
+            let named = [format!("    {other}::"), format!("super::{other}::"), format!(" {other},")];
+            assert!(named.iter().all(|word| !imports.contains(word)), "{file} imports {other}");
+        }
+    }
+}
+
+#[test]
+fn all_sql_is_in_the_stores_and_each_store_is_private() {
+    assert_never("src/service", &["sqlx::query", ".execute(", ".fetch_"], &["store.rs"]);
+    assert_never("src", &["pub mod store", "pub(crate) mod store", "pub(super) mod store"], &[]);
+    for (name, text) in sources("src/service") {
+        if name.ends_with("store.rs") {
+            for word in [".begin(", ".commit(", "rollback"] {
+                assert!(!code(&text).contains(word), "{name} says {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn transactions_begin_and_end_in_one_place() {
+    assert_never("src/service", &["pool.begin(", "unit.commit("], &["service/unit.rs"]);
+}
+
+#[test]
+fn every_statement_carries_account_id() {
+    let mut statements = 0;
+    for (name, text) in sources("src/service") {
+        // The deployment's one row is no account's.
+        if !name.ends_with("store.rs") || name.contains("/deployment/") {
+            continue;
+        }
+        for macro_call in code(&text).split("sqlx::query").skip(1) {
+            let sql = macro_call.split('"').nth(1).expect("a statement");
+            assert!(sql.contains("account_id"), "{name} asks without account_id: {sql}");
+            statements += 1;
+        }
+    }
+    assert!(statements >= 20, "only {statements} statements were found");
+}
+
+#[test]
+fn every_table_but_the_deployment_s_leads_with_account_id() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut tables = 0;
+    for entry in fs::read_dir(folder).expect("migrations").flatten() {
+        let sql = fs::read_to_string(entry.path()).expect("text");
+        for table in sql.split("create table ").skip(1).filter(|table| !table.starts_with("deployment ")) {
+            let column = table.lines().nth(1).expect("a first column").trim();
+            assert_eq!(column, "account_id uuid not null,", "{table}");
+            let key = table.lines().find(|line| line.contains("primary key")).expect("a primary key");
+            assert!(key.contains("primary key (account_id"), "{key}");
+            tables += 1;
+        }
+    }
+    assert!(tables >= 8, "only {tables} tables were found");
+}
+
+#[test]
+fn no_file_is_a_drawer_for_anything() {
+    for (name, _) in sources("src").into_iter().chain(sources("tests")) {
+        let stem = Path::new(&name).file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(!["utils", "util", "helpers", "common", "types", "misc"].contains(&stem.as_str()), "{name}");
+    }
+}

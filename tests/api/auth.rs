@@ -1,0 +1,251 @@
+//! Login, refresh, logout, and what a token must be.
+
+use std::time::Duration;
+
+use core_api::service::auth::Role;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{Reply, World};
+
+#[tokio::test]
+async fn a_login_gives_a_token_that_works() {
+    let world = World::new().await;
+    let login = world.stranger().post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await.ok();
+    assert!(login["userId"].as_str().is_some_and(|id| id.starts_with("usr_")), "{login}");
+    assert!(login["expiresAt"].as_str().is_some_and(|time| time.ends_with('Z')), "{login}");
+    let token = login["token"].as_str().expect("a token");
+    assert_eq!(token.split('.').count(), 3);
+    world.stranger().with_token(token).get("/cards").await.ok();
+}
+
+#[tokio::test]
+async fn an_email_logs_in_whatever_its_case() {
+    let world = World::new().await;
+    world.stranger().logged_in("  Test@Example.COM ", "test123").await.get("/cards").await.ok();
+}
+
+#[tokio::test]
+async fn unknown_wrong_and_disabled_are_told_the_same() {
+    let world = World::new().await;
+    world.database.execute("update users set disabled_at = now() where email = 'admin@company.com'").await;
+    let mut answers = Vec::new();
+    for (email, password) in [
+        ("nobody@example.com", "test123"),
+        ("test@example.com", "test124"),
+        ("test@example.com", "TEST123"),
+        ("test@example.com", " test123"),
+        ("admin@company.com", "secure_password"),
+        ("not an email", "x"),
+    ] {
+        let reply = world.stranger().post("/auth/login", json!({"email": email, "password": password})).await;
+        answers.push(reply.without_request_id());
+        reply.problem(401, "invalid_credentials");
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+#[tokio::test]
+async fn each_login_is_a_session_of_its_own() {
+    let world = World::new().await;
+    let (first, second) = (world.admin().await, world.admin().await);
+    assert_eq!(first.post("/auth/logout", json!({})).await.ok(), json!({"success": true}));
+    first.get("/cards").await.problem(401, "unauthenticated");
+    second.get("/cards").await.ok();
+}
+
+#[tokio::test]
+async fn a_logout_counts_at_once_on_every_replica() {
+    let mut world = World::new().await;
+    world.add_replica().await;
+    world.add_replica().await;
+    let admin = world.admin().await;
+    for replica in 0..3 {
+        world.at(replica, &admin).get("/cards").await.ok();
+    }
+    // No body and no content type, as in the published reference.
+    Reply::of(world.at(1, &admin).request(Method::POST, "/auth/logout")).await.ok();
+    for replica in 0..3 {
+        world.at(replica, &admin).get("/cards").await.problem(401, "unauthenticated");
+    }
+    let refresh = json!({"refreshToken": admin.refresh_token});
+    world.stranger_at(2).post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_good_once_and_its_second_use_ends_the_session() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let first = json!({"refreshToken": admin.refresh_token});
+    let refreshed = world.stranger().post("/auth/refresh", first.clone()).await.ok();
+    let token = refreshed["token"].as_str().expect("a token");
+    world.stranger().with_token(token).get("/cards").await.ok();
+    let second = json!({"refreshToken": refreshed["refreshToken"]});
+    assert_ne!(first, second);
+
+    world.stranger().post("/auth/refresh", first).await.problem(401, "invalid_refresh_token");
+    world.stranger().post("/auth/refresh", second).await.problem(401, "invalid_refresh_token");
+    world.stranger().with_token(token).get("/cards").await.problem(401, "unauthenticated");
+    admin.get("/cards").await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_made_up_refresh_token_ends_nothing() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let real = admin.refresh_token.clone().expect("a refresh token");
+    let (stem, secret) = real.rsplit_once('.').expect("parts");
+    let made_up = format!("{stem}.{}", secret.chars().rev().collect::<String>());
+    for wrong in [made_up.as_str(), "crt_x.y.z", "nothing", &real[..real.len() - 1]] {
+        world.stranger().post("/auth/refresh", json!({"refreshToken": wrong})).await.problem(401, "invalid_refresh_token");
+    }
+    admin.get("/cards").await.ok();
+    world.stranger().post("/auth/refresh", json!({"refreshToken": real})).await.ok();
+}
+
+#[tokio::test]
+async fn two_refreshes_at_once_never_both_succeed() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let refresh = json!({"refreshToken": admin.refresh_token});
+    let (one, other) = (world.stranger(), world.stranger());
+    let (one, other) = tokio::join!(one.post("/auth/refresh", refresh.clone()), other.post("/auth/refresh", refresh));
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 401]);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_403_and_can_be_refreshed() {
+    let world = World::with(|settings| settings.auth.token_ttl_seconds = 1).await;
+    let admin = world.admin().await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    admin.get("/cards").await.problem(403, "token_expired");
+    world.stranger().post("/auth/refresh", json!({"refreshToken": admin.refresh_token})).await.ok();
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_time_is_over_or_its_user_disabled() {
+    let world = World::new().await;
+    let (admin, other) = (world.admin().await, world.other_tenant().await);
+    world
+        .database
+        .execute("update sessions set expires_at = now() where user_id = (select id from users where email = 'test@example.com')")
+        .await;
+    world.database.execute("update users set disabled_at = now() where email = 'admin@company.com'").await;
+    for actor in [admin, other] {
+        actor.get("/cards").await.problem(401, "unauthenticated");
+        let refresh = json!({"refreshToken": actor.refresh_token});
+        actor.post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_token_of_ours_is_401_with_one_body() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let token = admin.token.clone().expect("a token");
+    let parts: Vec<&str> = token.split('.').collect();
+    let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
+    let headers = [
+        String::new(),
+        token.clone(),
+        format!("Token {token}"),
+        format!("Basic {token}"),
+        "Bearer".to_owned(),
+        "Bearer ".to_owned(),
+        format!("Bearer  {token}"),
+        format!("Bearer {token} "),
+        format!("Bearer {token}x"),
+        format!("Bearer {token}="),
+        format!("Bearer {}", &token[..token.len() - 2]),
+        format!("Bearer {}.{}.", parts[0], parts[1]),
+        format!("Bearer {}.{}", parts[0], parts[1]),
+        format!("Bearer {none}.{}.", parts[1]),
+        format!("Bearer {none}.{}.{}", parts[1], parts[2]),
+        format!("Bearer {}.{}.{}", parts[0], parts[0], parts[2]),
+        format!("Bearer {}", "a".repeat(8_000)),
+    ];
+    let mut bodies = Vec::new();
+    for header in headers {
+        let reply = Reply::of(world.stranger().request(Method::GET, "/cards").header("authorization", header)).await;
+        bodies.push(reply.without_request_id());
+        reply.problem(401, "unauthenticated");
+    }
+    let twice = world.stranger().request(Method::GET, "/cards").header("authorization", format!("Bearer {token}"));
+    let twice = Reply::of(twice.header("authorization", format!("Bearer {token}"))).await;
+    bodies.push(twice.without_request_id());
+    twice.problem(401, "unauthenticated");
+    let nothing = world.stranger().get("/cards").await;
+    bodies.push(nothing.without_request_id());
+    nothing.problem(401, "unauthenticated");
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+
+    let lower = Reply::of(world.stranger().request(Method::GET, "/cards").header("authorization", format!("bearer {token}"))).await;
+    lower.ok();
+}
+
+#[tokio::test]
+async fn another_deployment_s_token_is_none() {
+    let (here, elsewhere) = (World::new().await, World::new().await);
+    // Each test's database is a copy that shares the sandbox's key; a deployment has one of its own.
+    elsewhere.database.execute("update deployment set sandbox_signing_key = sha256('elsewhere')").await;
+    let elsewhere = World::on(elsewhere.database.clone(), |_| {}).await;
+    let stranger = elsewhere.admin().await;
+    stranger.get("/cards").await.ok();
+    here.at(0, &stranger).get("/cards").await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_viewer_reads_and_writes_nothing() {
+    let world = World::new().await;
+    let viewer = world.somebody(Role::Viewer, None).await;
+    viewer.get("/cards").await.ok();
+    viewer.get("/customers").await.ok();
+    for (path, body) in [
+        ("/customers", json!({"name": "Juan Perez", "email": "juan@email.com"})),
+        ("/cards", json!({"currency": "USD"})),
+        ("/cards/assign", json!({"cardId": "card_1", "customerId": "cus_1"})),
+        ("/balances/add", json!({"cardId": "card_1", "amount": 1})),
+        ("/sandbox/purchases", json!({"cardId": "card_1", "amount": 1, "description": "x"})),
+        ("/sandbox/refunds", json!({"cardId": "card_1", "amount": 1, "description": "x"})),
+    ] {
+        viewer.post(path, body).await.problem(403, "insufficient_permissions");
+    }
+    viewer.set_status("card_1", "active").await.problem(403, "insufficient_permissions");
+    assert_eq!(world.database.rows().await, 0);
+    viewer.post("/auth/logout", json!({})).await.ok();
+}
+
+#[tokio::test]
+async fn an_operator_writes() {
+    let world = World::new().await;
+    let operator = world.somebody(Role::Operator, None).await;
+    let (card, customer) = (operator.given_card_with(json!(5)).await, operator.given_customer().await);
+    operator.assign(&card, &customer).await.ok();
+}
+
+#[tokio::test]
+async fn failed_logins_are_slowed_by_address_and_the_good_ones_before_them_are_not_counted() {
+    let world = World::with(|settings| settings.rate_limit.failed_logins_per_minute = 3.try_into().expect("above zero")).await;
+    for _ in 0..10 {
+        world.admin().await;
+    }
+    let wrong = json!({"email": "test@example.com", "password": "wrong"});
+    for _ in 0..4 {
+        world.stranger().post("/auth/login", wrong.clone()).await.problem(401, "invalid_credentials");
+    }
+    let refused = world.stranger().post("/auth/login", wrong).await;
+    assert!((1..=20).contains(&refused.number("retry-after")));
+    refused.problem(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn passwords_and_refresh_tokens_are_stored_hashed() {
+    let world = World::new().await;
+    world.admin().await;
+    assert_eq!(world.database.number("select count(*) from users where password_hash not like '$argon2id$%'").await, 0);
+    assert_eq!(world.database.number("select count(*) from refresh_tokens where octet_length(token_hash) = 32").await, 1);
+}

@@ -1,0 +1,347 @@
+//! Bad requests: each gets the 4xx that is documented for it, as problem+json, and leaves no row behind.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use reqwest::Method;
+
+use crate::support::{Actor, Reply, World};
+
+/// Bodies that are no sound JSON object, whatever the endpoint.
+fn unsound() -> Vec<Vec<u8>> {
+    let mut bodies: Vec<Vec<u8>> = [
+        "",
+        " ",
+        "\u{feff}{}",
+        "{",
+        "}",
+        "[]",
+        "[{}]",
+        "null",
+        "true",
+        "0",
+        "\"{}\"",
+        "{\"cardId\"",
+        "{\"cardId\":",
+        "{\"cardId\":\"card_1\"",
+        "{\"cardId\":\"card_1\",}",
+        "{\"cardId\":\"card_1}",
+        "{cardId:\"card_1\"}",
+        "{'cardId':'card_1'}",
+        "{\"cardId\":\"card_1\"}}",
+        "{\"cardId\":\"card_1\"}{}",
+        "{} x",
+        "// comment\n{}",
+        "{\"amount\":.5}",
+        "{\"amount\":1.}",
+        "{\"amount\":+1}",
+        "{\"amount\":01}",
+        "{\"amount\":0x10}",
+        "{\"amount\":NaN}",
+        "{\"amount\":Infinity}",
+        "{\"amount\":1e}",
+        "{\"amount\":--1}",
+        "{\"amount\":1,\"amount\":2}",
+        "{\"email\":\"a@b.co\",\"email\":\"c@d.co\"}",
+        "{\"x\":{\"y\":1,\"y\":2}}",
+        "{\"name\":\"\\ud800\"}",
+        "{\"name\":\"\\udc00\\ud800\"}",
+        "{\"name\":\"\\u12\"}",
+        "{\"name\":\"\\x41\"}",
+        "{\"name\":\"a\tb\"}",
+        "{\"name\":\"a\nb\"}",
+        "{\"name\":\"a\0b\"}",
+        "undefined",
+        "<xml/>",
+        "currency=USD",
+    ]
+    .iter()
+    .map(|body| body.as_bytes().to_vec())
+    .collect();
+    bodies.push(b"{\"name\":\"\xff\xfe\"}".to_vec());
+    bodies.push(b"{\"name\":\"\xed\xa0\x80\"}".to_vec());
+    bodies.push(b"{\"\xc3\x28\":1}".to_vec());
+    bodies.push(vec![0xff; 100]);
+    bodies.push(vec![0; 100]);
+    for depth in [200, 5_000] {
+        bodies.push(format!("{}{}", "[".repeat(depth), "]".repeat(depth)).into_bytes());
+        bodies.push(format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth)).into_bytes());
+        bodies.push(format!("{}1{}", "{\"x\":".repeat(depth), "}".repeat(depth)).into_bytes());
+        bodies.push("[".repeat(depth).into_bytes());
+    }
+    bodies
+}
+
+/// Sound objects that are wrong for their endpoint. `CARD` and `CUSTOMER` stand for ids that exist.
+const WRONG: [(&str, &str, &[&str]); 6] = [
+    (
+        "POST",
+        "/customers",
+        &[
+            r"{}",
+            r#"{"name":"Juan Perez"}"#,
+            r#"{"email":"juan@email.com"}"#,
+            r#"{"name":null,"email":"juan@email.com"}"#,
+            r#"{"name":5,"email":"juan@email.com"}"#,
+            r#"{"name":["Juan"],"email":"juan@email.com"}"#,
+            r#"{"name":{},"email":"juan@email.com"}"#,
+            r#"{"name":"","email":"juan@email.com"}"#,
+            r#"{"name":"   ","email":"juan@email.com"}"#,
+            r#"{"name":"a\u0000b","email":"juan@email.com"}"#,
+            r#"{"name":"a\u001bb","email":"juan@email.com"}"#,
+            r#"{"name":"a\u007fb","email":"juan@email.com"}"#,
+            r#"{"name":"a\nb","email":"juan@email.com"}"#,
+            r#"{"name":"Juan","email":"juan"}"#,
+            r#"{"name":"Juan","email":"juan@"}"#,
+            r#"{"name":"Juan","email":"@email.com"}"#,
+            r#"{"name":"Juan","email":"juan@email"}"#,
+            r#"{"name":"Juan","email":"ju an@email.com"}"#,
+            r#"{"name":"Juan","email":"juan@@email.com"}"#,
+            r#"{"name":"Juan","email":"juan..p@email.com"}"#,
+            r#"{"name":"Juan","email":"Juan <juan@email.com>"}"#,
+            r#"{"name":"Juan","email":"\"j\"@email.com"}"#,
+            r#"{"name":"Juan","email":"juan@[127.0.0.1]"}"#,
+            r#"{"name":"Juan","email":"juan@email.com\u0000"}"#,
+            r#"{"name":"Juan","email":true}"#,
+            r#"{"Name":"Juan","Email":"juan@email.com"}"#,
+        ],
+    ),
+    (
+        "POST",
+        "/cards",
+        &[
+            r"{}",
+            r#"{"currency":null}"#,
+            r#"{"currency":""}"#,
+            r#"{"currency":"usd"}"#,
+            r#"{"currency":"GBP"}"#,
+            r#"{"currency":"USD "}"#,
+            r#"{"currency":840}"#,
+            r#"{"currency":["USD"]}"#,
+            r#"{"currency":{"code":"USD"}}"#,
+            r#"{"currency":true}"#,
+            r#"{"Currency":"USD"}"#,
+        ],
+    ),
+    (
+        "POST",
+        "/cards/assign",
+        &[
+            r"{}",
+            r#"{"cardId":"CARD"}"#,
+            r#"{"customerId":"CUSTOMER"}"#,
+            r#"{"cardId":5,"customerId":"CUSTOMER"}"#,
+            r#"{"cardId":"CARD","customerId":5}"#,
+            r#"{"cardId":null,"customerId":"CUSTOMER"}"#,
+            r#"{"cardId":["CARD"],"customerId":"CUSTOMER"}"#,
+            r#"{"cardId":"a\u0000","customerId":"CUSTOMER"}"#,
+            r#"{"card_id":"CARD","customer_id":"CUSTOMER"}"#,
+        ],
+    ),
+    (
+        "PATCH",
+        "/cards/status",
+        &[
+            r"{}",
+            r#"{"cardId":"CARD"}"#,
+            r#"{"status":"active"}"#,
+            r#"{"cardId":"CARD","status":"inactive"}"#,
+            r#"{"cardId":"CARD","status":"pending"}"#,
+            r#"{"cardId":"CARD","status":"Active"}"#,
+            r#"{"cardId":"CARD","status":""}"#,
+            r#"{"cardId":"CARD","status":1}"#,
+            r#"{"cardId":"CARD","status":null}"#,
+            r#"{"cardId":"CARD","status":["active"]}"#,
+            r#"{"cardId":5,"status":"active"}"#,
+            r#"{"cardId":"CARD","status":"canceled"}"#,
+        ],
+    ),
+    (
+        "POST",
+        "/balances/add",
+        &[
+            r"{}",
+            r#"{"cardId":"CARD"}"#,
+            r#"{"amount":1}"#,
+            r#"{"cardId":"CARD","amount":"100"}"#,
+            r#"{"cardId":"CARD","amount":null}"#,
+            r#"{"cardId":"CARD","amount":true}"#,
+            r#"{"cardId":"CARD","amount":[1]}"#,
+            r#"{"cardId":"CARD","amount":{"value":1}}"#,
+            r#"{"cardId":"CARD","amount":0}"#,
+            r#"{"cardId":"CARD","amount":-0.0}"#,
+            r#"{"cardId":"CARD","amount":-5}"#,
+            r#"{"cardId":"CARD","amount":1.005}"#,
+            r#"{"cardId":"CARD","amount":0.001}"#,
+            r#"{"cardId":"CARD","amount":1e-3}"#,
+            r#"{"cardId":"CARD","amount":1e400}"#,
+            r#"{"cardId":"CARD","amount":-1e400}"#,
+            r#"{"cardId":"CARD","amount":1e99999999999999999999}"#,
+            r#"{"cardId":"CARD","amount":90071992547409.92}"#,
+            r#"{"cardId":"CARD","amount":123456789012345678901234567890123456789012345678901234567890}"#,
+            r#"{"cardId":"CARD","amount":0.30000000000000004}"#,
+            r#"{"cardId":5,"amount":1}"#,
+            r#"{"cardId":null,"amount":1}"#,
+            r#"{"cardId":"CARD","amount":{"$serde_json::private::Number":"5"}}"#,
+        ],
+    ),
+    (
+        "POST",
+        "/sandbox/purchases",
+        &[
+            r"{}",
+            r#"{"cardId":"CARD","amount":1}"#,
+            r#"{"cardId":"CARD","amount":1,"description":""}"#,
+            r#"{"cardId":"CARD","amount":1,"description":5}"#,
+            r#"{"cardId":"CARD","amount":1,"description":null}"#,
+            r#"{"cardId":"CARD","amount":1,"description":"a\u0000b"}"#,
+            r#"{"cardId":"CARD","amount":"1","description":"x"}"#,
+            r#"{"cardId":"CARD","amount":-1,"description":"x"}"#,
+        ],
+    ),
+];
+
+/// Sends what must be refused; counts it.
+struct Corpus {
+    admin: Actor,
+    sent: usize,
+}
+
+impl Corpus {
+    async fn refused(&mut self, status: u16, reply: impl Future<Output = Reply>, what: &str) {
+        let reply = reply.await;
+        assert_eq!(reply.status, status, "{what}: {}", reply.text);
+        let code = reply.json()["code"].as_str().expect("a code").to_owned();
+        reply.problem(status, &code);
+        self.sent += 1;
+    }
+
+    async fn body(&mut self, method: &str, path: &str, body: Vec<u8>) {
+        let what = format!("{method} {path} {}", String::from_utf8_lossy(&body[..body.len().min(200)]));
+        let method = method.parse().expect("a method");
+        let admin = self.admin.clone();
+        self.refused(400, admin.send(method, path, body), &what).await;
+    }
+}
+
+#[tokio::test]
+async fn every_bad_request_gets_its_4xx_and_leaves_nothing() {
+    let world = World::with(|settings| settings.rate_limit.per_hour = 100_000.try_into().expect("above zero")).await;
+    let admin = world.admin().await;
+    let (card, customer) = (admin.given_card().await, admin.given_customer().await);
+    let before = world.database.rows().await;
+    let mut corpus = Corpus { admin: admin.clone(), sent: 0 };
+
+    for (method, path) in [
+        ("POST", "/auth/login"),
+        ("POST", "/auth/refresh"),
+        ("POST", "/customers"),
+        ("POST", "/cards"),
+        ("POST", "/cards/assign"),
+        ("PATCH", "/cards/status"),
+        ("POST", "/balances/add"),
+        ("POST", "/sandbox/purchases"),
+        ("POST", "/sandbox/refunds"),
+    ] {
+        for body in unsound() {
+            corpus.body(method, path, body).await;
+        }
+    }
+    for (method, path, bodies) in WRONG {
+        for body in bodies {
+            corpus.body(method, path, body.replace("CARD", &card).replace("CUSTOMER", &customer).into_bytes()).await;
+        }
+    }
+    for (path, long) in [
+        ("/customers", format!(r#"{{"name":"{}","email":"juan@email.com"}}"#, "x".repeat(201))),
+        ("/customers", format!(r#"{{"name":"Juan","email":"{}@email.com"}}"#, "x".repeat(250))),
+        ("/customers", format!(r#"{{"name":"{}","email":"juan@email.com"}}"#, "é".repeat(3_000))),
+        ("/sandbox/refunds", format!(r#"{{"cardId":"{card}","amount":1,"description":"{}"}}"#, "x".repeat(201))),
+        ("/balances/add", format!(r#"{{"cardId":"{card}","amount":{}}}"#, "9".repeat(10_000))),
+        ("/balances/add", format!(r#"{{"cardId":"{card}","amount":0.{}}}"#, "0".repeat(9_999) + "1")),
+        ("/auth/login", format!(r#"{{"email":"test@example.com","password":"{}"}}"#, "x".repeat(1_025))),
+        ("/auth/login", format!(r#"{{"email":"{}","password":"x"}}"#, "x".repeat(255))),
+        ("/auth/login", r#"{"email":"test@example.com","password":""}"#.to_owned()),
+        ("/auth/login", r#"{"email":"a\u0000b","password":"a\u0000b"}"#.to_owned()),
+        ("/auth/login", r#"{"email":["test@example.com"],"password":{"$ne":""}}"#.to_owned()),
+    ] {
+        corpus.body("POST", path, long.into_bytes()).await;
+    }
+    for (status, path) in [
+        (404, "/cards/card_001"),
+        (404, "/cards/%F0%9F%92%B3"),
+        (404, "/cards/..%2F..%2Fetc%2Fpasswd"),
+        (404, "/cards/'%20or%201=1--"),
+        (404, "/customers/%20"),
+        (404, "/cards/card_00000000000000000000000000/movements"),
+        (404, "/cards/card_zzzzzzzzzzzzzzzzzzzzzzzzzz"),
+        (400, "/cards/%00"),
+        (400, "/cards/%FF"),
+        (400, "/cards/a%0Ab/movements"),
+        (400, "/balances/%C3%28"),
+        (404, "//cards"),
+        (404, "/cards/a/b/c"),
+        (400, "/cards?limit=0"),
+        (400, "/cards?limit=1&limit=1"),
+        (400, "/cards?limit=%00"),
+        (400, "/cards?status=%00"),
+        (400, "/cards?customerId=%FF"),
+        (400, "/cards?status=Active"),
+        (400, "/cards?currency="),
+        (400, "/customers?limit=1;drop"),
+        (400, "/customers?after=%F0%9F%92%B3"),
+        (400, "/customers?limit=1&after=bm90IGEgY3Vyc29y"),
+    ] {
+        let admin = admin.clone();
+        corpus.refused(status, admin.get(path), path).await;
+    }
+    for method in [Method::PUT, Method::DELETE, Method::TRACE, Method::OPTIONS] {
+        for path in ["/customers", "/cards/assign", "/balances/add", "/auth/login"] {
+            let reply = Reply::of(admin.request(method.clone(), path));
+            corpus.refused(405, reply, &format!("{method} {path}")).await;
+        }
+    }
+    for media_type in ["text/plain", "multipart/form-data; boundary=x", "application/xml", "application/json, text/plain"] {
+        for path in ["/customers", "/cards", "/balances/add"] {
+            let request = admin.request(Method::POST, path).header("content-type", media_type).body("{\"currency\":\"USD\"}");
+            corpus.refused(415, Reply::of(request), &format!("{media_type} {path}")).await;
+        }
+    }
+
+    assert!(corpus.sent >= 150, "only {} bad requests", corpus.sent);
+    assert_eq!(world.database.rows().await, before, "a bad request left a row");
+    assert_eq!(admin.card(&card).await["balance"], 0);
+    println!("{} bad requests refused", corpus.sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_even_http_is_answered_or_hung_up_on_and_never_a_5xx() {
+    let world = World::new().await;
+    let address = world.stranger().base().trim_start_matches("http://").to_owned();
+    for request in [
+        &b"GARBAGE\r\n\r\n"[..],
+        b"GET /cards\r\n\r\n",
+        b"GET /cards HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET cards HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
+        b"POST /cards HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /cards HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /cards HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let mut socket = TcpStream::connect(&address).expect("connected");
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+        socket.write_all(request).expect("sent");
+        socket.shutdown(std::net::Shutdown::Write).expect("half closed");
+        let mut answer = Vec::new();
+        let _hung_up = socket.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{}: {answer}", String::from_utf8_lossy(request));
+    }
+    world.stranger().get("/health/ready").await.ok();
+}

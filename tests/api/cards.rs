@@ -1,0 +1,137 @@
+//! Cards over HTTP: created, assigned, moved through their statuses.
+
+use serde_json::{Value, json};
+
+use crate::support::World;
+
+const STATUSES: [&str; 4] = ["inactive", "active", "blocked", "cancelled"];
+
+#[tokio::test]
+async fn a_card_is_created_inactive_in_each_currency() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for currency in ["USD", "EUR", "COP"] {
+        let created = admin.post("/cards", json!({"currency": currency})).await.ok();
+        let id = created["cardId"].as_str().expect("an id");
+        assert!(id.starts_with("card_") && id.len() == 31, "{id}");
+        assert_eq!(created, json!({"cardId": id, "status": "inactive", "currency": currency}));
+        let details = admin.card(id).await;
+        let created_at = details["createdAt"].clone();
+        assert!(created_at.as_str().is_some_and(|time| time.ends_with('Z')));
+        let expected =
+            json!({"cardId": id, "status": "inactive", "currency": currency, "balance": 0, "customerId": null, "createdAt": created_at});
+        assert_eq!(details, expected);
+        assert_eq!(admin.get(&format!("/balances/{id}")).await.ok(), json!({"cardId": id, "balance": 0, "currency": currency}));
+    }
+}
+
+#[tokio::test]
+async fn a_currency_is_exactly_one_of_three() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for currency in [json!("usd"), json!("USD "), json!("GBP"), json!("")] {
+        let faults = admin.post("/cards", json!({"currency": currency})).await.faults();
+        assert_eq!(faults, [("currency".to_owned(), "unknown_value".to_owned())], "{currency}");
+    }
+    assert_eq!(world.database.rows().await, 0);
+}
+
+#[tokio::test]
+async fn every_status_answers_every_request_as_the_contract_says() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let allowed = [
+        ("inactive", "active"),
+        ("inactive", "cancelled"),
+        ("active", "blocked"),
+        ("active", "cancelled"),
+        ("blocked", "active"),
+        ("blocked", "cancelled"),
+    ];
+    for from in STATUSES {
+        for to in STATUSES {
+            let card = admin.given_card_in(from).await;
+            let reply = admin.set_status(&card, to).await;
+            if to == "inactive" {
+                assert_eq!(reply.faults(), [("status".to_owned(), "unknown_value".to_owned())]);
+            } else if from == to || allowed.contains(&(from, to)) {
+                assert_eq!(reply.ok(), json!({"cardId": card, "status": to}), "{from} to {to}");
+                assert_eq!(admin.card(&card).await["status"], to);
+                continue;
+            } else {
+                let problem = reply.problem(409, "invalid_status_transition");
+                assert_eq!(problem["detail"], format!("A card cannot go from {from} to {to}."));
+            }
+            assert_eq!(admin.card(&card).await["status"], from);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_card_has_one_customer_in_its_life() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let (juan, maria) = (admin.given_customer().await, admin.given_customer().await);
+    let card = admin.given_card().await;
+    let assigned = json!({"success": true, "cardId": card, "customerId": juan});
+    assert_eq!(admin.assign(&card, &juan).await.ok(), assigned);
+    assert_eq!(admin.assign(&card, &juan).await.ok(), assigned);
+    admin.assign(&card, &maria).await.problem(409, "card_already_assigned");
+    assert_eq!(admin.card(&card).await["customerId"], json!(juan));
+}
+
+#[tokio::test]
+async fn a_card_in_any_status_but_cancelled_can_be_assigned() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let customer = admin.given_customer().await;
+    for status in STATUSES {
+        let card = admin.given_card_in(status).await;
+        let reply = admin.assign(&card, &customer).await;
+        if status == "cancelled" {
+            reply.problem(409, "card_cancelled");
+            assert_eq!(admin.card(&card).await["customerId"], Value::Null);
+        } else {
+            reply.ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn assigning_names_what_is_missing() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let (card, customer) = (admin.given_card().await, admin.given_customer().await);
+    admin.assign("card_001", &customer).await.problem(404, "card_not_found");
+    admin.assign("card_001", "cus_001").await.problem(404, "card_not_found");
+    admin.assign(&card, "cus_001").await.problem(404, "customer_not_found");
+    admin.assign(&card, &card.replace("card_", "cus_")).await.problem(404, "customer_not_found");
+    assert_eq!(admin.card(&card).await["customerId"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_list_of_cards_is_narrowed_by_its_filters() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let customer = admin.given_customer().await;
+    let (mine, active) = (admin.given_card().await, admin.given_card_in("active").await);
+    let pesos = admin.post("/cards", json!({"currency": "COP"})).await.ok()["cardId"].as_str().expect("an id").to_owned();
+    admin.assign(&mine, &customer).await.ok();
+    admin.assign(&pesos, &customer).await.ok();
+    for (query, expected) in [
+        (String::new(), vec![&mine, &active, &pesos]),
+        ("?status=active".to_owned(), vec![&active]),
+        ("?status=cancelled".to_owned(), vec![]),
+        ("?currency=COP".to_owned(), vec![&pesos]),
+        (format!("?customerId={customer}"), vec![&mine, &pesos]),
+        (format!("?customerId={customer}&currency=USD&status=inactive"), vec![&mine]),
+    ] {
+        let listed = admin.get(&format!("/cards{query}")).await.ok();
+        let listed: Vec<_> =
+            listed["cards"].as_array().expect("a list").iter().map(|card| card["cardId"].as_str().expect("an id")).collect();
+        assert_eq!(listed, expected, "{query}");
+    }
+    admin.get("/cards?customerId=cus_001").await.problem(404, "customer_not_found");
+    let faults = admin.get("/cards?status=pending&currency=usd").await.faults();
+    assert_eq!(faults.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(), ["status", "currency"]);
+}

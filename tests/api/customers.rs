@@ -1,0 +1,65 @@
+//! Customers over HTTP.
+
+use serde_json::json;
+
+use crate::support::World;
+
+#[tokio::test]
+async fn a_customer_is_created_found_and_listed() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let created = admin.post("/customers", json!({"name": "Juan Perez", "email": "juan@email.com"})).await.ok();
+    let id = created["customerId"].as_str().expect("an id");
+    assert!(id.starts_with("cus_") && id.len() == 30, "{id}");
+    assert_eq!(created, json!({"customerId": id, "name": "Juan Perez", "email": "juan@email.com"}));
+    assert_eq!(admin.get(&format!("/customers/{id}")).await.ok(), created);
+    assert_eq!(admin.get("/customers").await.ok(), json!({"customers": [created]}));
+}
+
+#[tokio::test]
+async fn text_is_kept_as_given_but_for_the_space_around_it() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let created = admin.post("/customers", json!({"name": "  María José Ñandú 🙂 ", "email": " Maria@Email.com "})).await.ok();
+    assert_eq!((created["name"].as_str(), created["email"].as_str()), (Some("María José Ñandú 🙂"), Some("Maria@Email.com")));
+    let longest = "é".repeat(200);
+    assert_eq!(admin.post("/customers", json!({"name": longest, "email": "e@email.com"})).await.ok()["name"], longest);
+}
+
+#[tokio::test]
+async fn an_email_is_taken_once_per_account_whatever_its_case() {
+    let world = World::new().await;
+    let (admin, other) = (world.admin().await, world.other_tenant().await);
+    let customer = |email: &str| json!({"name": "Juan Perez", "email": email});
+    admin.post("/customers", customer("juan@email.com")).await.ok();
+    for email in ["juan@email.com", "JUAN@EMAIL.COM", " Juan@email.com"] {
+        admin.post("/customers", customer(email)).await.problem(409, "duplicate_email");
+    }
+    other.post("/customers", customer("juan@email.com")).await.ok();
+    assert_eq!(world.database.rows().await, 2);
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_is_said_at_once() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let pair = |field: &str, code: &str| (field.to_owned(), code.to_owned());
+    assert_eq!(admin.post("/customers", json!({})).await.faults(), [pair("name", "required"), pair("email", "required")]);
+    let faults = admin.post("/customers", json!({"name": "x".repeat(201), "email": "juan"})).await.faults();
+    assert_eq!(faults, [pair("name", "too_long"), pair("email", "invalid_email")]);
+    assert_eq!(world.database.rows().await, 0);
+}
+
+#[tokio::test]
+async fn a_list_is_in_the_order_of_creation_and_unknown_fields_are_ignored() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        let body = json!({"name": "N", "email": format!("n{number}@email.com"), "customerId": "cus_1", "extra": {"deep": [1, 2]}});
+        ids.push(admin.post("/customers", body).await.ok()["customerId"].clone());
+    }
+    let listed = admin.get("/customers").await.ok();
+    let listed: Vec<_> = listed["customers"].as_array().expect("a list").iter().map(|customer| customer["customerId"].clone()).collect();
+    assert_eq!(listed, ids);
+}

@@ -1,0 +1,111 @@
+//! Failures that belong to no one resource: routes, methods, media types, sizes, bugs.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{Reply, World};
+
+#[tokio::test]
+async fn a_path_with_nothing_at_it_is_404() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for path in [
+        "/",
+        "/card",
+        "/cards/",
+        "/cards//movements",
+        "/cards/card_001/movements/",
+        "/customers/a/b",
+        "/v1/cards",
+        "/CARDS",
+        "/cards/%2e%2e/x",
+    ] {
+        admin.get(path).await.problem(404, "route_not_found");
+        world.stranger().get(path).await.problem(404, "route_not_found");
+    }
+}
+
+#[tokio::test]
+async fn a_method_a_path_does_not_take_is_405_with_those_it_takes() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for (method, path, allowed) in [
+        (Method::PUT, "/customers", "POST,GET,HEAD"),
+        (Method::DELETE, "/cards", "POST,GET,HEAD"),
+        (Method::GET, "/cards/assign", "POST"),
+        (Method::POST, "/cards/status", "PATCH"),
+        (Method::GET, "/auth/login", "POST"),
+        (Method::OPTIONS, "/balances/add", "POST"),
+        (Method::TRACE, "/cards", "POST,GET,HEAD"),
+        (Method::DELETE, "/cards/card_001", "GET,HEAD"),
+        (Method::POST, "/health/live", "GET,HEAD"),
+    ] {
+        let reply = Reply::of(admin.request(method.clone(), path)).await;
+        assert_eq!(reply.header("allow"), Some(allowed), "{method} {path}");
+        reply.problem(405, "method_not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn a_body_must_say_that_it_is_json() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let body = r#"{"currency":"USD"}"#;
+    for media_type in
+        ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "application", "application/json; charset=latin-1", "é"]
+    {
+        let request = admin.request(Method::POST, "/cards").header("content-type", media_type.as_bytes());
+        Reply::of(request.body(body)).await.problem(415, "unsupported_media_type");
+    }
+    Reply::of(admin.request(Method::POST, "/cards").body(body)).await.problem(415, "unsupported_media_type");
+    assert_eq!(world.database.rows().await, 0);
+    for media_type in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON;charset=\"UTF-8\""] {
+        let request = admin.request(Method::POST, "/cards").header("content-type", media_type);
+        Reply::of(request.body(body)).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_413_however_long() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for length in [16 * 1024 + 1, 100_000, 900_000] {
+        let body = format!("{{\"currency\":\"USD\",\"x\":\"{}\"}}", "x".repeat(length));
+        admin.send(Method::POST, "/cards", body).await.problem(413, "payload_too_large");
+    }
+    let chunked = reqwest::Body::from(vec![b' '; 20_000]);
+    admin.send(Method::POST, "/cards", chunked).await.problem(413, "payload_too_large");
+    let fits = format!("{{\"currency\":\"USD\"{}}}", " ".repeat(16 * 1024 - 18));
+    assert_eq!(fits.len(), 16 * 1024);
+    admin.send(Method::POST, "/cards", fits).await.ok();
+}
+
+#[tokio::test]
+async fn a_plain_request_id_is_kept_and_any_other_replaced() {
+    let world = World::new().await;
+    let with = |id: &str| Reply::of(world.stranger().request(Method::GET, "/nowhere").header("x-request-id", id));
+    let kept = with("Order-4711").await;
+    assert_eq!(kept.header("x-request-id"), Some("Order-4711"));
+    kept.problem(404, "route_not_found");
+    for id in ["", "a b", "a\"b", "<script>", &"x".repeat(65)] {
+        assert_ne!(with(id).await.header("x-request-id"), Some(id), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_bug_is_a_500_that_says_nothing_of_itself() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    world.database.execute("drop table movements").await;
+    let problem = admin.add(&card, json!(1)).await.problem(500, "internal_error");
+    assert!(!problem.to_string().contains("movements"), "{problem}");
+    assert_eq!(admin.card(&card).await["balance"], 0);
+}
+
+#[tokio::test]
+async fn a_head_request_is_a_get_without_its_body() {
+    let world = World::new().await;
+    let reply = Reply::of(world.admin().await.request(Method::HEAD, "/cards")).await;
+    assert_eq!((reply.status, reply.text.as_str()), (200, ""));
+}

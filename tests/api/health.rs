@@ -1,0 +1,42 @@
+//! Health, and what happens while the database is away.
+
+use std::time::Duration;
+
+use core_api::database::private::PrivatePostgres;
+use serde_json::json;
+
+use crate::support::{Database, World};
+
+#[tokio::test]
+async fn a_server_with_its_database_is_live_and_ready() {
+    let world = World::new().await;
+    assert_eq!(world.stranger().get("/health/live").await.ok(), json!({"status": "live"}));
+    assert_eq!(world.stranger().get("/health/ready").await.ok(), json!({"status": "ready"}));
+}
+
+#[tokio::test]
+async fn without_its_database_it_is_live_says_503_and_serves_again_by_itself() {
+    let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
+    let postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
+    let world = World::on(Database { options: postgres.options() }, |_| {}).await;
+    let admin = world.admin().await;
+    let card = admin.given_card_with(json!(5)).await;
+
+    postgres.stop().expect("stopped");
+    assert_eq!(admin.get("/health/live").await.status, 200);
+    admin.get("/health/ready").await.problem(503, "unavailable");
+    admin.get(&format!("/cards/{card}")).await.problem(503, "unavailable");
+    admin.add(&card, json!(1)).await.problem(503, "unavailable");
+    let login = json!({"email": "test@example.com", "password": "test123"});
+    admin.post("/auth/login", login).await.problem(503, "unavailable");
+
+    let _postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
+    for _ in 0..50 {
+        if admin.get("/health/ready").await.status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(admin.card(&card).await["balance"], 5);
+    admin.add(&card, json!(1)).await.ok();
+}

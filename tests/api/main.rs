@@ -1,0 +1,19 @@
+//! The API from outside: real sockets, a real Postgres, a database for each test.
+
+mod architecture;
+mod auth;
+mod bad_input;
+mod balances;
+mod cards;
+mod concurrency;
+mod customers;
+mod errors;
+mod health;
+mod movements;
+mod pages;
+mod process;
+mod rate_limit;
+mod reference;
+mod sandbox;
+mod support;
+mod tenants;

@@ -1,0 +1,144 @@
+//! Lists with `limit` and `after`, and without.
+
+use serde_json::{Value, json};
+
+use crate::support::{Actor, World};
+
+/// Follows a list's cursors from its beginning; gives what each page held.
+async fn follow(actor: &Actor, list: &str, name: &str) -> Vec<Vec<Value>> {
+    let mut pages = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = actor.get(&format!("{list}{after}")).await.ok();
+        pages.push(page[name].as_array().expect("a list").clone());
+        match &page["nextCursor"] {
+            Value::Null => return pages,
+            cursor => after = format!("&after={}", cursor.as_str().expect("a string")),
+        }
+        assert!(pages.len() < 100, "a list without an end");
+    }
+}
+
+#[tokio::test]
+async fn pages_put_together_are_the_whole_list() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    for amount in 1..=5 {
+        admin.given_customer().await;
+        admin.given_card().await;
+        admin.add(&card, json!(amount)).await.ok();
+    }
+    for (list, name, length) in
+        [("/customers", "customers", 5), ("/cards", "cards", 6), (&format!("/cards/{card}/movements"), "movements", 5)]
+    {
+        let whole = admin.get(list).await.ok();
+        assert_eq!(whole.get("nextCursor"), None);
+        let whole = whole[name].as_array().expect("a list").clone();
+        assert_eq!(whole.len(), length);
+        for limit in [1, 2, 3, length, 100] {
+            let pages = follow(&admin, &format!("{list}?limit={limit}"), name).await;
+            assert!(pages.iter().all(|page| page.len() <= limit), "{list} by {limit}");
+            assert_eq!(pages.len(), length.div_ceil(limit), "{list} by {limit}");
+            assert_eq!(pages.concat(), whole, "{list} by {limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_added_between_pages_is_neither_skipped_nor_repeated() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    for amount in 1..=4 {
+        admin.add(&card, json!(amount)).await.ok();
+    }
+    let path = format!("/cards/{card}/movements?limit=2");
+    let first = admin.get(&path).await.ok();
+    admin.add(&card, json!(5)).await.ok();
+    let second = admin.get(&format!("{path}&after={}", first["nextCursor"].as_str().expect("more"))).await.ok();
+    let amounts =
+        |page: &Value| page["movements"].as_array().expect("a list").iter().map(|movement| movement["amount"].clone()).collect::<Vec<_>>();
+    assert_eq!((amounts(&first), amounts(&second)), (vec![json!(4), json!(3)], vec![json!(2), json!(1)]));
+
+    let first = admin.get("/customers?limit=100").await.ok();
+    assert_eq!(first["nextCursor"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_cursor_carries_its_filters_and_refuses_others() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for status in ["active", "inactive", "active", "inactive", "active"] {
+        admin.given_card_in(status).await;
+    }
+    let first = admin.get("/cards?limit=2&status=active").await.ok();
+    let cursor = first["nextCursor"].as_str().expect("more");
+    for carried in ["", "&status=active"] {
+        let rest = admin.get(&format!("/cards?limit=2{carried}&after={cursor}")).await.ok();
+        let rest = rest["cards"].as_array().expect("a list").clone();
+        assert!(rest.len() == 1 && rest[0]["status"] == "active", "{rest:?}");
+    }
+    let invalid = [("after".to_owned(), "invalid_cursor".to_owned())];
+    for other in ["/cards?status=inactive", "/cards?status=active&currency=USD", "/customers?limit=1"] {
+        assert_eq!(admin.get(&format!("{other}&after={cursor}")).await.faults(), invalid, "{other}");
+    }
+    let (one, other) = (admin.given_card_with(json!(1)).await, admin.given_card_with(json!(1)).await);
+    admin.add(&one, json!(1)).await.ok();
+    let page = admin.get(&format!("/cards/{one}/movements?limit=1")).await.ok();
+    let cursor = page["nextCursor"].as_str().expect("more");
+    assert_eq!(admin.get(&format!("/cards/{other}/movements?limit=1&after={cursor}")).await.faults(), invalid);
+}
+
+#[tokio::test]
+async fn limits_and_cursors_that_are_none_are_400() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    for list in ["/customers", "/cards", &format!("/cards/{card}/movements")] {
+        for limit in ["0", "101", "-1", "1.5", "ten", "", "+5", "%2B5", "1e2", "99999999999999999999"] {
+            let faults = admin.get(&format!("{list}?limit={limit}")).await.faults();
+            assert_eq!(faults, [("limit".to_owned(), "out_of_range".to_owned())], "{list} {limit}");
+        }
+        for cursor in ["", "x", "%00", "%FF", "1", "AAAA"] {
+            let faults = admin.get(&format!("{list}?limit=1&after={cursor}")).await.faults();
+            assert_eq!(faults[0].0, "after", "{list} {cursor}");
+        }
+        let twice = admin.get(&format!("{list}?limit=1&limit=2")).await.faults();
+        assert_eq!(twice, [("limit".to_owned(), "duplicate".to_owned())]);
+        let both = admin.get(&format!("{list}?limit=0&after=x")).await.faults();
+        assert_eq!(both.len(), 2, "{both:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_longer_than_a_chunk_comes_whole_and_in_order() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    let own = "(select account_id from users where email = 'test@example.com')";
+    let customers = format!(
+        "insert into customers (account_id, id, number, name, email, email_key)
+         select {own}, gen_random_uuid(), n, 'Customer ' || n, n || '@email.com', n || '@email.com' from generate_series(1, 2500) n"
+    );
+    world.database.execute(&customers).await;
+    let movements = format!(
+        "insert into movements (account_id, card_id, seq, id, kind, amount, balance_after, description, created_at)
+         select account_id, id, n, gen_random_uuid(), 'top_up', 1, n, 'Balance top-up', now() from cards, generate_series(1, 2000) n where account_id = {own}"
+    );
+    world.database.execute(&movements).await;
+
+    let whole = admin.get("/customers").await.ok();
+    let whole = whole["customers"].as_array().expect("a list").clone();
+    let names: Vec<String> = whole.iter().map(|customer| customer["name"].as_str().expect("a name").to_owned()).collect();
+    assert_eq!(names, (1..=2500).map(|number| format!("Customer {number}")).collect::<Vec<_>>());
+
+    let history = admin.movements(&card).await;
+    let balances: Vec<_> = history.iter().map(|movement| movement["balanceAfter"].to_string()).collect();
+    assert_eq!(balances.len(), 2000);
+    assert_eq!((balances[0].as_str(), balances[1999].as_str()), ("20", "0.01"));
+
+    let page = admin.get("/customers?limit=100").await.ok();
+    let rest = admin.get(&format!("/customers?after={}", page["nextCursor"].as_str().expect("more"))).await.ok();
+    assert_eq!((rest["customers"].as_array().map(Vec::len), &rest["nextCursor"]), (Some(2400), &Value::Null));
+}

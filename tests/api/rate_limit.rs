@@ -1,0 +1,143 @@
+//! The quota: so many requests per account and clock hour, exactly, over all replicas.
+
+use core_api::service::auth::Role;
+use serde_json::json;
+
+use crate::support::World;
+
+#[tokio::test]
+async fn every_authenticated_answer_says_where_the_account_stands() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let first = admin.get("/cards").await;
+    assert_eq!((first.number("x-ratelimit-limit"), first.number("x-ratelimit-remaining")), (1000, 999));
+    assert_eq!(first.number("x-ratelimit-reset") % 3600, 0);
+    let now = world.database.number("select extract(epoch from now())::bigint").await;
+    assert!((1..=3600).contains(&(first.number("x-ratelimit-reset") - now)));
+    for (expected, reply) in [
+        (998, admin.get("/cards/card_001").await),
+        (997, admin.post("/cards", json!({})).await),
+        (996, admin.add("card_001", json!(-1)).await),
+        (995, admin.get("/cards?limit=0").await),
+    ] {
+        assert_eq!(reply.number("x-ratelimit-remaining"), expected, "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn logins_health_checks_and_401s_are_not_counted() {
+    let world = World::new().await;
+    let (admin, gone) = (world.admin().await, world.admin().await);
+    assert_eq!(gone.post("/auth/logout", json!({})).await.number("x-ratelimit-remaining"), 999);
+    for _ in 0..20 {
+        for reply in [
+            gone.get("/cards").await,
+            world.stranger().get("/cards").await,
+            world.stranger().get("/health/live").await,
+            world.stranger().get("/nowhere").await,
+        ] {
+            assert_eq!(reply.header("x-ratelimit-remaining"), None);
+        }
+    }
+    world.admin().await;
+    assert_eq!(admin.get("/cards").await.number("x-ratelimit-remaining"), 998);
+}
+
+#[tokio::test]
+async fn an_account_s_own_limit_comes_before_the_default_and_accounts_do_not_share() {
+    let world = World::new().await;
+    let small = world.somebody(Role::Viewer, Some(3)).await;
+    for remaining in [2, 1, 0] {
+        let reply = small.get("/cards").await;
+        assert_eq!((reply.number("x-ratelimit-limit"), reply.number("x-ratelimit-remaining")), (3, remaining));
+        reply.ok();
+    }
+    for _ in 0..3 {
+        let reply = small.get("/cards").await;
+        let headers = ["x-ratelimit-limit", "x-ratelimit-remaining", "retry-after"].map(|name| reply.number(name));
+        assert_eq!(headers[..2], [3, 0]);
+        let now = world.database.number("select extract(epoch from clock_timestamp())::bigint").await;
+        assert!((reply.number("x-ratelimit-reset") - now - headers[2]).abs() <= 1, "{reply:?}");
+        reply.problem(429, "rate_limit_exceeded");
+    }
+    world.admin().await.get("/cards").await.ok();
+}
+
+#[tokio::test]
+async fn a_full_hour_costs_the_database_nothing_and_is_not_counted_further() {
+    let world = World::new().await;
+    let small = world.somebody(Role::Viewer, Some(2)).await;
+    for _ in 0..3 {
+        small.get("/cards").await;
+    }
+    // Were the database asked, it could not answer.
+    world.database.execute("alter table quota_usage rename to quota_usage_away").await;
+    world.database.execute("alter table sessions rename to sessions_away").await;
+    for _ in 0..10 {
+        small.get("/cards").await.problem(429, "rate_limit_exceeded");
+    }
+    assert_eq!(world.database.number("select max(used)::bigint from quota_usage_away").await, 2);
+}
+
+#[tokio::test]
+async fn the_next_hour_begins_anew() {
+    let world = World::new().await;
+    let small = world.somebody(Role::Viewer, Some(2)).await;
+    small.get("/cards").await.ok();
+    small.get("/cards").await.ok();
+    world.database.execute("update quota_usage set window_start = window_start - interval '1 hour'").await;
+    // Another replica, as nobody there remembers the hour to be used up.
+    let world = World::on(world.database.clone(), |_| {}).await;
+    assert_eq!(world.at(0, &small).get("/cards").await.number("x-ratelimit-remaining"), 1);
+}
+
+#[tokio::test]
+async fn requests_that_were_not_counted_do_not_use_the_hour_up() {
+    let world = World::new().await;
+    let small = world.somebody(Role::Viewer, Some(5)).await;
+    let gone = small.clone();
+    let fresh = world.stranger();
+    small.get("/cards").await.ok();
+    world.database.execute("create table kept as select * from sessions").await;
+    world.database.execute("update sessions set ended_at = now()").await;
+    for _ in 0..20 {
+        gone.get("/cards").await.problem(401, "unauthenticated");
+    }
+    world.database.execute("update sessions set ended_at = null").await;
+    let again = fresh.with_token(&small.token.clone().expect("a token"));
+    for remaining in [3, 2, 1, 0] {
+        assert_eq!(again.get("/cards").await.number("x-ratelimit-remaining"), remaining);
+    }
+    again.get("/cards").await.problem(429, "rate_limit_exceeded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_1500_requests_to_three_replicas_at_once_exactly_1000_are_admitted() {
+    let mut world = World::new().await;
+    world.add_replica().await;
+    world.add_replica().await;
+    // Begun too close to the hour's end, the requests would fall into two windows.
+    let left = world.database.number("select 3600 - extract(epoch from now())::bigint % 3600").await;
+    if left < 30 {
+        tokio::time::sleep(std::time::Duration::from_secs(left.unsigned_abs() + 1)).await;
+    }
+    let admin = world.admin().await;
+    let mut requests = tokio::task::JoinSet::new();
+    for number in 0..1500 {
+        let actor = world.at(number % 3, &admin);
+        requests.spawn(async move { actor.get("/cards?limit=1").await });
+    }
+    let mut remaining = Vec::new();
+    let mut refused = 0;
+    while let Some(reply) = requests.join_next().await {
+        let reply = reply.expect("a reply");
+        match reply.status {
+            200 => remaining.push(reply.number("x-ratelimit-remaining")),
+            429 => refused += 1,
+            _ => panic!("{reply:?}"),
+        }
+    }
+    remaining.sort_unstable();
+    assert_eq!((remaining.len(), refused), (1000, 500));
+    assert_eq!(remaining, (0..1000).collect::<Vec<_>>());
+}

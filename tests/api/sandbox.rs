@@ -1,0 +1,73 @@
+//! Purchases and refunds, which only the sandbox has.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use core_api::config::Environment;
+use serde_json::json;
+
+use crate::support::{Database, World};
+
+#[tokio::test]
+async fn a_purchase_is_answered_with_the_balance_and_its_movement() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card_with(json!(100)).await;
+    let posted = admin.purchase(&card, json!(20)).await.ok();
+    assert_eq!((&posted["cardId"], &posted["balance"]), (&json!(card), &json!(80)));
+    assert_eq!(posted["movement"], admin.movements(&card).await[0]);
+}
+
+#[tokio::test]
+async fn only_an_active_card_pays() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for status in ["inactive", "blocked", "cancelled"] {
+        let card = admin.given_card_in(status).await;
+        let problem = admin.purchase(&card, json!(1)).await.problem(409, "card_not_active");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(status)), "{problem}");
+    }
+    let card = admin.given_card_with(json!(5)).await;
+    admin.purchase(&card, json!(5.01)).await.problem(409, "insufficient_funds");
+    admin.purchase(&card, json!(5)).await.ok();
+    assert_eq!(admin.card(&card).await["balance"], 0);
+}
+
+#[tokio::test]
+async fn a_refund_goes_to_any_card_that_is_not_cancelled() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for status in ["inactive", "active", "blocked"] {
+        let card = admin.given_card_in(status).await;
+        assert_eq!(admin.refund(&card, json!(1.5)).await.ok()["balance"], 1.5, "{status}");
+    }
+    let card = admin.given_card_in("cancelled").await;
+    admin.refund(&card, json!(1)).await.problem(409, "card_cancelled");
+    let full = admin.given_card_in("active").await;
+    admin.add(&full, json!(90_071_992_547_409_i64)).await.ok();
+    admin.refund(&full, json!(1)).await.problem(409, "balance_limit_exceeded");
+}
+
+#[tokio::test]
+async fn a_description_is_required_and_a_card_must_be_there() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for path in ["/sandbox/purchases", "/sandbox/refunds"] {
+        let faults = admin.post(path, json!({"cardId": "card_001", "amount": 1, "description": " "})).await.faults();
+        assert_eq!(faults, [("description".to_owned(), "blank".to_owned())]);
+        admin.post(path, json!({"cardId": "card_001", "amount": 1, "description": "x"})).await.problem(404, "card_not_found");
+    }
+}
+
+#[tokio::test]
+async fn in_production_the_routes_do_not_exist_and_nobody_is_seeded() {
+    let world = World::on(Database::empty().await, |settings| {
+        settings.environment = Environment::Production;
+        settings.auth.signing_keys = Some(format!("k1:{}", STANDARD.encode([7; 32])).into());
+    })
+    .await;
+    for path in ["/sandbox/purchases", "/sandbox/refunds"] {
+        world.stranger().post(path, json!({})).await.problem(404, "route_not_found");
+    }
+    let login = world.stranger().post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await;
+    login.problem(401, "invalid_credentials");
+    assert_eq!(world.database.number("select count(*) from users").await, 0);
+}

@@ -1,0 +1,10 @@
+//! What every test stands on: a real Postgres, a database of its own, servers on real sockets, and
+//! actors who send the requests.
+
+mod actor;
+mod cluster;
+mod given;
+mod reply;
+mod world;
+
+pub use self::{actor::Actor, cluster::Database, reply::Reply, world::World};

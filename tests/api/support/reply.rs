@@ -1,0 +1,82 @@
+//! What came back.
+
+use reqwest::{RequestBuilder, header::HeaderMap};
+use serde_json::Value;
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    pub async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.expect("a whole body");
+        Self { status, headers, text }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
+    }
+
+    pub fn number(&self, name: &str) -> i64 {
+        self.header(name).unwrap_or_else(|| panic!("no {name} in {self:?}")).parse().expect("a number")
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// The body of a success.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        self.assert_has_what_every_answer_has();
+        self.json()
+    }
+
+    /// A failure with this status and code, in the form that all failures have. Gives its body.
+    #[track_caller]
+    pub fn problem(self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text);
+        self.assert_has_what_every_answer_has();
+        let body = self.json();
+        assert_eq!(body["code"], code, "{body}");
+        assert_eq!(body["status"], status, "{body}");
+        assert_eq!(body["type"], format!("/errors/{code}"), "{body}");
+        assert_eq!(body["requestId"], self.header("x-request-id").expect("a request id"), "{body}");
+        for text in ["title", "detail"] {
+            assert!(body[text].as_str().is_some_and(|text| !text.is_empty()), "{text} in {body}");
+        }
+        assert_eq!(self.header("www-authenticate"), (status == 401).then_some("Bearer"));
+        assert_eq!(self.header("retry-after").is_some(), matches!(status, 429 | 503), "{body}");
+        body
+    }
+
+    /// The fields that a 400 complains about, with the code of each, in order.
+    #[track_caller]
+    pub fn faults(self) -> Vec<(String, String)> {
+        let body = self.problem(400, "validation_failed");
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        body["errors"].as_array().expect("errors").iter().map(|fault| (text(&fault["field"]), text(&fault["code"]))).collect()
+    }
+
+    /// What makes two failures the same: everything but the request's id.
+    pub fn without_request_id(&self) -> String {
+        let id = self.header("x-request-id").expect("a request id");
+        self.text.replace(id, "")
+    }
+
+    #[track_caller]
+    fn assert_has_what_every_answer_has(&self) {
+        assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Nobody sees another tenant's byte: what is another account's answers as what is nobody's.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Actor, Reply, World};
+
+/// Every request that names a card or a customer, with these ids in it.
+async fn everything_that_names(actor: &Actor, card: &str, customer: &str, own_card: &str) -> Vec<Reply> {
+    let post = |path, body: Value| actor.post(path, body);
+    vec![
+        actor.get(&format!("/cards/{card}")).await,
+        actor.get(&format!("/cards/{card}/movements")).await,
+        actor.get(&format!("/cards/{card}/movements?limit=1")).await,
+        actor.get(&format!("/balances/{card}")).await,
+        actor.get(&format!("/customers/{customer}")).await,
+        actor.get(&format!("/cards?customerId={customer}")).await,
+        post("/cards/assign", json!({"cardId": card, "customerId": customer})).await,
+        post("/cards/assign", json!({"cardId": own_card, "customerId": customer})).await,
+        actor.patch("/cards/status", json!({"cardId": card, "status": "active"})).await,
+        post("/balances/add", json!({"cardId": card, "amount": 1})).await,
+        post("/sandbox/purchases", json!({"cardId": card, "amount": 1, "description": "x"})).await,
+        post("/sandbox/refunds", json!({"cardId": card, "amount": 1, "description": "x"})).await,
+    ]
+}
+
+#[tokio::test]
+async fn another_account_s_id_is_byte_for_byte_an_unknown_one() {
+    let world = World::new().await;
+    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+    let (card, customer) = (theirs.given_card_with(json!(7)).await, theirs.given_customer().await);
+    theirs.assign(&card, &customer).await.ok();
+    let own_card = mine.given_card().await;
+    let foreign = everything_that_names(&mine, &card, &customer, &own_card).await;
+    let swap = |id: &str| if id.ends_with('0') { format!("{}1", &id[..id.len() - 1]) } else { format!("{}0", &id[..id.len() - 1]) };
+    for (unknown_card, unknown_customer) in
+        [(swap(&card), swap(&customer)), ("card_001".into(), "cus_001".into()), ("💳".into(), "nobody".into())]
+    {
+        let unknown = everything_that_names(&mine, &unknown_card, &unknown_customer, &own_card).await;
+        for (foreign, unknown) in foreign.iter().zip(&unknown) {
+            assert_eq!((foreign.status, unknown.status), (404, 404), "{foreign:?} {unknown:?}");
+            assert_eq!(foreign.without_request_id(), unknown.without_request_id());
+        }
+    }
+    let untouched = theirs.card(&card).await;
+    assert_eq!((&untouched["balance"], &untouched["status"]), (&json!(7), &json!("active")));
+    assert_eq!(mine.card(&own_card).await["customerId"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_list_holds_the_account_s_own_and_nothing_else() {
+    let world = World::new().await;
+    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+    theirs.given_card_with(json!(7)).await;
+    theirs.given_customer().await;
+    assert_eq!(mine.get("/cards").await.ok(), json!({"cards": []}));
+    assert_eq!(mine.get("/customers").await.ok(), json!({"customers": []}));
+}
+
+#[tokio::test]
+async fn another_account_s_cursor_shows_nothing_of_it() {
+    let world = World::new().await;
+    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+    let customer = theirs.given_customer().await;
+    for _ in 0..3 {
+        let card = theirs.given_card().await;
+        theirs.assign(&card, &customer).await.ok();
+    }
+    let page = theirs.get(&format!("/cards?limit=1&customerId={customer}")).await.ok();
+    let cursor = page["nextCursor"].as_str().expect("more");
+    Reply::of(mine.request(Method::GET, &format!("/cards?limit=1&after={cursor}"))).await.problem(404, "customer_not_found");
+    let page = theirs.get("/cards?limit=1").await.ok();
+    let cursor = page["nextCursor"].as_str().expect("more");
+    assert_eq!(mine.get(&format!("/cards?limit=1&after={cursor}")).await.ok(), json!({"cards": [], "nextCursor": null}));
+}

@@ -9,6 +9,8 @@
 //!
 //! Where the compiler cannot hold a rule, `tests/api/architecture.rs` does.
 
+#![warn(unreachable_pub)]
+
 pub mod app;
 pub mod cli;
 pub mod config;

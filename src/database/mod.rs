@@ -40,7 +40,12 @@ pub enum DatabaseError {
 /// # Errors
 /// It is not a Postgres URL. The message does not repeat it: it may hold a password.
 pub fn options(url: &SecretString) -> Result<PgConnectOptions, DatabaseError> {
-    PgConnectOptions::from_str(url.expose_secret()).map_err(|_| DatabaseError::Url)
+    let url = url.expose_secret();
+    // The parser takes any scheme.
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(DatabaseError::Url);
+    }
+    PgConnectOptions::from_str(url).map_err(|_| DatabaseError::Url)
 }
 
 /// Brings the schema up to date, on a connection of its own that is then closed: the migrator

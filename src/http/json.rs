@@ -3,7 +3,7 @@
 //! Numbers stay the text they were sent as. Unknown members are ignored but must be sound:
 //! duplicate keys, lone surrogates, invalid UTF-8 and depths past 128 are refused anywhere.
 
-use std::{collections::HashSet, fmt, str::FromStr};
+use std::str::FromStr;
 
 use axum::{
     body::Body as HttpBody,
@@ -11,12 +11,12 @@ use axum::{
     http::{HeaderMap, header},
 };
 use futures_util::StreamExt as _;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
     error::{Error, FieldFault, Result},
     faults,
+    strict::{self, Members},
 };
 use crate::service::{
     id::NotAnId,
@@ -97,13 +97,7 @@ impl<'a> Fields<'a> {
         if text.trim_ascii().is_empty() {
             return Err(invalid("The body is empty; it must be a JSON object.".to_owned()));
         }
-        let Members(members) = serde_json::from_str(text).map_err(|error| invalid(format!("Not a JSON object: {error}.")))?;
-        for (name, value) in &members {
-            // Scalars that are not text cannot hide anything, and a number must stay as it is written.
-            if value.get().starts_with(['{', '[', '"']) {
-                serde_json::from_str::<Sound>(value.get()).map_err(|error| invalid(format!("Not sound JSON within {name:?}: {error}.")))?;
-            }
-        }
+        let Members(members) = strict::members(text).map_err(invalid)?;
         Ok(Self { members, faults: Vec::new() })
     }
 
@@ -178,96 +172,6 @@ impl<'a> Fields<'a> {
             MoneyFault::OutOfRange => self.fault(field, "out_of_range", "This takes at most 90071992547409.91."),
             MoneyFault::NotPositive => self.fault(field, "not_positive", "This must be above 0."),
         }
-    }
-}
-
-/// A JSON object's members in their order, each key once.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Members<'de>, A::Error> {
-                let mut members: Vec<(String, &RawValue)> = Vec::new();
-                let mut seen = HashSet::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if !seen.insert(name.clone()) {
-                        return Err(A::Error::custom(format_args!("duplicate key {name:?}")));
-                    }
-                    members.push((name, map.next_value()?));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-/// Any JSON value that says one thing only: no duplicate keys, no lone surrogates, not too deep.
-struct Sound;
-
-impl<'de> Deserialize<'de> for Sound {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Anything;
-
-        impl<'de> Visitor<'de> for Anything {
-            type Value = Sound;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
-
-            fn visit_bool<E>(self, _: bool) -> std::result::Result<Sound, E> {
-                Ok(Sound)
-            }
-
-            fn visit_i64<E>(self, _: i64) -> std::result::Result<Sound, E> {
-                Ok(Sound)
-            }
-
-            fn visit_u64<E>(self, _: u64) -> std::result::Result<Sound, E> {
-                Ok(Sound)
-            }
-
-            fn visit_f64<E>(self, _: f64) -> std::result::Result<Sound, E> {
-                Ok(Sound)
-            }
-
-            fn visit_str<E>(self, _: &str) -> std::result::Result<Sound, E> {
-                Ok(Sound)
-            }
-
-            fn visit_unit<E>(self) -> std::result::Result<Sound, E> {
-                Ok(Sound)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Sound, A::Error> {
-                while seq.next_element::<Sound>()?.is_some() {}
-                Ok(Sound)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Sound, A::Error> {
-                let mut seen = HashSet::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if !seen.insert(name) {
-                        return Err(A::Error::custom("duplicate key"));
-                    }
-                    map.next_value::<Sound>()?;
-                }
-                Ok(Sound)
-            }
-        }
-
-        deserializer.deserialize_any(Anything)
     }
 }
 

@@ -18,6 +18,7 @@ mod page;
 mod query;
 mod router;
 mod sandbox;
+mod strict;
 mod time;
 
 use std::{

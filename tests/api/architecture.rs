@@ -111,7 +111,8 @@ fn every_statement_carries_account_id() {
             continue;
         }
         for macro_call in code(&text).split("sqlx::query").skip(1) {
-            let sql = macro_call.split('"').nth(1).expect("a statement");
+            let raw = macro_call.split("r#\"").nth(1).and_then(|rest| rest.split("\"#").next());
+            let sql = raw.or_else(|| macro_call.split('"').nth(1)).expect("a statement");
             assert!(sql.contains("account_id"), "{name} asks without account_id: {sql}");
             statements += 1;
         }

@@ -156,7 +156,6 @@ async fn what_is_no_token_of_ours_is_401_with_one_body() {
         "Bearer".to_owned(),
         "Bearer ".to_owned(),
         format!("Bearer  {token}"),
-        format!("Bearer {token} "),
         format!("Bearer {token}x"),
         format!("Bearer {token}="),
         format!("Bearer {}", &token[..token.len() - 2]),

@@ -6,7 +6,12 @@ use tokio::task::JoinSet;
 use crate::support::{Actor, Reply, World};
 
 async fn three_replicas() -> World {
-    let mut world = World::with(|settings| settings.rate_limit.per_hour = 1_000_000.try_into().expect("above zero")).await;
+    let mut world = World::with(|settings| {
+        settings.rate_limit.per_hour = 1_000_000.try_into().expect("above zero");
+        // What is asked here is what happens, not how soon: nothing is to be turned away.
+        settings.database.acquire_timeout_ms = 20_000;
+    })
+    .await;
     world.add_replica().await;
     world.add_replica().await;
     world

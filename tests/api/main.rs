@@ -1,7 +1,10 @@
 //! The API from outside: real sockets, a real Postgres, a database for each test.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "in a test, what must not happen ends it")]
+
 mod architecture;
 mod auth;
+mod bad_bodies;
 mod bad_input;
 mod balances;
 mod cards;

@@ -94,15 +94,14 @@ impl Drop for Sandbox {
 #[tokio::test]
 async fn data_is_kept_and_nothing_left_behind_however_it_ends() {
     let folder = folder();
-    let mut cards = 0;
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL, Signal::SIGKILL, Signal::SIGTERM] {
+    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL, Signal::SIGKILL, Signal::SIGTERM];
+    for (cards, signal) in signals.into_iter().enumerate() {
         let mut sandbox = Sandbox::start(folder.path());
         let admin = sandbox.admin().await;
         let listed = admin.get("/cards").await.ok()["cards"].as_array().expect("a list").clone();
         assert_eq!(listed.len(), cards);
         assert!(listed.iter().all(|card| card["balance"] == 5), "{listed:?}");
         admin.given_card_with(json!(5)).await;
-        cards += 1;
         let code = sandbox.signal(signal);
         assert_eq!(code, (signal != Signal::SIGKILL).then_some(0), "{signal}");
         sandbox.assert_nothing_is_left_behind();

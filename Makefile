@@ -1,0 +1,25 @@
+# The commands a person types. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help sandbox test check queries
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
+
+sandbox: ## build the release binary and serve the sandbox on 127.0.0.1:8080
+	@scripts/postgres
+	cargo build --release --locked
+	@exec target/release/core-api
+
+test: ## run every test, on a Postgres of their own
+	@scripts/postgres
+	cargo test --locked
+
+check: ## formatting, lints, and that .sqlx matches the source
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	scripts/prepare-queries --check
+
+queries: ## describe the SQL queries anew, after one was changed
+	@scripts/postgres
+	scripts/prepare-queries

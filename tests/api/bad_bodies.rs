@@ -1,0 +1,195 @@
+//! Bodies that no endpoint may take.
+
+/// Bodies that are no sound JSON object, whatever the endpoint.
+pub fn unsound() -> Vec<Vec<u8>> {
+    let mut bodies: Vec<Vec<u8>> = [
+        "",
+        " ",
+        "\u{feff}{}",
+        "{",
+        "}",
+        "[]",
+        "[{}]",
+        "null",
+        "true",
+        "0",
+        "\"{}\"",
+        "{\"cardId\"",
+        "{\"cardId\":",
+        "{\"cardId\":\"card_1\"",
+        "{\"cardId\":\"card_1\",}",
+        "{\"cardId\":\"card_1}",
+        "{cardId:\"card_1\"}",
+        "{'cardId':'card_1'}",
+        "{\"cardId\":\"card_1\"}}",
+        "{\"cardId\":\"card_1\"}{}",
+        "{} x",
+        "// comment\n{}",
+        "{\"amount\":.5}",
+        "{\"amount\":1.}",
+        "{\"amount\":+1}",
+        "{\"amount\":01}",
+        "{\"amount\":0x10}",
+        "{\"amount\":NaN}",
+        "{\"amount\":Infinity}",
+        "{\"amount\":1e}",
+        "{\"amount\":--1}",
+        "{\"amount\":1,\"amount\":2}",
+        "{\"email\":\"a@b.co\",\"email\":\"c@d.co\"}",
+        "{\"x\":{\"y\":1,\"y\":2}}",
+        "{\"name\":\"\\ud800\"}",
+        "{\"name\":\"\\udc00\\ud800\"}",
+        "{\"name\":\"\\u12\"}",
+        "{\"name\":\"\\x41\"}",
+        "{\"name\":\"a\tb\"}",
+        "{\"name\":\"a\nb\"}",
+        "{\"name\":\"a\0b\"}",
+        "undefined",
+        "<xml/>",
+        "currency=USD",
+    ]
+    .iter()
+    .map(|body| body.as_bytes().to_vec())
+    .collect();
+    bodies.push(b"{\"name\":\"\xff\xfe\"}".to_vec());
+    bodies.push(b"{\"name\":\"\xed\xa0\x80\"}".to_vec());
+    bodies.push(b"{\"\xc3\x28\":1}".to_vec());
+    bodies.push(vec![0xff; 100]);
+    bodies.push(vec![0; 100]);
+    for depth in [200, 2_000] {
+        bodies.push(format!("{}{}", "[".repeat(depth), "]".repeat(depth)).into_bytes());
+        bodies.push(format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth)).into_bytes());
+        bodies.push(format!("{}1{}", "{\"x\":".repeat(depth), "}".repeat(depth)).into_bytes());
+        bodies.push("[".repeat(depth).into_bytes());
+    }
+    bodies
+}
+
+/// Sound objects that are wrong for their endpoint. `CARD` and `CUSTOMER` stand for ids that exist.
+pub const WRONG: [(&str, &str, &[&str]); 6] = [
+    (
+        "POST",
+        "/customers",
+        &[
+            r"{}",
+            r#"{"name":"Juan Perez"}"#,
+            r#"{"email":"juan@email.com"}"#,
+            r#"{"name":null,"email":"juan@email.com"}"#,
+            r#"{"name":5,"email":"juan@email.com"}"#,
+            r#"{"name":["Juan"],"email":"juan@email.com"}"#,
+            r#"{"name":{},"email":"juan@email.com"}"#,
+            r#"{"name":"","email":"juan@email.com"}"#,
+            r#"{"name":"   ","email":"juan@email.com"}"#,
+            r#"{"name":"a\u0000b","email":"juan@email.com"}"#,
+            r#"{"name":"a\u001bb","email":"juan@email.com"}"#,
+            r#"{"name":"a\u007fb","email":"juan@email.com"}"#,
+            r#"{"name":"a\nb","email":"juan@email.com"}"#,
+            r#"{"name":"Juan","email":"juan"}"#,
+            r#"{"name":"Juan","email":"juan@"}"#,
+            r#"{"name":"Juan","email":"@email.com"}"#,
+            r#"{"name":"Juan","email":"juan@email"}"#,
+            r#"{"name":"Juan","email":"ju an@email.com"}"#,
+            r#"{"name":"Juan","email":"juan@@email.com"}"#,
+            r#"{"name":"Juan","email":"juan..p@email.com"}"#,
+            r#"{"name":"Juan","email":"Juan <juan@email.com>"}"#,
+            r#"{"name":"Juan","email":"\"j\"@email.com"}"#,
+            r#"{"name":"Juan","email":"juan@[127.0.0.1]"}"#,
+            r#"{"name":"Juan","email":"juan@email.com\u0000"}"#,
+            r#"{"name":"Juan","email":true}"#,
+            r#"{"Name":"Juan","Email":"juan@email.com"}"#,
+        ],
+    ),
+    (
+        "POST",
+        "/cards",
+        &[
+            r"{}",
+            r#"{"currency":null}"#,
+            r#"{"currency":""}"#,
+            r#"{"currency":"usd"}"#,
+            r#"{"currency":"GBP"}"#,
+            r#"{"currency":"USD "}"#,
+            r#"{"currency":840}"#,
+            r#"{"currency":["USD"]}"#,
+            r#"{"currency":{"code":"USD"}}"#,
+            r#"{"currency":true}"#,
+            r#"{"Currency":"USD"}"#,
+        ],
+    ),
+    (
+        "POST",
+        "/cards/assign",
+        &[
+            r"{}",
+            r#"{"cardId":"CARD"}"#,
+            r#"{"customerId":"CUSTOMER"}"#,
+            r#"{"cardId":5,"customerId":"CUSTOMER"}"#,
+            r#"{"cardId":"CARD","customerId":5}"#,
+            r#"{"cardId":null,"customerId":"CUSTOMER"}"#,
+            r#"{"cardId":["CARD"],"customerId":"CUSTOMER"}"#,
+            r#"{"cardId":"a\u0000","customerId":"CUSTOMER"}"#,
+            r#"{"card_id":"CARD","customer_id":"CUSTOMER"}"#,
+        ],
+    ),
+    (
+        "PATCH",
+        "/cards/status",
+        &[
+            r"{}",
+            r#"{"cardId":"CARD"}"#,
+            r#"{"status":"active"}"#,
+            r#"{"cardId":"CARD","status":"inactive"}"#,
+            r#"{"cardId":"CARD","status":"pending"}"#,
+            r#"{"cardId":"CARD","status":"Active"}"#,
+            r#"{"cardId":"CARD","status":""}"#,
+            r#"{"cardId":"CARD","status":1}"#,
+            r#"{"cardId":"CARD","status":null}"#,
+            r#"{"cardId":"CARD","status":["active"]}"#,
+            r#"{"cardId":5,"status":"active"}"#,
+            r#"{"cardId":"CARD","status":"canceled"}"#,
+        ],
+    ),
+    (
+        "POST",
+        "/balances/add",
+        &[
+            r"{}",
+            r#"{"cardId":"CARD"}"#,
+            r#"{"amount":1}"#,
+            r#"{"cardId":"CARD","amount":"100"}"#,
+            r#"{"cardId":"CARD","amount":null}"#,
+            r#"{"cardId":"CARD","amount":true}"#,
+            r#"{"cardId":"CARD","amount":[1]}"#,
+            r#"{"cardId":"CARD","amount":{"value":1}}"#,
+            r#"{"cardId":"CARD","amount":0}"#,
+            r#"{"cardId":"CARD","amount":-0.0}"#,
+            r#"{"cardId":"CARD","amount":-5}"#,
+            r#"{"cardId":"CARD","amount":1.005}"#,
+            r#"{"cardId":"CARD","amount":0.001}"#,
+            r#"{"cardId":"CARD","amount":1e-3}"#,
+            r#"{"cardId":"CARD","amount":1e400}"#,
+            r#"{"cardId":"CARD","amount":-1e400}"#,
+            r#"{"cardId":"CARD","amount":1e99999999999999999999}"#,
+            r#"{"cardId":"CARD","amount":90071992547409.92}"#,
+            r#"{"cardId":"CARD","amount":123456789012345678901234567890123456789012345678901234567890}"#,
+            r#"{"cardId":"CARD","amount":0.30000000000000004}"#,
+            r#"{"cardId":5,"amount":1}"#,
+            r#"{"cardId":null,"amount":1}"#,
+            r#"{"cardId":"CARD","amount":{"$serde_json::private::Number":"5"}}"#,
+        ],
+    ),
+    (
+        "POST",
+        "/sandbox/purchases",
+        &[
+            r"{}",
+            r#"{"cardId":"CARD","amount":1}"#,
+            r#"{"cardId":"CARD","amount":1,"description":""}"#,
+            r#"{"cardId":"CARD","amount":1,"description":5}"#,
+            r#"{"cardId":"CARD","amount":1,"description":null}"#,
+            r#"{"cardId":"CARD","amount":1,"description":"a\u0000b"}"#,
+            r#"{"cardId":"CARD","amount":"1","description":"x"}"#,
+            r#"{"cardId":"CARD","amount":-1,"description":"x"}"#,
+        ],
+    ),
+];

@@ -32,7 +32,7 @@ async fn another_account_s_id_is_byte_for_byte_an_unknown_one() {
     theirs.assign(&card, &customer).await.ok();
     let own_card = mine.given_card().await;
     let foreign = everything_that_names(&mine, &card, &customer, &own_card).await;
-    let swap = |id: &str| if id.ends_with('0') { format!("{}1", &id[..id.len() - 1]) } else { format!("{}0", &id[..id.len() - 1]) };
+    let swap = |id: &str| id.strip_suffix('0').map_or_else(|| format!("{}0", &id[..id.len() - 1]), |stem| format!("{stem}1"));
     for (unknown_card, unknown_customer) in
         [(swap(&card), swap(&customer)), ("card_001".into(), "cus_001".into()), ("💳".into(), "nobody".into())]
     {

@@ -9,13 +9,14 @@ help: ## list the commands
 sandbox: ## build the release binary and serve the sandbox on 127.0.0.1:8080
 	@scripts/postgres
 	cargo build --release --locked
-	@exec target/release/core-api
+	@exec env -u DATABASE_URL CORE_API_ENV=sandbox target/release/core-api
 
 test: ## run every test, on a Postgres of their own
 	@scripts/postgres
 	cargo test --locked
 
 check: ## formatting, lints, and that .sqlx matches the source
+	@scripts/postgres
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	scripts/prepare-queries --check

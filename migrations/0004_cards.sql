@@ -1,5 +1,4 @@
--- Money is in minor units (cents) and bounded by 2^53-1, so that a client that reads JSON
--- numbers as doubles still reads every cent.
+-- Money is in minor units (cents) and bounded by 2^53-1, up to which a double counts them one by one.
 
 create table cards (
     account_id uuid not null,

@@ -1,6 +1,6 @@
 //! The command line: parses it, calls one thing, and says on standard error what kept it from working.
 
-use std::{env, error::Error as _, fmt::Write as _, io::IsTerminal, num::NonZeroU32, process::ExitCode, time::Duration};
+use std::{env, fmt::Write as _, io::IsTerminal, num::NonZeroU32, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
@@ -14,6 +14,7 @@ use crate::{
         self,
         accounts::Accounts,
         auth::{Passwords, Role},
+        error::chain,
         id::{AccountId, UserId},
         text::{Email, Name},
     },
@@ -129,18 +130,28 @@ async fn serve() -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::Signals)?;
-    let stop = async move {
+    let mut stop = Box::pin(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
         }
+    });
+    // Whatever is dropped on the way stops what it started.
+    let started = tokio::select! {
+        started = start(&settings) => started?,
+        () = &mut stop => return Ok(()),
     };
-    let postgres = Postgres::open(&settings).await?;
-    let server = Server::start(&settings, postgres.options.clone()).await?;
+    let (postgres, server) = started;
     greet(&settings, &server)?;
     server.serve(stop).await?;
     Ok(postgres.close()?)
+}
+
+async fn start(settings: &Settings) -> Result<(Postgres, Server), Failure> {
+    let postgres = Postgres::open(settings).await?;
+    let server = Server::start(settings, postgres.options.clone()).await?;
+    Ok((postgres, server))
 }
 
 async fn migrate() -> Result<(), Failure> {
@@ -219,12 +230,5 @@ fn greet(settings: &Settings, server: &Server) -> Result<(), Failure> {
 
 #[expect(clippy::print_stderr, reason = "this is where a command says why it failed")]
 fn complain(failure: &Failure) {
-    let mut text = failure.to_string();
-    let mut source = failure.source();
-    while let Some(cause) = source {
-        // Writing to a string does not fail.
-        let _written = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    eprintln!("core-api: {text}");
+    eprintln!("core-api: {}", chain(failure));
 }

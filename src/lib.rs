@@ -3,7 +3,8 @@
 //! A request goes router, handler, service, store, and back. Who may know whom:
 //!
 //! - `main` → `cli` → `app` → { `config`, `telemetry`, `database`, `http`, `service` }.
-//! - `http` uses what `service` makes public; handlers never import each other's requests.
+//! - `config` is plain data, which `telemetry` and `http` read as well.
+//! - `http` uses what `service` makes public; handlers never import each other.
 //! - `service` names nothing of HTTP.
 //! - Each `store` is private to its resource and holds all of its SQL and nothing else.
 //!

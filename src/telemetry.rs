@@ -1,8 +1,8 @@
-//! Logs: to standard output, one line a request, failures once where the request ends.
+//! Logs: to standard error, one line a request, failures once where the request ends.
 //!
 //! No token, password, body or clear email is ever handed to the log.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -16,8 +16,8 @@ pub fn init(settings: &Log) -> Result<(), ParseError> {
     let filter = EnvFilter::builder().parse(&settings.level)?;
     let registry = tracing_subscriber::registry().with(filter);
     let _first = match settings.format {
-        LogFormat::Text => registry.with(fmt::layer().with_target(false).with_ansi(std::io::stdout().is_terminal())).try_init(),
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_target(false)).try_init(),
+        LogFormat::Text => registry.with(fmt::layer().with_target(false).with_ansi(stderr().is_terminal()).with_writer(stderr)).try_init(),
+        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_target(false).with_writer(stderr)).try_init(),
     };
     Ok(())
 }

@@ -114,6 +114,11 @@ impl Error {
     }
 }
 
+/// What an error says, and everything that caused it, on one line for a log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Every database failure that no store has given a meaning of its own, before a commit was sent.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {

@@ -1,7 +1,7 @@
 //! Bad requests: each gets the 4xx that is documented for it, as problem+json, and leaves no row behind.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -20,19 +20,18 @@ struct Corpus {
 }
 
 impl Corpus {
-    async fn refused(&mut self, status: u16, reply: impl Future<Output = Reply>, what: &str) {
+    async fn refused(&mut self, status: u16, code: &str, reply: impl Future<Output = Reply>, what: &str) {
         let reply = reply.await;
         assert_eq!(reply.status, status, "{what}: {}", reply.text);
-        let code = reply.json()["code"].as_str().expect("a code").to_owned();
-        reply.problem(status, &code);
+        reply.problem(status, code);
         self.sent += 1;
     }
 
-    async fn body(&mut self, method: &str, path: &str, body: Vec<u8>) {
+    async fn body(&mut self, code: &str, method: &str, path: &str, body: Vec<u8>) {
         let what = format!("{method} {path} {}", String::from_utf8_lossy(&body[..body.len().min(200)]));
         let method = method.parse().expect("a method");
         let admin = self.admin.clone();
-        self.refused(400, admin.send(method, path, body), &what).await;
+        self.refused(400, code, admin.send(method, path, body), &what).await;
     }
 }
 
@@ -41,7 +40,7 @@ async fn every_bad_request_gets_its_4xx_and_leaves_nothing() {
     let world = World::with(|settings| settings.rate_limit.per_hour = 100_000.try_into().expect("above zero")).await;
     let admin = world.admin().await;
     let (card, customer) = (admin.given_card().await, admin.given_customer().await);
-    let before = world.database.rows().await;
+    let before = (world.database.rows().await, admin.card(&card).await);
     let mut corpus = Corpus { admin: admin.clone(), sent: 0 };
 
     for (method, path) in [
@@ -56,12 +55,12 @@ async fn every_bad_request_gets_its_4xx_and_leaves_nothing() {
         ("POST", "/sandbox/refunds"),
     ] {
         for body in unsound() {
-            corpus.body(method, path, body).await;
+            corpus.body("invalid_json", method, path, body).await;
         }
     }
     for (method, path, bodies) in WRONG {
         for body in bodies {
-            corpus.body(method, path, body.replace("CARD", &card).replace("CUSTOMER", &customer).into_bytes()).await;
+            corpus.body("validation_failed", method, path, body.replace("CARD", &card).replace("CUSTOMER", &customer).into_bytes()).await;
         }
     }
     for (path, long) in [
@@ -77,52 +76,53 @@ async fn every_bad_request_gets_its_4xx_and_leaves_nothing() {
         ("/auth/login", r#"{"email":"a\u0000b","password":"a\u0000b"}"#.to_owned()),
         ("/auth/login", r#"{"email":["test@example.com"],"password":{"$ne":""}}"#.to_owned()),
     ] {
-        corpus.body("POST", path, long.into_bytes()).await;
+        corpus.body("validation_failed", "POST", path, long.into_bytes()).await;
     }
-    for (status, path) in [
-        (404, "/cards/card_001"),
-        (404, "/cards/%F0%9F%92%B3"),
-        (404, "/cards/..%2F..%2Fetc%2Fpasswd"),
-        (404, "/cards/'%20or%201=1--"),
-        (404, "/customers/%20"),
-        (404, "/cards/card_00000000000000000000000000/movements"),
-        (404, "/cards/card_zzzzzzzzzzzzzzzzzzzzzzzzzz"),
-        (400, "/cards/%00"),
-        (400, "/cards/%FF"),
-        (400, "/cards/a%0Ab/movements"),
-        (400, "/balances/%C3%28"),
-        (404, "//cards"),
-        (404, "/cards/a/b/c"),
-        (400, "/cards?limit=0"),
-        (400, "/cards?limit=1&limit=1"),
-        (400, "/cards?limit=%00"),
-        (400, "/cards?status=%00"),
-        (400, "/cards?customerId=%FF"),
-        (400, "/cards?status=Active"),
-        (400, "/cards?currency="),
-        (400, "/customers?limit=1;drop"),
-        (400, "/customers?after=%F0%9F%92%B3"),
-        (400, "/customers?limit=1&after=bm90IGEgY3Vyc29y"),
+    for (status, code, path) in [
+        (404, "card_not_found", "/cards/card_001"),
+        (404, "card_not_found", "/cards/%F0%9F%92%B3"),
+        (404, "card_not_found", "/cards/..%2F..%2Fetc%2Fpasswd"),
+        (404, "card_not_found", "/cards/'%20or%201=1--"),
+        (404, "customer_not_found", "/customers/%20"),
+        (404, "card_not_found", "/cards/card_00000000000000000000000000/movements"),
+        (404, "card_not_found", "/cards/card_zzzzzzzzzzzzzzzzzzzzzzzzzz"),
+        (400, "invalid_path", "/cards/%00"),
+        (400, "invalid_path", "/cards/%FF"),
+        (400, "invalid_path", "/cards/a%0Ab/movements"),
+        (400, "invalid_path", "/balances/%C3%28"),
+        (404, "route_not_found", "//cards"),
+        (404, "route_not_found", "/cards/a/b/c"),
+        (400, "validation_failed", "/cards?limit=0"),
+        (400, "validation_failed", "/cards?limit=1&limit=1"),
+        (400, "validation_failed", "/cards?limit=%00"),
+        (400, "validation_failed", "/cards?status=%00"),
+        (400, "validation_failed", "/cards?customerId=%FF"),
+        (400, "validation_failed", "/cards?status=Active"),
+        (400, "validation_failed", "/cards?currency="),
+        (400, "validation_failed", "/customers?limit=1;drop"),
+        (400, "validation_failed", "/customers?after=%F0%9F%92%B3"),
+        (400, "validation_failed", "/customers?limit=1&after=bm90IGEgY3Vyc29y"),
     ] {
         let admin = admin.clone();
-        corpus.refused(status, admin.get(path), path).await;
+        corpus.refused(status, code, admin.get(path), path).await;
     }
     for method in [Method::PUT, Method::DELETE, Method::TRACE, Method::OPTIONS] {
         for path in ["/customers", "/cards/assign", "/balances/add", "/auth/login"] {
             let reply = Reply::of(admin.request(method.clone(), path));
-            corpus.refused(405, reply, &format!("{method} {path}")).await;
+            corpus.refused(405, "method_not_allowed", reply, &format!("{method} {path}")).await;
         }
     }
     for media_type in ["text/plain", "multipart/form-data; boundary=x", "application/xml", "application/json, text/plain"] {
         for path in ["/customers", "/cards", "/balances/add"] {
             let request = admin.request(Method::POST, path).header("content-type", media_type).body("{\"currency\":\"USD\"}");
-            corpus.refused(415, Reply::of(request), &format!("{media_type} {path}")).await;
+            corpus.refused(415, "unsupported_media_type", Reply::of(request), &format!("{media_type} {path}")).await;
         }
     }
 
     assert!(corpus.sent >= 150, "only {} bad requests", corpus.sent);
-    assert_eq!(world.database.rows().await, before, "a bad request left a row");
-    assert_eq!(admin.card(&card).await["balance"], 0);
+    let after = (world.database.rows().await, admin.card(&card).await);
+    assert_eq!(after, before, "a bad request left something");
+    assert_eq!(world.database.number("select count(*) from sessions").await, 1, "a bad request began a session");
     println!("{} bad requests refused", corpus.sent);
 }
 
@@ -149,7 +149,9 @@ async fn what_is_not_even_http_is_answered_or_hung_up_on_and_never_a_5xx() {
         // Some are hung up on before that.
         let _half_closed = socket.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
-        let _hung_up = socket.read_to_end(&mut answer);
+        let hung_up = socket.read_to_end(&mut answer);
+        let waited = hung_up.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        assert!(!waited, "{} was neither answered nor hung up on", String::from_utf8_lossy(request));
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{}: {answer}", String::from_utf8_lossy(request));
     }

@@ -8,6 +8,7 @@ mod bad_bodies;
 mod bad_input;
 mod balances;
 mod cards;
+mod commands;
 mod concurrency;
 mod customers;
 mod errors;

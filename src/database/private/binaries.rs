@@ -15,26 +15,38 @@ const INSTALL: [(&str, &str); 4] = [
     ("brew", "brew install postgresql@17"),
 ];
 
-/// The folder with `postgres` and `initdb` in it: `PG_BIN` if set, else the newest version there is.
+/// The folder with `postgres` and `initdb` in it: `PG_BIN` if set, else that of the version that made
+/// the data, else the newest there is.
 ///
 /// # Errors
 /// There is none; the error says how to install one here.
-pub(super) fn find() -> Result<PathBuf, PrivateError> {
+pub(super) fn find(made_by: Option<&str>) -> Result<PathBuf, PrivateError> {
     let set = env::var_os("PG_BIN").map(PathBuf::from);
     let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    set.into_iter()
+    let installed: Vec<PathBuf> = set
+        .into_iter()
         .chain(versioned("/usr/lib/postgresql", ""))
         .chain(versioned("/usr", "pgsql-"))
         .chain(versioned("/usr/libexec", "postgresql"))
         .chain(versioned("/opt/homebrew/opt", "postgresql@"))
         .chain(versioned("/usr/local/opt", "postgresql@"))
         .chain(on_path.iter().cloned())
-        .find(|folder| folder.join("postgres").is_file() && folder.join("initdb").is_file())
-        .ok_or_else(|| {
-            let has = |program: &str| on_path.iter().any(|folder| folder.join(program).is_file());
-            let line = INSTALL.iter().find(|(manager, _)| has(manager)).map_or(INSTALL[0].1, |(_, line)| line);
-            PrivateError::NotInstalled(line)
-        })
+        .filter(|folder| folder.join("postgres").is_file() && folder.join("initdb").is_file())
+        .collect();
+    let of_that_version = made_by.and_then(|version| installed.iter().find(|folder| is_of_version(folder, version)));
+    of_that_version.or(installed.first()).cloned().ok_or_else(|| {
+        let has = |program: &str| on_path.iter().any(|folder| folder.join(program).is_file());
+        let line = INSTALL.iter().find(|(manager, _)| has(manager)).map_or(INSTALL[0].1, |(_, line)| line);
+        PrivateError::NotInstalled(line)
+    })
+}
+
+/// Package managers keep each major version in a folder that is named after it.
+fn is_of_version(folder: &Path, version: &str) -> bool {
+    folder.components().any(|part| {
+        let name = part.as_os_str().to_string_lossy();
+        name.trim_start_matches(|character: char| !character.is_ascii_digit()) == version
+    })
 }
 
 /// `parent/prefix<version>/bin`, or `parent/prefix<version>` itself, newest version first.

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
-    hash::{DefaultHasher, Hash, Hasher},
     os::unix::{
         ffi::OsStrExt,
         fs::{MetadataExt, PermissionsExt},
@@ -14,11 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
     unistd::{Gid, Uid, User, chown},
 };
+
+use sha2::{Digest, Sha256};
 
 use super::PrivateError;
 
@@ -55,13 +57,20 @@ impl Owner {
         command
     }
 
-    /// Gives a folder to the owner, and to nobody else.
-    fn take(&self, folder: &Path) -> Result<(), PrivateError> {
+    /// Makes a folder the owner's, and nobody else's.
+    fn hand_over(&self, folder: &Path) -> Result<(), PrivateError> {
         let doing = || format!("making {} private", folder.display());
         if let Some((uid, gid)) = self.drop_to {
             chown(folder, Some(uid), Some(gid)).map_err(|errno| PrivateError::io(doing())(errno.into()))?;
         }
         fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(PrivateError::io(doing()))
+    }
+
+    /// Whether a folder is the owner's or our own, and no link.
+    fn has(&self, folder: &Path) -> bool {
+        let owner = self.drop_to.map_or(Uid::effective(), |(uid, _)| uid);
+        fs::symlink_metadata(folder)
+            .is_ok_and(|found| found.is_dir() && (found.uid() == owner.as_raw() || found.uid() == Uid::effective().as_raw()))
     }
 
     /// Whether the owner may pass through every folder above this one.
@@ -95,9 +104,12 @@ impl Folder {
         let absolute = std::path::absolute(wanted).map_err(PrivateError::io(format!("finding {}", wanted.display())))?;
         let path = if owner.can_reach(&absolute) { absolute } else { stand_in(&absolute) };
         fs::create_dir_all(&path).map_err(PrivateError::io(format!("creating {}", path.display())))?;
+        if !is_ours(&path) {
+            return Err(PrivateError::NotOurs(path));
+        }
         let path = path.canonicalize().map_err(PrivateError::io(format!("finding {}", path.display())))?;
         let lock = lock(&path)?;
-        owner.take(&path)?;
+        owner.hand_over(&path)?;
         Ok(Self { path, lock })
     }
 
@@ -119,13 +131,15 @@ impl Folder {
         let socket = if inside.join(".s.PGSQL.5432").as_os_str().as_bytes().len() <= MAX_SOCKET_PATH {
             inside
         } else {
-            PathBuf::from(format!("/tmp/core-api-{:016x}", short_name(&self.path)))
+            PathBuf::from(format!("/tmp/core-api-{}", short_name(&self.path)))
         };
         match fs::create_dir(&socket) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 return Err(PrivateError::io(format!("creating {}", socket.display()))(error));
             }
-            _ => owner.take(&socket)?,
+            // One that somebody else made there, or a link to elsewhere, is not for us to take.
+            Err(_) if !owner.has(&socket) => return Err(PrivateError::NotOurs(socket)),
+            _ => owner.hand_over(&socket)?,
         }
         // The folder's lock is ours, so whoever made these is gone.
         for stale in [".s.PGSQL.5432", ".s.PGSQL.5432.lock"] {
@@ -137,15 +151,20 @@ impl Folder {
 
 /// Root's own folders are closed to the user that Postgres runs as; the data then lives here.
 fn stand_in(wanted: &Path) -> PathBuf {
-    let path = PathBuf::from(format!("/var/lib/core-api/{:016x}", short_name(wanted)));
+    let path = PathBuf::from(format!("/var/lib/core-api/{}", short_name(wanted)));
     tracing::warn!(wanted = %wanted.display(), used = %path.display(), "the user that Postgres runs as cannot reach the data folder; using another");
     path
 }
 
-fn short_name(path: &Path) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    hasher.finish()
+/// The same for the same path in every version of this program.
+fn short_name(path: &Path) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(path.as_os_str().as_bytes())[..9])
+}
+
+/// Whether a folder is one of these, or empty and so free to become one: nobody's files are taken over.
+fn is_ours(folder: &Path) -> bool {
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten().peekable();
+    entries.peek().is_none() || entries.any(|entry| entry.file_name() == "lock")
 }
 
 fn lock(folder: &Path) -> Result<Flock<File>, PrivateError> {

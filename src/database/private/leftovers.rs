@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::ffi::OsStrExt,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -47,8 +48,10 @@ pub(super) fn end(folder: &Folder) -> Result<(), PrivateError> {
     }
 }
 
-/// A postmaster's working directory is its data folder. A zombie has none, and a process that
-/// merely got the same number later has another.
+/// A postmaster was started with its data folder as an argument, which anybody may read. A zombie
+/// has no arguments, and a process that merely got the same number later has others.
 fn is_running_here(pid: i32, folder: &Folder) -> bool {
-    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder.data())
+    let data = folder.data();
+    fs::read(format!("/proc/{pid}/cmdline"))
+        .is_ok_and(|arguments| arguments.split(|byte| *byte == 0).any(|argument| argument == data.as_os_str().as_bytes()))
 }

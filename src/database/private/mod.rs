@@ -9,7 +9,7 @@ mod folder;
 mod leftovers;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -54,6 +54,9 @@ pub enum PrivateError {
     /// Another process has the folder.
     #[error("{0} is in use by another core-api; stop that one, or set CORE_API__DATABASE__DATA_DIR to a folder of its own")]
     InUse(PathBuf),
+    /// A folder with somebody else's files in it.
+    #[error("{0} has something else in it; set CORE_API__DATABASE__DATA_DIR to a folder that is empty or not there yet")]
+    NotOurs(PathBuf),
     /// Root, and neither of the users that Postgres could run as.
     #[error("Postgres does not run as root, and there is no user \"postgres\" or \"nobody\" to run it as")]
     NoUser,
@@ -111,12 +114,6 @@ impl PrivatePostgres {
         self.options_for(NAME)
     }
 
-    /// The folder it really runs in.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Stops it and waits until it is gone.
     ///
     /// # Errors
@@ -130,11 +127,14 @@ impl PrivatePostgres {
     }
 
     fn launch(wanted: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
-        let binaries = binaries::find()?;
         let owner = Owner::find()?;
+        // Asked for before a folder is made that would then be of no use.
+        binaries::find(None)?;
         let folder = Folder::open(wanted, &owner)?;
+        let made_by = fs::read_to_string(folder.data().join("PG_VERSION")).ok();
+        let binaries = binaries::find(made_by.as_deref().map(str::trim))?;
         leftovers::end(&folder)?;
-        if !folder.data().join("PG_VERSION").exists() {
+        if made_by.is_none() {
             initialise(&binaries, &folder, &owner)?;
         }
         let socket = folder.socket(&owner)?;
@@ -184,6 +184,10 @@ impl PrivatePostgres {
             }
             sleep(Duration::from_millis(5));
         }
+        if !self.socket.starts_with(&self.folder) {
+            // In the system's temporary folder, which is not ours to leave things in.
+            let _absent = fs::remove_dir(&self.socket);
+        }
         Ok(())
     }
 }
@@ -200,7 +204,7 @@ impl Drop for PrivatePostgres {
 fn initialise(binaries: &Path, folder: &Folder, owner: &Owner) -> Result<(), PrivateError> {
     let unfinished = folder.path().join("data.new");
     if unfinished.exists() {
-        std::fs::remove_dir_all(&unfinished).map_err(PrivateError::io(format!("removing {}", unfinished.display())))?;
+        fs::remove_dir_all(&unfinished).map_err(PrivateError::io(format!("removing {}", unfinished.display())))?;
     }
     let mut command: Command = owner.command(binaries.join("initdb"));
     command.arg("-D").arg(&unfinished).args(["-U", NAME, "-A", "trust", "-E", "UTF8", "--no-locale"]);
@@ -208,5 +212,5 @@ fn initialise(binaries: &Path, folder: &Folder, owner: &Owner) -> Result<(), Pri
     if !output.status.success() {
         return Err(PrivateError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    std::fs::rename(&unfinished, folder.data()).map_err(PrivateError::io(format!("renaming {}", unfinished.display())))
+    fs::rename(&unfinished, folder.data()).map_err(PrivateError::io(format!("renaming {}", unfinished.display())))
 }

@@ -1,6 +1,6 @@
 //! One log line a request; a failure of ours with its whole chain of causes, once, here.
 
-use std::{error::Error as _, fmt::Write as _, time::Instant};
+use std::time::Instant;
 
 use axum::{
     Extension,
@@ -11,7 +11,7 @@ use axum::{
 use tracing::Instrument;
 
 use super::request_id::RequestId;
-use crate::{http::error::Problem, service::error::Error};
+use crate::{http::error::Problem, service::error::chain};
 
 pub(in crate::http) async fn write(Extension(id): Extension<RequestId>, request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -24,22 +24,11 @@ pub(in crate::http) async fn write(Extension(id): Extension<RequestId>, request:
     let (status, milliseconds) = (response.status().as_u16(), began.elapsed().as_millis());
     match response.extensions().get::<Problem>() {
         Some(problem) if response.status().is_server_error() => {
-            let cause = problem.cause.as_deref().map(chain).unwrap_or_default();
+            let cause = problem.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default();
             tracing::error!(%method, route, status, milliseconds, code = problem.code.name(), cause);
         }
         Some(problem) => tracing::info!(%method, route, status, milliseconds, code = problem.code.name()),
         None => tracing::info!(%method, route, status, milliseconds),
     }
     response
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a string does not fail.
-        let _written = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Role {
-    /// Everything an operator may, and managing users.
+    /// Everything an operator may.
     Admin,
     /// Reads, and writes customers, cards and money.
     Operator,

@@ -16,6 +16,10 @@ use governor::{DefaultDirectRateLimiter, RateLimiter};
 use super::Standing;
 use crate::service::id::AccountId;
 
+/// The largest bucket. Governor counts an hour per cell in 64 bits of nanoseconds, which is enough
+/// for five million; above that the database alone counts.
+const MAX_BUCKET: NonZeroU32 = NonZeroU32::new(5_000_000).unwrap();
+
 /// A window this replica knows of.
 struct Window {
     /// Epoch second at which it ends, by the database's clock.
@@ -23,7 +27,8 @@ struct Window {
     /// The same moment by this process' clock, never later.
     ends: Instant,
     limit: NonZeroU32,
-    bucket: DefaultDirectRateLimiter,
+    /// None for a limit that is no limit.
+    bucket: Option<DefaultDirectRateLimiter>,
     /// Cells taken by requests that the database did not count.
     given_back: u32,
     /// The database said so: no request of this hour will be admitted any more.
@@ -62,7 +67,7 @@ impl Front {
         let Some(window) = windows.by_account.get_mut(&account).filter(|window| now < window.ends) else {
             return Ok(());
         };
-        if !window.full && window.bucket.check().is_ok() {
+        if !window.full && window.bucket.as_ref().is_none_or(|bucket| bucket.check().is_ok()) {
             return Ok(());
         }
         if !window.full && window.given_back > 0 {
@@ -104,9 +109,10 @@ impl Window {
     fn opened_at(seen: Seen) -> Self {
         // One cell comes back in an hour, and none in the window that is left of this one.
         let quota = governor::Quota::with_period(Duration::from_secs(3600)).map(|quota| quota.allow_burst(seen.limit));
-        let bucket = RateLimiter::direct(quota.unwrap_or_else(|| governor::Quota::per_hour(seen.limit)));
+        let quota = quota.filter(|_| seen.limit <= MAX_BUCKET);
+        let bucket = quota.map(RateLimiter::direct);
         // What all replicas used so far is gone from this bucket as well.
-        if let Some(used) = seen.used.and_then(NonZeroU32::new) {
+        if let (Some(bucket), Some(used)) = (&bucket, seen.used.and_then(NonZeroU32::new)) {
             let _taken = bucket.check_n(used.min(seen.limit));
         }
         Self { reset: seen.reset, ends: seen.ends, limit: seen.limit, bucket, given_back: 0, full: false }
@@ -146,6 +152,16 @@ mod tests {
         let ends = now + Duration::from_secs(3_600);
         front.learn(account, seen(Some(1), 1_000, ends), now);
         assert_eq!(admitted(&front, account, now, 5_000), 999);
+    }
+
+    #[test]
+    fn a_limit_beyond_what_a_bucket_holds_is_left_to_the_database() {
+        let (front, account, now) = (Front::default(), AccountId::new(), Instant::now());
+        front.learn(account, seen(Some(1), u32::MAX, now + Duration::from_secs(3_600)), now);
+        assert_eq!(admitted(&front, account, now, 100_000), 100_000);
+        let (front, account) = (Front::default(), AccountId::new());
+        front.learn(account, seen(Some(4_999_990), MAX_BUCKET.get(), now + Duration::from_secs(3_600)), now);
+        assert_eq!(admitted(&front, account, now, 100), 10);
     }
 
     #[test]

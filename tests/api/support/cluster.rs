@@ -9,6 +9,7 @@ use core_api::{
     app::Server,
     database::private::{PrivateError, PrivatePostgres},
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 
@@ -53,6 +54,14 @@ impl Database {
         PgConnection::connect_with(&self.options).await.expect("the database answers")
     }
 
+    /// Waits until enough of the clock hour is left for a test that counts within one.
+    pub async fn within_one_hour(&self) {
+        let left = self.number("select 3600 - extract(epoch from now())::bigint % 3600").await;
+        if left < 20 {
+            tokio::time::sleep(std::time::Duration::from_secs(left.unsigned_abs() + 1)).await;
+        }
+    }
+
     pub fn pool(&self) -> PgPool {
         PgPool::connect_lazy_with(self.options.clone())
     }
@@ -83,6 +92,10 @@ async fn run(connection: &mut PgConnection, sql: String) {
 }
 
 async fn start() -> PrivatePostgres {
+    // Clients and servers are all in this process: a test with many of them needs many sockets.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        setrlimit(Resource::RLIMIT_NOFILE, most.min(16_384), most).expect("raised");
+    }
     let cluster = start_in_a_free_folder().await;
     let mut admin = PgConnection::connect_with(&cluster.options()).await.expect("the cluster answers");
     let stale = "select datname::text from pg_database where datname like 'test%' or datname = 'template_api'";

@@ -2,6 +2,7 @@
 //! actors who send the requests.
 
 mod actor;
+pub mod binary;
 mod cluster;
 mod given;
 mod reply;

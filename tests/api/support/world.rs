@@ -19,8 +19,12 @@ use super::{Actor, Database};
 
 /// The settings of a test's server: the sandbox's, on a free port.
 pub fn settings() -> Settings {
-    let variables =
-        [("CORE_API__SERVER__LISTEN", "127.0.0.1:0"), ("CORE_API__SERVER__DRAIN_SECONDS", "2"), ("CORE_API__LOG__LEVEL", "off")];
+    let variables = [
+        ("CORE_API__SERVER__LISTEN", "127.0.0.1:0"),
+        ("CORE_API__SERVER__DRAIN_SECONDS", "2"),
+        ("CORE_API__LOG__LEVEL", "off"),
+        ("CORE_API__DATABASE__MAX_CONNECTIONS", "8"),
+    ];
     let variables: HashMap<String, String> = variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     Settings::from_variables(variables).expect("settings")
 }

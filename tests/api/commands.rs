@@ -1,0 +1,87 @@
+//! The command line: what it refuses to start with, and how people get in.
+
+use std::{
+    io::{Read, Write},
+    process::Stdio,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::json;
+
+use crate::support::{
+    Database, World,
+    binary::{assert_refused, bare, folder, run, sandbox},
+};
+
+fn url(database: &Database) -> String {
+    let socket = database.options.get_socket().expect("a socket").display().to_string();
+    let name = database.options.get_database().expect("a name");
+    format!("postgres://core_api:hunter2@localhost/{name}?host={socket}")
+}
+
+fn key(bytes: usize) -> String {
+    format!("k1:{}", STANDARD.encode(vec![7; bytes]))
+}
+
+#[tokio::test]
+async fn production_refuses_to_start_without_what_makes_it_safe() {
+    let empty = Database::empty().await;
+    let production = || {
+        let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
+        command.env("CORE_API_ENV", "production");
+        command
+    };
+    assert_refused(&run(production().env("CORE_API__AUTH__SIGNING_KEYS", key(32))), "DATABASE_URL is not set");
+    assert_refused(&run(production().env("DATABASE_URL", url(&empty))), "SIGNING_KEYS is not set");
+    assert_refused(&run(production().env("DATABASE_URL", url(&empty)).env("CORE_API__AUTH__SIGNING_KEYS", key(31))), "fewer than 32 bytes");
+    assert_refused(&run(production().env("DATABASE_URL", url(&empty)).env("CORE_API__AUTH__SIGNING_KEYS", "hunter2")), "kid:base64");
+    assert_eq!(empty.number("select count(*) from pg_tables where schemaname = 'public'").await, 0, "a refused start left something");
+
+    let other = World::new().await.database;
+    assert_refused(
+        &run(production().env("DATABASE_URL", url(&other)).env("CORE_API__AUTH__SIGNING_KEYS", key(32))),
+        "this database is the sandbox's",
+    );
+
+    let name = empty.options.get_database().expect("a name").to_owned();
+    empty.execute(&format!("alter database {name} set synchronous_commit = off")).await;
+    assert_refused(
+        &run(production().env("DATABASE_URL", url(&empty)).env("CORE_API__AUTH__SIGNING_KEYS", key(32))),
+        "synchronous_commit = off",
+    );
+}
+
+#[tokio::test]
+async fn settings_that_are_none_are_refused_by_name() {
+    let folder = folder();
+    assert_refused(&run(sandbox(folder.path()).env("CORE_API_ENV", "staging")), "CORE_API_ENV");
+    assert_refused(&run(sandbox(folder.path()).env("CORE_API__RATE_LIMIT__PER_HOUR", "many")), "rate_limit.per_hour");
+    assert_refused(&run(sandbox(folder.path()).env("DATABASE_URL", "mysql://hunter2@db")), "DATABASE_URL is not a Postgres URL");
+    assert!(!folder.path().join("data").exists());
+}
+
+#[tokio::test]
+async fn people_are_created_from_the_command_line_and_log_in() {
+    let world = World::new().await;
+    let accounts = |arguments: &[&str], input: &str| {
+        let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
+        command.args(arguments).env("DATABASE_URL", url(&world.database)).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("started");
+        process.stdin.take().expect("its input").write_all(input.as_bytes()).expect("written");
+        let mut said = String::new();
+        process.stdout.take().expect("its output").read_to_string(&mut said).expect("text");
+        (process.wait().expect("ended").success(), said.trim().to_owned())
+    };
+    let (created, account) = accounts(&["account", "create", "Acme", "--rate-limit", "7"], "");
+    assert!(created && account.starts_with("acc_"), "{account}");
+    let user = ["user", "create", "--account", &account, "--email", "ana@acme.com", "--role", "viewer"];
+    let (created, id) = accounts(&user, "a long enough password\n");
+    assert!(created && id.starts_with("usr_"), "{id}");
+    assert!(!accounts(&user, "a long enough password\n").0, "an email twice");
+    let ana = world.stranger().logged_in("ana@acme.com", "a long enough password").await;
+    assert_eq!(ana.get("/cards").await.number("x-ratelimit-limit"), 7);
+    ana.post("/cards", json!({"currency": "USD"})).await.problem(403, "insufficient_permissions");
+
+    assert!(accounts(&["user", "disable", "--account", &account, &id], "").0);
+    ana.get("/cards").await.problem(401, "unauthenticated");
+}

@@ -1,0 +1,60 @@
+//! The binary itself, as a process.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// A folder of a test's own, with a short path that everybody can reach.
+pub fn folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("opened");
+    folder
+}
+
+/// The binary, with nothing of the environment that this test was started in but where programs are.
+pub fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("CORE_API__SERVER__LISTEN", "127.0.0.1:0");
+    command.envs(["PATH", "PG_BIN"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
+}
+
+/// The sandbox, with its data in the folder.
+pub fn sandbox(folder: &Path) -> Command {
+    at(env!("CARGO_BIN_EXE_core-api"), folder)
+}
+
+/// The sandbox, by another copy of the binary.
+pub fn at(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
+    let mut command = bare(program);
+    command.env("CORE_API__DATABASE__DATA_DIR", folder.join("data"));
+    command
+}
+
+/// Runs a command that ends by itself.
+pub fn run(command: &mut Command) -> Output {
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let began = Instant::now();
+    while process.try_wait().expect("watched").is_none() {
+        if began.elapsed() > Duration::from_secs(40) {
+            process.kill().expect("killed");
+            panic!("it did not end by itself");
+        }
+        sleep(Duration::from_millis(20));
+    }
+    process.wait_with_output().expect("its output")
+}
+
+/// It ended with an error that says this, and shows no secret.
+#[track_caller]
+pub fn assert_refused(output: &Output, why: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(why), "{said}");
+    assert!(!said.contains("hunter2"), "a secret is shown: {said}");
+}

@@ -11,6 +11,7 @@ mod cards;
 mod commands;
 mod concurrency;
 mod customers;
+mod edge;
 mod errors;
 mod health;
 mod movements;

@@ -224,6 +224,61 @@ mod tests {
         assert!(matches!(tokens(&key, "production").verify(&token, 0), Err(Error::Unauthenticated)));
     }
 
+    /// A token of these claims and this header, signed with the key that `entry("a", 1, 32)` is.
+    fn signed(header: &Header, claims: &serde_json::Value) -> String {
+        encode(header, claims, &EncodingKey::from_secret(&[1; 32])).expect("signed")
+    }
+
+    #[test]
+    fn a_token_with_anything_missing_or_odd_is_none_expired_or_not() {
+        let tokens = tokens(&entry("a", 1, 32), "sandbox");
+        let (account, user, session) = (AccountId::new(), UserId::new(), SessionId::new());
+        let good = serde_json::json!({
+            "iss": "core-api", "aud": "sandbox", "sub": user.to_string(), "acc": account.to_string(), "sid": session.to_string(), "iat": 1, "exp": 2_000,
+        });
+        assert!(tokens.verify(&signed(&tokens.header, &good), 0).is_ok());
+        let mut wrong = Vec::new();
+        for claim in ["iss", "aud", "sub", "acc", "sid", "iat", "exp"] {
+            for odd in [
+                serde_json::json!(null),
+                serde_json::json!("x"),
+                serde_json::json!(["sandbox"]),
+                serde_json::json!(1.5),
+                serde_json::json!({}),
+            ] {
+                let mut claims = good.clone();
+                claims[claim] = odd;
+                wrong.push((format!("{claim} in {claims}"), signed(&tokens.header, &claims)));
+            }
+            let mut claims = good.clone();
+            claims.as_object_mut().expect("an object").remove(claim);
+            wrong.push((format!("no {claim}"), signed(&tokens.header, &claims)));
+        }
+        for (claim, another) in [("iss", "another-api"), ("aud", "production"), ("sub", &account.to_string()), ("acc", &user.to_string())] {
+            let mut claims = good.clone();
+            claims[claim] = another.into();
+            wrong.push((format!("{claim} {another}"), signed(&tokens.header, &claims)));
+        }
+        let odd_header = |change: fn(&mut Header)| {
+            let mut header = tokens.header.clone();
+            change(&mut header);
+            signed(&header, &good)
+        };
+        wrong.push(("HS512".into(), odd_header(|header| header.alg = Algorithm::HS512)));
+        wrong.push(("HS384".into(), odd_header(|header| header.alg = Algorithm::HS384)));
+        wrong.push(("no kid".into(), odd_header(|header| header.kid = None)));
+        wrong.push(("another kid".into(), odd_header(|header| header.kid = Some("b".into()))));
+        wrong.push(("a path for a kid".into(), odd_header(|header| header.kid = Some("../../dev/null".into()))));
+        wrong.push(("no typ".into(), odd_header(|header| header.typ = None)));
+        wrong.push(("another typ".into(), odd_header(|header| header.typ = Some("at+jwt".into()))));
+        wrong.push(("crit".into(), odd_header(|header| header.crit = Some(vec!["exp".into()]))));
+        for (what, token) in wrong {
+            for now in [0, 5_000] {
+                assert!(matches!(tokens.verify(&token, now), Err(Error::Unauthenticated)), "{what} at {now}");
+            }
+        }
+    }
+
     #[test]
     fn weak_and_malformed_keys_are_refused_without_being_shown() {
         assert_eq!(keys("").err(), Some(KeyFault::None));

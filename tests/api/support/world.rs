@@ -38,7 +38,7 @@ pub struct World {
 
 struct Replica {
     base: String,
-    _stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl World {
@@ -64,6 +64,11 @@ impl World {
     /// Starts one more, with the same settings.
     pub async fn add_replica(&mut self) {
         self.replicas.push(Replica::start(&self.settings, self.database.options.clone()).await);
+    }
+
+    /// Asks a replica to end, as a signal would.
+    pub fn tell_to_stop(&mut self, index: usize) {
+        drop(self.replicas[index].stop.take());
     }
 
     /// Somebody without a token, at replica `index`.
@@ -117,6 +122,6 @@ impl Replica {
         tokio::spawn(server.serve(async {
             let _dropped = stopped.await;
         }));
-        Self { base, _stop: stop }
+        Self { base, stop: Some(stop) }
     }
 }

@@ -1,0 +1,133 @@
+//! What clients do to a server besides asking: hang up, flood, come through proxies, stay while it ends.
+
+use std::{io::Write, net::TcpStream, time::Duration};
+
+use reqwest::Method;
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::support::{Reply, World};
+
+/// Holds every card's row, so that whoever wants to change one waits.
+async fn hold_the_cards(world: &World) -> PgConnection {
+    let mut holder = world.database.connect().await;
+    holder.execute("begin").await.expect("begun");
+    holder.execute("select from cards for update").await.expect("held");
+    holder
+}
+
+/// Waits until somebody waits for a held row.
+async fn until_somebody_waits(world: &World) {
+    for _ in 0..500 {
+        if world.database.number("select count(*) from pg_locks where not granted").await > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody came");
+}
+
+#[tokio::test]
+async fn what_a_client_began_is_done_though_it_hangs_up() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    let mut holder = hold_the_cards(&world).await;
+
+    let body = format!("{{\"cardId\":\"{card}\",\"amount\":5}}");
+    let token = admin.token.as_deref().expect("a token");
+    let request = format!(
+        "POST /balances/add HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut socket = TcpStream::connect(admin.base().trim_start_matches("http://")).expect("connected");
+    socket.write_all(request.as_bytes()).expect("sent");
+    until_somebody_waits(&world).await;
+    drop(socket);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    holder.execute("rollback").await.expect("let go");
+
+    for _ in 0..100 {
+        if admin.card(&card).await["balance"] == 5 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the top-up was cut off half way");
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered_though_the_server_is_told_to_stop() {
+    let mut world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    let mut holder = hold_the_cards(&world).await;
+    let waiting = tokio::spawn(async move { admin.add(&card, json!(5)).await });
+    until_somebody_waits(&world).await;
+    world.tell_to_stop(0);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    holder.execute("rollback").await.expect("let go");
+    assert_eq!(waiting.await.expect("a reply").ok()["balance"], 5);
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_let_go_is_given_up_on_with_503() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    let holder = hold_the_cards(&world).await;
+    admin.add(&card, json!(5)).await.problem(503, "unavailable");
+    holder.close().await.expect("let go");
+    admin.add(&card, json!(5)).await.ok();
+}
+
+#[tokio::test]
+async fn tokens_that_are_none_are_slowed_by_address_and_good_ones_are_not() {
+    let world = World::with(|settings| settings.rate_limit.failed_authentications_per_minute = 3.try_into().expect("above zero")).await;
+    let admin = world.admin().await;
+    for _ in 0..4 {
+        world.stranger().get("/cards").await.problem(401, "unauthenticated");
+    }
+    world.stranger().get("/cards").await.problem(429, "too_many_attempts");
+    admin.get("/cards").await.ok();
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_address_is_the_one_the_proxy_saw() {
+    let world = World::with(|settings| {
+        settings.server.trusted_hops = 1;
+        settings.rate_limit.failed_logins_per_minute = 1.try_into().expect("above zero");
+    })
+    .await;
+    let wrong = json!({"email": "test@example.com", "password": "wrong"});
+    let from = |addresses: &str| {
+        Reply::of(world.stranger().request(Method::POST, "/auth/login").header("x-forwarded-for", addresses).json(&wrong))
+    };
+    for made_up in 1..=2 {
+        from(&format!("10.9.9.{made_up}, 203.0.113.7")).await.problem(401, "invalid_credentials");
+    }
+    from("10.9.9.3, 203.0.113.7").await.problem(429, "too_many_attempts");
+    from("203.0.113.7, 203.0.113.8").await.problem(401, "invalid_credentials");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_logins_than_can_be_hashed_are_sent_away_at_once() {
+    let world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
+    let cores = std::thread::available_parallelism().expect("cores").get();
+    let mut logins = tokio::task::JoinSet::new();
+    for _ in 0..cores * 60 {
+        let stranger = world.stranger();
+        logins.spawn(async move { stranger.post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await });
+    }
+    let (mut served, mut sent_away) = (0, 0);
+    for reply in logins.join_all().await {
+        if reply.status == 200 {
+            served += 1;
+        } else {
+            reply.problem(503, "unavailable");
+            sent_away += 1;
+        }
+    }
+    assert!(served >= cores && sent_away >= 1, "{served} served, {sent_away} sent away");
+    world.admin().await.get("/cards").await.ok();
+}

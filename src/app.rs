@@ -21,6 +21,7 @@ use crate::{
         self, Services,
         auth::{KeyFault, Lifetimes, SigningKey, Tokens},
         deployment::Deployment,
+        idempotency::Idempotency,
     },
 };
 
@@ -108,6 +109,7 @@ pub struct Server {
     listener: TcpListener,
     router: Router,
     app: App,
+    services: Services,
     pool: PgPool,
     drain: Duration,
 }
@@ -123,8 +125,7 @@ impl Server {
         if configured.is_none() && settings.environment == Environment::Production {
             return Err(StartError::NoSigningKey);
         }
-        database::migrate(&options).await?;
-        let pool = database::pool(options, settings.database.max_connections, Duration::from_millis(settings.database.acquire_timeout_ms));
+        let pool = prepare(settings, options).await?;
         let keys = claim(settings.environment, configured, &Deployment::new(pool.clone())).await?;
         let lifetimes = Lifetimes {
             token: Duration::from_secs(settings.auth.token_ttl_seconds),
@@ -135,11 +136,11 @@ impl Server {
         if settings.environment == Environment::Sandbox {
             seed(&services).await?;
         }
-        let app = App::new(services, settings);
+        let app = App::new(services.clone(), settings);
         let router = http::router(app.clone());
         let listen = settings.server.listen;
         let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
-        Ok(Self { listener, router, app, pool, drain: Duration::from_secs(settings.server.drain_seconds) })
+        Ok(Self { listener, router, app, services, pool, drain: Duration::from_secs(settings.server.drain_seconds) })
     }
 
     /// Where a client on this machine reaches it.
@@ -160,6 +161,7 @@ impl Server {
         let (stopping, mut stopped) = watch::channel(false);
         let app = self.app.clone();
         let sweeping = tokio::spawn(self.app.sweep());
+        let forgetting = tokio::spawn(forget_kept_answers(self.services.idempotency));
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(self.listener, service).with_graceful_shutdown(async move {
             stop.await;
@@ -181,9 +183,46 @@ impl Server {
             }
         };
         sweeping.abort();
-        let _closed = timeout(self.drain, self.pool.close()).await;
+        forgetting.abort();
+        // Whoever is still there had their time.
+        let _closed = timeout(Duration::from_secs(1), self.pool.close()).await;
         served
     }
+}
+
+/// Deletes the answers that nobody may ask for any more, in small batches. Runs until it is dropped;
+/// between two batches nothing of it is open.
+async fn forget_kept_answers(idempotency: Idempotency) {
+    loop {
+        let more = idempotency.forget_some().await.unwrap_or_else(|error| {
+            tracing::warn!(cause = service::error::chain(&error), "kept answers could not be deleted; trying again later");
+            false
+        });
+        let pause = if more { Duration::from_millis(100) } else { Duration::from_secs(60) };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Brings the schema of a database up to date, if it is this environment's or nobody's yet, and opens a pool on it.
+///
+/// # Errors
+/// It is another environment's, which is then left as it is; or it is away.
+pub async fn prepare(settings: &Settings, options: PgConnectOptions) -> Result<PgPool, StartError> {
+    database::wait_for(&options).await?;
+    let acquire_timeout = Duration::from_millis(settings.database.acquire_timeout_ms);
+    let pool = database::pool(options.clone(), settings.database.max_connections, acquire_timeout);
+    if let Some(found) = Deployment::new(pool.clone()).environment().await? {
+        refuse_another(&found, settings.environment)?;
+    }
+    database::migrate(&options).await?;
+    Ok(pool)
+}
+
+fn refuse_another(found: &str, environment: Environment) -> Result<(), StartError> {
+    if found == environment.name() {
+        return Ok(());
+    }
+    Err(StartError::WrongEnvironment { found: found.to_owned(), wanted: environment.name() })
 }
 
 /// Makes sure that the database is this environment's; tells the keys to sign with.
@@ -195,9 +234,7 @@ async fn claim(
     let own: [u8; 32] = rand::random();
     let own = (environment == Environment::Sandbox).then_some(own.as_slice());
     let claimed = deployment.claim(environment.name(), own).await?;
-    if claimed.environment != environment.name() {
-        return Err(StartError::WrongEnvironment { found: claimed.environment, wanted: environment.name() });
-    }
+    refuse_another(&claimed.environment, environment)?;
     if environment == Environment::Production && !deployment.commits_durably().await? {
         return Err(StartError::NotDurable);
     }

@@ -1,15 +1,14 @@
 //! The command line: parses it, calls one thing, and says on standard error what kept it from working.
 
-use std::{env, fmt::Write as _, io::IsTerminal, num::NonZeroU32, process::ExitCode, time::Duration};
+use std::{env, fmt::Write as _, io::IsTerminal, num::NonZeroU32, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    app::{Postgres, SANDBOX_LOGINS, Server, StartError},
+    app::{self, Postgres, SANDBOX_LOGINS, Server, StartError},
     config::{Environment, Settings, SettingsError},
-    database,
     service::{
         self,
         accounts::Accounts,
@@ -89,8 +88,6 @@ enum Failure {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
-    Database(#[from] database::DatabaseError),
-    #[error(transparent)]
     Service(#[from] service::error::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
@@ -157,7 +154,7 @@ async fn start(settings: &Settings) -> Result<(Postgres, Server), Failure> {
 async fn migrate() -> Result<(), Failure> {
     let settings = settings()?;
     let postgres = Postgres::open(&settings).await?;
-    database::migrate(&postgres.options).await?;
+    app::prepare(&settings, postgres.options.clone()).await?;
     tracing::info!("the schema is up to date");
     Ok(postgres.close()?)
 }
@@ -186,8 +183,7 @@ async fn user(command: UserCommand) -> Result<(), Failure> {
 async fn accounts() -> Result<(Accounts, Postgres), Failure> {
     let settings = settings()?;
     let postgres = Postgres::open(&settings).await?;
-    database::migrate(&postgres.options).await?;
-    let pool = database::pool(postgres.options.clone(), 1, Duration::from_millis(settings.database.acquire_timeout_ms));
+    let pool = app::prepare(&settings, postgres.options.clone()).await?;
     Ok((Accounts::new(pool, Passwords::new()?), postgres))
 }
 

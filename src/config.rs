@@ -47,6 +47,9 @@ impl FromStr for Environment {
     }
 }
 
+/// The most that a number of seconds, milliseconds or connections can sensibly be: ten years.
+const MAX: u64 = 10 * 366 * 24 * 60 * 60;
+
 /// Why there are no settings to start with.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -56,9 +59,9 @@ pub enum SettingsError {
     /// A key has a value it does not take.
     #[error("{0}")]
     Invalid(#[from] config::ConfigError),
-    /// A key that must be above zero is not.
-    #[error("{0} must be above zero")]
-    Zero(&'static str),
+    /// A number is out of its range.
+    #[error("{0} must be above zero and at most {MAX}")]
+    OutOfRange(&'static str),
 }
 
 /// Everything that can be set. `config/default.toml` says what each key means.
@@ -168,8 +171,8 @@ impl Settings {
             ("auth.token_ttl_seconds", self.auth.token_ttl_seconds),
             ("auth.session_ttl_seconds", self.auth.session_ttl_seconds),
         ] {
-            if value == 0 {
-                return Err(SettingsError::Zero(key));
+            if value == 0 || value > MAX {
+                return Err(SettingsError::OutOfRange(key));
             }
         }
         Ok(())

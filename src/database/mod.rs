@@ -48,6 +48,14 @@ pub fn options(url: &SecretString) -> Result<PgConnectOptions, DatabaseError> {
     PgConnectOptions::from_str(url).map_err(|_| DatabaseError::Url)
 }
 
+/// Waits for a database that is still starting.
+///
+/// # Errors
+/// It did not answer for 30 seconds, or refused us.
+pub async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
+    connect_patiently(options).await?.close().await.map_err(DatabaseError::Connect)
+}
+
 /// Brings the schema up to date, on a connection of its own that is then closed: the migrator
 /// holds a lock on it that must not get into the pool. Replicas that start together wait their turn.
 ///

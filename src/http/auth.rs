@@ -14,10 +14,12 @@ use super::{
     json::{Fields, FromFields, Json},
     time::Timestamp,
 };
-use crate::service::{auth::Grant, error::Error as ServiceError, id::UserId, text::MAX_EMAIL};
-
-/// The longest password, in bytes: more than anybody types, less than is a burden to hash.
-const MAX_PASSWORD: usize = 1024;
+use crate::service::{
+    auth::{Grant, MAX_PASSWORD},
+    error::Error as ServiceError,
+    id::UserId,
+    text::MAX_EMAIL,
+};
 
 /// The longest refresh token worth a look, in bytes.
 const MAX_REFRESH_TOKEN: usize = 512;

@@ -1,25 +1,26 @@
 //! Balances: `POST /balances/add`, `GET /balances/{cardId}`.
 
-use axum::{Json as JsonBody, extract::State};
+use axum::{Json as JsonBody, extract::State, response::Response};
 use serde::Serialize;
 
 use super::{
     App,
+    command::{Command, answer},
     error::Result,
     extract::{PathId, Reader, Writer},
-    json::{Fields, FromFields, Json},
+    json::{Fields, FromFields},
 };
 use crate::service::{
     cards::Currency,
     error::Error as ServiceError,
-    id::{CardId, MovementId, NotAnId},
-    ledger::MovementKind,
+    id::{CardId, MovementId},
+    ledger::{MovementKind, Posted, Posting},
     money::{Amount, Money},
     text::Description,
 };
 
 pub(super) struct AddRequest {
-    card_id: std::result::Result<CardId, NotAnId>,
+    card_id: Option<CardId>,
     amount: Amount,
 }
 
@@ -38,12 +39,19 @@ pub(super) struct Added {
     movement_id: MovementId,
 }
 
+impl Added {
+    fn of(posted: &Posted) -> Self {
+        Self { card_id: posted.card, balance: posted.movement.balance_after, movement_id: posted.movement.id }
+    }
+}
+
 /// `POST /balances/add`
-pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, Json(request): Json<AddRequest>) -> Result<JsonBody<Added>> {
-    let card_id = request.card_id.map_err(|_| ServiceError::CardNotFound)?;
-    let description = Description::of_a_top_up();
-    let movement = app.services.ledger.post(caller.account, card_id, MovementKind::TopUp, request.amount, &description).await?;
-    Ok(JsonBody(Added { card_id, balance: movement.balance_after, movement_id: movement.id }))
+pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command: Command<AddRequest>) -> Result<Response> {
+    let once = command.once(caller.account, Added::of);
+    let AddRequest { card_id, amount } = command.body;
+    let posting = Posting { card: card_id, kind: MovementKind::TopUp, amount, description: Description::of_a_top_up() };
+    let outcome = app.services.ledger.post(caller.account, posting, once.as_ref()).await?;
+    Ok(answer(outcome, Added::of))
 }
 
 #[derive(Serialize)]

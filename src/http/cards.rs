@@ -5,17 +5,18 @@ use serde::Serialize;
 
 use super::{
     App,
+    command::{Command, answer},
     error::Result,
     extract::{PathId, Reader, Writer},
-    json::{Fields, FromFields, Json},
+    json::{Fields, FromFields},
     page::{Cursor, Page},
     query::Query,
     time::Timestamp,
 };
 use crate::service::{
-    cards::{Card, CardFilter, CardStatus, Currency, TargetStatus},
+    cards::{Assigned, Card, CardFilter, CardStatus, Currency, StatusSet, TargetStatus},
     error::Error as ServiceError,
-    id::{CardId, CustomerId, NotAnId},
+    id::{CardId, CustomerId},
     money::Money,
 };
 
@@ -37,10 +38,17 @@ pub(super) struct CreatedCard {
     currency: Currency,
 }
 
+impl CreatedCard {
+    fn of(card: &Card) -> Self {
+        Self { card_id: card.id, status: card.status, currency: card.currency }
+    }
+}
+
 /// `POST /cards`
-pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, Json(new): Json<NewCard>) -> Result<JsonBody<CreatedCard>> {
-    let card = app.services.cards.create(caller.account, new.currency).await?;
-    Ok(JsonBody(CreatedCard { card_id: card.id, status: card.status, currency: card.currency }))
+pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCard>) -> Result<Response> {
+    let once = command.once(caller.account, CreatedCard::of);
+    let outcome = app.services.cards.create(caller.account, command.body.currency, once.as_ref()).await?;
+    Ok(answer(outcome, CreatedCard::of))
 }
 
 #[derive(Serialize)]
@@ -136,8 +144,8 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut que
 }
 
 pub(super) struct AssignRequest {
-    card_id: std::result::Result<CardId, NotAnId>,
-    customer_id: std::result::Result<CustomerId, NotAnId>,
+    card_id: Option<CardId>,
+    customer_id: Option<CustomerId>,
 }
 
 impl FromFields for AssignRequest {
@@ -149,30 +157,28 @@ impl FromFields for AssignRequest {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Assigned {
+pub(super) struct AssignedCard {
     success: bool,
     card_id: CardId,
     customer_id: CustomerId,
 }
 
+impl AssignedCard {
+    fn of(assigned: &Assigned) -> Self {
+        Self { success: true, card_id: assigned.id, customer_id: assigned.customer }
+    }
+}
+
 /// `POST /cards/assign`
-pub(super) async fn assign(
-    State(app): State<App>,
-    Writer(caller): Writer,
-    Json(request): Json<AssignRequest>,
-) -> Result<JsonBody<Assigned>> {
-    let card_id = request.card_id.map_err(|_| ServiceError::CardNotFound)?;
-    let Ok(customer_id) = request.customer_id else {
-        // The card is what is looked for first, whatever else is wrong.
-        app.services.cards.get(caller.account, card_id).await?;
-        return Err(ServiceError::CustomerNotFound.into());
-    };
-    app.services.cards.assign(caller.account, card_id, customer_id).await?;
-    Ok(JsonBody(Assigned { success: true, card_id, customer_id }))
+pub(super) async fn assign(State(app): State<App>, Writer(caller): Writer, command: Command<AssignRequest>) -> Result<Response> {
+    let once = command.once(caller.account, AssignedCard::of);
+    let AssignRequest { card_id, customer_id } = command.body;
+    let outcome = app.services.cards.assign(caller.account, card_id, customer_id, once.as_ref()).await?;
+    Ok(answer(outcome, AssignedCard::of))
 }
 
 pub(super) struct StatusRequest {
-    card_id: std::result::Result<CardId, NotAnId>,
+    card_id: Option<CardId>,
     status: TargetStatus,
 }
 
@@ -191,13 +197,16 @@ pub(super) struct StatusBody {
     status: CardStatus,
 }
 
+impl StatusBody {
+    fn of(set: &StatusSet) -> Self {
+        Self { card_id: set.id, status: set.status }
+    }
+}
+
 /// `PATCH /cards/status`
-pub(super) async fn change_status(
-    State(app): State<App>,
-    Writer(caller): Writer,
-    Json(request): Json<StatusRequest>,
-) -> Result<JsonBody<StatusBody>> {
-    let card_id = request.card_id.map_err(|_| ServiceError::CardNotFound)?;
-    let status = app.services.cards.change_status(caller.account, card_id, request.status).await?;
-    Ok(JsonBody(StatusBody { card_id, status }))
+pub(super) async fn change_status(State(app): State<App>, Writer(caller): Writer, command: Command<StatusRequest>) -> Result<Response> {
+    let once = command.once(caller.account, StatusBody::of);
+    let StatusRequest { card_id, status } = command.body;
+    let outcome = app.services.cards.change_status(caller.account, card_id, status, once.as_ref()).await?;
+    Ok(answer(outcome, StatusBody::of))
 }

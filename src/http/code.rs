@@ -52,6 +52,8 @@ codes! {
     CardNotActive => "card_not_active", CONFLICT, "The card is not active";
     InsufficientFunds => "insufficient_funds", CONFLICT, "The card holds too little";
     BalanceLimitExceeded => "balance_limit_exceeded", CONFLICT, "The card would hold too much";
+    IdempotencyKeyInUse => "idempotency_key_in_use", CONFLICT, "The first request under this key is still running";
+    IdempotencyKeyReused => "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The key stands for another request";
     PayloadTooLarge => "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too long";
     UnsupportedMediaType => "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body is not declared as JSON";
     RateLimitExceeded => "rate_limit_exceeded", TOO_MANY_REQUESTS, "The hour's requests are used up";

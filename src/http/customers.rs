@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::{
     App,
+    command::{Command, answer},
     error::Result,
     extract::{PathId, Reader, Writer},
-    json::{Fields, FromFields, Json},
+    json::{Fields, FromFields},
     page::{Cursor, Page},
     query::Query,
 };
@@ -38,23 +39,25 @@ pub(super) struct CustomerBody {
     email: String,
 }
 
-impl From<&Customer> for CustomerBody {
-    fn from(customer: &Customer) -> Self {
+impl CustomerBody {
+    fn of(customer: &Customer) -> Self {
         Self { customer_id: customer.id, name: customer.name.clone(), email: customer.email.clone() }
     }
 }
 
 /// `POST /customers`
-pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, Json(new): Json<NewCustomer>) -> Result<JsonBody<CustomerBody>> {
-    let customer = app.services.customers.create(caller.account, &new.name, &new.email).await?;
-    Ok(JsonBody((&customer).into()))
+pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCustomer>) -> Result<Response> {
+    let once = command.once(caller.account, CustomerBody::of);
+    let NewCustomer { name, email } = command.body;
+    let outcome = app.services.customers.create(caller.account, name, email, once.as_ref()).await?;
+    Ok(answer(outcome, CustomerBody::of))
 }
 
 /// `GET /customers/{customerId}`
 pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CustomerId>) -> Result<JsonBody<CustomerBody>> {
     let id = id.map_err(|_| ServiceError::CustomerNotFound)?;
     let customer = app.services.customers.get(caller.account, id).await?;
-    Ok(JsonBody((&customer).into()))
+    Ok(JsonBody(CustomerBody::of(&customer)))
 }
 
 /// `GET /customers`
@@ -69,7 +72,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut que
             let customers = customers.clone();
             async move { customers.page(caller.account, after.unwrap_or(0), limit).await }
         },
-        |customer: &Customer| (customer.number, CustomerBody::from(customer)),
+        |customer: &Customer| (customer.number, CustomerBody::of(customer)),
     )
     .await
 }

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::code::Code;
+use super::{code::Code, middleware::request_id::RequestId};
 use crate::service::{error::Error as ServiceError, quota::Standing};
 
 /// The result of a handler.
@@ -65,6 +65,43 @@ pub(super) struct Problem {
     pub(super) cause: Option<Arc<ServiceError>>,
 }
 
+impl Problem {
+    /// What a rule's refusal is told as.
+    pub(super) fn of_service(error: &ServiceError) -> Self {
+        let (code, detail) = describe_service(error);
+        Self { code, detail, faults: Vec::new(), cause: None }
+    }
+
+    /// The body.
+    pub(super) fn to_json(&self, id: &RequestId) -> Vec<u8> {
+        let body = ProblemBody {
+            r#type: format!("/errors/{}", self.code.name()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            code: self.code.name(),
+            request_id: id.as_str(),
+            errors: &self.faults,
+        };
+        // Writing to memory what can be written does not fail.
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+/// RFC 9457, with `code`, `requestId` and `errors` beside its own members.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProblemBody<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldFault],
+}
+
 impl Error {
     /// The code, and what the caller can do about it.
     fn describe(&self) -> (Code, String) {
@@ -116,7 +153,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         ServiceError::CardNotFound => (Code::CardNotFound, "The account has no such card."),
         ServiceError::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
         ServiceError::DuplicateUser => (Code::DuplicateUser, "There is already a user with this email."),
-        ServiceError::WeakPassword => (Code::WeakPassword, "A password has at least 8 bytes."),
+        ServiceError::WeakPassword => (Code::WeakPassword, "A password has 8 to 1024 bytes and no control characters."),
         ServiceError::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
         ServiceError::UserNotFound => (Code::UserNotFound, "The account has no such user."),
         ServiceError::CardAlreadyAssigned => {
@@ -133,6 +170,12 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         }
         ServiceError::InsufficientFunds => (Code::InsufficientFunds, "The card holds less than this costs."),
         ServiceError::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The card would hold more than a card can: 90071992547409.91."),
+        ServiceError::IdempotencyKeyReused => {
+            (Code::IdempotencyKeyReused, "This Idempotency-Key was used for a request with another method, path or body. Use a new key.")
+        }
+        ServiceError::IdempotencyKeyInUse => {
+            (Code::IdempotencyKeyInUse, "The first request under this Idempotency-Key is still running. Try again to get its answer.")
+        }
         ServiceError::Overloaded => (Code::Unavailable, "Too much is under way. Nothing was done; try again."),
         ServiceError::DatabaseUnavailable(_) => (Code::Unavailable, "The database cannot be reached. Nothing was done; try again."),
         ServiceError::OutcomeUnknown(_) => {
@@ -149,7 +192,12 @@ impl Error {
         match self {
             Self::Service(ServiceError::QuotaExceeded(standing)) => Some(standing.retry_after),
             Self::Service(ServiceError::TooManyAttempts { retry_after }) => Some(*retry_after),
-            Self::Service(ServiceError::Overloaded | ServiceError::DatabaseUnavailable(_) | ServiceError::OutcomeUnknown(_))
+            Self::Service(
+                ServiceError::Overloaded
+                | ServiceError::DatabaseUnavailable(_)
+                | ServiceError::OutcomeUnknown(_)
+                | ServiceError::IdempotencyKeyInUse,
+            )
             | Self::ShuttingDown => Some(Duration::from_secs(1)),
             Self::Service(_)
             | Self::InvalidJson(_)

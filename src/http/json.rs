@@ -43,19 +43,24 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        let declared = is_declared_as_json(request.headers());
-        let body = read(request.into_body()).await?;
-        match declared {
-            Some(true) => {}
-            None if body.is_empty() => {}
-            Some(false) | None => return Err(Error::UnsupportedMediaType),
-        }
-        let text = std::str::from_utf8(&body).map_err(|_| Error::InvalidJson("The body is not UTF-8.".to_owned()))?;
-        let mut fields = Fields::parse(text)?;
-        match T::from_fields(&mut fields) {
-            Some(body) if fields.faults.is_empty() => Ok(Self(body)),
-            _ => Err(Error::Validation(fields.faults)),
-        }
+        read_json(request).await.map(|(body, _)| Self(body))
+    }
+}
+
+/// Reads a body; gives its bytes as well.
+pub(super) async fn read_json<T: FromFields>(request: Request) -> Result<(T, Vec<u8>)> {
+    let declared = is_declared_as_json(request.headers());
+    let bytes = read(request.into_body()).await?;
+    match declared {
+        Some(true) => {}
+        None if bytes.is_empty() => {}
+        Some(false) | None => return Err(Error::UnsupportedMediaType),
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::InvalidJson("The body is not UTF-8.".to_owned()))?;
+    let mut fields = Fields::parse(text)?;
+    match T::from_fields(&mut fields) {
+        Some(body) if fields.faults.is_empty() => Ok((body, bytes)),
+        _ => Err(Error::Validation(fields.faults)),
     }
 }
 
@@ -148,9 +153,14 @@ impl<'a> Fields<'a> {
         text.parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
     }
 
-    /// A required id. One that is no id of its kind names nothing, which is for the handler to say.
-    pub(super) fn id<T: FromStr<Err = NotAnId>>(&mut self, field: &'static str) -> Option<std::result::Result<T, NotAnId>> {
-        self.string(field).map(|text| text.parse())
+    /// A required id. One that is no id of its kind is read as none: it names nothing, which is for
+    /// the service to say.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is the field's fault, as with every reader here; the inner one is the caller's"
+    )]
+    pub(super) fn id<T: FromStr<Err = NotAnId>>(&mut self, field: &'static str) -> Option<Option<T>> {
+        self.string(field).map(|text| text.parse().ok())
     }
 
     /// A required word out of a few.

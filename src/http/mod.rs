@@ -5,6 +5,7 @@ mod auth;
 mod balances;
 mod cards;
 mod code;
+mod command;
 mod customers;
 mod error;
 mod extract;

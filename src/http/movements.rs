@@ -14,10 +14,12 @@ use crate::service::{error::Error as ServiceError, id::CardId, ledger::Movement}
 
 /// `GET /cards/{cardId}/movements`
 pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>, mut query: Query) -> Result<Response> {
-    let id = id.map_err(|_| ServiceError::CardNotFound)?;
+    // The query is judged first whether or not the id is one, so that no id answers differently from another.
     let cursor = Cursor::read(&mut query);
-    let page = Page::read(&mut query, cursor.as_ref(), "movements", &format!("cardId={id}"));
+    let card = id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let page = Page::read(&mut query, cursor.as_ref(), "movements", &format!("cardId={card}"));
     query.done()?;
+    let id = id.map_err(|_| ServiceError::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?.id;
     let ledger = app.services.ledger;
     page.answer(

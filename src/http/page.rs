@@ -15,7 +15,7 @@ use futures_util::stream;
 use serde::Serialize;
 
 use super::{error::Result, query::Query};
-use crate::service::error::{Error as ServiceError, Result as ServiceResult};
+use crate::service::error::{Error as ServiceError, Result as ServiceResult, chain};
 
 /// The longest page a caller can ask for.
 const MAX_LIMIT: i64 = 100;
@@ -122,7 +122,7 @@ impl Page {
             let Some(position) = position else { return Ok::<_, io::Error>(None) };
             // On a task of its own: a client that hangs up must not cut a statement off half way.
             let rows = tokio::spawn(fetch(Some(position), CHUNK)).await.map_err(io::Error::other)?;
-            let rows = rows.inspect_err(|error| tracing::error!(%error, "a list broke off")).map_err(io::Error::other)?;
+            let rows = rows.inspect_err(|error| tracing::error!(cause = chain(error), "a list broke off")).map_err(io::Error::other)?;
             let mut chunk = Vec::new();
             write_rows(&mut chunk, &rows, row, false).map_err(io::Error::other)?;
             let position = more_after(&rows, row);

@@ -18,7 +18,7 @@ use super::{
     auth, balances, cards, customers,
     error::Error,
     health,
-    middleware::{access_log, authenticate, problem, request_id, run_to_end},
+    middleware::{access_log, authenticate, catch_panic, problem, request_id, run_to_end},
     movements, sandbox,
 };
 
@@ -51,9 +51,10 @@ pub fn router(app: App) -> Router {
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(from_fn_with_state(app.clone(), find_source))
-        .layer(from_fn(run_to_end::run))
+        .layer(from_fn(catch_panic::answer))
         .layer(from_fn(problem::write))
         .layer(from_fn(access_log::write))
+        .layer(from_fn(run_to_end::run))
         .layer(from_fn(request_id::set))
         .layer(always(header::CACHE_CONTROL, "no-store"))
         .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

@@ -1,26 +1,26 @@
 //! What only the sandbox has: `POST /sandbox/purchases` and `POST /sandbox/refunds`, in place of merchants.
 
-use axum::{Json as JsonBody, extract::State};
+use axum::{extract::State, response::Response};
 use serde::Serialize;
 
 use super::{
     App,
+    command::{Command, answer},
     error::Result,
     extract::Writer,
-    json::{Fields, FromFields, Json},
+    json::{Fields, FromFields},
     movement_body::MovementBody,
 };
 use crate::service::{
     auth::Caller,
-    error::Error as ServiceError,
-    id::{CardId, NotAnId},
-    ledger::MovementKind,
+    id::CardId,
+    ledger::{MovementKind, Posted, Posting},
     money::{Amount, Money},
     text::Description,
 };
 
 pub(super) struct MerchantRequest {
-    card_id: std::result::Result<CardId, NotAnId>,
+    card_id: Option<CardId>,
     amount: Amount,
     description: Description,
 }
@@ -34,32 +34,32 @@ impl FromFields for MerchantRequest {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Posted {
+pub(super) struct PostedBody {
     card_id: CardId,
     balance: Money,
     movement: MovementBody,
 }
 
+impl PostedBody {
+    fn of(posted: &Posted) -> Self {
+        Self { card_id: posted.card, balance: posted.movement.balance_after, movement: (&posted.movement).into() }
+    }
+}
+
 /// `POST /sandbox/purchases`
-pub(super) async fn purchase(
-    State(app): State<App>,
-    Writer(caller): Writer,
-    Json(request): Json<MerchantRequest>,
-) -> Result<JsonBody<Posted>> {
-    post(&app, &caller, MovementKind::Purchase, request).await
+pub(super) async fn purchase(State(app): State<App>, Writer(caller): Writer, command: Command<MerchantRequest>) -> Result<Response> {
+    post(&app, &caller, MovementKind::Purchase, command).await
 }
 
 /// `POST /sandbox/refunds`
-pub(super) async fn refund(
-    State(app): State<App>,
-    Writer(caller): Writer,
-    Json(request): Json<MerchantRequest>,
-) -> Result<JsonBody<Posted>> {
-    post(&app, &caller, MovementKind::Refund, request).await
+pub(super) async fn refund(State(app): State<App>, Writer(caller): Writer, command: Command<MerchantRequest>) -> Result<Response> {
+    post(&app, &caller, MovementKind::Refund, command).await
 }
 
-async fn post(app: &App, caller: &Caller, kind: MovementKind, request: MerchantRequest) -> Result<JsonBody<Posted>> {
-    let card_id = request.card_id.map_err(|_| ServiceError::CardNotFound)?;
-    let movement = app.services.ledger.post(caller.account, card_id, kind, request.amount, &request.description).await?;
-    Ok(JsonBody(Posted { card_id, balance: movement.balance_after, movement: (&movement).into() }))
+async fn post(app: &App, caller: &Caller, kind: MovementKind, command: Command<MerchantRequest>) -> Result<Response> {
+    let once = command.once(caller.account, PostedBody::of);
+    let MerchantRequest { card_id, amount, description } = command.body;
+    let posting = Posting { card: card_id, kind, amount, description };
+    let outcome = app.services.ledger.post(caller.account, posting, once.as_ref()).await?;
+    Ok(answer(outcome, PostedBody::of))
 }

@@ -87,6 +87,13 @@ pub enum Error {
     #[error("balance limit exceeded")]
     BalanceLimitExceeded,
 
+    /// The Idempotency-Key stands for another request.
+    #[error("idempotency key reused")]
+    IdempotencyKeyReused,
+    /// The first request under the Idempotency-Key is still running.
+    #[error("idempotency key in use")]
+    IdempotencyKeyInUse,
+
     /// Too much is under way; nothing was done.
     #[error("overloaded")]
     Overloaded,
@@ -111,6 +118,51 @@ impl Error {
     /// A bug, with what was being done when it showed.
     pub fn internal(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal { doing, source: source.into() }
+    }
+
+    /// Whether the state of things was the reason: the same request gets the same refusal under its
+    /// Idempotency-Key, even once the state is another.
+    pub(super) const fn is_decided_by_state(&self) -> bool {
+        match self {
+            Self::CustomerNotFound
+            | Self::CardNotFound
+            | Self::AccountNotFound
+            | Self::UserNotFound
+            | Self::DuplicateEmail
+            | Self::DuplicateUser
+            | Self::CardAlreadyAssigned
+            | Self::CardTransition { .. }
+            | Self::CardBlocked
+            | Self::CardCancelled
+            | Self::CardNotActive(_)
+            | Self::InsufficientFunds
+            | Self::BalanceLimitExceeded => true,
+            Self::Unauthenticated
+            | Self::TokenExpired
+            | Self::InsufficientPermissions(_)
+            | Self::InvalidCredentials
+            | Self::InvalidRefreshToken
+            | Self::QuotaExceeded(_)
+            | Self::TooManyAttempts { .. }
+            | Self::WeakPassword
+            | Self::IdempotencyKeyReused
+            | Self::IdempotencyKeyInUse
+            | Self::Overloaded
+            | Self::DatabaseUnavailable(_)
+            | Self::OutcomeUnknown(_)
+            | Self::Internal { .. } => false,
+        }
+    }
+
+    /// Whether the database rolled a transaction back for the sake of another: nothing was done, and
+    /// at once it may be.
+    pub(super) fn asks_for_another_try(&self) -> bool {
+        match self {
+            Self::DatabaseUnavailable(sqlx::Error::Database(answer)) => {
+                answer.code().is_some_and(|state| matches!(&*state, "40001" | "40P01"))
+            }
+            _ => false,
+        }
     }
 }
 
@@ -142,10 +194,11 @@ fn is_transient(state: &str) -> bool {
         state,
         "40001" | "40P01"             // serialisation failure, deadlock: rolled back, safe to repeat
         | "55P03" | "57014"           // lock timeout, statement timeout
-        | "57P01" | "57P02" | "57P03" // shutting down, crashed, starting
+        | "25P03"                     // a transaction that stood still for too long, as a stopped process does
         | "25006"                     // read only: a primary that became a standby
-        | "53100" | "53200" | "53300" // disk, memory, connections
-    ) || state.starts_with("08") // the connection itself
+        | "55000" | "3D000" // not accepting connections, database gone
+    ) || ["08", "28", "53", "57P", "58"].iter().any(|class| state.starts_with(class))
+    // the connection, its authorisation, resources, the operator, the system
 }
 
 #[cfg(test)]
@@ -165,7 +218,10 @@ mod tests {
 
     #[test]
     fn states_that_a_retry_can_mend_are_no_bugs() {
-        for state in ["40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "25006", "53300", "08006", "08P01"] {
+        for state in [
+            "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25P03", "25006", "53300", "08006", "08P01", "28P01",
+            "58030",
+        ] {
             assert!(is_transient(state), "{state}");
         }
         for state in ["23505", "23514", "22021", "25P02", "42601", "XX000"] {

@@ -10,6 +10,7 @@ pub mod customers;
 pub mod deployment;
 pub mod error;
 pub mod id;
+pub mod idempotency;
 pub mod ledger;
 pub mod money;
 pub mod quota;
@@ -27,6 +28,7 @@ use self::{
     customers::Customers,
     deployment::Deployment,
     error::Result,
+    idempotency::Idempotency,
     ledger::Ledger,
     quota::Quota,
 };
@@ -44,6 +46,8 @@ pub struct Services {
     pub customers: Customers,
     /// What this database is.
     pub deployment: Deployment,
+    /// Answers kept per key.
+    pub idempotency: Idempotency,
     /// Money.
     pub ledger: Ledger,
     /// Requests per hour.
@@ -63,6 +67,7 @@ impl Services {
             cards: Cards::new(pool.clone()),
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
+            idempotency: Idempotency::new(pool.clone()),
             ledger: Ledger::new(pool.clone()),
             quota: Quota::new(pool.clone(), requests_per_hour),
         })

@@ -43,6 +43,8 @@ async fn production_refuses_to_start_without_what_makes_it_safe() {
         "this database is the sandbox's",
     );
 
+    assert_refused(&run(production().arg("migrate").env("DATABASE_URL", url(&other))), "this database is the sandbox's");
+
     let name = empty.options.get_database().expect("a name").to_owned();
     empty.execute(&format!("alter database {name} set synchronous_commit = off")).await;
     assert_refused(

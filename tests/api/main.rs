@@ -14,6 +14,7 @@ mod customers;
 mod edge;
 mod errors;
 mod health;
+mod idempotency;
 mod movements;
 mod pages;
 mod process;

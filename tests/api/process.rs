@@ -141,6 +141,31 @@ async fn it_runs_as_somebody_who_is_not_root_as_well() {
 }
 
 #[tokio::test]
+async fn what_a_user_began_root_can_go_on_with_and_the_user_again() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let folder = folder();
+    let nobody = User::from_name("nobody").expect("users").expect("nobody");
+    chown(folder.path(), Some(nobody.uid), Some(nobody.gid)).expect("given away");
+    let copy = folder.path().join("core-api");
+    fs::copy(env!("CARGO_BIN_EXE_core-api"), &copy).expect("copied");
+    for (cards, as_root) in [false, true, false].into_iter().enumerate() {
+        let mut command = binary::at(&copy, folder.path());
+        command.current_dir(folder.path());
+        if !as_root {
+            command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
+        }
+        let mut sandbox = Sandbox::from(command, folder.path());
+        let admin = sandbox.admin().await;
+        assert_eq!(admin.get("/cards").await.ok()["cards"].as_array().map(Vec::len), Some(cards));
+        admin.given_card().await;
+        assert_eq!(sandbox.signal(Signal::SIGTERM), Some(0));
+        sandbox.assert_nothing_is_left_behind();
+    }
+}
+
+#[tokio::test]
 async fn two_sandboxes_do_not_share_a_folder() {
     let folder = folder();
     let first = Sandbox::start(folder.path());

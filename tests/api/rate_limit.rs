@@ -84,6 +84,31 @@ async fn a_full_hour_costs_the_database_nothing_and_is_not_counted_further() {
 }
 
 #[tokio::test]
+async fn a_session_can_be_ended_though_the_hour_is_used_up() {
+    let world = World::new().await;
+    world.database.within_one_hour().await;
+    let small = world.somebody(Role::Viewer, Some(1)).await;
+    small.get("/cards").await.ok();
+    small.get("/cards").await.problem(429, "rate_limit_exceeded");
+    small.post("/auth/logout", json!({})).await.ok();
+    let refresh = json!({"refreshToken": small.refresh_token});
+    small.post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
+    assert_eq!(world.database.number("select max(used)::bigint from quota_usage").await, 1);
+}
+
+#[tokio::test]
+async fn a_window_that_a_wrong_clock_left_behind_is_no_window() {
+    let world = World::new().await;
+    world.database.within_one_hour().await;
+    let small = world.somebody(Role::Viewer, Some(2)).await;
+    small.get("/cards").await.ok();
+    small.get("/cards").await.ok();
+    world.database.execute("update quota_usage set window_start = window_start + interval '1 day'").await;
+    let world = World::on(world.database.clone(), |_| {}).await;
+    assert_eq!(world.at(0, &small).get("/cards").await.number("x-ratelimit-remaining"), 1);
+}
+
+#[tokio::test]
 async fn the_next_hour_begins_anew() {
     let world = World::new().await;
     world.database.within_one_hour().await;

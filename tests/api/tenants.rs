@@ -48,6 +48,23 @@ async fn another_account_s_id_is_byte_for_byte_an_unknown_one() {
 }
 
 #[tokio::test]
+async fn no_id_answers_a_bad_query_differently_from_another() {
+    let world = World::new().await;
+    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+    let (own, foreign) = (mine.given_card().await, theirs.given_card().await);
+    for query in ["limit=0", "limit=1&after=x", "limit=1&limit=1"] {
+        let mut answers = Vec::new();
+        for card in [own.as_str(), foreign.as_str(), "card_001"] {
+            let reply = mine.get(&format!("/cards/{card}/movements?{query}")).await;
+            assert_eq!(reply.status, 400, "{card} {query}");
+            answers.push(reply.without_request_id());
+        }
+        answers.dedup();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_holds_the_account_s_own_and_nothing_else() {
     let world = World::new().await;
     let (mine, theirs) = (world.admin().await, world.other_tenant().await);

@@ -23,15 +23,18 @@ const INSTALL: [(&str, &str); 4] = [
 pub(super) fn find(made_by: Option<&str>) -> Result<PathBuf, PrivateError> {
     let set = env::var_os("PG_BIN").map(PathBuf::from);
     let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    let installed: Vec<PathBuf> = set
+    let complete = |folder: &PathBuf| folder.join("postgres").is_file() && folder.join("initdb").is_file();
+    if let Some(set) = set.filter(complete) {
+        return Ok(set);
+    }
+    let installed: Vec<PathBuf> = versioned("/usr/lib/postgresql", "")
         .into_iter()
-        .chain(versioned("/usr/lib/postgresql", ""))
         .chain(versioned("/usr", "pgsql-"))
         .chain(versioned("/usr/libexec", "postgresql"))
         .chain(versioned("/opt/homebrew/opt", "postgresql@"))
         .chain(versioned("/usr/local/opt", "postgresql@"))
         .chain(on_path.iter().cloned())
-        .filter(|folder| folder.join("postgres").is_file() && folder.join("initdb").is_file())
+        .filter(complete)
         .collect();
     let of_that_version = made_by.and_then(|version| installed.iter().find(|folder| is_of_version(folder, version)));
     of_that_version.or(installed.first()).cloned().ok_or_else(|| {
@@ -43,7 +46,7 @@ pub(super) fn find(made_by: Option<&str>) -> Result<PathBuf, PrivateError> {
 
 /// Package managers keep each major version in a folder that is named after it.
 fn is_of_version(folder: &Path, version: &str) -> bool {
-    folder.components().any(|part| {
+    folder.components().rev().take(2).any(|part| {
         let name = part.as_os_str().to_string_lossy();
         name.trim_start_matches(|character: char| !character.is_ascii_digit()) == version
     })

@@ -37,9 +37,13 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn find() -> Result<Self, PrivateError> {
+    /// For root, whoever the data in the folder belongs to already; a folder that a user began stays that user's.
+    pub(super) fn find(folder: &Path) -> Result<Self, PrivateError> {
         if !Uid::effective().is_root() {
             return Ok(Self { drop_to: None });
+        }
+        if let Some(data) = fs::metadata(folder.join("data")).ok().filter(|data| data.uid() != 0) {
+            return Ok(Self { drop_to: Some((Uid::from_raw(data.uid()), Gid::from_raw(data.gid()))) });
         }
         ["postgres", "nobody"]
             .iter()
@@ -59,11 +63,14 @@ impl Owner {
 
     /// Makes a folder the owner's, and nobody else's.
     fn hand_over(&self, folder: &Path) -> Result<(), PrivateError> {
-        let doing = || format!("making {} private", folder.display());
-        if let Some((uid, gid)) = self.drop_to {
-            chown(folder, Some(uid), Some(gid)).map_err(|errno| PrivateError::io(doing())(errno.into()))?;
-        }
-        fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(PrivateError::io(doing()))
+        self.own(folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(PrivateError::io(format!("making {} private", folder.display())))
+    }
+
+    /// Makes a file or folder the owner's.
+    pub(super) fn own(&self, path: &Path) -> Result<(), PrivateError> {
+        let Some((uid, gid)) = self.drop_to else { return Ok(()) };
+        chown(path, Some(uid), Some(gid)).map_err(|errno| PrivateError::io(format!("giving {} away", path.display()))(errno.into()))
     }
 
     /// Whether a folder is the owner's or our own, and no link.
@@ -110,6 +117,7 @@ impl Folder {
         let path = path.canonicalize().map_err(PrivateError::io(format!("finding {}", path.display())))?;
         let lock = lock(&path)?;
         owner.hand_over(&path)?;
+        owner.own(&path.join("lock"))?;
         Ok(Self { path, lock })
     }
 

@@ -48,10 +48,13 @@ pub(super) fn end(folder: &Folder) -> Result<(), PrivateError> {
     }
 }
 
-/// A postmaster was started with its data folder as an argument, which anybody may read. A zombie
-/// has no arguments, and a process that merely got the same number later has others.
+/// A postmaster was started with its data folder as an argument, which anybody may read, and works in
+/// it, which not everybody may see but which a moved folder does not change. A zombie has neither, and
+/// a process that merely got the same number later has others.
 fn is_running_here(pid: i32, folder: &Folder) -> bool {
     let data = folder.data();
-    fs::read(format!("/proc/{pid}/cmdline"))
-        .is_ok_and(|arguments| arguments.split(|byte| *byte == 0).any(|argument| argument == data.as_os_str().as_bytes()))
+    let works_here = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data);
+    works_here
+        || fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|arguments| arguments.split(|byte| *byte == 0).any(|argument| argument == data.as_os_str().as_bytes()))
 }

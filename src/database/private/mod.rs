@@ -127,7 +127,7 @@ impl PrivatePostgres {
     }
 
     fn launch(wanted: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
-        let owner = Owner::find()?;
+        let owner = Owner::find(wanted)?;
         // Asked for before a folder is made that would then be of no use.
         binaries::find(None)?;
         let folder = Folder::open(wanted, &owner)?;
@@ -140,6 +140,7 @@ impl PrivatePostgres {
         let socket = folder.socket(&owner)?;
         let log = folder.path().join("postgres.log");
         let output = File::create(&log).map_err(PrivateError::io(format!("creating {}", log.display())))?;
+        owner.own(&log)?;
         let errors = output.try_clone().map_err(PrivateError::io("sharing the log of Postgres"))?;
         let mut command = owner.command("/bin/sh");
         command.args(["-c", WATCHED, "sh"]).arg(binaries.join("postgres")).arg("-D").arg(folder.data());

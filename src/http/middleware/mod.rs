@@ -1,15 +1,18 @@
 //! The layers around every handler, from the outside in:
 //!
 //! 1. `request_id`: everything further in can name the request.
-//! 2. `access_log`: sees the answer as the client will.
-//! 3. `problem`: writes the body of a failure, whoever failed.
-//! 4. `run_to_end`: from here in, a client that hangs up changes nothing.
-//! 5. `authenticate`, on routes that need a token: who calls, and whether the hour has room for it.
+//! 2. `run_to_end`: from here in, a client that hangs up changes nothing.
+//! 3. `access_log`: sees the answer as the client will.
+//! 4. `problem`: writes the body of a failure, whoever failed.
+//! 5. `catch_panic`: makes one of a panic.
+//! 6. the client's address, for what is counted by it (`http/address.rs`).
+//! 7. `authenticate`, on routes that need a token: who calls, and whether the hour has room for it.
 //!
 //! `rate_limit` holds what `authenticate` and the login count by address.
 
 pub(super) mod access_log;
 pub(super) mod authenticate;
+pub(super) mod catch_panic;
 pub(super) mod problem;
 pub(super) mod rate_limit;
 pub(super) mod request_id;

@@ -15,6 +15,11 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(in crate::http) struct RequestId(HeaderValue);
 
 impl RequestId {
+    /// Stands for the id where no layer has set one.
+    pub(in crate::http) const fn unknown() -> Self {
+        Self(HeaderValue::from_static("unknown"))
+    }
+
     pub(in crate::http) fn as_str(&self) -> &str {
         // Only ASCII gets in, below.
         self.0.to_str().unwrap_or_default()

@@ -1,15 +1,16 @@
 //! A unit of work runs to its end. A client that hangs up makes the server drop the future that
 //! answers it; inside a task of its own that future is finished all the same, so that no statement
-//! is cut off half way and no connection goes back to the pool with a transaction open on it.
+//! is cut off half way, no connection goes back to the pool with a transaction open on it, and the
+//! log has its line.
 
-use axum::response::IntoResponse;
-use axum::{extract::Request, middleware::Next, response::Response};
-use tracing::Instrument;
-
-use crate::{http::error::Error, service};
+use axum::{
+    extract::Request,
+    http::StatusCode,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
 
 pub(in crate::http) async fn run(request: Request, next: Next) -> Response {
-    let work = tokio::spawn(next.run(request).in_current_span());
-    // A panic ends its task and nothing else.
-    work.await.unwrap_or_else(|error| Error::Service(service::error::Error::internal("running a handler", error)).into_response())
+    // Panics are caught further in; what is left is a runtime that is shutting down.
+    tokio::spawn(next.run(request)).await.unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
 }

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 
 use super::{
-    auth::{Passwords, Role},
+    auth::{MAX_PASSWORD, Passwords, Role},
     error::{Error, Result},
     id::{AccountId, UserId},
     text::{Email, Name},
@@ -46,9 +46,10 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Error::DuplicateUser`]: an email names one user in the whole deployment. No such account, or
-    /// a password shorter than [`MIN_PASSWORD`] bytes.
+    /// a password that is too short, too long or has control characters in it.
     pub async fn create_user(&self, account: AccountId, email: &Email, password: &SecretString, role: Role) -> Result<UserId> {
-        if password.expose_secret().len() < MIN_PASSWORD {
+        let secret = password.expose_secret();
+        if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&secret.len()) || secret.chars().any(char::is_control) {
             return Err(Error::WeakPassword);
         }
         let hash = self.passwords.hash(password).await?;

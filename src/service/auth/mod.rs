@@ -14,7 +14,7 @@ use sqlx::PgPool;
 
 use self::refresh::RefreshToken;
 pub use self::{
-    password::Passwords,
+    password::{MAX_PASSWORD, Passwords},
     role::{Permission, Role},
     token::{Claims, KeyFault, MIN_KEY_BYTES, SigningKey, Tokens},
 };
@@ -88,7 +88,7 @@ impl Auth {
     pub async fn login(&self, email: &str, password: &SecretString) -> Result<Grant> {
         let user = store::find_user(&self.pool, &text::email_key(email)).await?;
         let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str())).await?;
-        let user = user.filter(|_| matches).ok_or(Error::InvalidCredentials)?;
+        let user = user.filter(|user| matches && !user.disabled).ok_or(Error::InvalidCredentials)?;
         let (account, session) = (user.account_id, SessionId::new());
         let refresh = RefreshToken::new(account, session);
         let mut unit = unit::begin(&self.pool).await?;

@@ -11,6 +11,9 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use crate::service::error::{Error, Result};
 
+/// The longest password, in bytes: more than anybody types, less than is a burden to hash.
+pub const MAX_PASSWORD: usize = 1024;
+
 /// How many may wait for a hash for each one that is computed; the rest is told to come back.
 const QUEUE_PER_PERMIT: usize = 16;
 

@@ -15,6 +15,7 @@ pub(super) struct StoredUser {
     pub(super) account_id: AccountId,
     pub(super) id: UserId,
     pub(super) password_hash: String,
+    pub(super) disabled: bool,
 }
 
 /// A session that can be refreshed.
@@ -35,7 +36,8 @@ pub(super) async fn find_user(pool: &PgPool, email_key: &str) -> Result<Option<S
         select
             account_id as "account_id: AccountId",
             id as "id: UserId",
-            password_hash
+            password_hash,
+            disabled_at is not null as "disabled!"
         from users
         where email_key = $1
         "#,

@@ -6,9 +6,9 @@ mod status;
 mod store;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
-use self::{assignment::Assignment, status::StatusChange};
+use self::{assignment::Assignment, status::StatusChange, store::LockedCard};
 pub use self::{
     currency::{Currency, UnknownCurrency},
     status::{CardStatus, TargetStatus, UnknownStatus},
@@ -17,6 +17,7 @@ use super::{
     customers,
     error::{Error, Result},
     id::{AccountId, CardId, CustomerId},
+    idempotency::{Once, Outcome},
     money::Money,
     unit,
 };
@@ -38,6 +39,24 @@ pub struct Card {
     pub balance: Money,
     /// When it was created, by the database's clock.
     pub created_at: DateTime<Utc>,
+}
+
+/// A card that is a customer's.
+#[derive(Clone, Copy, Debug)]
+pub struct Assigned {
+    /// The card.
+    pub id: CardId,
+    /// Whose it is.
+    pub customer: CustomerId,
+}
+
+/// A card that has the status it was to have.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusSet {
+    /// The card.
+    pub id: CardId,
+    /// Its status.
+    pub status: CardStatus,
 }
 
 /// Which cards a list holds; what is none filters nothing.
@@ -66,11 +85,8 @@ impl Cards {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn create(&self, account: AccountId, currency: Currency) -> Result<Card> {
-        let mut unit = unit::begin(&self.pool).await?;
-        let card = store::insert(&mut unit, account, CardId::new(), currency).await?;
-        unit::commit(unit).await?;
-        Ok(card)
+    pub async fn create(&self, account: AccountId, currency: Currency, once: Option<&Once<Card>>) -> Result<Outcome<Card>> {
+        unit::run(&self.pool, once, move |unit| Box::pin(store::insert(unit, account, CardId::new(), currency))).await
     }
 
     /// One card.
@@ -93,29 +109,56 @@ impl Cards {
     ///
     /// # Errors
     /// No such card or customer; the card is another's or cancelled.
-    pub async fn assign(&self, account: AccountId, id: CardId, customer: CustomerId) -> Result<()> {
-        let mut unit = unit::begin(&self.pool).await?;
-        let card = store::lock(&mut unit, account, id).await?.ok_or(Error::CardNotFound)?;
-        customers::exists_in(&mut unit, account, customer).await?;
-        match assignment::assign(card.status, card.customer_id, customer)? {
-            Assignment::Unchanged => {}
-            Assignment::New => store::set_customer(&mut unit, account, id, customer).await?,
-        }
-        unit::commit(unit).await
+    pub async fn assign(
+        &self,
+        account: AccountId,
+        id: Option<CardId>,
+        customer: Option<CustomerId>,
+        once: Option<&Once<Assigned>>,
+    ) -> Result<Outcome<Assigned>> {
+        unit::run(&self.pool, once, move |unit| {
+            Box::pin(async move {
+                let (id, card) = lock(unit, account, id).await?;
+                let customer = customer.ok_or(Error::CustomerNotFound)?;
+                customers::exists_in(unit, account, customer).await?;
+                match assignment::assign(card.status, card.customer_id, customer)? {
+                    Assignment::Unchanged => {}
+                    Assignment::New => store::set_customer(unit, account, id, customer).await?,
+                }
+                Ok(Assigned { id, customer })
+            })
+        })
+        .await
     }
 
     /// Moves a card to a status. To the one it has changes nothing.
     ///
     /// # Errors
     /// No such card; the status machine has no such step.
-    pub async fn change_status(&self, account: AccountId, id: CardId, target: TargetStatus) -> Result<CardStatus> {
-        let mut unit = unit::begin(&self.pool).await?;
-        let card = store::lock(&mut unit, account, id).await?.ok_or(Error::CardNotFound)?;
-        match card.status.change(target)? {
-            StatusChange::Unchanged => {}
-            StatusChange::To(status) => store::set_status(&mut unit, account, id, status).await?,
-        }
-        unit::commit(unit).await?;
-        Ok(target.status())
+    pub async fn change_status(
+        &self,
+        account: AccountId,
+        id: Option<CardId>,
+        target: TargetStatus,
+        once: Option<&Once<StatusSet>>,
+    ) -> Result<Outcome<StatusSet>> {
+        unit::run(&self.pool, once, move |unit| {
+            Box::pin(async move {
+                let (id, card) = lock(unit, account, id).await?;
+                match card.status.change(target)? {
+                    StatusChange::Unchanged => {}
+                    StatusChange::To(status) => store::set_status(unit, account, id, status).await?,
+                }
+                Ok(StatusSet { id, status: target.status() })
+            })
+        })
+        .await
     }
+}
+
+/// Locks a card's row until the transaction ends. An id that is none names no card.
+async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<CardId>) -> Result<(CardId, LockedCard)> {
+    let id = id.ok_or(Error::CardNotFound)?;
+    let card = store::lock(connection, account, id).await?.ok_or(Error::CardNotFound)?;
+    Ok((id, card))
 }

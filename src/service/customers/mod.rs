@@ -7,6 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use super::{
     error::{Error, Result},
     id::{AccountId, CustomerId},
+    idempotency::{Once, Outcome},
     text::{Email, Name},
     unit,
 };
@@ -39,11 +40,12 @@ impl Customers {
     ///
     /// # Errors
     /// [`Error::DuplicateEmail`], compared without case.
-    pub async fn create(&self, account: AccountId, name: &Name, email: &Email) -> Result<Customer> {
-        let mut unit = unit::begin(&self.pool).await?;
-        let customer = store::insert(&mut unit, account, CustomerId::new(), name, email).await?;
-        unit::commit(unit).await?;
-        Ok(customer)
+    pub async fn create(&self, account: AccountId, name: Name, email: Email, once: Option<&Once<Customer>>) -> Result<Outcome<Customer>> {
+        unit::run(&self.pool, once, move |unit| {
+            let (name, email) = (name.clone(), email.clone());
+            Box::pin(async move { store::insert(unit, account, CustomerId::new(), &name, &email).await?.ok_or(Error::DuplicateEmail) })
+        })
+        .await
     }
 
     /// One customer.

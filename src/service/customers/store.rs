@@ -4,19 +4,22 @@ use sqlx::{PgConnection, PgPool};
 
 use super::Customer;
 use crate::service::{
-    error::{Error, Result},
+    error::Result,
     id::{AccountId, CustomerId},
     text::{Email, Name},
 };
 
-/// Counting first locks the account's row until the commit: positions are given in the order of commits.
+/// None: the account has a customer with this email.
+///
+/// Counting first locks the account's row until the commit: positions are given in the order of
+/// commits. One that a duplicate took is given to nobody.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     account: AccountId,
     id: CustomerId,
     name: &Name,
     email: &Email,
-) -> Result<Customer> {
+) -> Result<Option<Customer>> {
     let customer = sqlx::query_as!(
         Customer,
         r#"
@@ -29,6 +32,7 @@ pub(super) async fn insert(
         insert into customers (account_id, id, number, name, email, email_key)
         select $1, $2, customers_created, $3, $4, $5
         from counted
+        on conflict on constraint customers_email_unique do nothing
         returning id as "id: CustomerId", number, name, email
         "#,
         account as AccountId,
@@ -37,12 +41,9 @@ pub(super) async fn insert(
         email.as_str(),
         email.key(),
     )
-    .fetch_one(connection)
-    .await;
-    customer.map_err(|error| match error.as_database_error().and_then(|answer| answer.constraint()) {
-        Some("customers_email_unique") => Error::DuplicateEmail,
-        _ => error.into(),
-    })
+    .fetch_optional(connection)
+    .await?;
+    Ok(customer)
 }
 
 pub(super) async fn find(pool: &PgPool, account: AccountId, id: CustomerId) -> Result<Option<Customer>> {

@@ -28,6 +28,14 @@ impl Deployment {
         Self { pool }
     }
 
+    /// The environment that the database belongs to; none when it has never been started on.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn environment(&self) -> Result<Option<String>> {
+        if store::exists(&self.pool).await? { store::environment(&self.pool).await } else { Ok(None) }
+    }
+
     /// Claims the database for an environment, unless it has one; tells which it has.
     /// `sandbox_signing_key` is kept only by the first to claim it: replicas share that one.
     ///

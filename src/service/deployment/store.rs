@@ -20,6 +20,17 @@ pub(super) async fn claim(pool: &PgPool, environment: &str, sandbox_signing_key:
     Ok(())
 }
 
+/// Whether the schema has been there before: on an empty database even the question would fail.
+pub(super) async fn exists(pool: &PgPool) -> Result<bool> {
+    let exists = sqlx::query_scalar!(r#"select to_regclass('deployment') is not null as "exists!""#).fetch_one(pool).await?;
+    Ok(exists)
+}
+
+pub(super) async fn environment(pool: &PgPool) -> Result<Option<String>> {
+    let environment = sqlx::query_scalar!("select environment from deployment").fetch_optional(pool).await?;
+    Ok(environment)
+}
+
 pub(super) async fn read(pool: &PgPool) -> Result<Claimed> {
     let claimed = sqlx::query_as!(
         Claimed,

@@ -11,6 +11,7 @@ pub use self::posting::MovementKind;
 use super::{
     error::{Error, Result},
     id::{AccountId, CardId, MovementId},
+    idempotency::{Once, Outcome},
     money::{Amount, Money},
     text::Description,
     unit,
@@ -35,6 +36,28 @@ pub struct Movement {
     pub created_at: DateTime<Utc>,
 }
 
+/// Money to be moved.
+#[derive(Clone, Debug)]
+pub struct Posting {
+    /// On which card; none for an id that is none.
+    pub card: Option<CardId>,
+    /// In which way.
+    pub kind: MovementKind,
+    /// How much.
+    pub amount: Amount,
+    /// What for.
+    pub description: Description,
+}
+
+/// Money that was moved.
+#[derive(Clone, Debug)]
+pub struct Posted {
+    /// On which card.
+    pub card: CardId,
+    /// As what.
+    pub movement: Movement,
+}
+
 /// The service of money.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -50,20 +73,18 @@ impl Ledger {
     ///
     /// # Errors
     /// No such card; its status, its balance or the bound forbids the movement.
-    pub async fn post(
-        &self,
-        account: AccountId,
-        card: CardId,
-        kind: MovementKind,
-        amount: Amount,
-        description: &Description,
-    ) -> Result<Movement> {
-        let mut unit = unit::begin(&self.pool).await?;
-        let position = store::lock(&mut unit, account, card).await?.ok_or(Error::CardNotFound)?;
-        let entry = posting::post(position, kind, amount)?;
-        let movement = store::write(&mut unit, account, card, kind, entry, description).await?;
-        unit::commit(unit).await?;
-        Ok(movement)
+    pub async fn post(&self, account: AccountId, posting: Posting, once: Option<&Once<Posted>>) -> Result<Outcome<Posted>> {
+        unit::run(&self.pool, once, move |unit| {
+            let posting = posting.clone();
+            Box::pin(async move {
+                let card = posting.card.ok_or(Error::CardNotFound)?;
+                let position = store::lock(unit, account, card).await?.ok_or(Error::CardNotFound)?;
+                let entry = posting::post(position, posting.kind, posting.amount)?;
+                let movement = store::write(unit, account, card, posting.kind, entry, &posting.description).await?;
+                Ok(Posted { card, movement })
+            })
+        })
+        .await
     }
 
     /// At most `limit` movements of a card before `before` (its newest, when none), newest first.

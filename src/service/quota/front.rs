@@ -87,7 +87,11 @@ impl Front {
     /// Learns from an answer of the database.
     pub(super) fn learn(&self, account: AccountId, seen: Seen, now: Instant) {
         let mut windows = self.lock();
-        let known = windows.by_account.get(&account).is_some_and(|window| window.reset >= seen.reset);
+        // A limit that was changed during the hour is a new window: what was used is taken from it again.
+        let known = windows
+            .by_account
+            .get(&account)
+            .is_some_and(|window| window.reset > seen.reset || (window.reset == seen.reset && window.limit == seen.limit));
         if !known {
             windows.sweep(now);
             windows.by_account.insert(account, Window::opened_at(seen));
@@ -162,6 +166,16 @@ mod tests {
         let (front, account) = (Front::default(), AccountId::new());
         front.learn(account, seen(Some(4_999_990), MAX_BUCKET.get(), now + Duration::from_secs(3_600)), now);
         assert_eq!(admitted(&front, account, now, 100), 10);
+    }
+
+    #[test]
+    fn a_limit_that_is_raised_during_the_hour_holds_at_once() {
+        let (front, account, now) = (Front::default(), AccountId::new(), Instant::now());
+        let ends = now + Duration::from_secs(60);
+        front.learn(account, seen(Some(1), 10, ends), now);
+        assert_eq!(admitted(&front, account, now, 4), 4);
+        front.learn(account, seen(Some(5), 20, ends), now);
+        assert_eq!(admitted(&front, account, now, 100), 15);
     }
 
     #[test]

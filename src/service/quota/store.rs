@@ -17,8 +17,8 @@ pub(super) struct Count {
 
 /// Counts one request unless the hour is full, in one statement: the row's lock makes it exact over all replicas.
 ///
-/// A statement that waits for that lock across the full hour counts in the hour it finds, so the
-/// window never goes back. No money is in it, so its commit does not wait for the disk.
+/// A statement that waits for that lock across the full hour finds the next one begun, and counts in
+/// it. (A window further ahead is what a clock that was once wrong left behind, and is no longer one.) No money is in it, so its commit does not wait for the disk.
 pub(super) async fn count(pool: &PgPool, account: AccountId, limit: i32) -> Result<Count> {
     let count = sqlx::query_as!(
         Count,
@@ -28,9 +28,16 @@ pub(super) async fn count(pool: &PgPool, account: AccountId, limit: i32) -> Resu
             values ($1, date_trunc('hour', now(), 'UTC'), 1)
             on conflict (account_id) do update
             set
-                window_start = greatest(quota_usage.window_start, excluded.window_start),
-                used = case when quota_usage.window_start >= excluded.window_start then quota_usage.used + 1 else 1 end
-            where quota_usage.window_start < excluded.window_start or quota_usage.used < $2
+                window_start = case
+                    when quota_usage.window_start - excluded.window_start in (interval '0', interval '1 hour') then quota_usage.window_start
+                    else excluded.window_start
+                end,
+                used = case
+                    when quota_usage.window_start - excluded.window_start in (interval '0', interval '1 hour') then quota_usage.used + 1
+                    else 1
+                end
+            where quota_usage.used < $2
+                or quota_usage.window_start - excluded.window_start not in (interval '0', interval '1 hour')
             returning used, window_start
         ), unsynced as (
             select set_config('synchronous_commit', 'off', true)

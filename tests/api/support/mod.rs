@@ -6,6 +6,7 @@ pub mod binary;
 mod cluster;
 mod given;
 mod reply;
+pub mod wire;
 mod world;
 
 pub use self::{actor::Actor, cluster::Database, reply::Reply, world::World};

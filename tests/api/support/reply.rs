@@ -55,7 +55,7 @@ impl Reply {
             assert!(body[text].as_str().is_some_and(|text| !text.is_empty()), "{text} in {body}");
         }
         assert_eq!(self.header("www-authenticate"), (status == 401).then_some("Bearer"));
-        assert_eq!(self.header("retry-after").is_some(), matches!(status, 429 | 503), "{body}");
+        assert_eq!(self.header("retry-after").is_some(), matches!(status, 429 | 503) || code == "idempotency_key_in_use", "{body}");
         body
     }
 

@@ -1,0 +1,104 @@
+//! Requests that change something: a JSON body, and once per `Idempotency-Key` if they carry one.
+
+use axum::{
+    Json as JsonBody,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::{Error, FieldFault, Problem, Result},
+    json::{FromFields, read_json},
+    middleware::request_id::RequestId,
+};
+use crate::service::{
+    error::Error as ServiceError,
+    id::AccountId,
+    idempotency::{Key, Once, Outcome, Receipt},
+};
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// A request to change something.
+pub(super) struct Command<T> {
+    pub(super) body: T,
+    key: Option<Key>,
+    fingerprint: [u8; 32],
+    request_id: RequestId,
+}
+
+impl<S: Sync, T: FromFields> FromRequest<S> for Command<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let request_id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::unknown);
+        let key = read_key(request.headers());
+        let mut hasher = Sha256::new();
+        for part in [request.method().as_str(), " ", request.uri().path_and_query().map_or("/", |path| path.as_str()), "\n"] {
+            hasher.update(part);
+        }
+        let body = read_json::<T>(request).await;
+        let (key, (body, bytes)) = match (key, body) {
+            (Ok(key), body) => (key, body?),
+            (Err(fault), Err(Error::Validation(mut faults))) => {
+                faults.insert(0, fault);
+                return Err(Error::Validation(faults));
+            }
+            (Err(fault), Ok(_)) => return Err(Error::Validation(vec![fault])),
+            (Err(_), Err(error)) => return Err(error),
+        };
+        hasher.update(&bytes);
+        Ok(Self { body, key, fingerprint: hasher.finalize().into(), request_id })
+    }
+}
+
+fn read_key(headers: &HeaderMap) -> std::result::Result<Option<Key>, FieldFault> {
+    let fault = |detail: &str| FieldFault { field: "Idempotency-Key", code: "invalid_key", detail: detail.to_owned() };
+    let mut given = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(only) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return Err(fault("This header must be given once."));
+    }
+    let key = only.to_str().ok().and_then(|text| text.parse().ok());
+    key.map(Some).ok_or_else(|| fault("This must be 1 to 255 visible ASCII characters."))
+}
+
+impl<T> Command<T> {
+    /// What the service needs to do this once; none without a key. `body` is what a success is answered with.
+    pub(super) fn once<R, J: Serialize>(&self, account: AccountId, body: impl Fn(&R) -> J + Send + Sync + 'static) -> Option<Once<R>> {
+        let key = self.key.clone()?;
+        let request_id = self.request_id.clone();
+        let render = move |result: std::result::Result<&R, &ServiceError>| match result {
+            Ok(done) => Receipt { status: StatusCode::OK.as_u16(), body: to_json(&body(done)) },
+            Err(error) => {
+                let problem = Problem::of_service(error);
+                Receipt { status: problem.code.status().as_u16(), body: problem.to_json(&request_id) }
+            }
+        };
+        Some(Once { account, key, fingerprint: self.fingerprint, render: Box::new(render) })
+    }
+}
+
+/// Answers with what was done, or with what was answered when it was done before.
+pub(super) fn answer<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
+    match outcome {
+        Outcome::Fresh(done) => JsonBody(body(&done)).into_response(),
+        Outcome::Replayed(receipt) => {
+            let status = StatusCode::from_u16(receipt.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let media_type = if status.is_success() { "application/json" } else { "application/problem+json" };
+            let mut response = (status, receipt.body).into_response();
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+            response.headers_mut().insert(IDEMPOTENT_REPLAYED.clone(), HeaderValue::from_static("true"));
+            response
+        }
+    }
+}
+
+/// Writing to memory what can be written does not fail.
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}

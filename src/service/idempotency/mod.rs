@@ -1,0 +1,147 @@
+//! Once per key: the answer to a request is kept in the transaction that did what it asked, and the
+//! same request under the same key is given that answer again.
+//!
+//! Kept are successes and what the state decided (no such thing, not allowed now). A request that was
+//! not valid, not permitted or not finished leaves nothing, and may be sent again under its key.
+
+mod store;
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use sqlx::{PgConnection, PgPool};
+
+use super::{
+    error::{Error, Result},
+    id::AccountId,
+    unit,
+};
+
+/// How long an answer is kept at least.
+pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many expired answers are deleted at a time.
+const BATCH: i64 = 500;
+
+/// A client's name for one request: 1 to 255 visible ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(String);
+
+/// Not a key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotAKey;
+
+impl FromStr for Key {
+    type Err = NotAKey;
+
+    /// Bare, or in quotes as the IETF draft has it.
+    fn from_str(text: &str) -> std::result::Result<Self, NotAKey> {
+        let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        let visible = bare.bytes().all(|byte| byte.is_ascii_graphic());
+        if visible && (1..=255).contains(&bare.len()) { Ok(Self(bare.to_owned())) } else { Err(NotAKey) }
+    }
+}
+
+/// An answer as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its status code.
+    pub status: u16,
+    /// Its body, to the byte.
+    pub body: Vec<u8>,
+}
+
+/// A request that is to be done once. How its answer reads is for the caller to say.
+pub struct Once<T> {
+    /// Whose key it is: another account's same key is another key.
+    pub account: AccountId,
+    /// The client's name for the request.
+    pub key: Key,
+    /// What tells this request from another under the same key.
+    pub fingerprint: [u8; 32],
+    /// The answer to what came of it.
+    pub render: Render<T>,
+}
+
+/// Writes the answer to what came of a request.
+pub type Render<T> = Box<dyn Fn(std::result::Result<&T, &Error>) -> Receipt + Send + Sync>;
+
+impl<T> fmt::Debug for Once<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").field("account", &self.account).field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// What came of a request that may have been done before.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    /// It was done now.
+    Fresh(T),
+    /// It was done before, and this was the answer.
+    Replayed(Receipt),
+}
+
+/// What the database remembers under a key.
+struct Remembered {
+    fingerprint: Vec<u8>,
+    receipt: Receipt,
+}
+
+/// Looks a key up and takes it for the rest of the transaction. None: it is new.
+///
+/// # Errors
+/// The key stands for another request, or for one that is still running.
+pub(super) async fn begin_in<T>(connection: &mut PgConnection, once: &Once<T>) -> Result<Option<Receipt>> {
+    let found = store::take(connection, once.account, &once.key.0).await?;
+    match found.remembered {
+        Some(remembered) if remembered.fingerprint == once.fingerprint => Ok(Some(remembered.receipt)),
+        Some(_) => Err(Error::IdempotencyKeyReused),
+        None if found.taken => Ok(None),
+        None => Err(Error::IdempotencyKeyInUse),
+    }
+}
+
+/// Keeps the answer. False: a twin committed one after [`begin_in`] had looked; nothing of this transaction may stay.
+pub(super) async fn record_in<T>(connection: &mut PgConnection, once: &Once<T>, result: std::result::Result<&T, &Error>) -> Result<bool> {
+    let receipt = (once.render)(result);
+    store::insert(connection, once.account, &once.key.0, &once.fingerprint, &receipt).await
+}
+
+/// The service that forgets.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    pool: PgPool,
+}
+
+impl Idempotency {
+    pub(super) const fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Deletes some of the answers that are older than [`RETENTION`]; tells whether there may be more.
+    /// A few at a time, so that nobody waits behind it.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_some(&self) -> Result<bool> {
+        let mut unit = unit::begin(&self.pool).await?;
+        let deleted = store::delete_older_than(&mut unit, RETENTION, BATCH).await?;
+        unit::commit(unit).await?;
+        Ok(i64::try_from(deleted).is_ok_and(|deleted| deleted == BATCH))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_visible_ascii_with_or_without_quotes() {
+        for text in ["a", "order-4711", "8e03978e-40d5-43dd-bc93-6894a57f9324", "{}'\"", &"x".repeat(255)] {
+            assert_eq!(text.parse(), Ok(Key(text.to_owned())), "{text}");
+        }
+        assert_eq!("\"order-4711\"".parse::<Key>(), "order-4711".parse());
+        for text in ["", "\"\"", " ", "a b", "a\tb", "é", "a\u{0}", &"x".repeat(256)] {
+            assert_eq!(text.parse::<Key>(), Err(NotAKey), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A wire to Postgres that can be cut at the worst moment: around a COMMIT.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use sqlx::postgres::PgConnectOptions;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+};
+
+use super::binary;
+
+/// Where the next COMMIT is met by the scissors.
+#[derive(Clone, Copy)]
+pub enum Cut {
+    /// It never reaches Postgres.
+    Before = 1,
+    /// It reaches Postgres, whose answer reaches nobody.
+    After = 2,
+}
+
+/// A Unix socket in front of Postgres' own.
+pub struct Wire {
+    folder: TempDir,
+    armed: Arc<AtomicU8>,
+}
+
+impl Wire {
+    pub fn to(postgres: &PgConnectOptions) -> Self {
+        let folder = binary::folder();
+        let armed = Arc::new(AtomicU8::new(0));
+        let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).expect("a socket");
+        let (target, scissors) = (postgres.get_socket().expect("a socket").join(".s.PGSQL.5432"), Arc::clone(&armed));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&target).await.expect("Postgres");
+                tokio::spawn(carry(client, server, Arc::clone(&scissors)));
+            }
+        });
+        Self { folder, armed }
+    }
+
+    pub fn options(&self, postgres: &PgConnectOptions) -> PgConnectOptions {
+        postgres.clone().socket(self.folder.path())
+    }
+
+    /// The next COMMIT on any connection is cut off.
+    pub fn cut_next_commit(&self, cut: Cut) {
+        self.armed.store(cut as u8, Ordering::SeqCst);
+    }
+}
+
+async fn carry(client: UnixStream, server: UnixStream, scissors: Arc<AtomicU8>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
+        let message = &buffer[..length];
+        let commits = message.windows(6).any(|word| word == b"COMMIT");
+        match if commits { scissors.swap(0, Ordering::SeqCst) } else { 0 } {
+            0 => {
+                if to_server.write_all(message).await.is_err() {
+                    break;
+                }
+            }
+            cut => {
+                back.abort();
+                if cut == Cut::After as u8 {
+                    let _lost = to_server.write_all(message).await;
+                    // Postgres finishes what it has read, though nobody listens.
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                return;
+            }
+        }
+    }
+    back.abort();
+}

@@ -1,20 +1,30 @@
 //! The command line: parses it, calls one thing, and says on standard error what kept it from working.
 
-use std::{env, fmt::Write as _, io::IsTerminal, num::NonZeroU32, process::ExitCode};
+use std::{
+    env,
+    fmt::Write as _,
+    io::IsTerminal,
+    num::NonZeroU32,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
+use sqlx::Connection as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     app::{self, Postgres, SANDBOX_LOGINS, Server, StartError},
     config::{Environment, Settings, SettingsError},
+    database::{self, DatabaseError},
     service::{
         self,
         accounts::Accounts,
         auth::{Passwords, Role},
         error::chain,
         id::{AccountId, UserId},
+        ledger::{self, Drift},
         text::{Email, Name},
     },
     telemetry,
@@ -34,6 +44,9 @@ enum Command {
     Serve,
     /// Bring the database's schema up to date, and end.
     Migrate,
+    /// Prove the ledger: replay every card's movements. Prints each card that does not add up, and
+    /// ends with 1 if there is one.
+    VerifyLedger,
     /// Manage tenants.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -101,15 +114,13 @@ pub async fn run() -> ExitCode {
     let done = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve().await,
         Command::Migrate => migrate().await,
+        Command::VerifyLedger => return verify_ledger().await.unwrap_or_else(|failure| complain(&failure)),
         Command::Account(command) => account(command).await,
         Command::User(command) => user(command).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            complain(&failure);
-            ExitCode::FAILURE
-        }
+        Err(failure) => complain(&failure),
     }
 }
 
@@ -159,6 +170,29 @@ async fn migrate() -> Result<(), Failure> {
     Ok(postgres.close()?)
 }
 
+async fn verify_ledger() -> Result<ExitCode, Failure> {
+    let settings = settings()?;
+    let postgres = Postgres::open(&settings).await?;
+    let mut connection = database::connect(&postgres.options).await.map_err(StartError::from)?;
+    let mut drifts = 0_u64;
+    let mut told = Instant::now();
+    let progress = |read: ledger::Read| {
+        if told.elapsed() > Duration::from_secs(2) {
+            told = Instant::now();
+            tracing::info!(cards = read.cards, movements = read.movements, "verifying the ledger");
+        }
+    };
+    let found = |drift: Drift| {
+        drifts += 1;
+        print(&drift);
+    };
+    let read = ledger::verify(&mut connection, progress, found).await?;
+    connection.close().await.map_err(DatabaseError::Connect).map_err(StartError::from)?;
+    print(&format_args!("{} cards and {} movements read, {drifts} drifts found", read.cards, read.movements));
+    postgres.close()?;
+    Ok(if drifts == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 async fn account(command: AccountCommand) -> Result<(), Failure> {
     let (accounts, postgres) = accounts().await?;
     match command {
@@ -198,8 +232,8 @@ fn password() -> std::io::Result<SecretString> {
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command prints")]
-fn print(id: &impl std::fmt::Display) {
-    println!("{id}");
+fn print(line: &impl std::fmt::Display) {
+    println!("{line}");
 }
 
 /// Tells a person at a terminal how to begin; production has its log for that.
@@ -225,6 +259,7 @@ fn greet(settings: &Settings, server: &Server) -> Result<(), Failure> {
 }
 
 #[expect(clippy::print_stderr, reason = "this is where a command says why it failed")]
-fn complain(failure: &Failure) {
+fn complain(failure: &Failure) -> ExitCode {
     eprintln!("core-api: {}", chain(failure));
+    ExitCode::FAILURE
 }

@@ -56,6 +56,14 @@ pub async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     connect_patiently(options).await?.close().await.map_err(DatabaseError::Connect)
 }
 
+/// One connection without the pool's time limits, for work that is long on purpose.
+///
+/// # Errors
+/// The database did not answer for 30 seconds, or refused us.
+pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
+    connect_patiently(options).await
+}
+
 /// Brings the schema up to date, on a connection of its own that is then closed: the migrator
 /// holds a lock on it that must not get into the pool. Replicas that start together wait their turn.
 ///

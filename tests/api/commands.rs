@@ -13,12 +13,6 @@ use crate::support::{
     binary::{assert_refused, bare, folder, run, sandbox},
 };
 
-fn url(database: &Database) -> String {
-    let socket = database.options.get_socket().expect("a socket").display().to_string();
-    let name = database.options.get_database().expect("a name");
-    format!("postgres://core_api:hunter2@localhost/{name}?host={socket}")
-}
-
 fn key(bytes: usize) -> String {
     format!("k1:{}", STANDARD.encode(vec![7; bytes]))
 }
@@ -32,23 +26,23 @@ async fn production_refuses_to_start_without_what_makes_it_safe() {
         command
     };
     assert_refused(&run(production().env("CORE_API__AUTH__SIGNING_KEYS", key(32))), "DATABASE_URL is not set");
-    assert_refused(&run(production().env("DATABASE_URL", url(&empty))), "SIGNING_KEYS is not set");
-    assert_refused(&run(production().env("DATABASE_URL", url(&empty)).env("CORE_API__AUTH__SIGNING_KEYS", key(31))), "fewer than 32 bytes");
-    assert_refused(&run(production().env("DATABASE_URL", url(&empty)).env("CORE_API__AUTH__SIGNING_KEYS", "hunter2")), "kid:base64");
+    assert_refused(&run(production().env("DATABASE_URL", empty.url())), "SIGNING_KEYS is not set");
+    assert_refused(&run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", key(31))), "fewer than 32 bytes");
+    assert_refused(&run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", "hunter2")), "kid:base64");
     assert_eq!(empty.number("select count(*) from pg_tables where schemaname = 'public'").await, 0, "a refused start left something");
 
     let other = World::new().await.database;
     assert_refused(
-        &run(production().env("DATABASE_URL", url(&other)).env("CORE_API__AUTH__SIGNING_KEYS", key(32))),
+        &run(production().env("DATABASE_URL", other.url()).env("CORE_API__AUTH__SIGNING_KEYS", key(32))),
         "this database is the sandbox's",
     );
 
-    assert_refused(&run(production().arg("migrate").env("DATABASE_URL", url(&other))), "this database is the sandbox's");
+    assert_refused(&run(production().arg("migrate").env("DATABASE_URL", other.url())), "this database is the sandbox's");
 
     let name = empty.options.get_database().expect("a name").to_owned();
     empty.execute(&format!("alter database {name} set synchronous_commit = off")).await;
     assert_refused(
-        &run(production().env("DATABASE_URL", url(&empty)).env("CORE_API__AUTH__SIGNING_KEYS", key(32))),
+        &run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", key(32))),
         "synchronous_commit = off",
     );
 }
@@ -67,7 +61,7 @@ async fn people_are_created_from_the_command_line_and_log_in() {
     let world = World::new().await;
     let accounts = |arguments: &[&str], input: &str| {
         let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
-        command.args(arguments).env("DATABASE_URL", url(&world.database)).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(arguments).env("DATABASE_URL", world.database.url()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("started");
         process.stdin.take().expect("its input").write_all(input.as_bytes()).expect("written");
         let mut said = String::new();

@@ -23,3 +23,4 @@ mod reference;
 mod sandbox;
 mod support;
 mod tenants;
+mod verify_ledger;

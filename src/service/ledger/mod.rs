@@ -1,13 +1,17 @@
 //! The ledger: every change of a balance is a movement, written with it in one transaction
-//! under the card's row lock. `posting` decides, `store` writes.
+//! under the card's row lock. `posting` decides, `store` writes, `verify` proves.
 
 mod posting;
 mod store;
+mod verify;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-pub use self::posting::MovementKind;
+pub use self::{
+    posting::MovementKind,
+    verify::{Drift, Fault, Read, verify},
+};
 use super::{
     error::{Error, Result},
     id::{AccountId, CardId, MovementId},

@@ -49,6 +49,12 @@ impl Database {
         database
     }
 
+    /// Its `DATABASE_URL`, with a password that must not be shown.
+    pub fn url(&self) -> String {
+        let socket = self.options.get_socket().expect("a socket").display().to_string();
+        format!("postgres://core_api:hunter2@localhost/{}?host={socket}", self.options.get_database().expect("a name"))
+    }
+
     /// A look at the tables behind the API's back.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect_with(&self.options).await.expect("the database answers")

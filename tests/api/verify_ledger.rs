@@ -1,0 +1,60 @@
+//! `core-api verify-ledger` against a sound ledger and against each way of tampering with one.
+
+use std::process::{Command, Output};
+
+use serde_json::json;
+
+use crate::support::{Database, World, binary::bare};
+
+fn verify(database: &Database) -> Output {
+    let mut command: Command = bare(env!("CARGO_BIN_EXE_core-api"));
+    command.arg("verify-ledger").env("DATABASE_URL", database.url()).output().expect("run")
+}
+
+#[tokio::test]
+async fn a_sound_ledger_is_proven() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.given_card().await;
+    let card = admin.given_card_with(json!(100)).await;
+    admin.purchase(&card, json!(20.5)).await.ok();
+    admin.refund(&card, json!(0.5)).await.ok();
+    let output = verify(&world.database);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2 cards and 3 movements read, 0 drifts found");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn each_way_of_tampering_is_found_and_named() {
+    for (tampering, words) in [
+        ("update movements set amount = amount + 1 where seq = 2", &["movement 2 should leave 8001 and says 8000", "add up to 7001"][..]),
+        ("update movements set balance_after = balance_after + 1 where seq = 2", &["movement 2 should leave 8000 and says 8001"]),
+        ("delete from movements where seq = 2", &["movement 2 is missing or doubled, 3 stands there"]),
+        ("delete from movements where seq = 3", &["the last movement is 2 and the card counts 3"]),
+        ("delete from movements", &["the movements add up to 0 and the card holds 7000"]),
+        ("update movements set seq = 4 where seq = 3", &["movement 3 is missing or doubled, 4 stands there"]),
+        ("update cards set balance = balance + 1", &["the movements add up to 7000 and the card holds 7001"]),
+        ("update cards set seq = seq + 1", &["the last movement is 3 and the card counts 4"]),
+        (
+            "insert into movements select account_id, card_id, 4, id, kind, amount, 6000, description, created_at from movements where seq = 3",
+            &["the movements add up to 6000 and the card holds 7000"],
+        ),
+        ("delete from cards", &["there are movements and no such card"]),
+    ] {
+        let world = World::new().await;
+        let admin = world.admin().await;
+        let card = admin.given_card_with(json!(100)).await;
+        admin.purchase(&card, json!(20)).await.ok();
+        admin.purchase(&card, json!(10)).await.ok();
+        world.database.execute("alter table movements disable trigger all").await;
+        world.database.execute("alter table cards disable trigger all").await;
+        world.database.execute(tampering).await;
+        let output = verify(&world.database);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{tampering}: {said}");
+        assert!(said.contains(&card), "{tampering}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{tampering}: {said}");
+        }
+    }
+}

@@ -232,7 +232,7 @@ async fn claim(
     deployment: &Deployment,
 ) -> Result<Vec<SigningKey>, StartError> {
     let own: [u8; 32] = rand::random();
-    let own = (environment == Environment::Sandbox).then_some(own.as_slice());
+    let own = (environment == Environment::Sandbox).then(|| own.to_vec());
     let claimed = deployment.claim(environment.name(), own).await?;
     refuse_another(&claimed.environment, environment)?;
     if environment == Environment::Production && !deployment.commits_durably().await? {

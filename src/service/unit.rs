@@ -1,30 +1,69 @@
-//! A unit of work: one transaction, done once per key, tried again where the database asks for it,
-//! whose commit tells "done", "not done" and "nobody knows" apart.
+//! A unit of work: one connection for as long as it takes and no longer, one transaction if it writes,
+//! done once per key, tried again where the database asks for it, whose commit tells "done", "not done"
+//! and "nobody knows" apart.
+//!
+//! `work` owns what it needs and hands a copy to each try. (An `AsyncFn` that borrows would read
+//! better; the compiler cannot yet see that its future may move between threads.)
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use tokio::time::timeout;
 
 use super::{
     error::{Error, Result},
     idempotency::{self, Once, Outcome},
 };
 
+/// How long a unit may hold its connection. Statements end themselves sooner (`lock_timeout`,
+/// `statement_timeout`), so only a database that has gone silent gets here: nothing else would ever
+/// end the wait for it.
+const DEADLINE: Duration = Duration::from_secs(8);
+
 /// How often a unit is tried that the database rolled back for the sake of another.
 const TRIES: u32 = 4;
 
-/// Runs `work` in a transaction of its own and commits it, or leaves nothing behind.
+/// Runs `work` on a connection, without a transaction around it.
+///
+/// # Errors
+/// Those of `work`, and of the database.
+pub(super) async fn read<T>(
+    pool: &PgPool,
+    work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
+) -> Result<T> {
+    let mut connection = pool.acquire().await?;
+    if let Ok(result) = timeout(DEADLINE, work(&mut connection)).await {
+        return result;
+    }
+    // Not back to the pool: whatever it is in the middle of is nobody else's to find.
+    drop(connection.detach());
+    Err(Error::DatabaseUnavailable(silence()))
+}
+
+/// Runs `work` in a transaction and commits it, or leaves nothing behind.
+///
+/// # Errors
+/// Those of `work`, and of the database.
+pub(super) async fn write<T>(pool: &PgPool, work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>) -> Result<T> {
+    match once(pool, None, work).await? {
+        Outcome::Fresh(done) => Ok(done),
+        Outcome::Replayed(_) => Err(Error::internal("running a unit of work", "an answer was replayed without a key")),
+    }
+}
+
+/// Runs `work` in a transaction, once per key if there is one, and commits it, or leaves nothing behind.
 ///
 /// Under a key the answer is kept in the same transaction, also when the answer is a refusal that the
 /// state decided: `work` decides before it writes, so there is nothing to undo beside it.
 ///
-/// `work` owns what it needs and hands a copy to each try. (An `AsyncFn` that borrows would read
-/// better; the compiler cannot yet see that its future may move between threads.)
-///
 /// # Errors
 /// Those of `work`, of the key, and of the database.
-pub(super) async fn run<T>(
+pub(super) async fn once<T>(
     pool: &PgPool,
     once: Option<&Once<T>>,
     work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
@@ -32,7 +71,7 @@ pub(super) async fn run<T>(
     let mut tries = 0;
     loop {
         tries += 1;
-        match attempt(pool, once, &work).await {
+        match in_time(pool, once, &work).await {
             Ok(Some(outcome)) => return Ok(outcome),
             // A twin was a moment faster; its answer is there now.
             Ok(None) if tries < TRIES => {}
@@ -46,16 +85,32 @@ pub(super) async fn run<T>(
     }
 }
 
-/// None: a twin under the same key committed while this one ran.
-async fn attempt<T>(
+/// One try, given up on after the deadline together with its connection.
+async fn in_time<T>(
     pool: &PgPool,
     once: Option<&Once<T>>,
     work: &impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<Option<Outcome<T>>> {
-    let mut unit = begin(pool).await?;
+    let mut connection = pool.acquire().await?;
+    let committing = AtomicBool::new(false);
+    if let Ok(result) = timeout(DEADLINE, attempt(&mut connection, once, work, &committing)).await {
+        return result;
+    }
+    drop(connection.detach());
+    if committing.load(Ordering::Relaxed) { Err(Error::OutcomeUnknown(silence())) } else { Err(Error::DatabaseUnavailable(silence())) }
+}
+
+/// None: a twin under the same key committed while this one ran.
+async fn attempt<T>(
+    connection: &mut PgConnection,
+    once: Option<&Once<T>>,
+    work: &impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
+    committing: &AtomicBool,
+) -> Result<Option<Outcome<T>>> {
+    let mut unit = connection.begin().await?;
     let Some(once) = once else {
         let done = work(&mut unit).await?;
-        commit(unit).await?;
+        commit(unit, committing).await?;
         return Ok(Some(Outcome::Fresh(done)));
     };
     if let Some(receipt) = idempotency::begin_in(&mut unit, once).await? {
@@ -68,19 +123,15 @@ async fn attempt<T>(
     if !idempotency::record_in(&mut unit, once, result.as_ref()).await? {
         return Ok(None);
     }
-    commit(unit).await?;
+    commit(unit, committing).await?;
     result.map(|done| Some(Outcome::Fresh(done)))
-}
-
-/// Opens a transaction. Dropped without [`commit`], it leaves nothing behind.
-pub(super) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
-    Ok(pool.begin().await?)
 }
 
 /// Makes a transaction permanent.
 ///
 /// A connection lost here may have been lost after the database committed.
-pub(super) async fn commit(unit: Transaction<'static, Postgres>) -> Result<()> {
+async fn commit(unit: Transaction<'_, Postgres>, committing: &AtomicBool) -> Result<()> {
+    committing.store(true, Ordering::Relaxed);
     unit.commit().await.map_err(|error| match &error {
         // A refusal is an answer: it did not commit. A goodbye (57P0x, 08xxx) is none.
         sqlx::Error::Database(answer) if !answer.code().is_some_and(|state| state.starts_with("57P") || state.starts_with("08")) => {
@@ -88,4 +139,9 @@ pub(super) async fn commit(unit: Transaction<'static, Postgres>) -> Result<()> {
         }
         _ => Error::OutcomeUnknown(error),
     })
+}
+
+/// What a database that says nothing any more is reported as.
+fn silence() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no word from the database before the deadline"))
 }

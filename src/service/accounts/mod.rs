@@ -35,10 +35,12 @@ impl Accounts {
     /// # Errors
     /// The database is away.
     pub async fn create(&self, name: &Name, requests_per_hour: Option<u32>) -> Result<AccountId> {
-        let account = AccountId::new();
-        let mut unit = unit::begin(&self.pool).await?;
-        store::insert_account(&mut unit, account, name, requests_per_hour).await?;
-        unit::commit(unit).await?;
+        let (account, name) = (AccountId::new(), name.clone());
+        unit::write(&self.pool, move |unit| {
+            let name = name.clone();
+            Box::pin(async move { store::insert_account(unit, account, &name, requests_per_hour).await })
+        })
+        .await?;
         Ok(account)
     }
 
@@ -53,10 +55,12 @@ impl Accounts {
             return Err(Error::WeakPassword);
         }
         let hash = self.passwords.hash(password).await?;
-        let user = UserId::new();
-        let mut unit = unit::begin(&self.pool).await?;
-        store::insert_user(&mut unit, account, user, email, &hash, role).await?;
-        unit::commit(unit).await?;
+        let (user, email) = (UserId::new(), email.clone());
+        unit::write(&self.pool, move |unit| {
+            let (email, hash) = (email.clone(), hash.clone());
+            Box::pin(async move { store::insert_user(unit, account, user, &email, &hash, role).await })
+        })
+        .await?;
         Ok(user)
     }
 
@@ -65,12 +69,15 @@ impl Accounts {
     /// # Errors
     /// [`Error::UserNotFound`].
     pub async fn disable_user(&self, account: AccountId, user: UserId) -> Result<()> {
-        let mut unit = unit::begin(&self.pool).await?;
-        if !store::disable_user(&mut unit, account, user).await? {
-            return Err(Error::UserNotFound);
-        }
-        store::end_sessions(&mut unit, account, user).await?;
-        unit::commit(unit).await
+        unit::write(&self.pool, move |unit| {
+            Box::pin(async move {
+                if !store::disable_user(unit, account, user).await? {
+                    return Err(Error::UserNotFound);
+                }
+                store::end_sessions(unit, account, user).await
+            })
+        })
+        .await
     }
 
     /// An account with its first admin, unless that admin's email is taken already: several
@@ -79,18 +86,24 @@ impl Accounts {
     /// # Errors
     /// The database is away.
     pub async fn seed(&self, name: &Name, email: &Email, password: &SecretString) -> Result<()> {
-        if store::email_is_taken(&self.pool, email).await? {
+        let wanted = email.clone();
+        let taken = unit::read(&self.pool, move |unit| Box::pin(async move { store::email_is_taken(unit, &wanted).await })).await?;
+        if taken {
             return Ok(());
         }
         let hash = self.passwords.hash(password).await?;
-        let account = AccountId::new();
-        let mut unit = unit::begin(&self.pool).await?;
-        store::insert_account(&mut unit, account, name, None).await?;
-        match store::insert_user(&mut unit, account, UserId::new(), email, &hash, Role::Admin).await {
-            Ok(()) => unit::commit(unit).await,
-            // Another replica was first: what is here is undone when the unit is dropped.
+        let (account, name, email) = (AccountId::new(), name.clone(), email.clone());
+        let seeded = unit::write(&self.pool, move |unit| {
+            let (name, email, hash) = (name.clone(), email.clone(), hash.clone());
+            Box::pin(async move {
+                store::insert_account(unit, account, &name, None).await?;
+                store::insert_user(unit, account, UserId::new(), &email, &hash, Role::Admin).await
+            })
+        });
+        match seeded.await {
+            // Another replica was first, and nothing of this account stayed.
             Err(Error::DuplicateUser) => Ok(()),
-            Err(error) => Err(error),
+            seeded => seeded,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The SQL of accounts and users. Decides nothing, begins and commits nothing.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use crate::service::{
     auth::Role,
@@ -95,7 +95,7 @@ pub(super) async fn end_sessions(connection: &mut PgConnection, account: Account
 }
 
 /// The one question that an account_id cannot narrow: emails of users are unique in the deployment.
-pub(super) async fn email_is_taken(pool: &PgPool, email: &Email) -> Result<bool> {
+pub(super) async fn email_is_taken(connection: &mut PgConnection, email: &Email) -> Result<bool> {
     let user = sqlx::query!(
         r#"
         select account_id as "account_id: AccountId"
@@ -104,7 +104,7 @@ pub(super) async fn email_is_taken(pool: &PgPool, email: &Email) -> Result<bool>
         "#,
         email.key(),
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(user.is_some())
 }

@@ -86,18 +86,25 @@ impl Auth {
     /// [`Error::InvalidCredentials`], the same and as slow whether the email is unknown, the
     /// password wrong or the user disabled.
     pub async fn login(&self, email: &str, password: &SecretString) -> Result<Grant> {
-        let user = store::find_user(&self.pool, &text::email_key(email)).await?;
+        let key = text::email_key(email);
+        let user = unit::read(&self.pool, move |unit| Box::pin(async move { store::find_user(unit, &key).await })).await?;
         let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str())).await?;
         let user = user.filter(|user| matches && !user.disabled).ok_or(Error::InvalidCredentials)?;
-        let (account, session) = (user.account_id, SessionId::new());
+        let (account, user_id, session) = (user.account_id, user.id, SessionId::new());
         let refresh = RefreshToken::new(account, session);
-        let mut unit = unit::begin(&self.pool).await?;
-        // Asks again, in the write, whether the user is enabled and the password still this one.
-        let times = store::insert_session(&mut unit, &user, session, self.lifetimes.session).await?.ok_or(Error::InvalidCredentials)?;
-        store::insert_refresh_token(&mut unit, account, session, &refresh.hash()).await?;
-        let grant = self.grant(account, user.id, session, times, refresh)?;
-        unit::commit(unit).await?;
-        tracing::info!(event = "login", account = %account, user = %user.id, session = %session);
+        let (hash, lifetime) = (refresh.hash(), self.lifetimes.session);
+        let times = unit::write(&self.pool, move |unit| {
+            let user = user.clone();
+            Box::pin(async move {
+                // Asks again, in the write, whether the user is enabled and the password still this one.
+                let times = store::insert_session(unit, &user, session, lifetime).await?.ok_or(Error::InvalidCredentials)?;
+                store::insert_refresh_token(unit, account, session, &hash).await?;
+                Ok(times)
+            })
+        })
+        .await?;
+        let grant = self.grant(account, user_id, session, times, refresh)?;
+        tracing::info!(event = "login", account = %account, user = %user_id, session = %session);
         Ok(grant)
     }
 
@@ -107,20 +114,27 @@ impl Auth {
     /// [`Error::InvalidRefreshToken`].
     pub async fn refresh(&self, token: &str) -> Result<Grant> {
         let used = RefreshToken::parse(token).ok_or(Error::InvalidRefreshToken)?;
-        let (account, session) = (used.account, used.session);
-        let mut unit = unit::begin(&self.pool).await?;
-        let live = store::lock_session(&mut unit, account, session).await?.ok_or(Error::InvalidRefreshToken)?;
-        let first_use = store::use_refresh_token(&mut unit, account, session, &used.hash()).await?.ok_or(Error::InvalidRefreshToken)?;
+        let (account, session, hash) = (used.account, used.session, used.hash());
+        let next = RefreshToken::new(account, session);
+        let next_hash = next.hash();
+        let (live, first_use) = unit::write(&self.pool, move |unit| {
+            Box::pin(async move {
+                let live = store::lock_session(unit, account, session).await?.ok_or(Error::InvalidRefreshToken)?;
+                let first_use = store::use_refresh_token(unit, account, session, &hash).await?.ok_or(Error::InvalidRefreshToken)?;
+                if first_use {
+                    store::insert_refresh_token(unit, account, session, &next_hash).await?;
+                } else {
+                    store::end_session(unit, account, session).await?;
+                }
+                Ok((live, first_use))
+            })
+        })
+        .await?;
         if !first_use {
-            store::end_session(&mut unit, account, session).await?;
-            unit::commit(unit).await?;
             tracing::warn!(event = "refresh_token_reused", account = %account, user = %live.user_id, session = %session);
             return Err(Error::InvalidRefreshToken);
         }
-        let next = RefreshToken::new(account, session);
-        store::insert_refresh_token(&mut unit, account, session, &next.hash()).await?;
         let grant = self.grant(account, live.user_id, session, live.times, next)?;
-        unit::commit(unit).await?;
         tracing::info!(event = "refresh", account = %account, user = %live.user_id, session = %session);
         Ok(grant)
     }
@@ -138,7 +152,10 @@ impl Auth {
     /// # Errors
     /// [`Error::Unauthenticated`] when the session is over or the user disabled.
     pub async fn caller(&self, claims: &Claims) -> Result<Caller> {
-        store::find_caller(&self.pool, claims).await?.ok_or(Error::Unauthenticated)
+        let claims = *claims;
+        unit::read(&self.pool, move |unit| Box::pin(async move { store::find_caller(unit, &claims).await }))
+            .await?
+            .ok_or(Error::Unauthenticated)
     }
 
     /// Ends the caller's session.
@@ -146,9 +163,8 @@ impl Auth {
     /// # Errors
     /// The database is away.
     pub async fn logout(&self, caller: &Caller) -> Result<()> {
-        let mut unit = unit::begin(&self.pool).await?;
-        store::end_session(&mut unit, caller.account, caller.session).await?;
-        unit::commit(unit).await?;
+        let (account, session) = (caller.account, caller.session);
+        unit::write(&self.pool, move |unit| Box::pin(store::end_session(unit, account, session))).await?;
         tracing::info!(event = "logout", account = %caller.account, user = %caller.user, session = %caller.session);
         Ok(())
     }

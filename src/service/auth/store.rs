@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool, postgres::types::PgInterval};
+use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use super::{Caller, Claims, Role, SessionTimes};
 use crate::service::{
@@ -11,6 +11,7 @@ use crate::service::{
 };
 
 /// A user as a login finds one.
+#[derive(Clone)]
 pub(super) struct StoredUser {
     pub(super) account_id: AccountId,
     pub(super) id: UserId,
@@ -25,7 +26,7 @@ pub(super) struct LiveSession {
 }
 
 /// The one look-up that an account_id cannot narrow: a login names no account, it finds out which.
-pub(super) async fn find_user(pool: &PgPool, email_key: &str) -> Result<Option<StoredUser>> {
+pub(super) async fn find_user(connection: &mut PgConnection, email_key: &str) -> Result<Option<StoredUser>> {
     // A NUL cannot be in any stored email, and cannot be asked for either.
     if email_key.contains('\0') {
         return Ok(None);
@@ -43,7 +44,7 @@ pub(super) async fn find_user(pool: &PgPool, email_key: &str) -> Result<Option<S
         "#,
         email_key,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(user)
 }
@@ -163,7 +164,7 @@ pub(super) async fn end_session(connection: &mut PgConnection, account: AccountI
     Ok(())
 }
 
-pub(super) async fn find_caller(pool: &PgPool, claims: &Claims) -> Result<Option<Caller>> {
+pub(super) async fn find_caller(connection: &mut PgConnection, claims: &Claims) -> Result<Option<Caller>> {
     let row = sqlx::query!(
         r#"
         select
@@ -183,7 +184,7 @@ pub(super) async fn find_caller(pool: &PgPool, claims: &Claims) -> Result<Option
         claims.session as SessionId,
         claims.user as UserId,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(row.map(|row| Caller {
         account: claims.account,

@@ -86,7 +86,7 @@ impl Cards {
     /// # Errors
     /// The database is away.
     pub async fn create(&self, account: AccountId, currency: Currency, once: Option<&Once<Card>>) -> Result<Outcome<Card>> {
-        unit::run(&self.pool, once, move |unit| Box::pin(store::insert(unit, account, CardId::new(), currency))).await
+        unit::once(&self.pool, once, move |unit| Box::pin(store::insert(unit, account, CardId::new(), currency))).await
     }
 
     /// One card.
@@ -94,7 +94,7 @@ impl Cards {
     /// # Errors
     /// [`Error::CardNotFound`].
     pub async fn get(&self, account: AccountId, id: CardId) -> Result<Card> {
-        store::find(&self.pool, account, id).await?.ok_or(Error::CardNotFound)
+        unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Error::CardNotFound)
     }
 
     /// At most `limit` cards after position `after`, in the order they were created.
@@ -102,7 +102,7 @@ impl Cards {
     /// # Errors
     /// The database is away.
     pub async fn page(&self, account: AccountId, filter: CardFilter, after: i64, limit: i64) -> Result<Vec<Card>> {
-        store::page(&self.pool, account, filter, after, limit).await
+        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, account, filter, after, limit))).await
     }
 
     /// Makes a card a customer's. Again for the same customer changes nothing.
@@ -116,7 +116,7 @@ impl Cards {
         customer: Option<CustomerId>,
         once: Option<&Once<Assigned>>,
     ) -> Result<Outcome<Assigned>> {
-        unit::run(&self.pool, once, move |unit| {
+        unit::once(&self.pool, once, move |unit| {
             Box::pin(async move {
                 let (id, card) = lock(unit, account, id).await?;
                 let customer = customer.ok_or(Error::CustomerNotFound)?;
@@ -142,7 +142,7 @@ impl Cards {
         target: TargetStatus,
         once: Option<&Once<StatusSet>>,
     ) -> Result<Outcome<StatusSet>> {
-        unit::run(&self.pool, once, move |unit| {
+        unit::once(&self.pool, once, move |unit| {
             Box::pin(async move {
                 let (id, card) = lock(unit, account, id).await?;
                 match card.status.change(target)? {

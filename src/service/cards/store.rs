@@ -1,6 +1,6 @@
 //! The SQL of cards. Decides nothing, begins and commits nothing.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::{Card, CardFilter, CardStatus, Currency};
 use crate::service::{
@@ -47,7 +47,7 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
     Ok(card)
 }
 
-pub(super) async fn find(pool: &PgPool, account: AccountId, id: CardId) -> Result<Option<Card>> {
+pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: CardId) -> Result<Option<Card>> {
     let card = sqlx::query_as!(
         Card,
         r#"
@@ -65,12 +65,18 @@ pub(super) async fn find(pool: &PgPool, account: AccountId, id: CardId) -> Resul
         account as AccountId,
         id as CardId,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(card)
 }
 
-pub(super) async fn page(pool: &PgPool, account: AccountId, filter: CardFilter, after: i64, limit: i64) -> Result<Vec<Card>> {
+pub(super) async fn page(
+    connection: &mut PgConnection,
+    account: AccountId,
+    filter: CardFilter,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Card>> {
     let cards = sqlx::query_as!(
         Card,
         r#"
@@ -98,7 +104,7 @@ pub(super) async fn page(pool: &PgPool, account: AccountId, filter: CardFilter, 
         filter.currency.map(Currency::code),
         limit,
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     Ok(cards)
 }

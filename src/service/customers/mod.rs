@@ -41,7 +41,7 @@ impl Customers {
     /// # Errors
     /// [`Error::DuplicateEmail`], compared without case.
     pub async fn create(&self, account: AccountId, name: Name, email: Email, once: Option<&Once<Customer>>) -> Result<Outcome<Customer>> {
-        unit::run(&self.pool, once, move |unit| {
+        unit::once(&self.pool, once, move |unit| {
             let (name, email) = (name.clone(), email.clone());
             Box::pin(async move { store::insert(unit, account, CustomerId::new(), &name, &email).await?.ok_or(Error::DuplicateEmail) })
         })
@@ -53,7 +53,7 @@ impl Customers {
     /// # Errors
     /// [`Error::CustomerNotFound`].
     pub async fn get(&self, account: AccountId, id: CustomerId) -> Result<Customer> {
-        store::find(&self.pool, account, id).await?.ok_or(Error::CustomerNotFound)
+        unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Error::CustomerNotFound)
     }
 
     /// At most `limit` customers after position `after`, in the order they were created.
@@ -61,7 +61,7 @@ impl Customers {
     /// # Errors
     /// The database is away.
     pub async fn page(&self, account: AccountId, after: i64, limit: i64) -> Result<Vec<Customer>> {
-        store::page(&self.pool, account, after, limit).await
+        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, account, after, limit))).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The SQL of customers. Decides nothing, begins and commits nothing.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::Customer;
 use crate::service::{
@@ -46,7 +46,7 @@ pub(super) async fn insert(
     Ok(customer)
 }
 
-pub(super) async fn find(pool: &PgPool, account: AccountId, id: CustomerId) -> Result<Option<Customer>> {
+pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: CustomerId) -> Result<Option<Customer>> {
     let customer = sqlx::query_as!(
         Customer,
         r#"
@@ -57,12 +57,12 @@ pub(super) async fn find(pool: &PgPool, account: AccountId, id: CustomerId) -> R
         account as AccountId,
         id as CustomerId,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(customer)
 }
 
-pub(super) async fn page(pool: &PgPool, account: AccountId, after: i64, limit: i64) -> Result<Vec<Customer>> {
+pub(super) async fn page(connection: &mut PgConnection, account: AccountId, after: i64, limit: i64) -> Result<Vec<Customer>> {
     let customers = sqlx::query_as!(
         Customer,
         r#"
@@ -76,7 +76,7 @@ pub(super) async fn page(pool: &PgPool, account: AccountId, after: i64, limit: i
         after,
         limit,
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     Ok(customers)
 }

@@ -4,7 +4,7 @@ mod store;
 
 use sqlx::PgPool;
 
-use super::error::Result;
+use super::{error::Result, unit};
 
 /// The service of the deployment itself.
 #[derive(Clone, Debug)]
@@ -33,7 +33,10 @@ impl Deployment {
     /// # Errors
     /// The database is away.
     pub async fn environment(&self) -> Result<Option<String>> {
-        if store::exists(&self.pool).await? { store::environment(&self.pool).await } else { Ok(None) }
+        unit::read(&self.pool, |unit| {
+            Box::pin(async move { if store::exists(unit).await? { store::environment(unit).await } else { Ok(None) } })
+        })
+        .await
     }
 
     /// Claims the database for an environment, unless it has one; tells which it has.
@@ -41,9 +44,15 @@ impl Deployment {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn claim(&self, environment: &str, sandbox_signing_key: Option<&[u8]>) -> Result<Claimed> {
-        store::claim(&self.pool, environment, sandbox_signing_key).await?;
-        store::read(&self.pool).await
+    pub async fn claim(&self, environment: &'static str, sandbox_signing_key: Option<Vec<u8>>) -> Result<Claimed> {
+        unit::write(&self.pool, move |unit| {
+            let key = sandbox_signing_key.clone();
+            Box::pin(async move {
+                store::claim(unit, environment, key.as_deref()).await?;
+                store::read(unit).await
+            })
+        })
+        .await
     }
 
     /// Whether the database answers.
@@ -51,7 +60,7 @@ impl Deployment {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<()> {
-        store::read(&self.pool).await.map(drop)
+        unit::read(&self.pool, |unit| Box::pin(store::read(unit))).await.map(drop)
     }
 
     /// Whether the database confirms a commit only once it is on disk.
@@ -59,6 +68,7 @@ impl Deployment {
     /// # Errors
     /// The database is away.
     pub async fn commits_durably(&self) -> Result<bool> {
-        store::synchronous_commit(&self.pool).await.map(|setting| setting != "off")
+        let setting = unit::read(&self.pool, |unit| Box::pin(store::synchronous_commit(unit))).await?;
+        Ok(setting != "off")
     }
 }

@@ -1,11 +1,11 @@
 //! The SQL of the deployment's one row, which is no account's.
 
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use super::Claimed;
 use crate::service::error::Result;
 
-pub(super) async fn claim(pool: &PgPool, environment: &str, sandbox_signing_key: Option<&[u8]>) -> Result<()> {
+pub(super) async fn claim(connection: &mut PgConnection, environment: &str, sandbox_signing_key: Option<&[u8]>) -> Result<()> {
     sqlx::query!(
         "
         insert into deployment (environment, sandbox_signing_key)
@@ -15,23 +15,23 @@ pub(super) async fn claim(pool: &PgPool, environment: &str, sandbox_signing_key:
         environment,
         sandbox_signing_key,
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }
 
 /// Whether the schema has been there before: on an empty database even the question would fail.
-pub(super) async fn exists(pool: &PgPool) -> Result<bool> {
-    let exists = sqlx::query_scalar!(r#"select to_regclass('deployment') is not null as "exists!""#).fetch_one(pool).await?;
+pub(super) async fn exists(connection: &mut PgConnection) -> Result<bool> {
+    let exists = sqlx::query_scalar!(r#"select to_regclass('deployment') is not null as "exists!""#).fetch_one(connection).await?;
     Ok(exists)
 }
 
-pub(super) async fn environment(pool: &PgPool) -> Result<Option<String>> {
-    let environment = sqlx::query_scalar!("select environment from deployment").fetch_optional(pool).await?;
+pub(super) async fn environment(connection: &mut PgConnection) -> Result<Option<String>> {
+    let environment = sqlx::query_scalar!("select environment from deployment").fetch_optional(connection).await?;
     Ok(environment)
 }
 
-pub(super) async fn read(pool: &PgPool) -> Result<Claimed> {
+pub(super) async fn read(connection: &mut PgConnection) -> Result<Claimed> {
     let claimed = sqlx::query_as!(
         Claimed,
         "
@@ -39,12 +39,12 @@ pub(super) async fn read(pool: &PgPool) -> Result<Claimed> {
         from deployment
         ",
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok(claimed)
 }
 
-pub(super) async fn synchronous_commit(pool: &PgPool) -> Result<String> {
-    let setting = sqlx::query_scalar!("select current_setting('synchronous_commit') as \"setting!\"").fetch_one(pool).await?;
+pub(super) async fn synchronous_commit(connection: &mut PgConnection) -> Result<String> {
+    let setting = sqlx::query_scalar!("select current_setting('synchronous_commit') as \"setting!\"").fetch_one(connection).await?;
     Ok(setting)
 }

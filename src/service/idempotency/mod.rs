@@ -123,9 +123,7 @@ impl Idempotency {
     /// # Errors
     /// The database is away.
     pub async fn forget_some(&self) -> Result<bool> {
-        let mut unit = unit::begin(&self.pool).await?;
-        let deleted = store::delete_older_than(&mut unit, RETENTION, BATCH).await?;
-        unit::commit(unit).await?;
+        let deleted = unit::write(&self.pool, |unit| Box::pin(store::delete_older_than(unit, RETENTION, BATCH))).await?;
         Ok(i64::try_from(deleted).is_ok_and(|deleted| deleted == BATCH))
     }
 }

@@ -78,7 +78,7 @@ impl Ledger {
     /// # Errors
     /// No such card; its status, its balance or the bound forbids the movement.
     pub async fn post(&self, account: AccountId, posting: Posting, once: Option<&Once<Posted>>) -> Result<Outcome<Posted>> {
-        unit::run(&self.pool, once, move |unit| {
+        unit::once(&self.pool, once, move |unit| {
             let posting = posting.clone();
             Box::pin(async move {
                 let card = posting.card.ok_or(Error::CardNotFound)?;
@@ -96,6 +96,7 @@ impl Ledger {
     /// # Errors
     /// The database is away. A card the account has not is an empty history: ask for the card first.
     pub async fn page(&self, account: AccountId, card: CardId, before: Option<i64>, limit: i64) -> Result<Vec<Movement>> {
-        store::page(&self.pool, account, card, before.unwrap_or(i64::MAX), limit).await
+        let before = before.unwrap_or(i64::MAX);
+        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, account, card, before, limit))).await
     }
 }

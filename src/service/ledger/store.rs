@@ -1,7 +1,7 @@
 //! The SQL of the ledger. Decides nothing, begins and commits nothing.
 
 use futures_util::{StreamExt as _, stream::BoxStream};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::{
     Movement,
@@ -80,7 +80,13 @@ pub(super) async fn write(
     Ok(movement)
 }
 
-pub(super) async fn page(pool: &PgPool, account: AccountId, card: CardId, before: i64, limit: i64) -> Result<Vec<Movement>> {
+pub(super) async fn page(
+    connection: &mut PgConnection,
+    account: AccountId,
+    card: CardId,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<Movement>> {
     let movements = sqlx::query_as!(
         Movement,
         r#"
@@ -102,7 +108,7 @@ pub(super) async fn page(pool: &PgPool, account: AccountId, card: CardId, before
         before,
         limit,
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     Ok(movements)
 }

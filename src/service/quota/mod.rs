@@ -20,6 +20,7 @@ use super::{
     auth::Caller,
     error::{Error, Result},
     id::AccountId,
+    unit,
 };
 
 /// Where an account stands in its hour.
@@ -75,7 +76,8 @@ impl Quota {
     pub async fn count(&self, caller: &Caller) -> Result<Standing> {
         let limit = caller.requests_per_hour.and_then(NonZeroU32::new).unwrap_or(self.per_hour);
         let asked = Instant::now();
-        let count = store::count(&self.pool, caller.account, i32::try_from(limit.get()).unwrap_or(i32::MAX)).await;
+        let (account, most) = (caller.account, i32::try_from(limit.get()).unwrap_or(i32::MAX));
+        let count = unit::read(&self.pool, move |unit| Box::pin(store::count(unit, account, most))).await;
         let count = count.inspect_err(|_| self.front.give_back(caller.account))?;
         let reset = count.window_start + TimeDelta::hours(1);
         let retry_after = (reset - count.now).to_std().unwrap_or_default();

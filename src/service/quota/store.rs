@@ -1,7 +1,7 @@
 //! The SQL of the quota. Decides nothing.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use crate::service::{error::Result, id::AccountId};
 
@@ -19,7 +19,7 @@ pub(super) struct Count {
 ///
 /// A statement that waits for that lock across the full hour finds the next one begun, and counts in
 /// it. (A window further ahead is what a clock that was once wrong left behind, and is no longer one.) No money is in it, so its commit does not wait for the disk.
-pub(super) async fn count(pool: &PgPool, account: AccountId, limit: i32) -> Result<Count> {
+pub(super) async fn count(connection: &mut PgConnection, account: AccountId, limit: i32) -> Result<Count> {
     let count = sqlx::query_as!(
         Count,
         r#"
@@ -52,7 +52,7 @@ pub(super) async fn count(pool: &PgPool, account: AccountId, limit: i32) -> Resu
         account as AccountId,
         limit,
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok(count)
 }

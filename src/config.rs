@@ -89,6 +89,7 @@ pub struct Server {
     pub listen: SocketAddr,
     pub drain_seconds: u64,
     pub trusted_hops: usize,
+    pub max_in_flight: usize,
 }
 
 /// `[database]`

@@ -31,6 +31,8 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::Semaphore;
+
 use self::middleware::rate_limit::{self, Failures};
 pub use self::router::router;
 use crate::{
@@ -52,6 +54,7 @@ pub struct Shared {
     trusted_hops: usize,
     failed_logins: Failures,
     failed_authentications: Failures,
+    in_flight: Semaphore,
     shutting_down: AtomicBool,
 }
 
@@ -72,6 +75,7 @@ impl App {
             trusted_hops: settings.server.trusted_hops,
             failed_logins: Failures::per_minute(settings.rate_limit.failed_logins_per_minute),
             failed_authentications: Failures::per_minute(settings.rate_limit.failed_authentications_per_minute),
+            in_flight: Semaphore::new(settings.server.max_in_flight),
             shutting_down: AtomicBool::new(false),
         };
         Self { services, shared: Arc::new(shared) }

@@ -18,7 +18,7 @@ use super::{
     auth, balances, cards, customers,
     error::Error,
     health,
-    middleware::{access_log, authenticate, catch_panic, problem, request_id, run_to_end},
+    middleware::{access_log, authenticate, catch_panic, problem, request_id, run_to_end, shed},
     movements, sandbox,
 };
 
@@ -27,6 +27,7 @@ pub fn router(app: App) -> Router {
     let open = Router::new()
         .route("/auth/login", post(auth::login))
         .route("/auth/refresh", post(auth::refresh))
+        .route_layer(from_fn_with_state(app.clone(), shed::limit))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready));
 
@@ -44,7 +45,9 @@ pub fn router(app: App) -> Router {
     if app.has_sandbox_routes {
         authenticated = authenticated.route("/sandbox/purchases", post(sandbox::purchase)).route("/sandbox/refunds", post(sandbox::refund));
     }
-    let authenticated = authenticated.route_layer(from_fn_with_state(app.clone(), authenticate::require));
+    let authenticated = authenticated
+        .route_layer(from_fn_with_state(app.clone(), authenticate::require))
+        .route_layer(from_fn_with_state(app.clone(), shed::limit));
 
     let always = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     open.merge(authenticated)

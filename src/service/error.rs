@@ -182,7 +182,13 @@ impl From<sqlx::Error> for Error {
 /// not the statement.
 pub(super) fn is_the_database_away(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        // A stream that breaks off or makes no sense, as one does whose server is just dying, is `Io` or `Protocol`.
+        sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(answer) => answer.code().is_some_and(|state| is_transient(&state)),
         _ => false,
     }

@@ -1,12 +1,16 @@
 //! What clients do to a server besides asking: hang up, flood, come through proxies, stay while it ends.
 
-use std::{io::Write, net::TcpStream, time::Duration};
+use std::{
+    io::Write,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 
-use crate::support::{Reply, World};
+use crate::support::{Reply, World, binary::bare, wire::Wire};
 
 /// Holds every card's row, so that whoever wants to change one waits.
 async fn hold_the_cards(world: &World) -> PgConnection {
@@ -130,4 +134,119 @@ async fn more_logins_than_can_be_hashed_are_sent_away_at_once() {
     }
     assert!(served >= cores && sent_away >= 1, "{served} served, {sent_away} sent away");
     world.admin().await.get("/cards").await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_goes_silent_is_given_up_on_and_its_connections_with_it() {
+    let origin = World::new().await;
+    let wire = Wire::to(&origin.database.options);
+    let mut database = origin.database.clone();
+    database.options = wire.options(&database.options);
+    let world = World::on(database, |_| {}).await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    let mut holder = hold_the_cards(&origin).await;
+    let (waiting, its_card) = (admin.clone(), card.clone());
+    let waiting = tokio::spawn(async move { waiting.add(&its_card, json!(5)).await });
+    until_somebody_waits(&origin).await;
+    wire.go_silent();
+    let began = Instant::now();
+    // One that comes now, and one that was in the middle of something.
+    admin.get(&format!("/cards/{card}")).await.problem(503, "unavailable");
+    assert_eq!(admin.get("/health/live").await.status, 200);
+    admin.get("/health/ready").await.problem(503, "unavailable");
+    holder.execute("rollback").await.expect("let go");
+    assert_eq!(waiting.await.expect("a reply").status, 503);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+
+    wire.speak_again();
+    for _ in 0..100 {
+        if admin.get("/health/ready").await.status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    admin.add(&card, json!(1)).await.ok();
+}
+
+#[tokio::test]
+async fn more_requests_than_can_be_under_way_are_turned_away_at_once() {
+    let world = World::with(|settings| settings.server.max_in_flight = 2).await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    let mut holder = hold_the_cards(&world).await;
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let (actor, card) = (admin.clone(), card.clone());
+        waiting.push(tokio::spawn(async move { actor.add(&card, json!(5)).await }));
+    }
+    until_somebody_waits(&world).await;
+    for _ in 0..200 {
+        let reply = admin.get("/cards").await;
+        if reply.status == 503 {
+            reply.problem(503, "unavailable");
+            assert_eq!(admin.get("/health/live").await.status, 200);
+            holder.execute("rollback").await.expect("let go");
+            for reply in waiting {
+                reply.await.expect("a reply").ok();
+            }
+            admin.get("/cards").await.ok();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("nobody was turned away");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_hung_up_on_leave_the_ledger_sound() {
+    let world = World::with(|settings| {
+        settings.rate_limit.per_hour = 1_000_000.try_into().expect("above zero");
+        settings.database.acquire_timeout_ms = 20_000;
+    })
+    .await;
+    let admin = world.admin().await;
+    let mut cards = Vec::new();
+    for _ in 0..20 {
+        cards.push(admin.given_card().await);
+    }
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..20_u64 {
+        let (actor, cards) = (admin.clone(), cards.clone());
+        clients.spawn(async move {
+            let (mut acknowledged, mut aborted) = (0_i64, 0_i64);
+            for number in 0..500_u64 {
+                let card = &cards[usize::try_from((client * 7 + number) % 20).expect("small")];
+                // From 0 to 50 ms, spread evenly whatever the client.
+                let patience = Duration::from_micros((client * 500 + number) * 7_919 % 50_000);
+                match tokio::time::timeout(patience, actor.add(card, json!(0.01))).await {
+                    Ok(reply) if reply.status == 200 => acknowledged += 1,
+                    // Turned away, which is a promise as well: nothing was done.
+                    Ok(reply) => drop(reply.problem(503, "unavailable")),
+                    Err(_) => aborted += 1,
+                }
+            }
+            (acknowledged, aborted)
+        });
+    }
+    let (acknowledged, aborted) = clients.join_all().await.into_iter().fold((0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
+    assert!(acknowledged > 100 && aborted > 100, "{acknowledged} acknowledged, {aborted} aborted");
+    // What was begun is finished though nobody listens: wait until nothing moves any more.
+    let total = || world.database.number("select sum(balance)::bigint from cards");
+    let mut last = total().await;
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = total().await;
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    assert!((acknowledged..=acknowledged + aborted).contains(&last), "{last} of {acknowledged} acknowledged and {aborted} aborted");
+    assert_eq!(world.database.number("select coalesce(sum(amount), 0)::bigint from movements").await, last);
+    let output = bare(env!("CARGO_BIN_EXE_core-api")).arg("verify-ledger").env("DATABASE_URL", world.database.url()).output().expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let log = world.database.options.get_socket().expect("a socket").parent().expect("a folder").join("postgres.log");
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    assert!(!log.contains("already a transaction in progress"), "a connection went back with a transaction open");
 }

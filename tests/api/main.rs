@@ -13,6 +13,7 @@ mod concurrency;
 mod customers;
 mod edge;
 mod errors;
+mod guards;
 mod health;
 mod idempotency;
 mod movements;

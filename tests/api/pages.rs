@@ -123,7 +123,8 @@ async fn a_list_longer_than_a_chunk_comes_whole_and_in_order() {
     );
     world.database.execute(&customers).await;
     let movements = format!(
-        "insert into movements (account_id, card_id, seq, id, kind, amount, balance_after, description, created_at)
+        "with moved as (update cards set balance = 2000, seq = 2000 where account_id = {own})
+         insert into movements (account_id, card_id, seq, id, kind, amount, balance_after, description, created_at)
          select account_id, id, n, gen_random_uuid(), 'top_up', 1, n, 'Balance top-up', now() from cards, generate_series(1, 2000) n where account_id = {own}"
     );
     world.database.execute(&movements).await;

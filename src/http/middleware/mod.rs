@@ -6,7 +6,8 @@
 //! 4. `problem`: writes the body of a failure, whoever failed.
 //! 5. `catch_panic`: makes one of a panic.
 //! 6. the client's address, for what is counted by it (`http/address.rs`).
-//! 7. `authenticate`, on routes that need a token: who calls, and whether the hour has room for it.
+//! 7. `shed`, on everything but health: how many at once.
+//! 8. `authenticate`, on routes that need a token: who calls, and whether the hour has room for it.
 //!
 //! `rate_limit` holds what `authenticate` and the login count by address.
 
@@ -17,3 +18,4 @@ pub(super) mod problem;
 pub(super) mod rate_limit;
 pub(super) mod request_id;
 pub(super) mod run_to_end;
+pub(super) mod shed;

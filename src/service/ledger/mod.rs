@@ -1,13 +1,17 @@
 //! The ledger: every change of a balance is a movement, written with it in one transaction
 //! under the card's row lock. `posting` decides, `store` writes, `verify` proves.
 
+mod gate;
 mod posting;
 mod store;
 mod verify;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
+use self::gate::Gate;
 pub use self::{
     posting::MovementKind,
     verify::{Drift, Fault, Read, verify},
@@ -66,11 +70,12 @@ pub struct Posted {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: PgPool,
+    gate: Arc<Gate>,
 }
 
 impl Ledger {
-    pub(super) const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self { pool, gate: Arc::new(Gate::new()) }
     }
 
     /// Posts one movement to a card.
@@ -78,6 +83,10 @@ impl Ledger {
     /// # Errors
     /// No such card; its status, its balance or the bound forbids the movement.
     pub async fn post(&self, account: AccountId, posting: Posting, once: Option<&Once<Posted>>) -> Result<Outcome<Posted>> {
+        let _turn = match posting.card {
+            Some(card) => Some(self.gate.enter(card).await?),
+            None => None,
+        };
         unit::once(&self.pool, once, move |unit| {
             let posting = posting.clone();
             Box::pin(async move {

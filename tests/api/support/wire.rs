@@ -23,6 +23,9 @@ pub enum Cut {
     After = 2,
 }
 
+/// What the wire does with what is sent next: carries it, cuts a COMMIT off, or swallows everything.
+const SILENT: u8 = 3;
+
 /// A Unix socket in front of Postgres' own.
 pub struct Wire {
     folder: TempDir,
@@ -48,6 +51,16 @@ impl Wire {
         postgres.clone().socket(self.folder.path())
     }
 
+    /// From now on nothing gets through, and nobody is told.
+    pub fn go_silent(&self) {
+        self.armed.store(SILENT, Ordering::SeqCst);
+    }
+
+    /// What was swallowed is lost; what comes next gets through.
+    pub fn speak_again(&self) {
+        self.armed.store(0, Ordering::SeqCst);
+    }
+
     /// The next COMMIT on any connection is cut off.
     pub fn cut_next_commit(&self, cut: Cut) {
         self.armed.store(cut as u8, Ordering::SeqCst);
@@ -61,6 +74,9 @@ async fn carry(client: UnixStream, server: UnixStream, scissors: Arc<AtomicU8>) 
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
         let message = &buffer[..length];
+        if scissors.load(Ordering::SeqCst) == SILENT {
+            std::future::pending::<()>().await;
+        }
         let commits = message.windows(6).any(|word| word == b"COMMIT");
         match if commits { scissors.swap(0, Ordering::SeqCst) } else { 0 } {
             0 => {

@@ -1,0 +1,70 @@
+//! The database's half: what the schema itself refuses, and how a schema comes to be.
+
+use core_api::app::Server;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::support::{Database, World};
+
+#[tokio::test]
+async fn a_ledger_that_does_not_add_up_cannot_be_written() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card_with(json!(100)).await;
+    admin.purchase(&card, json!(20)).await.ok();
+    let post = |seq: i64, amount: i64, after: i64, card_seq: i64, balance: i64| {
+        format!(
+            "with moved as (update cards set balance = {balance}, seq = {card_seq})
+             insert into movements select account_id, card_id, {seq}, gen_random_uuid(), 'top_up', {amount}, {after}, 'x', now() from movements where seq = 1"
+        )
+    };
+    let mut connection = world.database.connect().await;
+    for (tampering, why) in [
+        (post(4, 100, 8_100, 4, 8_100), "does not continue"),
+        (post(3, 100, 8_101, 3, 8_101), "does not continue"),
+        (post(3, 100, 8_100, 3, 8_101), "does not stand where"),
+        (post(3, 100, 8_100, 4, 8_100), "does not stand where"),
+        (post(2, 100, 8_100, 2, 8_100), "movements_pkey"),
+        (post(3, -100, 7_900, 3, 7_900), "movements_amount_sign"),
+        (post(3, 9_007_199_254_740_991, 9_007_199_254_748_991, 3, 9_007_199_254_748_991), "bounds"),
+        (post(3, 100, 8_100, 2, 8_000), "does not stand where"),
+        ("update cards set balance = balance + 1".to_owned(), "changes without a movement"),
+        ("update cards set seq = seq + 1".to_owned(), "changes without a movement"),
+        ("update cards set balance = -1".to_owned(), "cards_balance_bounds"),
+        (
+            "insert into cards (account_id, id, number, currency, balance) select account_id, gen_random_uuid(), 99, 'USD', 1 from cards"
+                .to_owned(),
+            "begin empty",
+        ),
+        ("delete from cards".to_owned(), "movements_card_fkey"),
+        ("update movements set amount = 1".to_owned(), "append-only"),
+    ] {
+        let refused = connection.execute(AssertSqlSafe(tampering.clone())).await.expect_err(&tampering);
+        assert!(refused.to_string().contains(why), "{tampering}: {refused}");
+    }
+    connection.execute(AssertSqlSafe(post(3, 100, 8_100, 3, 8_100))).await.expect("what adds up is written");
+    assert_eq!(admin.card(&card).await["balance"], 81);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_start_at_once_on_an_empty_database_all_serve() {
+    let world = World::new().await;
+    let database = Database::empty().await;
+    let starting = (0..5).map(|_| Server::start(&world.settings, database.options.clone()));
+    for started in futures_util::future::join_all(starting).await {
+        started.expect("it starts");
+    }
+    assert_eq!(database.number("select count(*) from users").await, 2);
+    World::on(database, |_| {}).await.admin().await.get("/cards").await.ok();
+}
+
+#[tokio::test]
+async fn an_older_replica_starts_beside_a_newer_schema() {
+    let world = World::new().await;
+    let newer =
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time) values (9999, 'newer', true, '\\x00', 0)";
+    world.database.execute(newer).await;
+    world.database.execute("alter table cards add column later text").await;
+    let older = World::on(world.database.clone(), |_| {}).await;
+    older.admin().await.given_card_with(json!(5)).await;
+}

@@ -1,7 +1,9 @@
 # The commands a person types. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check queries
+.PHONY: help sandbox test check queries soak
+
+MINUTES ?= 10
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -24,3 +26,8 @@ check: ## formatting, lints, and that .sqlx matches the source
 queries: ## describe the SQL queries anew, after one was changed
 	@scripts/postgres
 	scripts/prepare-queries
+
+soak: ## kill replicas and Postgres for MINUTES (10) under load, then prove that no cent was lost or doubled
+	@scripts/postgres
+	cargo build --release --locked --workspace
+	target/release/soak --minutes $(MINUTES) --binary target/release/core-api

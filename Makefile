@@ -15,12 +15,12 @@ sandbox: ## build the release binary and serve the sandbox on 127.0.0.1:8080
 
 test: ## run every test, on a Postgres of their own
 	@scripts/postgres
-	cargo test --locked
+	cargo test --locked --workspace
 
 check: ## formatting, lints, and that .sqlx matches the source
 	@scripts/postgres
-	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/prepare-queries --check
 
 queries: ## describe the SQL queries anew, after one was changed

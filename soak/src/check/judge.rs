@@ -51,6 +51,8 @@ impl fmt::Display for Finding {
 pub struct Verdict {
     pub findings: Vec<Finding>,
     pub acknowledged: usize,
+    /// Acknowledged by a replay only: they had been done, and the answer had not arrived.
+    pub replayed_only: usize,
     pub refused: usize,
     pub reads: usize,
     pub movements: usize,
@@ -106,9 +108,11 @@ pub fn judge(attempts: &[Attempt], ledger: &Ledger) -> Verdict {
         chain(id, card, &mut verdict);
         let made = owned(id, card, &operations, &mut verdict);
         order(id, &made, &mut verdict);
+        let mut sent: Vec<_> = made.iter().map(|made| made.operation.invoked).collect();
+        sent.sort_unstable();
         for read in reads.remove(id).unwrap_or_default() {
             verdict.reads += 1;
-            possible(read, card, &made, &mut verdict);
+            possible(read, card, &made, &sent, &mut verdict);
         }
         statuses(id, card, &operations, &mut verdict);
     }
@@ -120,7 +124,10 @@ pub fn judge(attempts: &[Attempt], ledger: &Ledger) -> Verdict {
 
 fn answers(operation: &Operation<'_>, verdict: &mut Verdict) {
     match operation.decisions.as_slice() {
-        [Decision::Done(..)] => verdict.acknowledged += 1,
+        [Decision::Done(..)] => {
+            verdict.acknowledged += 1;
+            verdict.replayed_only += usize::from(!operation.answered_at_first);
+        }
         [Decision::Refused(..)] => verdict.refused += 1,
         [] => verdict.found(Rule::Undecided, format!("{} never got a definitive answer", operation.key)),
         several => verdict.found(Rule::Answers, format!("{} was answered {several:?}", operation.key)),
@@ -194,14 +201,17 @@ fn order(id: &str, made: &[Made<'_>], verdict: &mut Verdict) {
 
 /// A read shows the balance after a movement that is not older than what was acknowledged before the
 /// read began, and not newer than what had been sent when it ended.
-fn possible(read: &Attempt, card: &Card, made: &[Made<'_>], verdict: &mut Verdict) {
+fn possible(read: &Attempt, card: &Card, made: &[Made<'_>], sent: &[u64], verdict: &mut Verdict) {
     // Found from the end, since most of what was acknowledged long ago is no concern of this read.
     let acknowledged = |made: &&Made<'_>| made.operation.acknowledged.is_some_and(|ended| ended < read.invoked);
     let oldest = made.iter().rev().find(acknowledged).map_or(0, |made| made.movement.seq);
-    let sent = made.iter().filter(|made| made.operation.invoked < read.ended).count();
+    let sent = sent.partition_point(|invoked| *invoked < read.ended);
     let newest = i64::try_from(sent).unwrap_or(i64::MAX);
     let balance_at_0 = (oldest == 0).then_some(0);
-    let later = card.movements.iter().filter(|movement| (oldest..=newest).contains(&movement.seq)).map(|movement| movement.balance_after);
+    let later = card.movements[card.movements.partition_point(|movement| movement.seq < oldest)..]
+        .iter()
+        .take_while(|movement| movement.seq <= newest);
+    let later = later.map(|movement| movement.balance_after);
     if !balance_at_0.into_iter().chain(later).any(|balance| read.balance == Some(balance)) {
         let what = format!("{} read {:?} of {}, the balance of no seq from {oldest} to {newest}", read.op, read.balance, read.card);
         verdict.found(Rule::Read, what);

@@ -53,6 +53,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let mut out = stdout().lock();
     for (name, number) in [
         ("acknowledged operations", verdict.acknowledged),
+        ("done though the first answer was lost", verdict.replayed_only),
         ("refused operations", verdict.refused),
         ("reads judged", verdict.reads),
         ("movements", verdict.movements),

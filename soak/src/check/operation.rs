@@ -25,6 +25,8 @@ pub struct Operation<'a> {
     pub invoked: u64,
     /// When the first 200 was there.
     pub acknowledged: Option<u64>,
+    /// Whether a 200 was there that was no replay.
+    pub answered_at_first: bool,
     /// Each different definitive answer; exactly one is right.
     pub decisions: Vec<Decision<'a>>,
 }
@@ -51,6 +53,7 @@ pub fn gather(attempts: &[Attempt]) -> Vec<Operation<'_>> {
         let operation = &mut operations[index];
         operation.invoked = operation.invoked.min(attempt.invoked);
         if attempt.status == Some(200) {
+            operation.answered_at_first |= !attempt.replayed;
             operation.acknowledged = Some(operation.acknowledged.map_or(attempt.ended, |first| first.min(attempt.ended)));
         }
         if let Some(decision) = decision(attempt)
@@ -71,6 +74,7 @@ fn begun(attempt: &Attempt) -> Operation<'_> {
         to: attempt.to.as_deref(),
         invoked: attempt.invoked,
         acknowledged: None,
+        answered_at_first: false,
         decisions: Vec::new(),
     }
 }
@@ -86,8 +90,5 @@ fn decision(attempt: &Attempt) -> Option<Decision<'_>> {
 
 /// What no client should ever be told: neither an answer that stands nor one that says to come again.
 pub fn is_never_right(attempt: &Attempt) -> bool {
-    !matches!(
-        (attempt.status, attempt.code.as_deref()),
-        (None | Some(200 | 401 | 404 | 409 | 503), _) | (Some(403), Some("token_expired"))
-    )
+    !matches!((attempt.status, attempt.code.as_deref()), (None | Some(200 | 401 | 404 | 409 | 503), _) | (Some(403), Some("token_expired")))
 }

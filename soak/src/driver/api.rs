@@ -236,7 +236,9 @@ mod tests {
 
     #[test]
     fn cents_are_exact() {
-        for (number, expected) in [("0", 0), ("0.0", 0), ("12.3", 1230), ("12.34", 1234), ("0.07", 7), ("90071992547409.91", 9_007_199_254_740_991)] {
+        for (number, expected) in
+            [("0", 0), ("0.0", 0), ("12.3", 1230), ("12.34", 1234), ("0.07", 7), ("90071992547409.91", 9_007_199_254_740_991)]
+        {
             assert_eq!(cents(number), Some(expected), "{number}");
         }
         assert_eq!(cents("1.234"), None);

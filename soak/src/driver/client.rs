@@ -45,7 +45,7 @@ impl Town {
     /// One client's whole day.
     pub async fn live(self: Arc<Self>, client: usize, end: watch::Receiver<bool>) {
         while !*end.borrow() {
-            if rand::random_bool(0.002) {
+            if rand::random_bool(0.0005) {
                 self.change_status(client).await;
                 continue;
             }

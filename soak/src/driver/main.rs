@@ -23,7 +23,12 @@ use std::{
 };
 
 use clap::Parser;
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use self::{
     api::Api,
@@ -63,7 +68,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = tokio::select! {
         ended = run(&arguments) => ended,
-        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        () = interrupted() => Err("interrupted".into()),
     };
     match ended {
         Ok(Verdict::Pass) => ExitCode::SUCCESS,
@@ -73,6 +78,15 @@ async fn main() -> ExitCode {
             let _unheard = writeln!(stderr(), "the soak itself failed: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM. What is dropped then takes the replicas and Postgres with it.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 
@@ -121,13 +135,13 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     let (stop_chaos, chaos_stopped) = watch::channel(false);
     let timer = async {
         while began.elapsed() < whole {
-            tokio::time::sleep(whole.saturating_sub(began.elapsed()).min(Duration::from_secs(30))).await;
+            sleep(whole.saturating_sub(began.elapsed()).min(Duration::from_secs(30))).await;
             say(&format!("{} s: {} attempts", began.elapsed().as_secs(), api.history.tally.attempts.get()));
         }
         stop_chaos.send_replace(true);
+        Ok(())
     };
-    let (struck, ()) = tokio::join!(chaos.run(chaos_stopped), timer);
-    struck?;
+    tokio::try_join!(chaos.run(chaos_stopped), timer)?;
     chaos.settle(&api).await?;
     end.send_replace(true);
     let all_ended = async { while clients.join_next().await.is_some() {} };

@@ -1,7 +1,9 @@
 # The commands a person types. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check queries
+.PHONY: help sandbox test check queries soak
+
+MINUTES ?= 10
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -13,14 +15,19 @@ sandbox: ## build the release binary and serve the sandbox on 127.0.0.1:8080
 
 test: ## run every test, on a Postgres of their own
 	@scripts/postgres
-	cargo test --locked
+	cargo test --locked --workspace
 
 check: ## formatting, lints, and that .sqlx matches the source
 	@scripts/postgres
-	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/prepare-queries --check
 
 queries: ## describe the SQL queries anew, after one was changed
 	@scripts/postgres
 	scripts/prepare-queries
+
+soak: ## kill replicas and Postgres for MINUTES (10) under load, then prove that no cent was lost or doubled
+	@scripts/postgres
+	cargo build --release --locked --workspace
+	target/release/soak --minutes $(MINUTES) --binary target/release/core-api

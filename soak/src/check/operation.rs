@@ -1,0 +1,94 @@
+//! Attempts put together by key: what each operation was, when it began, and how it was answered.
+
+use std::collections::HashMap;
+
+use record::{Attempt, Kind};
+
+/// How an operation was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// 200: the movement, and the balance it left. A change of status has neither.
+    Done(Option<&'a str>, Option<i64>),
+    /// A 404 or 409 that stands.
+    Refused(u16, Option<&'a str>),
+}
+
+/// All attempts under one key.
+#[derive(Debug)]
+pub struct Operation<'a> {
+    pub key: &'a str,
+    pub card: &'a str,
+    pub kind: Kind,
+    pub cents: i64,
+    pub to: Option<&'a str>,
+    /// When the first attempt was about to be sent.
+    pub invoked: u64,
+    /// When the first 200 was there.
+    pub acknowledged: Option<u64>,
+    /// Whether a 200 was there that was no replay.
+    pub answered_at_first: bool,
+    /// Each different definitive answer; exactly one is right.
+    pub decisions: Vec<Decision<'a>>,
+}
+
+impl Operation<'_> {
+    /// The movement that it was told to have made.
+    pub fn movement(&self) -> Option<&str> {
+        self.decisions.iter().find_map(|decision| match decision {
+            Decision::Done(movement, _) => *movement,
+            Decision::Refused(..) => None,
+        })
+    }
+}
+
+/// The writes of a history.
+pub fn gather(attempts: &[Attempt]) -> Vec<Operation<'_>> {
+    let mut operations: Vec<Operation<'_>> = Vec::new();
+    let mut known = HashMap::new();
+    for attempt in attempts.iter().filter(|attempt| attempt.kind != Kind::Read) {
+        let index = *known.entry(attempt.op.as_str()).or_insert_with(|| {
+            operations.push(begun(attempt));
+            operations.len() - 1
+        });
+        let operation = &mut operations[index];
+        operation.invoked = operation.invoked.min(attempt.invoked);
+        if attempt.status == Some(200) {
+            operation.answered_at_first |= !attempt.replayed;
+            operation.acknowledged = Some(operation.acknowledged.map_or(attempt.ended, |first| first.min(attempt.ended)));
+        }
+        if let Some(decision) = decision(attempt)
+            && !operation.decisions.contains(&decision)
+        {
+            operation.decisions.push(decision);
+        }
+    }
+    operations
+}
+
+fn begun(attempt: &Attempt) -> Operation<'_> {
+    Operation {
+        key: &attempt.op,
+        card: &attempt.card,
+        kind: attempt.kind,
+        cents: attempt.cents,
+        to: attempt.to.as_deref(),
+        invoked: attempt.invoked,
+        acknowledged: None,
+        answered_at_first: false,
+        decisions: Vec::new(),
+    }
+}
+
+fn decision(attempt: &Attempt) -> Option<Decision<'_>> {
+    match (attempt.status?, attempt.code.as_deref()) {
+        (200, _) => Some(Decision::Done(attempt.movement.as_deref(), attempt.balance)),
+        (409, Some("idempotency_key_in_use")) => None,
+        (status @ (404 | 409), code) => Some(Decision::Refused(status, code)),
+        _ => None,
+    }
+}
+
+/// What no client should ever be told: neither an answer that stands nor one that says to come again.
+pub fn is_never_right(attempt: &Attempt) -> bool {
+    !matches!((attempt.status, attempt.code.as_deref()), (None | Some(200 | 401 | 404 | 409 | 503), _) | (Some(403), Some("token_expired")))
+}

@@ -1,0 +1,219 @@
+//! The checker bites: small histories with one thing wrong each.
+
+use super::*;
+
+const CARD: &str = "card_1";
+
+/// An attempt that was sent at `from` and answered at `to`.
+fn attempt(op: &str, kind: Kind, cents: i64, (from, to): (u64, u64)) -> Attempt {
+    Attempt {
+        client: 0,
+        op: op.to_owned(),
+        card: CARD.to_owned(),
+        kind,
+        cents,
+        to: None,
+        replica: 0,
+        invoked: from,
+        ended: to,
+        status: None,
+        replayed: false,
+        balance: None,
+        movement: None,
+        code: None,
+        hung_up: false,
+    }
+}
+
+/// A write under the key `op` that made the movement of the same name.
+fn done(op: &str, kind: Kind, cents: i64, times: (u64, u64), balance: i64) -> Attempt {
+    Attempt { status: Some(200), balance: Some(balance), movement: Some(op.to_owned()), ..attempt(op, kind, cents, times) }
+}
+
+fn refused(op: &str, code: &str, times: (u64, u64)) -> Attempt {
+    Attempt { status: Some(409), code: Some(code.to_owned()), ..attempt(op, Kind::Purchase, 5, times) }
+}
+
+fn read(op: &str, times: (u64, u64), balance: i64) -> Attempt {
+    Attempt { status: Some(200), balance: Some(balance), ..attempt(op, Kind::Read, 0, times) }
+}
+
+fn status(op: &str, to: &str, times: (u64, u64)) -> Attempt {
+    Attempt { status: Some(200), to: Some(to.to_owned()), ..attempt(op, Kind::Status, 0, times) }
+}
+
+/// A card with these movements, numbered from 1, its balance theirs.
+fn ledger(movements: &[(&str, i64)]) -> Ledger {
+    let mut card = Card { status: "active".to_owned(), ..Card::default() };
+    for (id, amount) in movements {
+        card.seq += 1;
+        card.balance += amount;
+        let kind = if *amount < 0 { "purchase" } else { "top_up" }.to_owned();
+        card.movements.push(Movement { id: (*id).to_owned(), seq: card.seq, kind, amount: *amount, balance_after: card.balance });
+    }
+    [(CARD.to_owned(), card)].into()
+}
+
+/// Two top-ups, a purchase after them, a refusal, and a read at the end.
+fn history() -> Vec<Attempt> {
+    vec![
+        done("a", Kind::TopUp, 100, (0, 10), 100),
+        done("b", Kind::TopUp, 50, (20, 30), 150),
+        done("c", Kind::Purchase, 30, (40, 50), 120),
+        refused("d", "insufficient_funds", (60, 70)),
+        read("r", (80, 90), 120),
+    ]
+}
+
+fn sound() -> Ledger {
+    ledger(&[("a", 100), ("b", 50), ("c", -30)])
+}
+
+fn rules(history: &[Attempt], ledger: &Ledger) -> Vec<Rule> {
+    let mut rules: Vec<_> = judge(history, ledger).findings.iter().map(|finding| finding.rule).collect();
+    rules.dedup();
+    rules
+}
+
+#[test]
+fn a_sound_history_is_found_sound() {
+    let verdict = judge(&history(), &sound());
+    assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
+    assert_eq!((verdict.acknowledged, verdict.refused, verdict.reads, verdict.movements), (3, 1, 1, 3));
+}
+
+#[test]
+fn an_unknown_outcome_that_was_resolved_is_sound() {
+    let mut history = history();
+    history.insert(0, attempt("c", Kind::Purchase, 30, (5, 8)));
+    history.insert(1, refused("c", "idempotency_key_in_use", (9, 12)));
+    assert_eq!(rules(&history, &sound()), []);
+}
+
+#[test]
+fn a_lost_write_is_found() {
+    let verdict = judge(&history(), &ledger(&[("a", 100), ("c", -30)]));
+    assert_eq!(verdict.lost(), 1, "{:?}", verdict.findings);
+}
+
+#[test]
+fn a_write_of_another_amount_is_found() {
+    let mut history = history();
+    history[1].cents = 51;
+    assert_eq!(rules(&history, &sound()), [Rule::Lost]);
+}
+
+#[test]
+fn a_doubled_write_is_found() {
+    let mut history = history();
+    history.pop();
+    assert_eq!(rules(&history, &ledger(&[("a", 100), ("b", 50), ("c", -30), ("b again", 50)])), [Rule::Doubled]);
+    assert_eq!(judge(&history, &ledger(&[("a", 100), ("b", 50), ("c", -30), ("b", 50)])).doubled(), 1);
+}
+
+#[test]
+fn two_operations_told_of_one_movement_are_found() {
+    let mut history = history();
+    history.push(Attempt { movement: Some("b".to_owned()), ..done("e", Kind::TopUp, 50, (91, 92), 150) });
+    assert_eq!(rules(&history, &sound()), [Rule::Lost]);
+}
+
+#[test]
+fn a_refusal_that_moved_money_is_found() {
+    assert!(rules(&history(), &ledger(&[("a", 100), ("b", 50), ("c", -30), ("d", -5)])).contains(&Rule::Doubled));
+}
+
+#[test]
+fn two_answers_to_one_key_are_found() {
+    let mut history = history();
+    history.push(refused("a", "insufficient_funds", (91, 92)));
+    assert_eq!(rules(&history, &sound()), [Rule::Answers]);
+    history.pop();
+    history.push(Attempt { movement: Some("b".to_owned()), ..done("a", Kind::TopUp, 100, (91, 92), 100) });
+    assert_eq!(rules(&history, &sound()), [Rule::Answers]);
+}
+
+#[test]
+fn a_balance_that_is_not_the_movement_s_is_found() {
+    let mut history = history();
+    history[1].balance = Some(149);
+    assert_eq!(rules(&history, &sound()), [Rule::Answers]);
+}
+
+#[test]
+fn a_reordered_pair_is_found() {
+    let mut history = history();
+    (history[0].balance, history[1].balance) = (Some(150), Some(50));
+    let swapped = ledger(&[("b", 50), ("a", 100), ("c", -30)]);
+    assert_eq!(rules(&history, &swapped), [Rule::Order]);
+    // Had they overlapped, either order would have been right.
+    history[0].ended = 25;
+    assert_eq!(rules(&history, &swapped), []);
+}
+
+#[test]
+fn a_stale_read_is_found() {
+    let mut history = history();
+    history[4].balance = Some(150);
+    assert_eq!(rules(&history, &sound()), [Rule::Read]);
+    // Had it begun before the purchase was acknowledged, it would have been right.
+    history[4].invoked = 49;
+    assert_eq!(rules(&history, &sound()), []);
+    history[4] = read("r", (80, 90), 0);
+    assert_eq!(rules(&history, &sound()), [Rule::Read]);
+}
+
+#[test]
+fn a_read_from_the_future_is_found() {
+    let mut history = history();
+    history[4] = read("r", (15, 18), 150);
+    assert_eq!(rules(&history, &sound()), [Rule::Read]);
+}
+
+#[test]
+fn a_gap_is_found() {
+    let mut gap = sound();
+    let card = gap.get_mut(CARD).expect("the card");
+    card.movements[2].seq = 4;
+    card.seq = 4;
+    assert_eq!(rules(&history(), &gap), [Rule::Chain, Rule::Read]);
+}
+
+#[test]
+fn a_broken_chain_and_a_balance_apart_from_it_are_found() {
+    let mut broken = sound();
+    broken.get_mut(CARD).expect("the card").movements[1].balance_after = 149;
+    assert!(rules(&history(), &broken).contains(&Rule::Chain));
+    let mut apart = sound();
+    apart.get_mut(CARD).expect("the card").balance += 1;
+    assert_eq!(rules(&history(), &apart), [Rule::Chain]);
+    let negative = ledger(&[("c", -30), ("a", 100), ("b", 50)]);
+    assert!(rules(&history(), &negative).contains(&Rule::Chain));
+}
+
+#[test]
+fn an_operation_that_was_never_decided_is_found() {
+    let mut history = history();
+    history.push(Attempt { status: Some(503), ..attempt("e", Kind::TopUp, 7, (91, 92)) });
+    assert_eq!(rules(&history, &sound()), [Rule::Undecided]);
+}
+
+#[test]
+fn an_internal_error_is_found_even_if_the_operation_was_decided() {
+    let mut history = history();
+    history.push(Attempt { status: Some(500), ..attempt("b", Kind::TopUp, 50, (21, 22)) });
+    let verdict = judge(&history, &sound());
+    assert_eq!((verdict.internal_errors, verdict.findings.len()), (1, 1));
+}
+
+#[test]
+fn a_movement_after_a_cancellation_and_a_lost_status_are_found() {
+    let mut history = history();
+    history.push(status("s", "cancelled", (91, 92)));
+    assert_eq!(rules(&history, &sound()), [Rule::Status]);
+    let mut cancelled = sound();
+    cancelled.get_mut(CARD).expect("the card").status = "cancelled".to_owned();
+    assert_eq!(rules(&history, &cancelled), []);
+    (history[5].invoked, history[5].ended) = (31, 32);
+    assert_eq!(rules(&history, &cancelled), [Rule::Status]);
+}

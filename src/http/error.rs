@@ -37,8 +37,8 @@ pub(super) enum Error {
     Validation(Vec<FieldFault>),
     /// The body is not declared as JSON.
     UnsupportedMediaType,
-    /// The body is longer than anything here needs.
-    PayloadTooLarge,
+    /// The body is longer than this many bytes, which is more than anything here needs.
+    PayloadTooLarge(usize),
     /// The path is not text.
     InvalidPath,
     /// No such route.
@@ -115,7 +115,7 @@ impl Error {
             Self::UnsupportedMediaType => {
                 (Code::UnsupportedMediaType, "Send the body as JSON in UTF-8, with Content-Type: application/json.".to_owned())
             }
-            Self::PayloadTooLarge => (Code::PayloadTooLarge, format!("The body is longer than {} bytes.", super::json::MAX_BODY)),
+            Self::PayloadTooLarge(max) => (Code::PayloadTooLarge, format!("The body is longer than {max} bytes.")),
             Self::InvalidPath => (
                 Code::InvalidPath,
                 "The path is not UTF-8 once its percent-encoding is undone, or has control characters in it.".to_owned(),
@@ -203,7 +203,7 @@ impl Error {
             | Self::InvalidJson(_)
             | Self::Validation(_)
             | Self::UnsupportedMediaType
-            | Self::PayloadTooLarge
+            | Self::PayloadTooLarge(_)
             | Self::InvalidPath
             | Self::RouteNotFound
             | Self::MethodNotAllowed => None,

@@ -25,7 +25,7 @@ use crate::service::{
 };
 
 /// The longest body anything here needs, in bytes.
-pub(super) const MAX_BODY: usize = 16 * 1024;
+const MAX_BODY: usize = 16 * 1024;
 
 /// How much of a longer one is read and thrown away, so that its sender gets to hear the answer.
 const MAX_DISCARDED: usize = 1024 * 1024;
@@ -87,7 +87,7 @@ async fn read(body: HttpBody) -> Result<Vec<u8>> {
             break;
         }
     }
-    if length > MAX_BODY { Err(Error::PayloadTooLarge) } else { Ok(kept) }
+    if length > MAX_BODY { Err(Error::PayloadTooLarge(MAX_BODY)) } else { Ok(kept) }
 }
 
 /// The members of a body, and the faults found in them so far.

@@ -68,3 +68,29 @@ async fn an_older_replica_starts_beside_a_newer_schema() {
     let older = World::on(world.database.clone(), |_| {}).await;
     older.admin().await.given_card_with(json!(5)).await;
 }
+
+#[tokio::test]
+async fn a_transaction_that_the_database_rolls_back_for_another_is_done_again() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card().await;
+    // A sequence does not roll back: the first two tries are turned down, by a deadlock and by a conflict.
+    let unlucky = "create sequence tries;
+         create function turn_down() returns trigger language plpgsql as $$
+         declare try bigint := nextval('tries');
+         begin
+             if try = 1 then raise exception 'deadlock' using errcode = '40P01'; end if;
+             if try = 2 then raise exception 'conflict' using errcode = '40001'; end if;
+             return new;
+         end;
+         $$;
+         create trigger unlucky before insert on movements for each row execute function turn_down()";
+    world.database.connect().await.execute(AssertSqlSafe(unlucky)).await.expect("made");
+    assert_eq!(admin.add(&card, json!(5)).await.ok()["balance"], 5);
+    assert_eq!(admin.movements(&card).await.len(), 1);
+    assert_eq!(world.database.number("select last_value from tries").await, 3);
+
+    world.database.execute("create or replace function turn_down() returns trigger language plpgsql as $$ begin raise exception 'deadlock' using errcode = '40P01'; end; $$").await;
+    admin.add(&card, json!(5)).await.problem(503, "unavailable");
+    assert_eq!(admin.card(&card).await["balance"], 5);
+}

@@ -215,10 +215,14 @@ async fn ten_thousand_requests_hung_up_on_leave_the_ledger_sound() {
         let (actor, cards) = (admin.clone(), cards.clone());
         clients.spawn(async move {
             let (mut acknowledged, mut aborted) = (0_i64, 0_i64);
-            for number in 0..500_u64 {
+            for number in 0..550_u64 {
                 let card = &cards[usize::try_from((client * 7 + number) % 20).expect("small")];
-                // From 0 to 50 ms, spread evenly whatever the client.
-                let patience = Duration::from_micros((client * 500 + number) * 7_919 % 50_000);
+                // Ten hang up after 0 to 50 ms, spread evenly whatever the client. Then one waits: it comes
+                // after what they left behind, which so stays bounded however slow the machine is.
+                let patience = match number % 11 {
+                    10 => Duration::from_secs(60),
+                    _ => Duration::from_micros((client * 550 + number) * 7_919 % 50_000),
+                };
                 match tokio::time::timeout(patience, actor.add(card, json!(0.01))).await {
                     Ok(reply) if reply.status == 200 => acknowledged += 1,
                     // Turned away, which is a promise as well: nothing was done.

@@ -5,10 +5,13 @@ use axum::http::StatusCode;
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident => $name:literal, $status:ident, $title:literal;)*) => {
         /// What went wrong, for programs.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(super) enum Code { $($(#[$doc])* $variant,)* }
 
         impl Code {
+            /// Every code.
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
+
             /// Its name on the wire.
             pub(super) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{code::Code, middleware::request_id::RequestId};
@@ -16,7 +17,7 @@ use crate::service::{error::Error as ServiceError, quota::Standing};
 pub(super) type Result<T> = std::result::Result<T, Error>;
 
 /// What is wrong with one member of a body or one parameter of a query.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct FieldFault {
     /// Its name.
     pub(super) field: &'static str,
@@ -89,15 +90,23 @@ impl Problem {
 }
 
 /// RFC 9457, with `code`, `requestId` and `errors` beside its own members.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ProblemBody<'a> {
+pub(super) struct ProblemBody<'a> {
+    /// Leads to what the code means and what to do about it.
+    #[schemars(extend("format" = "uri-reference"))]
     r#type: String,
+    /// The code in words.
     title: &'static str,
+    /// The answer's status.
     status: u16,
+    /// What went wrong this time, and what can be done about it. For people.
     detail: &'a str,
+    #[schemars(with = "Code")]
     code: &'static str,
+    /// The request's id, as in `X-Request-Id`. For support.
     request_id: &'a str,
+    /// Every field and parameter that is not valid.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldFault],
 }

@@ -15,9 +15,11 @@ mod json;
 mod middleware;
 mod movement_body;
 mod movements;
+mod openapi;
 mod page;
 mod query;
 mod router;
+mod routes;
 mod sandbox;
 mod strict;
 mod time;
@@ -31,9 +33,11 @@ use std::{
     time::Instant,
 };
 
+use axum::http::Method;
 use tokio::sync::Semaphore;
 
 use self::middleware::rate_limit::{self, Failures};
+use self::router::Table;
 pub use self::router::router;
 use crate::{
     config::{Environment, Settings},
@@ -95,4 +99,20 @@ impl App {
             self.shared.failed_authentications.forget_the_recovered(now);
         }
     }
+}
+
+/// Every method and path that an environment serves.
+#[must_use]
+pub fn routes(environment: Environment) -> Vec<(Method, &'static str)> {
+    table(environment).entries().map(|entry| (entry.method.clone(), entry.path)).collect()
+}
+
+/// The OpenAPI document of an environment, as JSON.
+#[must_use]
+pub fn openapi(environment: Environment) -> String {
+    format!("{:#}", openapi::document(table(environment).entries()))
+}
+
+fn table(environment: Environment) -> Table {
+    Table::new(environment == Environment::Sandbox)
 }

@@ -17,6 +17,7 @@ mod guards;
 mod health;
 mod idempotency;
 mod movements;
+mod openapi;
 mod pages;
 mod process;
 mod rate_limit;

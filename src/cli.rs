@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgPool};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -21,14 +21,20 @@ use crate::{
     service::{
         self,
         accounts::Accounts,
-        auth::{Passwords, Role},
+        audit::Actor,
+        auth::{NewPassword, Passwords, Role, WeakPassword},
         error::chain,
         id::{AccountId, UserId},
+        idempotency::Outcome,
         ledger::{self, Drift},
         text::{Email, Name},
+        users::{NewUser, Users},
     },
     telemetry,
 };
+
+/// How many users are read at a time when they are listed.
+const USERS_AT_A_TIME: i64 = 1_000;
 
 /// REST API server for virtual cards.
 #[derive(Debug, Parser)]
@@ -82,6 +88,12 @@ enum UserCommand {
         #[arg(long)]
         role: Role,
     },
+    /// List an account's users: id, email, role, and whether they are disabled.
+    List {
+        /// The account's id.
+        #[arg(long)]
+        account: AccountId,
+    },
     /// Keep a user out from now on, and end their sessions.
     Disable {
         /// The account's id.
@@ -104,6 +116,8 @@ enum Failure {
     Service(#[from] service::error::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
+    #[error("the password {0}")]
+    WeakPassword(#[from] WeakPassword),
     #[error("cannot read the password")]
     Password(#[source] std::io::Error),
 }
@@ -194,7 +208,8 @@ async fn verify_ledger() -> Result<ExitCode, Failure> {
 }
 
 async fn account(command: AccountCommand) -> Result<(), Failure> {
-    let (accounts, postgres) = accounts().await?;
+    let (pool, postgres) = open().await?;
+    let accounts = Accounts::new(pool, Passwords::new()?);
     match command {
         AccountCommand::Create { name, rate_limit } => print(&accounts.create(&name, rate_limit.map(NonZeroU32::get)).await?),
     }
@@ -202,23 +217,41 @@ async fn account(command: AccountCommand) -> Result<(), Failure> {
 }
 
 async fn user(command: UserCommand) -> Result<(), Failure> {
-    let (accounts, postgres) = accounts().await?;
+    let (pool, postgres) = open().await?;
+    let users = Users::new(pool, Passwords::new()?);
     match command {
         UserCommand::Create { account, email, role } => {
-            let password = password().map_err(Failure::Password)?;
-            print(&accounts.create_user(account, &email, &password, role).await?);
+            let password = NewPassword::new(password().map_err(Failure::Password)?)?;
+            let new = NewUser { email, password, role };
+            if let Outcome::Fresh(user) = users.create(&Actor::command_line(account), new, None).await? {
+                print(&user.id);
+            }
         }
-        UserCommand::Disable { account, user } => accounts.disable_user(account, user).await?,
+        UserCommand::List { account } => list_users(&users, account).await?,
+        UserCommand::Disable { account, user } => users.disable(&Actor::command_line(account), user).await?,
     }
     Ok(postgres.close()?)
 }
 
-/// The service of accounts, on the database that a server with these settings would use.
-async fn accounts() -> Result<(Accounts, Postgres), Failure> {
+async fn list_users(users: &Users, account: AccountId) -> Result<(), Failure> {
+    let mut after = 0;
+    loop {
+        let page = users.page(account, after, USERS_AT_A_TIME).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.number;
+        for user in page {
+            let state = if user.disabled { "disabled" } else { "enabled" };
+            print(&format_args!("{}\t{}\t{}\t{state}", user.id, user.email, user.role.name()));
+        }
+    }
+}
+
+/// The database that a server with these settings would use.
+async fn open() -> Result<(PgPool, Postgres), Failure> {
     let settings = settings()?;
     let postgres = Postgres::open(&settings).await?;
     let pool = app::prepare(&settings, postgres.options.clone()).await?;
-    Ok((Accounts::new(pool, Passwords::new()?), postgres))
+    Ok((pool, postgres))
 }
 
 /// Never an argument: those are everybody's to read.

@@ -1,4 +1,4 @@
-//! Logins: `POST /auth/login`, `POST /auth/refresh`, `POST /auth/logout`.
+//! Logins: `POST /auth/login`, `POST /auth/refresh`, `POST /auth/logout`, `POST /auth/password`.
 
 use std::time::Instant;
 
@@ -15,7 +15,8 @@ use super::{
     time::Timestamp,
 };
 use crate::service::{
-    auth::{Grant, MAX_PASSWORD},
+    audit::Origin,
+    auth::{Grant, MAX_PASSWORD, NewPassword},
     error::Error as ServiceError,
     id::UserId,
     text::MAX_EMAIL,
@@ -51,10 +52,11 @@ pub(super) struct LoginResponse {
 pub(super) async fn login(
     State(app): State<App>,
     Extension(source): Extension<Source>,
+    Extension(origin): Extension<Origin>,
     Json(request): Json<LoginRequest>,
 ) -> Result<JsonBody<LoginResponse>> {
     app.failed_logins.check(source, Instant::now())?;
-    let grant = app.services.auth.login(&request.email, &request.password).await.inspect_err(|error| {
+    let grant = app.services.auth.login(&request.email, &request.password, &origin).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidCredentials) {
             app.failed_logins.count(source, Instant::now());
             tracing::warn!(event = "login_failed", %source);
@@ -91,10 +93,11 @@ pub(super) struct RefreshResponse {
 pub(super) async fn refresh(
     State(app): State<App>,
     Extension(source): Extension<Source>,
+    Extension(origin): Extension<Origin>,
     Json(request): Json<RefreshRequest>,
 ) -> Result<JsonBody<RefreshResponse>> {
     app.failed_authentications.check(source, Instant::now())?;
-    let grant = app.services.auth.refresh(request.refresh_token.expose_secret()).await.inspect_err(|error| {
+    let grant = app.services.auth.refresh(request.refresh_token.expose_secret(), &origin).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidRefreshToken) {
             app.failed_authentications.count(source, Instant::now());
             tracing::warn!(event = "refresh_failed", %source);
@@ -108,12 +111,43 @@ pub(super) async fn refresh(
 }
 
 #[derive(Serialize)]
-pub(super) struct LogoutResponse {
+pub(super) struct Done {
     success: bool,
 }
 
 /// `POST /auth/logout`
-pub(super) async fn logout(State(app): State<App>, LoggedIn(caller): LoggedIn) -> Result<JsonBody<LogoutResponse>> {
+pub(super) async fn logout(State(app): State<App>, LoggedIn(caller): LoggedIn) -> Result<JsonBody<Done>> {
     app.services.auth.logout(&caller).await?;
-    Ok(JsonBody(LogoutResponse { success: true }))
+    Ok(JsonBody(Done { success: true }))
+}
+
+pub(super) struct PasswordRequest {
+    current: SecretString,
+    new: NewPassword,
+}
+
+impl FromFields for PasswordRequest {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let current = fields.verbatim("currentPassword", MAX_PASSWORD);
+        let new = fields.new_password("newPassword");
+        Some(Self { current: current?.into(), new: new? })
+    }
+}
+
+/// `POST /auth/password`
+pub(super) async fn change_password(
+    State(app): State<App>,
+    Extension(source): Extension<Source>,
+    LoggedIn(caller): LoggedIn,
+    Json(request): Json<PasswordRequest>,
+) -> Result<JsonBody<Done>> {
+    // Whoever has a token guesses at the password no faster than whoever has none.
+    app.failed_logins.check(source, Instant::now())?;
+    app.services.auth.change_password(&caller, &request.current, &request.new).await.inspect_err(|error| {
+        if matches!(error, ServiceError::InvalidCredentials) {
+            app.failed_logins.count(source, Instant::now());
+            tracing::warn!(event = "password_change_failed", %source, account = %caller.account, user = %caller.user);
+        }
+    })?;
+    Ok(JsonBody(Done { success: true }))
 }

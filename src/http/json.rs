@@ -19,6 +19,7 @@ use super::{
     strict::{self, Members},
 };
 use crate::service::{
+    auth::NewPassword,
     id::NotAnId,
     money::{Amount, MoneyFault},
     text::TextFault,
@@ -106,7 +107,7 @@ impl<'a> Fields<'a> {
         Ok(Self { members, faults: Vec::new() })
     }
 
-    fn fault(&mut self, field: &'static str, code: &'static str, detail: impl Into<String>) {
+    pub(super) fn fault(&mut self, field: &'static str, code: &'static str, detail: impl Into<String>) {
         self.faults.push(FieldFault { field, code, detail: detail.into() });
     }
 
@@ -147,6 +148,16 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
+    /// A required password that somebody may choose.
+    pub(super) fn new_password(&mut self, field: &'static str) -> Option<NewPassword> {
+        let text = self.required(field)?;
+        let Ok(text) = serde_json::from_str::<String>(text.get()) else {
+            self.fault(field, "wrong_type", "This must be a string.");
+            return None;
+        };
+        NewPassword::new(text.into()).map_err(|fault| self.faults.push(faults::password(field, fault))).ok()
+    }
+
     /// A required text of a kind of its own.
     pub(super) fn text<T: FromStr<Err = TextFault>>(&mut self, field: &'static str) -> Option<T> {
         let text = self.string(field)?;
@@ -167,6 +178,21 @@ impl<'a> Fields<'a> {
     pub(super) fn word<T: FromStr>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
         let text = self.string(field)?;
         text.parse().map_err(|_| self.faults.push(faults::word(field, words))).ok()
+    }
+
+    /// Whether a field is there at all.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.members.iter().any(|(name, _)| name == field)
+    }
+
+    /// A required truth value.
+    pub(super) fn bool(&mut self, field: &'static str) -> Option<bool> {
+        let value = self.required(field)?;
+        let truth = serde_json::from_str(value.get()).ok();
+        if truth.is_none() {
+            self.fault(field, "wrong_type", "This must be true or false.");
+        }
+        truth
     }
 
     /// A required sum above zero.

@@ -1,6 +1,7 @@
 //! HTTP: routes, requests, answers. Knows no SQL and no rule: those are the services'.
 
 mod address;
+mod audit_events;
 mod auth;
 mod balances;
 mod cards;
@@ -19,8 +20,10 @@ mod page;
 mod query;
 mod router;
 mod sandbox;
+mod sessions;
 mod strict;
 mod time;
+mod users;
 
 use std::{
     ops::Deref,

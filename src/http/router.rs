@@ -1,25 +1,19 @@
 //! The whole API: one line per endpoint.
 
-use std::net::SocketAddr;
-
 use axum::{
     Router,
-    extract::{ConnectInfo, Request, State},
     http::{HeaderValue, header},
-    middleware::{Next, from_fn, from_fn_with_state},
-    response::Response,
-    routing::{get, patch, post},
+    middleware::{from_fn, from_fn_with_state},
+    routing::{delete, get, patch, post},
 };
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::{
-    App,
-    address::Source,
-    auth, balances, cards, customers,
+    App, audit_events, auth, balances, cards, customers,
     error::Error,
     health,
-    middleware::{access_log, authenticate, catch_panic, problem, request_id, run_to_end, shed},
-    movements, sandbox,
+    middleware::{access_log, authenticate, catch_panic, origin, problem, request_id, run_to_end, shed},
+    movements, sandbox, sessions, users,
 };
 
 /// The API on its services.
@@ -33,6 +27,12 @@ pub fn router(app: App) -> Router {
 
     let mut authenticated = Router::new()
         .route("/auth/logout", post(auth::logout))
+        .route("/auth/password", post(auth::change_password))
+        .route("/auth/sessions", get(sessions::list))
+        .route("/auth/sessions/{sessionId}", delete(sessions::end))
+        .route("/users", post(users::create).get(users::list))
+        .route("/users/{userId}", get(users::get).patch(users::change))
+        .route("/audit-events", get(audit_events::list))
         .route("/customers", post(customers::create).get(customers::list))
         .route("/customers/{customerId}", get(customers::get))
         .route("/cards", post(cards::create).get(cards::list))
@@ -53,7 +53,7 @@ pub fn router(app: App) -> Router {
     open.merge(authenticated)
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
-        .layer(from_fn_with_state(app.clone(), find_source))
+        .layer(from_fn_with_state(app.clone(), origin::find))
         .layer(from_fn(catch_panic::answer))
         .layer(from_fn(problem::write))
         .layer(from_fn(access_log::write))
@@ -62,10 +62,4 @@ pub fn router(app: App) -> Router {
         .layer(always(header::CACHE_CONTROL, "no-store"))
         .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .with_state(app)
-}
-
-async fn find_source(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
-    let source = Source::of(peer, request.headers(), app.trusted_hops);
-    request.extensions_mut().insert(source);
-    next.run(request).await
 }

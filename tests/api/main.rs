@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test, what must not happen ends it")]
 
 mod architecture;
+mod audit;
 mod auth;
 mod bad_bodies;
 mod bad_input;
@@ -22,6 +23,8 @@ mod process;
 mod rate_limit;
 mod reference;
 mod sandbox;
+mod sessions;
 mod support;
 mod tenants;
+mod users;
 mod verify_ledger;

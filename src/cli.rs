@@ -116,7 +116,7 @@ enum Failure {
     Service(#[from] service::error::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
-    #[error("the password {0}")]
+    #[error("the password is refused")]
     WeakPassword(#[from] WeakPassword),
     #[error("cannot read the password")]
     Password(#[source] std::io::Error),

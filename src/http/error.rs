@@ -156,9 +156,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         ServiceError::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
         ServiceError::UserNotFound => (Code::UserNotFound, "The account has no such user."),
         ServiceError::SessionNotFound => (Code::SessionNotFound, "You have no such session, or it is over."),
-        ServiceError::LastAdmin => {
-            (Code::LastAdmin, "This is the account's only enabled admin. Make somebody else one first.")
-        }
+        ServiceError::LastAdmin => (Code::LastAdmin, "This is the account's only enabled admin. Make somebody else one first."),
         ServiceError::CardAlreadyAssigned => {
             (Code::CardAlreadyAssigned, "The card is assigned to another customer. Create a new card instead.")
         }

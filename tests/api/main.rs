@@ -17,6 +17,7 @@ mod errors;
 mod guards;
 mod health;
 mod idempotency;
+mod logs;
 mod movements;
 mod pages;
 mod process;

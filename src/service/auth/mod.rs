@@ -12,12 +12,12 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use sqlx::{PgConnection, PgPool};
 
-use self::{refresh::RefreshToken, store::StoredUser};
 pub use self::{
     password::{MAX_PASSWORD, NewPassword, Passwords, WeakPassword},
     role::{Permission, Role},
     token::{Claims, KeyFault, MIN_KEY_BYTES, SigningKey, Tokens},
 };
+use self::{refresh::RefreshToken, store::StoredUser};
 use super::{
     audit::{self, Actor, Event, Origin},
     error::{Error, Result},

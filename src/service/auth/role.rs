@@ -85,8 +85,7 @@ mod tests {
 
     #[test]
     fn roles_may_what_the_grid_says() {
-        let grid =
-            [(Role::Admin, [true, true, true]), (Role::Operator, [true, true, false]), (Role::Viewer, [true, false, false])];
+        let grid = [(Role::Admin, [true, true, true]), (Role::Operator, [true, true, false]), (Role::Viewer, [true, false, false])];
         assert_eq!(grid.map(|(role, _)| role), Role::ALL);
         for (role, row) in grid {
             assert_eq!(Permission::ALL.map(|permission| role.may(permission)), row, "{role:?}");

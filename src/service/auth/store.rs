@@ -171,12 +171,7 @@ pub(super) async fn end_session(connection: &mut PgConnection, account: AccountI
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn end_sessions(
-    connection: &mut PgConnection,
-    account: AccountId,
-    user: UserId,
-    except: Option<SessionId>,
-) -> Result<()> {
+pub(super) async fn end_sessions(connection: &mut PgConnection, account: AccountId, user: UserId, except: Option<SessionId>) -> Result<()> {
     sqlx::query!(
         "
         update sessions

@@ -11,24 +11,31 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgPool};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     app::{self, Postgres, SANDBOX_LOGINS, Server, StartError},
     config::{Environment, Settings, SettingsError},
     database::{self, DatabaseError},
+    http,
     service::{
         self,
         accounts::Accounts,
-        auth::{Passwords, Role},
+        audit::Actor,
+        auth::{NewPassword, Passwords, Role, WeakPassword},
         error::chain,
         id::{AccountId, UserId},
+        idempotency::Outcome,
         ledger::{self, Drift},
         text::{Email, Name},
+        users::{NewUser, Users},
     },
     telemetry,
 };
+
+/// How many users are read at a time when they are listed.
+const USERS_AT_A_TIME: i64 = 1_000;
 
 /// REST API server for virtual cards.
 #[derive(Debug, Parser)]
@@ -47,6 +54,8 @@ enum Command {
     /// Prove the ledger: replay every card's movements. Prints each card that does not add up, and
     /// ends with 1 if there is one.
     VerifyLedger,
+    /// Print the OpenAPI document of what `CORE_API_ENV` serves.
+    Openapi,
     /// Manage tenants.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -82,6 +91,12 @@ enum UserCommand {
         #[arg(long)]
         role: Role,
     },
+    /// List an account's users: id, email, role, and whether they are disabled.
+    List {
+        /// The account's id.
+        #[arg(long)]
+        account: AccountId,
+    },
     /// Keep a user out from now on, and end their sessions.
     Disable {
         /// The account's id.
@@ -104,6 +119,8 @@ enum Failure {
     Service(#[from] service::error::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
+    #[error("the password is refused")]
+    WeakPassword(#[from] WeakPassword),
     #[error("cannot read the password")]
     Password(#[source] std::io::Error),
 }
@@ -115,6 +132,7 @@ pub async fn run() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate => migrate().await,
         Command::VerifyLedger => return verify_ledger().await.unwrap_or_else(|failure| complain(&failure)),
+        Command::Openapi => openapi(),
         Command::Account(command) => account(command).await,
         Command::User(command) => user(command).await,
     };
@@ -162,6 +180,12 @@ async fn start(settings: &Settings) -> Result<(Postgres, Server), Failure> {
     Ok((postgres, server))
 }
 
+/// Needs no database and no key: whoever reads the document has none.
+fn openapi() -> Result<(), Failure> {
+    print(&http::openapi(Environment::from_variable(env::var("CORE_API_ENV").ok().as_deref())?).trim_end());
+    Ok(())
+}
+
 async fn migrate() -> Result<(), Failure> {
     let settings = settings()?;
     let postgres = Postgres::open(&settings).await?;
@@ -194,7 +218,8 @@ async fn verify_ledger() -> Result<ExitCode, Failure> {
 }
 
 async fn account(command: AccountCommand) -> Result<(), Failure> {
-    let (accounts, postgres) = accounts().await?;
+    let (pool, postgres) = open().await?;
+    let accounts = Accounts::new(pool, Passwords::new()?);
     match command {
         AccountCommand::Create { name, rate_limit } => print(&accounts.create(&name, rate_limit.map(NonZeroU32::get)).await?),
     }
@@ -202,23 +227,41 @@ async fn account(command: AccountCommand) -> Result<(), Failure> {
 }
 
 async fn user(command: UserCommand) -> Result<(), Failure> {
-    let (accounts, postgres) = accounts().await?;
+    let (pool, postgres) = open().await?;
+    let users = Users::new(pool, Passwords::new()?);
     match command {
         UserCommand::Create { account, email, role } => {
-            let password = password().map_err(Failure::Password)?;
-            print(&accounts.create_user(account, &email, &password, role).await?);
+            let password = NewPassword::new(password().map_err(Failure::Password)?)?;
+            let new = NewUser { email, password, role };
+            if let Outcome::Fresh(user) = users.create(&Actor::command_line(account), new, None).await? {
+                print(&user.id);
+            }
         }
-        UserCommand::Disable { account, user } => accounts.disable_user(account, user).await?,
+        UserCommand::List { account } => list_users(&users, account).await?,
+        UserCommand::Disable { account, user } => users.disable(&Actor::command_line(account), user).await?,
     }
     Ok(postgres.close()?)
 }
 
-/// The service of accounts, on the database that a server with these settings would use.
-async fn accounts() -> Result<(Accounts, Postgres), Failure> {
+async fn list_users(users: &Users, account: AccountId) -> Result<(), Failure> {
+    let mut after = 0;
+    loop {
+        let page = users.page(account, after, USERS_AT_A_TIME).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.number;
+        for user in page {
+            let state = if user.disabled { "disabled" } else { "enabled" };
+            print(&format_args!("{}\t{}\t{}\t{state}", user.id, user.email, user.role.name()));
+        }
+    }
+}
+
+/// The database that a server with these settings would use.
+async fn open() -> Result<(PgPool, Postgres), Failure> {
     let settings = settings()?;
     let postgres = Postgres::open(&settings).await?;
     let pool = app::prepare(&settings, postgres.options.clone()).await?;
-    Ok((Accounts::new(pool, Passwords::new()?), postgres))
+    Ok((pool, postgres))
 }
 
 /// Never an argument: those are everybody's to read.

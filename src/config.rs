@@ -27,6 +27,14 @@ impl Environment {
         }
     }
 
+    /// The environment that `CORE_API_ENV` names; the sandbox when it is not set.
+    ///
+    /// # Errors
+    /// It names none.
+    pub fn from_variable(text: Option<&str>) -> Result<Self, SettingsError> {
+        text.map_or(Ok(Self::Sandbox), str::parse)
+    }
+
     const fn file(self) -> &'static str {
         match self {
             Self::Sandbox => include_str!("../config/sandbox.toml"),
@@ -149,7 +157,7 @@ impl Settings {
     /// # Errors
     /// A variable has a value its key does not take; the message names the key.
     pub fn from_variables(variables: HashMap<String, String>) -> Result<Self, SettingsError> {
-        let environment = variables.get("CORE_API_ENV").map_or(Ok(Environment::Sandbox), |text| text.parse())?;
+        let environment = Environment::from_variable(variables.get("CORE_API_ENV").map(String::as_str))?;
         let database_url = variables.get("DATABASE_URL").filter(|url| !url.is_empty()).cloned();
         let read = Config::builder()
             .add_source(File::from_str(include_str!("../config/default.toml"), FileFormat::Toml))

@@ -17,7 +17,9 @@ pub fn init(settings: &Log) -> Result<(), ParseError> {
     let registry = tracing_subscriber::registry().with(filter);
     let _first = match settings.format {
         LogFormat::Text => registry.with(fmt::layer().with_target(false).with_ansi(stderr().is_terminal()).with_writer(stderr)).try_init(),
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_target(false).with_writer(stderr)).try_init(),
+        LogFormat::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_span_list(false).with_target(false).with_writer(stderr)).try_init()
+        }
     };
     Ok(())
 }

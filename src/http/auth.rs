@@ -1,4 +1,4 @@
-//! Logins: `POST /auth/login`, `POST /auth/refresh`, `POST /auth/logout`.
+//! Logins: `POST /auth/login`, `POST /auth/refresh`, `POST /auth/logout`, `POST /auth/password`.
 
 use std::time::Instant;
 
@@ -18,13 +18,14 @@ use super::{
     time::Timestamp,
 };
 use crate::service::{
-    auth::{Grant, MAX_PASSWORD},
+    audit::Origin,
+    auth::{Grant, MAX_PASSWORD, NewPassword},
     error::Error as ServiceError,
     id::UserId,
     text::MAX_EMAIL,
 };
 
-/// The longest refresh token worth a look, in bytes.
+/// The longest refresh token worth a look, in characters.
 const MAX_REFRESH_TOKEN: usize = 512;
 
 pub(super) struct LoginRequest {
@@ -64,10 +65,11 @@ pub(super) const LOGIN: Operation = Operation::new("login", Tag::Authentication,
 pub(super) async fn login(
     State(app): State<App>,
     Extension(source): Extension<Source>,
+    Extension(origin): Extension<Origin>,
     Json(request): Json<LoginRequest>,
 ) -> Result<JsonBody<LoginResponse>> {
     app.failed_logins.check(source, Instant::now())?;
-    let grant = app.services.auth.login(&request.email, &request.password).await.inspect_err(|error| {
+    let grant = app.services.auth.login(&request.email, &request.password, &origin).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidCredentials) {
             app.failed_logins.count(source, Instant::now());
             tracing::warn!(event = "login_failed", %source);
@@ -114,10 +116,11 @@ pub(super) const REFRESH: Operation = Operation::new("refresh", Tag::Authenticat
 pub(super) async fn refresh(
     State(app): State<App>,
     Extension(source): Extension<Source>,
+    Extension(origin): Extension<Origin>,
     Json(request): Json<RefreshRequest>,
 ) -> Result<JsonBody<RefreshResponse>> {
     app.failed_authentications.check(source, Instant::now())?;
-    let grant = app.services.auth.refresh(request.refresh_token.expose_secret()).await.inspect_err(|error| {
+    let grant = app.services.auth.refresh(request.refresh_token.expose_secret(), &origin).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidRefreshToken) {
             app.failed_authentications.count(source, Instant::now());
             tracing::warn!(event = "refresh_failed", %source);
@@ -131,19 +134,58 @@ pub(super) async fn refresh(
 }
 
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Logout")]
-pub(super) struct LogoutResponse {
+pub(super) struct Done {
     success: bool,
 }
 
 /// `POST /auth/logout`
 pub(super) const LOGOUT: Operation = Operation::new("logout", Tag::Authentication, "Logout")
     .about("Invalidate the current session, its token and its refresh token. It also works once the hour's requests are used up.")
-    .answer::<LogoutResponse>(r#"{"success": true}"#)
+    .answer::<Done>(r#"{"success": true}"#)
     .never(&[Code::RateLimitExceeded]);
 
 /// `POST /auth/logout`
-pub(super) async fn logout(State(app): State<App>, LoggedIn(caller): LoggedIn) -> Result<JsonBody<LogoutResponse>> {
+pub(super) async fn logout(State(app): State<App>, LoggedIn(caller): LoggedIn) -> Result<JsonBody<Done>> {
     app.services.auth.logout(&caller).await?;
-    Ok(JsonBody(LogoutResponse { success: true }))
+    Ok(JsonBody(Done { success: true }))
+}
+
+pub(super) struct PasswordRequest {
+    current: SecretString,
+    new: NewPassword,
+}
+
+impl FromFields for PasswordRequest {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let current = fields.verbatim("currentPassword", MAX_PASSWORD);
+        let new = fields.new_password("newPassword");
+        Some(Self { current: current?.into(), new: new? })
+    }
+}
+
+/// `POST /auth/password`
+pub(super) const CHANGE_PASSWORD: Operation = Operation::new("changePassword", Tag::Authentication, "Change Password")
+    .about(
+        "Change your own password, and end your other sessions. A new password has 8 to 1024 characters and is not one that is published.",
+    )
+    .request(r#"{"currentPassword": "a long enough password", "newPassword": "another long enough password"}"#)
+    .answer::<Done>(r#"{"success": true}"#)
+    .refusals(&[Code::InvalidCredentials]);
+
+/// `POST /auth/password`
+pub(super) async fn change_password(
+    State(app): State<App>,
+    Extension(source): Extension<Source>,
+    LoggedIn(caller): LoggedIn,
+    Json(request): Json<PasswordRequest>,
+) -> Result<JsonBody<Done>> {
+    // Whoever has a token guesses at the password no faster than whoever has none.
+    app.failed_logins.check(source, Instant::now())?;
+    app.services.auth.change_password(&caller, &request.current, &request.new).await.inspect_err(|error| {
+        if matches!(error, ServiceError::InvalidCredentials) {
+            app.failed_logins.count(source, Instant::now());
+            tracing::warn!(event = "password_change_failed", %source, account = %caller.account, user = %caller.user);
+        }
+    })?;
+    Ok(JsonBody(Done { success: true }))
 }

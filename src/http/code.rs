@@ -34,7 +34,6 @@ codes! {
     InvalidJson => "invalid_json", BAD_REQUEST, "The body is not a JSON object";
     ValidationFailed => "validation_failed", BAD_REQUEST, "Some fields or parameters are not valid";
     InvalidPath => "invalid_path", BAD_REQUEST, "The path is not valid";
-    WeakPassword => "weak_password", BAD_REQUEST, "The password is too short";
     Unauthenticated => "unauthenticated", UNAUTHORIZED, "No valid token";
     InvalidCredentials => "invalid_credentials", UNAUTHORIZED, "Wrong email or password";
     InvalidRefreshToken => "invalid_refresh_token", UNAUTHORIZED, "No valid refresh token";
@@ -43,11 +42,13 @@ codes! {
     RouteNotFound => "route_not_found", NOT_FOUND, "No such route";
     AccountNotFound => "account_not_found", NOT_FOUND, "No such account";
     UserNotFound => "user_not_found", NOT_FOUND, "No such user";
+    SessionNotFound => "session_not_found", NOT_FOUND, "No such session";
     CustomerNotFound => "customer_not_found", NOT_FOUND, "No such customer";
     CardNotFound => "card_not_found", NOT_FOUND, "No such card";
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, "The route does not take this method";
     DuplicateEmail => "duplicate_email", CONFLICT, "A customer has this email";
     DuplicateUser => "duplicate_user", CONFLICT, "A user has this email";
+    LastAdmin => "last_admin", CONFLICT, "The account's last admin";
     CardAlreadyAssigned => "card_already_assigned", CONFLICT, "The card is another customer's";
     InvalidStatusTransition => "invalid_status_transition", CONFLICT, "The card cannot take this status";
     CardBlocked => "card_blocked", CONFLICT, "The card is blocked";

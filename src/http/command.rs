@@ -18,6 +18,7 @@ use crate::service::{
     error::Error as ServiceError,
     id::AccountId,
     idempotency::{Key, Once, Outcome, Receipt},
+    users::Users,
 };
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -68,6 +69,17 @@ fn read_key(headers: &HeaderMap) -> std::result::Result<Option<Key>, FieldFault>
 }
 
 impl<T> Command<T> {
+    /// For a body with a password in it: what is kept of it must be as hard to guess back as the password's hash.
+    ///
+    /// # Errors
+    /// Too many passwords are being hashed.
+    pub(super) async fn guarded(mut self, users: &Users, account: AccountId) -> Result<Self> {
+        if let Some(key) = &self.key {
+            self.fingerprint = users.guard(account, key, self.fingerprint).await?;
+        }
+        Ok(self)
+    }
+
     /// What the service needs to do this once; none without a key. `body` is what a success is answered with.
     pub(super) fn once<R, J: Serialize>(&self, account: AccountId, body: impl Fn(&R) -> J + Send + Sync + 'static) -> Option<Once<R>> {
         let key = self.key.clone()?;

@@ -60,7 +60,7 @@ pub(super) const CREATE: Operation = Operation::new("createCustomer", Tag::Custo
 pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCustomer>) -> Result<Response> {
     let once = command.once(caller.account, CustomerBody::of);
     let NewCustomer { name, email } = command.body;
-    let outcome = app.services.customers.create(caller.account, name, email, once.as_ref()).await?;
+    let outcome = app.services.customers.create(&caller.actor(), name, email, once.as_ref()).await?;
     Ok(answer(outcome, CustomerBody::of))
 }
 

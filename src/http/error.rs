@@ -162,9 +162,10 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         ServiceError::CardNotFound => (Code::CardNotFound, "The account has no such card."),
         ServiceError::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
         ServiceError::DuplicateUser => (Code::DuplicateUser, "There is already a user with this email."),
-        ServiceError::WeakPassword => (Code::WeakPassword, "A password has 8 to 1024 bytes and no control characters."),
         ServiceError::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
         ServiceError::UserNotFound => (Code::UserNotFound, "The account has no such user."),
+        ServiceError::SessionNotFound => (Code::SessionNotFound, "You have no such session, or it is over."),
+        ServiceError::LastAdmin => (Code::LastAdmin, "This is the account's only enabled admin. Make somebody else one first."),
         ServiceError::CardAlreadyAssigned => {
             (Code::CardAlreadyAssigned, "The card is assigned to another customer. Create a new card instead.")
         }

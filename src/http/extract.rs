@@ -1,6 +1,6 @@
 //! What a handler's signature can ask for: who calls, with which permission, and ids from the path.
 //!
-//! A handler that names neither [`Reader`] nor [`Writer`] has no account to work in.
+//! A handler that names none of [`Reader`], [`Writer`], [`Manager`] and [`LoggedIn`] has no account to work in.
 
 use std::str::FromStr;
 
@@ -10,10 +10,12 @@ use axum::{
 };
 
 use super::{
+    App,
     error::{Error, Result},
     query::Query,
 };
 use crate::service::{
+    audit::Event,
     auth::{Caller, Permission},
     error::Error as ServiceError,
     id::NotAnId,
@@ -25,36 +27,49 @@ pub(super) struct Reader(pub(super) Caller);
 /// Somebody who may change customers, cards and money.
 pub(super) struct Writer(pub(super) Caller);
 
+/// Somebody who may manage users and read the audit trail.
+pub(super) struct Manager(pub(super) Caller);
+
 /// Somebody who is logged in, whatever they may do.
 pub(super) struct LoggedIn(pub(super) Caller);
 
 fn caller(parts: &Parts) -> Result<Caller> {
     // Absent only on a route that the authentication does not cover.
-    parts.extensions.get::<Caller>().copied().ok_or(Error::Service(ServiceError::Unauthenticated))
+    parts.extensions.get::<Caller>().cloned().ok_or(Error::Service(ServiceError::Unauthenticated))
 }
 
-fn permitted(parts: &Parts, permission: Permission) -> Result<Caller> {
+async fn permitted(parts: &Parts, app: &App, needed: Permission) -> Result<Caller> {
     let caller = caller(parts)?;
-    if caller.role.may(permission) {
+    if caller.role.may(needed) {
         return Ok(caller);
     }
-    tracing::warn!(event = "permission_refused", account = %caller.account, user = %caller.user, role = caller.role.name(), ?permission);
+    tracing::warn!(event = "permission_refused", account = %caller.account, user = %caller.user, role = caller.role.name(), ?needed);
+    let refused = Event::PermissionRefused { user: caller.user, role: caller.role, needed };
+    app.services.audit.record(&caller.actor(), refused).await?;
     Err(ServiceError::InsufficientPermissions(caller.role).into())
 }
 
-impl<S: Sync> FromRequestParts<S> for Reader {
+impl FromRequestParts<App> for Reader {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        permitted(parts, Permission::Read).map(Self)
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        permitted(parts, app, Permission::Read).await.map(Self)
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Writer {
+impl FromRequestParts<App> for Writer {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        permitted(parts, Permission::Write).map(Self)
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        permitted(parts, app, Permission::Write).await.map(Self)
+    }
+}
+
+impl FromRequestParts<App> for Manager {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        permitted(parts, app, Permission::Manage).await.map(Self)
     }
 }
 

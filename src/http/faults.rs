@@ -1,7 +1,7 @@
 //! The words for what is wrong with a field, wherever it stood.
 
 use super::error::FieldFault;
-use crate::service::text::TextFault;
+use crate::service::{auth::WeakPassword, text::TextFault};
 
 /// A text that its field does not take.
 pub(super) fn text(field: &'static str, fault: TextFault) -> FieldFault {
@@ -12,6 +12,11 @@ pub(super) fn text(field: &'static str, fault: TextFault) -> FieldFault {
         TextFault::NotAnEmail => "invalid_email",
     };
     FieldFault { field, code, detail: format!("This {fault}.") }
+}
+
+/// A password that nobody should choose.
+pub(super) fn password(field: &'static str, fault: WeakPassword) -> FieldFault {
+    FieldFault { field, code: "weak_password", detail: format!("This {fault}.") }
 }
 
 /// A word that is none of those that its field takes.

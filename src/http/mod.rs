@@ -1,12 +1,15 @@
 //! HTTP: routes, requests, answers. Knows no SQL and no rule: those are the services'.
 
 mod address;
+mod audit_events;
 mod auth;
 mod balances;
+mod body;
 mod cards;
 mod code;
 mod command;
 mod customers;
+mod document;
 mod error;
 mod extract;
 mod faults;
@@ -21,8 +24,10 @@ mod query;
 mod router;
 mod routes;
 mod sandbox;
+mod sessions;
 mod strict;
 mod time;
+mod users;
 
 use std::{
     ops::Deref,
@@ -110,7 +115,7 @@ pub fn routes(environment: Environment) -> Vec<(Method, &'static str)> {
 /// The OpenAPI document of an environment, as JSON.
 #[must_use]
 pub fn openapi(environment: Environment) -> String {
-    format!("{:#}", openapi::document(table(environment).entries()))
+    format!("{:#}\n", table(environment).document())
 }
 
 fn table(environment: Environment) -> Table {

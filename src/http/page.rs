@@ -86,7 +86,12 @@ impl Page {
     /// Answers with the part that was asked for, as `{"<name>": [...]}`, with `nextCursor` where a part was asked for.
     ///
     /// `fetch` gets the position to continue after and how many rows to read at most; `row` tells a row's position and its JSON.
-    pub(super) async fn answer<R, J, F, Fetched>(self, name: &'static str, fetch: F, row: fn(&R) -> (i64, J)) -> Result<Response>
+    pub(super) async fn answer<R, J, F, Fetched>(
+        self,
+        name: &'static str,
+        fetch: F,
+        row: impl Fn(&R) -> (i64, J) + Copy + Send + Sync + 'static,
+    ) -> Result<Response>
     where
         R: Send + 'static,
         J: Serialize + 'static,
@@ -138,12 +143,12 @@ impl Page {
 }
 
 /// Where to read on; none once a chunk came back short.
-fn more_after<R, J>(rows: &[R], row: fn(&R) -> (i64, J)) -> Option<i64> {
+fn more_after<R, J>(rows: &[R], row: impl Fn(&R) -> (i64, J)) -> Option<i64> {
     let whole = usize::try_from(CHUNK).is_ok_and(|chunk| rows.len() == chunk);
     if whole { rows.last().map(|last| row(last).0) } else { None }
 }
 
-fn write_rows<R, J: Serialize>(body: &mut Vec<u8>, rows: &[R], row: fn(&R) -> (i64, J), at_start: bool) -> ServiceResult<()> {
+fn write_rows<R, J: Serialize>(body: &mut Vec<u8>, rows: &[R], row: impl Fn(&R) -> (i64, J), at_start: bool) -> ServiceResult<()> {
     for (index, each) in rows.iter().enumerate() {
         if index > 0 || !at_start {
             body.push(b',');

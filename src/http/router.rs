@@ -1,26 +1,22 @@
 //! The whole API: one line per endpoint.
 
-use std::net::SocketAddr;
-
 use axum::{
-    Router,
-    extract::{ConnectInfo, Request, State},
+    Extension, Router,
     http::{HeaderValue, header},
-    middleware::{Next, from_fn, from_fn_with_state},
-    response::Response,
+    middleware::{from_fn, from_fn_with_state},
 };
+use serde_json::Value;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::{
-    App,
-    address::Source,
-    auth, balances, cards, customers,
+    App, audit_events, auth, balances, cards, customers,
+    document::{self, Document},
     error::Error,
     health,
-    middleware::{access_log, authenticate, catch_panic, problem, request_id, run_to_end, shed},
-    movements,
+    middleware::{access_log, authenticate, catch_panic, origin, problem, request_id, run_to_end, shed},
+    movements, openapi,
     routes::{Entry, Routes},
-    sandbox,
+    sandbox, sessions, users,
 };
 
 /// Every endpoint, by the layers that it stands behind.
@@ -36,10 +32,21 @@ pub(super) struct Table {
 impl Table {
     /// The table of an environment.
     pub(super) fn new(has_sandbox_routes: bool) -> Self {
-        let open = Routes::default().post("/auth/login", auth::login, auth::LOGIN).post("/auth/refresh", auth::refresh, auth::REFRESH);
+        let open = Routes::default()
+            // Where tokens come from.
+            .post("/auth/login", auth::login, auth::LOGIN)
+            .post("/auth/refresh", auth::refresh, auth::REFRESH);
 
         let mut authenticated = Routes::default()
             .post("/auth/logout", auth::logout, auth::LOGOUT)
+            .post("/auth/password", auth::change_password, auth::CHANGE_PASSWORD)
+            .get("/auth/sessions", sessions::list, sessions::LIST)
+            .delete("/auth/sessions/{sessionId}", sessions::end, sessions::END)
+            .post("/users", users::create, users::CREATE)
+            .get("/users", users::list, users::LIST)
+            .get("/users/{userId}", users::get, users::GET)
+            .patch("/users/{userId}", users::change, users::CHANGE)
+            .get("/audit-events", audit_events::list, audit_events::LIST)
             .post("/customers", customers::create, customers::CREATE)
             .get("/customers", customers::list, customers::LIST)
             .get("/customers/{customerId}", customers::get, customers::GET)
@@ -52,14 +59,17 @@ impl Table {
             .post("/balances/add", balances::add, balances::ADD)
             .get("/balances/{cardId}", balances::get, balances::GET);
         if has_sandbox_routes {
-            authenticated = authenticated.post("/sandbox/purchases", sandbox::purchase, sandbox::PURCHASE).post(
-                "/sandbox/refunds",
-                sandbox::refund,
-                sandbox::REFUND,
-            );
+            authenticated = authenticated
+                // In place of merchants.
+                .post("/sandbox/purchases", sandbox::purchase, sandbox::PURCHASE)
+                .post("/sandbox/refunds", sandbox::refund, sandbox::REFUND);
         }
 
-        let always = Routes::default().get("/health/live", health::live, health::LIVE).get("/health/ready", health::ready, health::READY);
+        let always = Routes::default()
+            // Also asked when there is too much to do for anything else.
+            .get("/health/live", health::live, health::LIVE)
+            .get("/health/ready", health::ready, health::READY)
+            .get("/openapi.json", document::get, document::GET);
 
         Self { open, authenticated, always }
     }
@@ -68,11 +78,18 @@ impl Table {
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         [&self.open, &self.authenticated, &self.always].into_iter().flat_map(|routes| &routes.entries)
     }
+
+    /// The document of every endpoint.
+    pub(super) fn document(&self) -> Value {
+        openapi::document(self.entries())
+    }
 }
 
 /// The API on its services.
 pub fn router(app: App) -> Router {
-    let Table { open, authenticated, always } = Table::new(app.has_sandbox_routes);
+    let table = Table::new(app.has_sandbox_routes);
+    let document = Document(table.document().to_string().into());
+    let Table { open, authenticated, always } = table;
     let bounded = || from_fn_with_state(app.clone(), shed::limit);
     let open = open.router.route_layer(bounded());
     let authenticated = authenticated.router.route_layer(from_fn_with_state(app.clone(), authenticate::require)).route_layer(bounded());
@@ -82,7 +99,8 @@ pub fn router(app: App) -> Router {
         .merge(always.router)
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
-        .layer(from_fn_with_state(app.clone(), find_source))
+        .layer(from_fn_with_state(app.clone(), origin::find))
+        .layer(Extension(document))
         .layer(from_fn(catch_panic::answer))
         .layer(from_fn(problem::write))
         .layer(from_fn(access_log::write))
@@ -91,10 +109,4 @@ pub fn router(app: App) -> Router {
         .layer(header(header::CACHE_CONTROL, "no-store"))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .with_state(app)
-}
-
-async fn find_source(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
-    let source = Source::of(peer, request.headers(), app.trusted_hops);
-    request.extensions_mut().insert(source);
-    next.run(request).await
 }

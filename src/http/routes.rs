@@ -42,6 +42,10 @@ impl Routes {
         self.add((Method::PATCH, MethodFilter::PATCH), path, handler, operation)
     }
 
+    pub(super) fn delete<H: Handler<T, App>, T: Signature + 'static>(self, path: &'static str, handler: H, operation: Operation) -> Self {
+        self.add((Method::DELETE, MethodFilter::DELETE), path, handler, operation)
+    }
+
     fn add<H, T>(mut self, method: (Method, MethodFilter), path: &'static str, handler: H, operation: Operation) -> Self
     where
         H: Handler<T, App>,

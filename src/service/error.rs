@@ -51,15 +51,18 @@ pub enum Error {
     /// The deployment has a user with this email.
     #[error("user email taken")]
     DuplicateUser,
-    /// A new password that is too easy to guess.
-    #[error("password too short")]
-    WeakPassword,
     /// There is no such account.
     #[error("no such account")]
     AccountNotFound,
     /// The account has no such user.
     #[error("no such user")]
     UserNotFound,
+    /// The user has no such session that lives.
+    #[error("no such session")]
+    SessionNotFound,
+    /// Nobody would be left to manage the account.
+    #[error("the account's last admin")]
+    LastAdmin,
     /// The card belongs to another customer.
     #[error("card assigned to another customer")]
     CardAlreadyAssigned,
@@ -128,6 +131,8 @@ impl Error {
             | Self::CardNotFound
             | Self::AccountNotFound
             | Self::UserNotFound
+            | Self::SessionNotFound
+            | Self::LastAdmin
             | Self::DuplicateEmail
             | Self::DuplicateUser
             | Self::CardAlreadyAssigned
@@ -144,7 +149,6 @@ impl Error {
             | Self::InvalidRefreshToken
             | Self::QuotaExceeded(_)
             | Self::TooManyAttempts { .. }
-            | Self::WeakPassword
             | Self::IdempotencyKeyReused
             | Self::IdempotencyKeyInUse
             | Self::Overloaded

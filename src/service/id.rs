@@ -33,6 +33,18 @@ macro_rules! typed_id {
             }
         }
 
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let prefix = DynamicType::new(Self::PREFIX).map_err(|_| fmt::Error)?;
@@ -84,6 +96,7 @@ typed_id!(SessionId, "ses", "One login.");
 typed_id!(CustomerId, "cus", "A customer of the account.");
 typed_id!(CardId, "card", "A virtual card.");
 typed_id!(MovementId, "mov", "A movement on a card.");
+typed_id!(EventId, "evt", "An entry of the audit trail.");
 
 #[cfg(test)]
 mod tests {

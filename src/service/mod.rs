@@ -4,6 +4,7 @@
 //! to its folder and holds nothing but SQL.
 
 pub mod accounts;
+pub mod audit;
 pub mod auth;
 pub mod cards;
 pub mod customers;
@@ -16,6 +17,7 @@ pub mod money;
 pub mod quota;
 pub mod text;
 mod unit;
+pub mod users;
 
 use std::num::NonZeroU32;
 
@@ -23,6 +25,7 @@ use sqlx::PgPool;
 
 use self::{
     accounts::Accounts,
+    audit::Audit,
     auth::{Auth, Lifetimes, Passwords, Tokens},
     cards::Cards,
     customers::Customers,
@@ -31,13 +34,16 @@ use self::{
     idempotency::Idempotency,
     ledger::Ledger,
     quota::Quota,
+    users::Users,
 };
 
 /// Every service, on one pool.
 #[derive(Clone, Debug)]
 pub struct Services {
-    /// Tenants and users.
+    /// Tenants.
     pub accounts: Accounts,
+    /// Who did what.
+    pub audit: Audit,
     /// Logins.
     pub auth: Auth,
     /// Cards.
@@ -52,6 +58,8 @@ pub struct Services {
     pub ledger: Ledger,
     /// Requests per hour.
     pub quota: Quota,
+    /// The people who log in.
+    pub users: Users,
 }
 
 impl Services {
@@ -63,13 +71,15 @@ impl Services {
         let passwords = Passwords::new()?;
         Ok(Self {
             accounts: Accounts::new(pool.clone(), passwords.clone()),
-            auth: Auth::new(pool.clone(), passwords, tokens, lifetimes),
+            audit: Audit::new(pool.clone()),
+            auth: Auth::new(pool.clone(), passwords.clone(), tokens, lifetimes),
             cards: Cards::new(pool.clone()),
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
             idempotency: Idempotency::new(pool.clone()),
             ledger: Ledger::new(pool.clone()),
             quota: Quota::new(pool.clone(), requests_per_hour),
+            users: Users::new(pool.clone(), passwords),
         })
     }
 }

@@ -78,6 +78,15 @@ async fn people_are_created_from_the_command_line_and_log_in() {
     assert_eq!(ana.get("/cards").await.number("x-ratelimit-limit"), 7);
     ana.post("/cards", json!({"currency": "USD"})).await.problem(403, "insufficient_permissions");
 
+    let listed = accounts(&["user", "list", "--account", &account], "").1;
+    assert_eq!(listed, format!("{id}\tana@acme.com\tviewer\tenabled"));
     assert!(accounts(&["user", "disable", "--account", &account, &id], "").0);
     ana.get("/cards").await.problem(401, "unauthenticated");
+    assert!(accounts(&["user", "list", "--account", &account], "").1.ends_with("viewer\tdisabled"));
+    for weak in ["short\n", "secure_password\n", "\n"] {
+        let user = ["user", "create", "--account", &account, "--email", "eva@acme.com", "--role", "viewer"];
+        assert!(!accounts(&user, weak).0, "{weak:?}");
+    }
+    let told = "select count(*) from audit_events where user_id is null and type in ('account_created', 'user_created', 'user_disabled')";
+    assert_eq!(world.database.number(told).await, 4 + 3, "the seeded accounts', and these");
 }

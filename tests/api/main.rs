@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test, what must not happen ends it")]
 
 mod architecture;
+mod audit;
 mod auth;
 mod bad_bodies;
 mod bad_input;
@@ -16,6 +17,7 @@ mod errors;
 mod guards;
 mod health;
 mod idempotency;
+mod logs;
 mod movements;
 mod openapi;
 mod pages;
@@ -23,6 +25,8 @@ mod process;
 mod rate_limit;
 mod reference;
 mod sandbox;
+mod sessions;
 mod support;
 mod tenants;
+mod users;
 mod verify_ledger;

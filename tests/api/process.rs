@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,7 +17,7 @@ use serde_json::json;
 
 use crate::support::{
     Actor,
-    binary::{self, assert_refused, folder, run, sandbox},
+    binary::{self, assert_refused, base, folder, run, sandbox},
 };
 
 /// The processes that were started with something in this folder as an argument: Postgres and its shell.
@@ -43,15 +42,7 @@ impl Sandbox {
 
     fn from(mut command: Command, folder: &Path) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().expect("started");
-        let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
-        let base = loop {
-            let line = lines.next().expect("an address before the end").expect("text");
-            if let Some((_, base)) = line.split_once("up at ") {
-                break base.to_owned();
-            }
-        };
-        // Read on, or the process would stall once the pipe is full.
-        std::thread::spawn(move || lines.for_each(drop));
+        let base = base(&mut process);
         Self { process, folder: folder.to_owned(), actor: Actor::new(&base) }
     }
 

@@ -21,7 +21,8 @@ pub(in crate::http) async fn write(Extension(id): Extension<RequestId>, request:
     let span = tracing::info_span!("request", id = id.as_str());
     let response = next.run(request).instrument(span.clone()).await;
     let _in_span = span.entered();
-    let (status, milliseconds) = (response.status().as_u16(), began.elapsed().as_millis());
+    let status = response.status().as_u16();
+    let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     match response.extensions().get::<Problem>() {
         Some(problem) if response.status().is_server_error() => {
             let cause = problem.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default();

@@ -16,8 +16,9 @@ use super::rate_limit;
 use crate::{
     http::{App, address::Source, error::Error},
     service::{
+        audit::{Actor, Origin},
         auth::{Caller, Claims},
-        error::Error as ServiceError,
+        error::{Error as ServiceError, chain},
         quota::Standing,
     },
 };
@@ -25,6 +26,7 @@ use crate::{
 pub(in crate::http) async fn require(
     State(app): State<App>,
     Extension(source): Extension<Source>,
+    Extension(origin): Extension<Origin>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -34,13 +36,16 @@ pub(in crate::http) async fn require(
     };
     // Whoever used the hour up, its owner can always end the session.
     let ends_the_session = request.uri().path() == "/auth/logout";
-    let (mut response, standing) = match admit(&app, source, &claims, ends_the_session).await {
+    let (mut response, standing) = match admit(&app, source, origin.clone(), &claims, ends_the_session).await {
         Ok((caller, standing)) => {
             request.extensions_mut().insert(caller);
             (next.run(request).await, Some(standing))
         }
         Err(ServiceError::QuotaExceeded(standing)) => {
-            tracing::warn!(event = "quota_exhausted", account = %claims.account, user = %claims.user);
+            let actor = Actor { account: claims.account, user: Some(claims.user), session: Some(claims.session), origin: Some(origin) };
+            if let Err(error) = app.services.quota.tell(&actor, &standing).await {
+                tracing::error!(cause = chain(&error), "that the hour is used up is not in the trail");
+            }
             (Error::from(ServiceError::QuotaExceeded(standing)).into_response(), Some(standing))
         }
         Err(error) => (Error::from(error).into_response(), None),
@@ -56,12 +61,18 @@ fn read_token(app: &App, source: Source, headers: &HeaderMap) -> Result<Claims, 
     claims.map_err(|error| refused(app, source, error))
 }
 
-async fn admit(app: &App, source: Source, claims: &Claims, whatever_the_quota: bool) -> Result<(Caller, Standing), ServiceError> {
+async fn admit(
+    app: &App,
+    source: Source,
+    origin: Origin,
+    claims: &Claims,
+    whatever_the_quota: bool,
+) -> Result<(Caller, Standing), ServiceError> {
     let entered = app.services.quota.enter(claims.account);
     if !whatever_the_quota {
         entered?;
     }
-    let caller = app.services.auth.caller(claims).await.map_err(|error| {
+    let caller = app.services.auth.caller(claims, origin).await.map_err(|error| {
         app.services.quota.give_back(claims.account);
         refused(app, source, error)
     })?;

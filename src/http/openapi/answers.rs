@@ -11,13 +11,37 @@ use crate::http::{code::Code, routes::Entry};
 
 const QUOTA: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
 
+/// What endpoints fail with, each once: most of it is the same everywhere.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Map<String, Value>);
+
+impl Problems {
+    /// The responses that operations refer to.
+    pub(super) fn into_components(self) -> Map<String, Value> {
+        self.0
+    }
+
+    fn refer_to(&mut self, entry: &Entry, status: StatusCode, codes: &[Code]) -> Value {
+        let response = problem(entry, status, codes);
+        let mut name = codes.iter().map(|code| code.name()).collect::<Vec<_>>().join(".");
+        if !entry.inputs.authenticated {
+            name.push_str(".open");
+        }
+        if is_replayable(entry, status) {
+            name.push_str(".replayable");
+        }
+        let reference = json!({"$ref": format!("#/components/responses/{name}")});
+        self.0.insert(name, response);
+        reference
+    }
+}
+
 /// Every answer to an endpoint, by status.
-pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator) -> Map<String, Value> {
+pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Problems) -> Map<String, Value> {
     let words = entry.operation;
     let schema = match words.answer {
         Answer::Body(schema) => schema(generator).into(),
         Answer::List(name, row) => list(name, &row(generator).into()),
-        Answer::Anything => json!({"type": "object"}),
     };
     let mut content = json!({"schema": schema});
     if !words.example.is_empty() {
@@ -34,9 +58,14 @@ pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator) -> Map<S
         by_status.entry(code.status()).or_default().push(code);
     }
     for (status, codes) in by_status {
-        responses.insert(status.as_str().to_owned(), problem(entry, status, &codes));
+        responses.insert(status.as_str().to_owned(), problems.refer_to(entry, status, &codes));
     }
     responses
+}
+
+/// Whether an answer with this status may be one that was given before.
+fn is_replayable(entry: &Entry, status: StatusCode) -> bool {
+    entry.inputs.once_per_key && matches!(status.as_u16(), 200 | 404 | 409)
 }
 
 /// Every code that an endpoint answers with, in the order of their table.
@@ -94,16 +123,17 @@ fn problem(entry: &Entry, status: StatusCode, codes: &[Code]) -> Value {
 fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, Value> {
     let mut headers = Map::new();
     let mut add = |name: &str, always: bool| {
-        let header = if always { json!({"$ref": format!("#/components/headers/{name}")}) } else { header(name, false) };
-        headers.insert(name.to_owned(), header);
+        let component = if always { name.to_owned() } else { optional(name) };
+        headers.insert(name.to_owned(), json!({"$ref": format!("#/components/headers/{component}")}));
     };
     add("X-Request-Id", true);
-    let is_of_the_caller = entry.inputs.authenticated && status != StatusCode::UNAUTHORIZED;
-    for name in QUOTA.iter().filter(|_| is_of_the_caller) {
-        // Those of the other statuses may come before anybody knows whose request it is.
-        add(name, !matches!(status.as_u16(), 403 | 429 | 500 | 503));
+    // Not yet known is whose request it is, or not yet counted.
+    let may_come_early = matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
+    let never = status == StatusCode::UNAUTHORIZED && codes == [Code::Unauthenticated];
+    for name in QUOTA.iter().filter(|_| entry.inputs.authenticated && !never) {
+        add(name, !may_come_early);
     }
-    if entry.inputs.once_per_key && matches!(status.as_u16(), 200 | 404 | 409) {
+    if is_replayable(entry, status) {
         add("Idempotent-Replayed", false);
     }
     match status {
@@ -130,10 +160,17 @@ fn header(name: &str, required: bool) -> Value {
     json!({"description": description, "required": required, "schema": schema})
 }
 
+/// The name of a header's component where not every such answer has it.
+fn optional(name: &str) -> String {
+    format!("{name}.optional")
+}
+
 /// The headers that answers refer to.
 pub(super) fn headers() -> Map<String, Value> {
-    let names = QUOTA.into_iter().chain(["Retry-After", "WWW-Authenticate", "X-Request-Id"]);
-    names.map(|name| (name.to_owned(), header(name, true))).collect()
+    let always = QUOTA.into_iter().chain(["Retry-After", "WWW-Authenticate", "X-Request-Id"]);
+    let sometimes = QUOTA.into_iter().chain(["Retry-After", "Idempotent-Replayed"]);
+    let always = always.map(|name| (name.to_owned(), header(name, true)));
+    always.chain(sometimes.map(|name| (optional(name), header(name, false)))).collect()
 }
 
 /// One problem for each code.

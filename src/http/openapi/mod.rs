@@ -1,17 +1,20 @@
 //! The OpenAPI 3.1 document, made from the table that the router is made from.
 //!
 //! [`signature`] reads a handler's parameters, [`operation`] holds the words above it, [`answers`]
-//! says what comes back, and [`schemas`] what single values look like.
+//! says what comes back, [`described`] what a body is read for, and [`schema`] what single values look like.
 
 mod answers;
+mod described;
 mod operation;
-mod schemas;
+pub(super) mod schema;
 mod signature;
 
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 
+use self::answers::Problems;
 pub(super) use self::{
+    described::Described,
     operation::{Filter, Operation, Tag},
     signature::{Inputs, Signature},
 };
@@ -42,13 +45,14 @@ Every answer has `X-Request-Id`, the client's own if it sent a plain one, and `C
 /// The document of everything in the table.
 pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
     let mut generator = generator();
+    let mut problems = Problems::default();
     let mut paths: Map<String, Value> = Map::new();
     for entry in entries {
-        let operation = operation(entry, &mut generator);
+        let operation = operation(entry, &mut generator, &mut problems);
         let path = paths.entry(entry.path).or_insert_with(|| json!({}));
         path[entry.method.as_str().to_lowercase()] = operation;
     }
-    let problem = schemas::of_problem(&mut generator);
+    let problem = schema::of_problem(&mut generator);
     let mut components: Map<String, Value> = generator.take_definitions(true);
     components.insert("Problem".to_owned(), problem.into());
     json!({
@@ -68,6 +72,7 @@ pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The `token` of `POST /auth/login` or `POST /auth/refresh`."},
             },
             "schemas": components,
+            "responses": problems.into_components(),
             "headers": answers::headers(),
             "examples": answers::examples(),
         },
@@ -89,7 +94,7 @@ fn close(schema: &mut Schema) {
     }
 }
 
-fn operation(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
+fn operation(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Problems) -> Value {
     let words = entry.operation;
     let mut operation = json!({"operationId": words.id, "tags": [words.tag.name()], "summary": words.summary});
     if !words.about.is_empty() {
@@ -107,7 +112,7 @@ fn operation(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
         }
         operation["requestBody"] = json!({"required": true, "content": {"application/json": content}});
     }
-    operation["responses"] = answers::responses(entry, generator).into();
+    operation["responses"] = answers::responses(entry, generator, problems).into();
     operation
 }
 
@@ -122,10 +127,10 @@ fn parameters(entry: &Entry, generator: &mut SchemaGenerator) -> Vec<Value> {
         parameters.push(json!({"name": filter.name, "in": "query", "description": filter.about, "schema": (filter.schema)(generator)}));
     }
     if matches!(words.answer, operation::Answer::List(..)) {
-        parameters.extend(schemas::of_pages());
+        parameters.extend(schema::of_pages());
     }
     if inputs.once_per_key {
-        parameters.push(schemas::of_idempotency_key());
+        parameters.push(schema::of_idempotency_key());
     }
     parameters
 }

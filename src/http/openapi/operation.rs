@@ -2,6 +2,7 @@
 //! refusals of its own. Each handler has one above it, as a constant.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value};
 
 use crate::http::code::Code;
 
@@ -17,6 +18,8 @@ pub(super) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schem
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Tag {
     Authentication,
+    Users,
+    Audit,
     Customers,
     VirtualCards,
     Balances,
@@ -26,12 +29,23 @@ pub(in crate::http) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Authentication, Self::Customers, Self::VirtualCards, Self::Balances, Self::Transactions, Self::Sandbox, Self::Service];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Authentication,
+        Self::Users,
+        Self::Audit,
+        Self::Customers,
+        Self::VirtualCards,
+        Self::Balances,
+        Self::Transactions,
+        Self::Sandbox,
+        Self::Service,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Authentication => "Authentication",
+            Self::Users => "Users",
+            Self::Audit => "Audit",
             Self::Customers => "Customers",
             Self::VirtualCards => "Virtual Cards",
             Self::Balances => "Balances",
@@ -44,6 +58,8 @@ impl Tag {
     pub(super) const fn description(self) -> &'static str {
         match self {
             Self::Authentication => "Logins, sessions and their tokens.",
+            Self::Users => "Who logs in for the account, and as what. For admins.",
+            Self::Audit => "Who did what, and from where. For admins.",
             Self::Customers => "Who cards are assigned to.",
             Self::VirtualCards => "Issue cards, assign them, change their status.",
             Self::Balances => "Money on cards.",
@@ -61,8 +77,6 @@ pub(super) enum Answer {
     Body(SchemaOf),
     /// A list under this name, a page of it where one is asked for.
     List(&'static str, SchemaOf),
-    /// Any JSON object.
-    Anything,
 }
 
 /// A parameter of the query.
@@ -103,7 +117,7 @@ impl Operation {
             summary,
             about: "",
             request: None,
-            answer: Answer::Anything,
+            answer: Answer::Body(schema_of::<Map<String, Value>>),
             example: "",
             filters: &[],
             refusals: &[],

@@ -4,7 +4,7 @@
 //! `Idempotency-Key`, one that takes a [`Writer`] needs a token and a role that may write.
 
 use axum::{Extension, extract::State};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 
 use super::operation::{SchemaOf, schema_of};
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
         App,
         code::Code,
         command::Command,
-        extract::{LoggedIn, PathId, Reader, Writer},
-        json::{FromFields, Json},
+        extract::{LoggedIn, Manager, PathId, Reader, Writer},
+        json::{Fields, FromFields, Json},
         query::Query,
     },
     service::auth::{Permission, Role},
@@ -43,14 +43,9 @@ impl Inputs {
     }
 
     fn of_a_body<T: FromFields>(&mut self) {
-        self.body = Some(body_of::<T>);
+        self.body = Some(Fields::describe::<T>);
         self.codes.extend([Code::InvalidJson, Code::ValidationFailed, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
     }
-}
-
-/// The schema of a body: the fields that are read of it.
-fn body_of<T: FromFields>(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "object"})
 }
 
 /// A parameter of a handler.
@@ -84,6 +79,12 @@ impl Input for Reader {
 impl Input for Writer {
     fn note(inputs: &mut Inputs) {
         inputs.of_somebody_who_may(Permission::Write);
+    }
+}
+
+impl Input for Manager {
+    fn note(inputs: &mut Inputs) {
+        inputs.of_somebody_who_may(Permission::Manage);
     }
 }
 

@@ -10,22 +10,23 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
-use self::refresh::RefreshToken;
 pub use self::{
-    password::{MAX_PASSWORD, Passwords},
+    password::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED, Passwords, WeakPassword},
     role::{Permission, Role},
     token::{Claims, KeyFault, MIN_KEY_BYTES, SigningKey, Tokens},
 };
+use self::{refresh::RefreshToken, store::StoredUser};
 use super::{
+    audit::{self, Actor, Event, Origin},
     error::{Error, Result},
     id::{AccountId, SessionId, UserId},
     text, unit,
 };
 
 /// Who makes a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// For which account.
     pub account: AccountId,
@@ -37,6 +38,16 @@ pub struct Caller {
     pub role: Role,
     /// The account's own hourly quota, if it has one.
     pub requests_per_hour: Option<u32>,
+    /// Through which request.
+    pub origin: Origin,
+}
+
+impl Caller {
+    /// The caller as somebody who acts.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor { account: self.account, user: Some(self.user), session: Some(self.session), origin: Some(self.origin.clone()) }
+    }
 }
 
 /// What a login or a refresh gives.
@@ -85,20 +96,32 @@ impl Auth {
     /// # Errors
     /// [`Error::InvalidCredentials`], the same and as slow whether the email is unknown, the
     /// password wrong or the user disabled.
-    pub async fn login(&self, email: &str, password: &SecretString) -> Result<Grant> {
+    pub async fn login(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
         let key = text::email_key(email);
         let user = unit::read(&self.pool, move |unit| Box::pin(async move { store::find_user(unit, &key).await })).await?;
         let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str())).await?;
-        let user = user.filter(|user| matches && !user.disabled).ok_or(Error::InvalidCredentials)?;
+        let Some(user) = user else { return Err(Error::InvalidCredentials) };
+        if matches && !user.disabled {
+            return self.begin_session(user, origin).await;
+        }
+        let actor = Actor { account: user.account_id, user: None, session: None, origin: Some(origin.clone()) };
+        self.record(&actor, Event::LoginFailed { user: user.id }).await?;
+        Err(Error::InvalidCredentials)
+    }
+
+    async fn begin_session(&self, user: StoredUser, origin: &Origin) -> Result<Grant> {
         let (account, user_id, session) = (user.account_id, user.id, SessionId::new());
         let refresh = RefreshToken::new(account, session);
         let (hash, lifetime) = (refresh.hash(), self.lifetimes.session);
+        let actor = Actor { account, user: Some(user_id), session: Some(session), origin: Some(origin.clone()) };
         let times = unit::write(&self.pool, move |unit| {
-            let user = user.clone();
+            let (user, actor) = (user.clone(), actor.clone());
             Box::pin(async move {
                 // Asks again, in the write, whether the user is enabled and the password still this one.
-                let times = store::insert_session(unit, &user, session, lifetime).await?.ok_or(Error::InvalidCredentials)?;
+                let address = actor.origin.as_ref().map(|origin| &*origin.address);
+                let times = store::insert_session(unit, &user, session, lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
                 store::insert_refresh_token(unit, account, session, &hash).await?;
+                audit::record_in(unit, &actor, Event::Login { session }).await?;
                 Ok(times)
             })
         })
@@ -112,19 +135,23 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::InvalidRefreshToken`].
-    pub async fn refresh(&self, token: &str) -> Result<Grant> {
+    pub async fn refresh(&self, token: &str, origin: &Origin) -> Result<Grant> {
         let used = RefreshToken::parse(token).ok_or(Error::InvalidRefreshToken)?;
         let (account, session, hash) = (used.account, used.session, used.hash());
         let next = RefreshToken::new(account, session);
-        let next_hash = next.hash();
+        let (next_hash, origin) = (next.hash(), origin.clone());
         let (live, first_use) = unit::write(&self.pool, move |unit| {
+            let origin = origin.clone();
             Box::pin(async move {
                 let live = store::lock_session(unit, account, session).await?.ok_or(Error::InvalidRefreshToken)?;
                 let first_use = store::use_refresh_token(unit, account, session, &hash).await?.ok_or(Error::InvalidRefreshToken)?;
+                let actor = Actor { account, user: Some(live.user_id), session: Some(session), origin: Some(origin) };
                 if first_use {
                     store::insert_refresh_token(unit, account, session, &next_hash).await?;
+                    audit::record_in(unit, &actor, Event::Refresh { session }).await?;
                 } else {
-                    store::end_session(unit, account, session).await?;
+                    store::end_session(unit, account, live.user_id, session).await?;
+                    audit::record_in(unit, &actor, Event::RefreshTokenReused { session }).await?;
                 }
                 Ok((live, first_use))
             })
@@ -151,11 +178,11 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] when the session is over or the user disabled.
-    pub async fn caller(&self, claims: &Claims) -> Result<Caller> {
+    pub async fn caller(&self, claims: &Claims, origin: Origin) -> Result<Caller> {
         let claims = *claims;
-        unit::read(&self.pool, move |unit| Box::pin(async move { store::find_caller(unit, &claims).await }))
-            .await?
-            .ok_or(Error::Unauthenticated)
+        let found = unit::read(&self.pool, move |unit| Box::pin(async move { store::find_caller(unit, &claims).await })).await?;
+        let (role, requests_per_hour) = found.ok_or(Error::Unauthenticated)?;
+        Ok(Caller { account: claims.account, user: claims.user, session: claims.session, role, requests_per_hour, origin })
     }
 
     /// Ends the caller's session.
@@ -163,10 +190,86 @@ impl Auth {
     /// # Errors
     /// The database is away.
     pub async fn logout(&self, caller: &Caller) -> Result<()> {
-        let (account, session) = (caller.account, caller.session);
-        unit::write(&self.pool, move |unit| Box::pin(store::end_session(unit, account, session))).await?;
-        tracing::info!(event = "logout", account = %caller.account, user = %caller.user, session = %caller.session);
+        let actor = caller.actor();
+        let (account, user, session) = (caller.account, caller.user, caller.session);
+        unit::write(&self.pool, move |unit| {
+            let actor = actor.clone();
+            Box::pin(async move {
+                store::end_session(unit, account, user, session).await?;
+                audit::record_in(unit, &actor, Event::Logout { session }).await
+            })
+        })
+        .await?;
+        tracing::info!(event = "logout", account = %account, user = %user, session = %session);
         Ok(())
+    }
+
+    /// The caller's sessions that live, at most `limit` after position `after`, oldest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn sessions(&self, account: AccountId, user: UserId, after: i64, limit: i64) -> Result<Vec<Session>> {
+        unit::read(&self.pool, move |unit| Box::pin(store::sessions(unit, account, user, after, limit))).await
+    }
+
+    /// Ends one of the caller's sessions, on every replica at once.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]: it is over, or not the caller's.
+    pub async fn end_session(&self, caller: &Caller, session: SessionId) -> Result<()> {
+        let actor = caller.actor();
+        let (account, user) = (caller.account, caller.user);
+        unit::write(&self.pool, move |unit| {
+            let actor = actor.clone();
+            Box::pin(async move {
+                if !store::end_session(unit, account, user, session).await? {
+                    return Err(Error::SessionNotFound);
+                }
+                audit::record_in(unit, &actor, Event::SessionEnded { session }).await
+            })
+        })
+        .await?;
+        tracing::info!(event = "session_ended", account = %account, user = %user, session = %session);
+        Ok(())
+    }
+
+    /// Gives the caller another password and ends their other sessions.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCredentials`]: the current password is wrong.
+    pub async fn change_password(&self, caller: &Caller, current: &SecretString, new: &NewPassword) -> Result<()> {
+        let (account, user, session) = (caller.account, caller.user, caller.session);
+        let stored = unit::read(&self.pool, move |unit| Box::pin(store::find_password_hash(unit, account, user))).await?;
+        let stored = stored.ok_or(Error::Unauthenticated)?;
+        if !self.passwords.verify(current, Some(&stored)).await? {
+            self.record(&caller.actor(), Event::LoginFailed { user }).await?;
+            return Err(Error::InvalidCredentials);
+        }
+        let hash = self.passwords.hash(new.secret()).await?;
+        let actor = caller.actor();
+        unit::write(&self.pool, move |unit| {
+            let (actor, stored, hash) = (actor.clone(), stored.clone(), hash.clone());
+            Box::pin(async move {
+                // Another change may have come first; then what was proven is no longer the password.
+                if !store::replace_password_hash(unit, account, user, &stored, &hash).await? {
+                    return Err(Error::InvalidCredentials);
+                }
+                store::end_sessions(unit, account, user, Some(session)).await?;
+                audit::record_in(unit, &actor, Event::PasswordChanged { user }).await
+            })
+        })
+        .await?;
+        tracing::info!(event = "password_changed", account = %account, user = %user, session = %session);
+        Ok(())
+    }
+
+    async fn record(&self, actor: &Actor, event: Event) -> Result<()> {
+        let actor = actor.clone();
+        unit::write(&self.pool, move |unit| {
+            let actor = actor.clone();
+            Box::pin(async move { audit::record_in(unit, &actor, event).await })
+        })
+        .await
     }
 
     fn grant(&self, account: AccountId, user: UserId, session: SessionId, times: SessionTimes, refresh: RefreshToken) -> Result<Grant> {
@@ -177,6 +280,26 @@ impl Auth {
         let token = self.tokens.sign(&claims)?.into();
         Ok(Grant { user, token, expires_at, refresh_token: refresh.into_text() })
     }
+}
+
+/// A login that lives.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Its position in the list.
+    pub number: i64,
+    /// Where the login came from, if that was kept.
+    pub address: Option<String>,
+    /// When it began, by the database's clock.
+    pub created_at: DateTime<Utc>,
+    /// When it ends, however often it is refreshed.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Ends every session of a user, within the transaction that is the reason.
+pub(super) async fn end_sessions_in(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<()> {
+    store::end_sessions(connection, account, user, None).await
 }
 
 /// A session's end and the moment it was asked for, by the database's clock.

@@ -11,8 +11,43 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use crate::service::error::{Error, Result};
 
-/// The longest password, in bytes: more than anybody types, less than is a burden to hash.
+/// The longest password, in characters: more than anybody types, less than is a burden to hash.
 pub const MAX_PASSWORD: usize = 1024;
+
+/// The shortest new one, in characters (NIST SP 800-63B, 5.1.1.1).
+pub const MIN_PASSWORD: usize = 8;
+
+/// Passwords that everybody can read in the API's published text.
+pub const PUBLISHED: [&str; 2] = ["test123", "secure_password"];
+
+/// Why a password was refused as a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must have {MIN_PASSWORD} to {MAX_PASSWORD} characters, none of them a control character, and not be a published one")]
+pub struct WeakPassword;
+
+/// A password that somebody may choose.
+#[derive(Clone, Debug)]
+pub struct NewPassword(SecretString);
+
+impl NewPassword {
+    /// Takes a password that is neither short nor long, has no control characters, and is not one of
+    /// those in the published text.
+    ///
+    /// # Errors
+    /// It is one of those.
+    pub fn new(password: SecretString) -> std::result::Result<Self, WeakPassword> {
+        let text = password.expose_secret();
+        let bounded = (MIN_PASSWORD..=MAX_PASSWORD).contains(&text.chars().count());
+        if !bounded || text.chars().any(char::is_control) || PUBLISHED.contains(&text) {
+            return Err(WeakPassword);
+        }
+        Ok(Self(password))
+    }
+
+    pub(in crate::service) const fn secret(&self) -> &SecretString {
+        &self.0
+    }
+}
 
 /// How many may wait for a hash for each one that is computed; the rest is told to come back.
 const QUEUE_PER_PERMIT: usize = 16;
@@ -73,6 +108,19 @@ impl Passwords {
         Ok(known && matches)
     }
 
+    /// 32 bytes that stand for a secret and cannot be guessed back from any faster than a password's hash.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when the queue is long.
+    pub async fn stretch(&self, secret: [u8; 32], salt: [u8; 32]) -> Result<[u8; 32]> {
+        self.run(move || {
+            let mut stretched = [0; 32];
+            let done = Argon2::default().hash_password_into(&secret, &salt, &mut stretched);
+            done.map(|()| stretched).map_err(|error| Error::internal("stretching a secret", error))
+        })
+        .await?
+    }
+
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let inner = Arc::clone(&self.0);
         let _admitted = inner.admitted.try_acquire().map_err(|_| Error::Overloaded)?;
@@ -92,6 +140,18 @@ fn hash(password: &SecretString) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_password_is_bounded_printable_and_not_published() {
+        let longest = "x".repeat(MAX_PASSWORD);
+        for text in ["12345678", "correct horse battery staple", "contraseña", &longest] {
+            assert!(NewPassword::new(text.into()).is_ok(), "{text}");
+        }
+        let too_long = "x".repeat(MAX_PASSWORD + 1);
+        for text in ["", "1234567", "ñandúes", "test123", "secure_password", "12345678\n", "1234\u{0}5678", &too_long] {
+            assert_eq!(NewPassword::new(text.into()).err(), Some(WeakPassword), "{text:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_password_is_its_own_and_nobody_s_is_none() {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Role {
-    /// Everything an operator may.
+    /// Everything an operator may, and manages users and reads the trail.
     Admin,
     /// Reads, and writes customers, cards and money.
     Operator,
@@ -21,6 +21,23 @@ pub enum Permission {
     Read,
     /// To change customers, cards and money.
     Write,
+    /// To manage users, and to read the audit trail.
+    Manage,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Manage];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Manage => "manage",
+        }
+    }
 }
 
 /// Not the name of a role.
@@ -54,8 +71,10 @@ impl Role {
     #[must_use]
     pub const fn may(self, permission: Permission) -> bool {
         match (self, permission) {
-            (Self::Admin | Self::Operator, Permission::Read | Permission::Write) | (Self::Viewer, Permission::Read) => true,
-            (Self::Viewer, Permission::Write) => false,
+            (Self::Admin, Permission::Read | Permission::Write | Permission::Manage)
+            | (Self::Operator, Permission::Read | Permission::Write)
+            | (Self::Viewer, Permission::Read) => true,
+            (Self::Operator, Permission::Manage) | (Self::Viewer, Permission::Write | Permission::Manage) => false,
         }
     }
 }
@@ -66,10 +85,10 @@ mod tests {
 
     #[test]
     fn roles_may_what_the_grid_says() {
-        let grid = [(Role::Admin, [true, true]), (Role::Operator, [true, true]), (Role::Viewer, [true, false])];
+        let grid = [(Role::Admin, [true, true, true]), (Role::Operator, [true, true, false]), (Role::Viewer, [true, false, false])];
         assert_eq!(grid.map(|(role, _)| role), Role::ALL);
         for (role, row) in grid {
-            assert_eq!([Permission::Read, Permission::Write].map(|permission| role.may(permission)), row, "{role:?}");
+            assert_eq!(Permission::ALL.map(|permission| role.may(permission)), row, "{role:?}");
         }
     }
 }

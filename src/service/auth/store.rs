@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
-use super::{Caller, Claims, Role, SessionTimes};
+use super::{Claims, Role, Session, SessionTimes};
 use crate::service::{
     error::{Error, Result},
     id::{AccountId, SessionId, UserId},
@@ -49,20 +49,24 @@ pub(super) async fn find_user(connection: &mut PgConnection, email_key: &str) ->
     Ok(user)
 }
 
+/// None: the user is disabled, or has another password by now. The row is shared until the commit: whoever
+/// changes it and ends the user's sessions comes before, or after and ends this one as well.
 pub(super) async fn insert_session(
     connection: &mut PgConnection,
     user: &StoredUser,
     session: SessionId,
     lifetime: Duration,
+    address: Option<&str>,
 ) -> Result<Option<SessionTimes>> {
     let lifetime = PgInterval::try_from(lifetime).map_err(|error| Error::internal("a session's lifetime", error))?;
     let times = sqlx::query_as!(
         SessionTimes,
         r#"
-        insert into sessions (account_id, id, user_id, expires_at)
-        select account_id, $3, id, now() + $5
+        insert into sessions (account_id, id, user_id, expires_at, address)
+        select account_id, $3, id, now() + $5, $6
         from users
         where account_id = $1 and id = $2 and password_hash = $4 and disabled_at is null
+        for share
         returning created_at as now, expires_at as ends_at
         "#,
         user.account_id as AccountId,
@@ -70,6 +74,7 @@ pub(super) async fn insert_session(
         session as SessionId,
         user.password_hash,
         lifetime,
+        address,
     )
     .fetch_optional(connection)
     .await?;
@@ -149,22 +154,112 @@ pub(super) async fn use_refresh_token(
     Ok(row.map(|row| row.first_use))
 }
 
-pub(super) async fn end_session(connection: &mut PgConnection, account: AccountId, session: SessionId) -> Result<()> {
+/// False: the user has no such session that lives.
+pub(super) async fn end_session(connection: &mut PgConnection, account: AccountId, user: UserId, session: SessionId) -> Result<bool> {
+    let done = sqlx::query!(
+        "
+        update sessions
+        set ended_at = now()
+        where account_id = $1 and user_id = $2 and id = $3 and ended_at is null and expires_at > now()
+        ",
+        account as AccountId,
+        user as UserId,
+        session as SessionId,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn end_sessions(connection: &mut PgConnection, account: AccountId, user: UserId, except: Option<SessionId>) -> Result<()> {
     sqlx::query!(
         "
         update sessions
         set ended_at = now()
-        where account_id = $1 and id = $2 and ended_at is null
+        where account_id = $1
+            and user_id = $2
+            and id is distinct from $3
+            and ended_at is null
         ",
         account as AccountId,
-        session as SessionId,
+        user as UserId,
+        except as Option<SessionId>,
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-pub(super) async fn find_caller(connection: &mut PgConnection, claims: &Claims) -> Result<Option<Caller>> {
+pub(super) async fn sessions(
+    connection: &mut PgConnection,
+    account: AccountId,
+    user: UserId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Session>> {
+    let sessions = sqlx::query_as!(
+        Session,
+        r#"
+        select id as "id: SessionId", number, address, created_at, expires_at
+        from sessions
+        where account_id = $1
+            and user_id = $2
+            and number > $3
+            and ended_at is null
+            and expires_at > now()
+        order by number
+        limit $4
+        "#,
+        account as AccountId,
+        user as UserId,
+        after,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(sessions)
+}
+
+pub(super) async fn find_password_hash(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<Option<String>> {
+    let hash = sqlx::query_scalar!(
+        "
+        select password_hash
+        from users
+        where account_id = $1 and id = $2
+        ",
+        account as AccountId,
+        user as UserId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(hash)
+}
+
+/// False: the password is no longer the one behind `old`.
+pub(super) async fn replace_password_hash(
+    connection: &mut PgConnection,
+    account: AccountId,
+    user: UserId,
+    old: &str,
+    new: &str,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "
+        update users
+        set password_hash = $4
+        where account_id = $1 and id = $2 and password_hash = $3 and disabled_at is null
+        ",
+        account as AccountId,
+        user as UserId,
+        old,
+        new,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn find_caller(connection: &mut PgConnection, claims: &Claims) -> Result<Option<(Role, Option<u32>)>> {
     let row = sqlx::query!(
         r#"
         select
@@ -186,11 +281,5 @@ pub(super) async fn find_caller(connection: &mut PgConnection, claims: &Claims) 
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| Caller {
-        account: claims.account,
-        user: claims.user,
-        session: claims.session,
-        role: row.role,
-        requests_per_hour: row.requests_per_hour.and_then(|limit| u32::try_from(limit).ok()),
-    }))
+    Ok(row.map(|row| (row.role, row.requests_per_hour.and_then(|limit| u32::try_from(limit).ok()))))
 }

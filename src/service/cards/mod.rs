@@ -14,6 +14,7 @@ pub use self::{
     status::{CardStatus, TargetStatus, UnknownStatus},
 };
 use super::{
+    audit::{self, Actor, Event},
     customers,
     error::{Error, Result},
     id::{AccountId, CardId, CustomerId},
@@ -85,8 +86,17 @@ impl Cards {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn create(&self, account: AccountId, currency: Currency, once: Option<&Once<Card>>) -> Result<Outcome<Card>> {
-        unit::once(&self.pool, once, move |unit| Box::pin(store::insert(unit, account, CardId::new(), currency))).await
+    pub async fn create(&self, actor: &Actor, currency: Currency, once: Option<&Once<Card>>) -> Result<Outcome<Card>> {
+        let actor = actor.clone();
+        unit::once(&self.pool, once, move |unit| {
+            let actor = actor.clone();
+            Box::pin(async move {
+                let card = store::insert(unit, actor.account, CardId::new(), currency).await?;
+                audit::record_in(unit, &actor, Event::CardCreated { card: card.id, currency }).await?;
+                Ok(card)
+            })
+        })
+        .await
     }
 
     /// One card.
@@ -111,19 +121,25 @@ impl Cards {
     /// No such card or customer; the card is another's or cancelled.
     pub async fn assign(
         &self,
-        account: AccountId,
+        actor: &Actor,
         id: Option<CardId>,
         customer: Option<CustomerId>,
         once: Option<&Once<Assigned>>,
     ) -> Result<Outcome<Assigned>> {
+        let actor = actor.clone();
         unit::once(&self.pool, once, move |unit| {
+            let actor = actor.clone();
             Box::pin(async move {
+                let account = actor.account;
                 let (id, card) = lock(unit, account, id).await?;
                 let customer = customer.ok_or(Error::CustomerNotFound)?;
                 customers::exists_in(unit, account, customer).await?;
                 match assignment::assign(card.status, card.customer_id, customer)? {
                     Assignment::Unchanged => {}
-                    Assignment::New => store::set_customer(unit, account, id, customer).await?,
+                    Assignment::New => {
+                        store::set_customer(unit, account, id, customer).await?;
+                        audit::record_in(unit, &actor, Event::CardAssigned { card: id, customer }).await?;
+                    }
                 }
                 Ok(Assigned { id, customer })
             })
@@ -137,17 +153,23 @@ impl Cards {
     /// No such card; the status machine has no such step.
     pub async fn change_status(
         &self,
-        account: AccountId,
+        actor: &Actor,
         id: Option<CardId>,
         target: TargetStatus,
         once: Option<&Once<StatusSet>>,
     ) -> Result<Outcome<StatusSet>> {
+        let actor = actor.clone();
         unit::once(&self.pool, once, move |unit| {
+            let actor = actor.clone();
             Box::pin(async move {
+                let account = actor.account;
                 let (id, card) = lock(unit, account, id).await?;
                 match card.status.change(target)? {
                     StatusChange::Unchanged => {}
-                    StatusChange::To(status) => store::set_status(unit, account, id, status).await?,
+                    StatusChange::To(status) => {
+                        store::set_status(unit, account, id, status).await?;
+                        audit::record_in(unit, &actor, Event::CardStatusChanged { card: id, from: card.status, to: status }).await?;
+                    }
                 }
                 Ok(StatusSet { id, status: target.status() })
             })

@@ -5,6 +5,7 @@ mod store;
 use sqlx::{PgConnection, PgPool};
 
 use super::{
+    audit::{self, Actor, Event},
     error::{Error, Result},
     id::{AccountId, CustomerId},
     idempotency::{Once, Outcome},
@@ -40,10 +41,16 @@ impl Customers {
     ///
     /// # Errors
     /// [`Error::DuplicateEmail`], compared without case.
-    pub async fn create(&self, account: AccountId, name: Name, email: Email, once: Option<&Once<Customer>>) -> Result<Outcome<Customer>> {
+    pub async fn create(&self, actor: &Actor, name: Name, email: Email, once: Option<&Once<Customer>>) -> Result<Outcome<Customer>> {
+        let actor = actor.clone();
         unit::once(&self.pool, once, move |unit| {
-            let (name, email) = (name.clone(), email.clone());
-            Box::pin(async move { store::insert(unit, account, CustomerId::new(), &name, &email).await?.ok_or(Error::DuplicateEmail) })
+            let (actor, name, email) = (actor.clone(), name.clone(), email.clone());
+            Box::pin(async move {
+                let created = store::insert(unit, actor.account, CustomerId::new(), &name, &email).await?;
+                let customer = created.ok_or(Error::DuplicateEmail)?;
+                audit::record_in(unit, &actor, Event::CustomerCreated { customer: customer.id }).await?;
+                Ok(customer)
+            })
         })
         .await
     }

@@ -26,6 +26,14 @@ const BATCH: i64 = 500;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key(String);
 
+impl Key {
+    /// The text, without quotes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Not a key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotAKey;

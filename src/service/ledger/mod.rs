@@ -17,6 +17,7 @@ pub use self::{
     verify::{Drift, Fault, Read, verify},
 };
 use super::{
+    audit::Actor,
     error::{Error, Result},
     id::{AccountId, CardId, MovementId},
     idempotency::{Once, Outcome},
@@ -82,18 +83,20 @@ impl Ledger {
     ///
     /// # Errors
     /// No such card; its status, its balance or the bound forbids the movement.
-    pub async fn post(&self, account: AccountId, posting: Posting, once: Option<&Once<Posted>>) -> Result<Outcome<Posted>> {
+    pub async fn post(&self, actor: &Actor, posting: Posting, once: Option<&Once<Posted>>) -> Result<Outcome<Posted>> {
         let _turn = match posting.card {
             Some(card) => Some(self.gate.enter(card).await?),
             None => None,
         };
+        let actor = actor.clone();
         unit::once(&self.pool, once, move |unit| {
-            let posting = posting.clone();
+            let (actor, posting) = (actor.clone(), posting.clone());
             Box::pin(async move {
+                let account = actor.account;
                 let card = posting.card.ok_or(Error::CardNotFound)?;
                 let position = store::lock(unit, account, card).await?.ok_or(Error::CardNotFound)?;
                 let entry = posting::post(position, posting.kind, posting.amount)?;
-                let movement = store::write(unit, account, card, posting.kind, entry, &posting.description).await?;
+                let movement = store::write(unit, &actor, card, posting.kind, entry, &posting.description).await?;
                 Ok(Posted { card, movement })
             })
         })

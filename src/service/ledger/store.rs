@@ -9,9 +9,10 @@ use super::{
     verify::{self, Line},
 };
 use crate::service::{
+    audit::Actor,
     cards::CardStatus,
     error::Result,
-    id::{AccountId, CardId, MovementId},
+    id::{AccountId, CardId, MovementId, UserId},
     money::Money,
     text::Description,
 };
@@ -39,7 +40,7 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
 /// The time is the statement's, not the transaction's: that one began before the lock was had.
 pub(super) async fn write(
     connection: &mut PgConnection,
-    account: AccountId,
+    actor: &Actor,
     card: CardId,
     kind: MovementKind,
     entry: Entry,
@@ -54,8 +55,10 @@ pub(super) async fn write(
             where account_id = $1 and id = $2
             returning account_id, id
         )
-        insert into movements (account_id, card_id, seq, id, kind, amount, balance_after, description, created_at)
-        select account_id, id, $3, $4, $5, $7, $6, $8, statement_timestamp()
+        insert into movements (
+            account_id, card_id, seq, id, kind, amount, balance_after, description, created_at, user_id, request_id
+        )
+        select account_id, id, $3, $4, $5, $7, $6, $8, statement_timestamp(), $9, $10
         from moved
         returning
             id as "id: MovementId",
@@ -66,7 +69,7 @@ pub(super) async fn write(
             description,
             created_at
         "#,
-        account as AccountId,
+        actor.account as AccountId,
         card as CardId,
         entry.seq,
         MovementId::new() as MovementId,
@@ -74,6 +77,8 @@ pub(super) async fn write(
         entry.balance_after as Money,
         entry.amount as Money,
         description.as_str(),
+        actor.user as Option<UserId>,
+        actor.origin.as_ref().map(|origin| &*origin.request_id),
     )
     .fetch_one(connection)
     .await?;

@@ -33,6 +33,8 @@ struct Window {
     given_back: u32,
     /// The database said so: no request of this hour will be admitted any more.
     full: bool,
+    /// That it is full is in the trail.
+    told: bool,
 }
 
 /// Every account's current window.
@@ -103,6 +105,11 @@ impl Front {
         }
     }
 
+    /// Whether a full hour is yet to be told of. True once an hour.
+    pub(super) fn is_news(&self, account: AccountId) -> bool {
+        self.lock().by_account.get_mut(&account).is_some_and(|window| !std::mem::replace(&mut window.told, true))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Windows> {
         // Nothing under the lock can panic half way through a change.
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
@@ -119,7 +126,7 @@ impl Window {
         if let (Some(bucket), Some(used)) = (&bucket, seen.used.and_then(NonZeroU32::new)) {
             let _taken = bucket.check_n(used.min(seen.limit));
         }
-        Self { reset: seen.reset, ends: seen.ends, limit: seen.limit, bucket, given_back: 0, full: false }
+        Self { reset: seen.reset, ends: seen.ends, limit: seen.limit, bucket, given_back: 0, full: false, told: false }
     }
 }
 

@@ -17,6 +17,7 @@ use sqlx::PgPool;
 
 use self::front::{Front, Seen};
 use super::{
+    audit::{self, Actor, Event},
     auth::Caller,
     error::{Error, Result},
     id::AccountId,
@@ -90,5 +91,23 @@ impl Quota {
             Some(used) => Ok(standing(limit.get().saturating_sub(used))),
             None => Err(Error::QuotaExceeded(standing(0))),
         }
+    }
+
+    /// Records that an hour is used up: once an hour and replica, since what comes after is refused without the database.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn tell(&self, actor: &Actor, standing: &Standing) -> Result<()> {
+        let account = actor.account;
+        if !self.front.is_news(account) {
+            return Ok(());
+        }
+        tracing::warn!(event = "quota_exhausted", account = %account, limit = standing.limit);
+        let (actor, limit) = (actor.clone(), standing.limit);
+        unit::write(&self.pool, move |unit| {
+            let actor = actor.clone();
+            Box::pin(async move { audit::record_in(unit, &actor, Event::QuotaExhausted { account, limit }).await })
+        })
+        .await
     }
 }

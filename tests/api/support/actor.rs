@@ -59,6 +59,10 @@ impl Actor {
         Reply::of(self.request(Method::PATCH, path).json(&body)).await
     }
 
+    pub async fn delete(&self, path: &str) -> Reply {
+        Reply::of(self.request(Method::DELETE, path)).await
+    }
+
     /// A body as the bytes it is, declared as JSON.
     pub async fn send(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Reply {
         Reply::of(self.request(method, path).header("content-type", "application/json").body(body)).await

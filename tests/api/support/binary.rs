@@ -1,8 +1,9 @@
 //! The binary itself, as a process.
 
 use std::{
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -34,6 +35,20 @@ pub fn at(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
     let mut command = bare(program);
     command.env("CORE_API__DATABASE__DATA_DIR", folder.join("data"));
     command
+}
+
+/// Where a sandbox that was started with its output piped serves, once it does.
+pub fn base(process: &mut Child) -> String {
+    let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
+    let base = loop {
+        let line = lines.next().expect("an address before the end").expect("text");
+        if let Some((_, base)) = line.split_once("up at ") {
+            break base.to_owned();
+        }
+    };
+    // Read on, or the process would stall once the pipe is full.
+    std::thread::spawn(move || lines.for_each(drop));
+    base
 }
 
 /// Runs a command that ends by itself.

@@ -7,11 +7,14 @@ use core_api::{
     config::Settings,
     service::{
         accounts::Accounts,
-        auth::{Passwords, Role},
+        audit::Actor as AuditActor,
+        auth::{NewPassword, Passwords, Role},
         id::AccountId,
+        users::{NewUser, Users},
     },
 };
 use secrecy::SecretString;
+use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::oneshot;
 
@@ -100,12 +103,24 @@ impl World {
 
     /// Somebody with a role in an account that exists.
     pub async fn colleague(&self, account: AccountId, role: Role) -> Actor {
-        let accounts = Accounts::new(self.database.pool(), Passwords::new().expect("randomness"));
+        let users = Users::new(self.database.pool(), Passwords::new().expect("randomness"));
         let email = format!("{}@example.com", AccountId::new());
         let password = "a long enough password";
-        let parsed = email.parse().expect("an email");
-        accounts.create_user(account, &parsed, &SecretString::from(password), role).await.expect("a user");
+        let new = NewUser {
+            email: email.parse().expect("an email"),
+            password: NewPassword::new(SecretString::from(password)).expect("good"),
+            role,
+        };
+        users.create(&AuditActor::command_line(account), new, None).await.expect("a user");
         self.stranger().logged_in(&email, password).await
+    }
+
+    /// Somebody whom the admin lets in over the API, and then in.
+    pub async fn hired(&self, admin: &Actor, email: &str, role: &str) -> (String, Actor) {
+        let password = "a long enough password";
+        let user = admin.post("/users", json!({"email": email, "password": password, "role": role})).await.ok();
+        let id = user["userId"].as_str().expect("an id").to_owned();
+        (id, self.stranger().logged_in(email, password).await)
     }
 
     /// The same person at another replica.

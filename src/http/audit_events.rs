@@ -1,0 +1,179 @@
+//! The audit trail, for admins: `GET /audit-events`.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use axum::{extract::State, response::Response};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::{
+    App,
+    code::Code,
+    error::Result,
+    extract::Manager,
+    openapi::{Filter, Operation, Tag},
+    page::{Cursor, Page},
+    query::Query,
+    time::Timestamp,
+};
+use crate::service::{
+    audit::{Entry, EventFilter, EventType, Subject},
+    error::Error as ServiceError,
+    id::{AccountId, CardId, CustomerId, EventId, NotAnId, SessionId, UserId},
+};
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "AuditEvent")]
+pub(super) struct EventBody {
+    id: EventId,
+    #[schemars(with = "EventType")]
+    r#type: String,
+    user_id: Option<UserId>,
+    session_id: Option<SessionId>,
+    subject_id: SubjectId,
+    /// What was; null where nothing was, or nothing of it is kept.
+    #[schemars(with = "Option<BTreeMap<String, Value>>")]
+    before: Option<Value>,
+    /// What is.
+    #[schemars(with = "Option<BTreeMap<String, Value>>")]
+    after: Option<Value>,
+    request_id: Option<String>,
+    address: Option<String>,
+    date: Timestamp,
+}
+
+/// The id of whatever an event is about: its prefix tells what that is.
+struct SubjectId(Subject);
+
+impl JsonSchema for SubjectId {
+    fn schema_name() -> Cow<'static, str> {
+        "SubjectId".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The id of whatever an event is about: its prefix tells what that is.",
+            "anyOf": [
+                generator.subschema_for::<AccountId>(),
+                generator.subschema_for::<UserId>(),
+                generator.subschema_for::<SessionId>(),
+                generator.subschema_for::<CustomerId>(),
+                generator.subschema_for::<CardId>(),
+            ],
+        })
+    }
+}
+
+impl Serialize for SubjectId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0 {
+            Subject::Account(id) => id.serialize(serializer),
+            Subject::User(id) => id.serialize(serializer),
+            Subject::Session(id) => id.serialize(serializer),
+            Subject::Customer(id) => id.serialize(serializer),
+            Subject::Card(id) => id.serialize(serializer),
+        }
+    }
+}
+
+impl From<&Entry> for EventBody {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            id: entry.id,
+            r#type: entry.event_type.clone(),
+            user_id: entry.user,
+            session_id: entry.session,
+            subject_id: SubjectId(entry.subject),
+            before: entry.before.clone(),
+            after: entry.after.clone(),
+            request_id: entry.request_id.clone(),
+            address: entry.address.clone(),
+            date: Timestamp(entry.created_at),
+        }
+    }
+}
+
+/// What the trail is narrowed to, as text that a cursor can carry.
+#[derive(Default)]
+struct Filters {
+    event_type: Option<EventType>,
+    user_id: Option<String>,
+    subject_id: Option<String>,
+}
+
+impl Filters {
+    fn read(query: &mut Query) -> Self {
+        let names: Vec<&str> = EventType::ALL.iter().map(|each| each.name()).collect();
+        Self { event_type: query.word("type", &names), user_id: query.text("userId"), subject_id: query.text("subjectId") }
+    }
+
+    /// One form for one set of filters, in which it also reads back.
+    fn canonical(&self) -> String {
+        let mut text = form_urlencoded::Serializer::new(String::new());
+        let named = [
+            ("type", self.event_type.map(EventType::name)),
+            ("userId", self.user_id.as_deref()),
+            ("subjectId", self.subject_id.as_deref()),
+        ];
+        text.extend_pairs(named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
+        text.finish()
+    }
+
+    /// None: a subject that is no id is nothing, and nothing has no events.
+    async fn resolve(&self, app: &App, account: AccountId) -> Result<Option<EventFilter>> {
+        let user = match &self.user_id {
+            Some(text) => {
+                let id = text.parse().map_err(|_| ServiceError::UserNotFound)?;
+                Some(app.services.users.get(account, id).await?.id)
+            }
+            None => None,
+        };
+        let subject: std::result::Result<_, NotAnId> = self.subject_id.as_deref().map(str::parse).transpose();
+        Ok(subject.ok().map(|subject| EventFilter { event_type: self.event_type, user, subject }))
+    }
+}
+
+/// `GET /audit-events`
+pub(super) const LIST: Operation = Operation::new("listAuditEvents", Tag::Audit, "List Audit Events")
+    .about("Retrieve who did what in your account, and from where, newest first. A subject that is nothing has no events.")
+    .filters(&[
+        Filter::new::<EventType>("type", "Only of this type."),
+        Filter::new::<UserId>("userId", "Only what this user did."),
+        Filter::new::<SubjectId>("subjectId", "Only what was done to this."),
+    ])
+    .list::<EventBody>(
+        "auditEvents",
+        r#"{"auditEvents": [{"id": "evt_01h455vb4pex5vsknk084sn02q", "type": "card_status_changed", "userId": "usr_01h455vb4pex5vsknk084sn02q", "sessionId": "ses_01h455vb4pex5vsknk084sn02q", "subjectId": "card_01h455vb4pex5vsknk084sn02q", "before": {"status": "inactive"}, "after": {"status": "active"}, "requestId": "01a20446-86b3-74d8-81b9-818324052b45", "address": "203.0.113.7", "date": "2025-02-10T12:00:00.000Z"}]}"#,
+    )
+    .refusals(&[Code::UserNotFound]);
+
+/// `GET /audit-events`
+pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut query: Query) -> Result<Response> {
+    let cursor = Cursor::read(&mut query);
+    let mut filters = Filters::read(&mut query);
+    if filters.canonical().is_empty()
+        && let Some(carried) = cursor.as_ref().and_then(|cursor| cursor.filters("auditEvents"))
+    {
+        filters = Filters::read(&mut Query::parse(carried));
+    }
+    let page = Page::read(&mut query, cursor.as_ref(), "auditEvents", &filters.canonical());
+    query.done()?;
+    let filter = filters.resolve(&app, caller.account).await?;
+    let audit = app.services.audit;
+    page.answer(
+        "auditEvents",
+        move |before, limit| {
+            let audit = audit.clone();
+            async move {
+                match filter {
+                    Some(filter) => audit.page(caller.account, filter, before, limit).await,
+                    None => Ok(Vec::new()),
+                }
+            }
+        },
+        |entry: &Entry| (entry.number, EventBody::from(entry)),
+    )
+    .await
+}

@@ -1,0 +1,121 @@
+//! The SQL of the trail. Decides nothing, begins and commits nothing.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    Actor, Entry, EventFilter,
+    event::{Described, EventType, Subject},
+};
+use crate::service::{
+    error::{Error, Result},
+    id::{AccountId, EventId, SessionId, UserId},
+};
+
+pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: EventId, event: &Described) -> Result<()> {
+    let (kind, subject) = columns(event.subject);
+    sqlx::query!(
+        "
+        insert into audit_events (
+            account_id, id, type, user_id, session_id, subject_kind, subject_id, before, after, request_id, address
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ",
+        actor.account as AccountId,
+        id as EventId,
+        event.event_type.name(),
+        actor.user as Option<UserId>,
+        actor.session as Option<SessionId>,
+        kind,
+        subject,
+        event.before,
+        event.after,
+        actor.origin.as_ref().map(|origin| &*origin.request_id),
+        actor.origin.as_ref().map(|origin| &*origin.address),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn page(
+    connection: &mut PgConnection,
+    account: AccountId,
+    filter: EventFilter,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<Entry>> {
+    let (kind, subject) = filter.subject.map(columns).unzip();
+    let rows = sqlx::query!(
+        r#"
+        select
+            id as "id: EventId",
+            number,
+            type,
+            user_id as "user_id: UserId",
+            session_id as "session_id: SessionId",
+            subject_kind,
+            subject_id,
+            before,
+            after,
+            request_id,
+            address,
+            created_at
+        from audit_events
+        where account_id = $1
+            and number < $2
+            and ($3::text is null or type = $3)
+            and ($4::uuid is null or user_id = $4)
+            and ($5::text is null or (subject_kind = $5 and subject_id = $6))
+        order by number desc
+        limit $7
+        "#,
+        account as AccountId,
+        before,
+        filter.event_type.map(EventType::name),
+        filter.user as Option<UserId>,
+        kind,
+        subject,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Entry {
+                id: row.id,
+                number: row.number,
+                event_type: row.r#type,
+                user: row.user_id,
+                session: row.session_id,
+                subject: read(&row.subject_kind, row.subject_id)?,
+                before: row.before,
+                after: row.after,
+                request_id: row.request_id,
+                address: row.address,
+                created_at: row.created_at,
+            })
+        })
+        .collect()
+}
+
+fn columns(subject: Subject) -> (&'static str, Uuid) {
+    match subject {
+        Subject::Account(id) => ("account", id.into()),
+        Subject::User(id) => ("user", id.into()),
+        Subject::Session(id) => ("session", id.into()),
+        Subject::Customer(id) => ("customer", id.into()),
+        Subject::Card(id) => ("card", id.into()),
+    }
+}
+
+fn read(kind: &str, id: Uuid) -> Result<Subject> {
+    match kind {
+        "account" => Ok(Subject::Account(id.into())),
+        "user" => Ok(Subject::User(id.into())),
+        "session" => Ok(Subject::Session(id.into())),
+        "customer" => Ok(Subject::Customer(id.into())),
+        "card" => Ok(Subject::Card(id.into())),
+        _ => Err(Error::internal("reading an audit event", format!("its subject is a {kind}"))),
+    }
+}

@@ -1,0 +1,141 @@
+//! The SQL of users. Decides nothing, begins and commits nothing.
+
+use sqlx::PgConnection;
+
+use super::{User, change::Standing};
+use crate::service::{
+    auth::Role,
+    error::Result,
+    id::{AccountId, UserId},
+    text::Email,
+};
+
+/// None: the deployment has a user with this email.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    account: AccountId,
+    id: UserId,
+    email: &Email,
+    password_hash: &str,
+    role: Role,
+) -> Result<Option<User>> {
+    let user = sqlx::query_as!(
+        User,
+        r#"
+        insert into users (account_id, id, email, email_key, password_hash, role)
+        values ($1, $2, $3, $4, $5, $6)
+        on conflict on constraint users_email_unique do nothing
+        returning
+            id as "id: UserId",
+            number,
+            email,
+            role as "role: Role",
+            disabled_at is not null as "disabled!",
+            created_at
+        "#,
+        account as AccountId,
+        id as UserId,
+        email.as_str(),
+        email.key(),
+        password_hash,
+        role as Role,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(user)
+}
+
+pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: UserId) -> Result<Option<User>> {
+    let user = sqlx::query_as!(
+        User,
+        r#"
+        select
+            id as "id: UserId",
+            number,
+            email,
+            role as "role: Role",
+            disabled_at is not null as "disabled!",
+            created_at
+        from users
+        where account_id = $1 and id = $2
+        "#,
+        account as AccountId,
+        id as UserId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(user)
+}
+
+pub(super) async fn page(connection: &mut PgConnection, account: AccountId, after: i64, limit: i64) -> Result<Vec<User>> {
+    let users = sqlx::query_as!(
+        User,
+        r#"
+        select
+            id as "id: UserId",
+            number,
+            email,
+            role as "role: Role",
+            disabled_at is not null as "disabled!",
+            created_at
+        from users
+        where account_id = $1 and number > $2
+        order by number
+        limit $3
+        "#,
+        account as AccountId,
+        after,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(users)
+}
+
+pub(super) async fn has_another_admin(connection: &mut PgConnection, account: AccountId, id: UserId) -> Result<bool> {
+    let another = sqlx::query_scalar!(
+        r#"
+        select exists (
+            select from users
+            where account_id = $1 and id <> $2 and role = 'admin' and disabled_at is null
+        ) as "exists!"
+        "#,
+        account as AccountId,
+        id as UserId,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(another)
+}
+
+pub(super) async fn set(connection: &mut PgConnection, account: AccountId, id: UserId, standing: Standing) -> Result<()> {
+    sqlx::query!(
+        "
+        update users
+        set role = $3, disabled_at = case when $4 then coalesce(disabled_at, now()) end
+        where account_id = $1 and id = $2
+        ",
+        account as AccountId,
+        id as UserId,
+        standing.role as Role,
+        standing.disabled,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The one question that an account_id cannot narrow: emails of users are unique in the deployment.
+pub(super) async fn email_is_taken(connection: &mut PgConnection, email: &Email) -> Result<bool> {
+    let user = sqlx::query!(
+        r#"
+        select account_id as "account_id: AccountId"
+        from users
+        where email_key = $1
+        "#,
+        email.key(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(user.is_some())
+}

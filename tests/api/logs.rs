@@ -1,0 +1,91 @@
+//! What the log says, and what it never does.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Actor, Database, Reply,
+    binary::{bare, base},
+};
+
+/// Does a bit of everything; gives every secret and personal word that was in it.
+async fn everything(actor: &Actor) -> Vec<String> {
+    let admin = actor.logged_in("test@example.com", "test123").await;
+    let mut secrets: Vec<String> =
+        ["canary", "test123", "test@example.com", "admin@company.com", "hunter2", "Balance top-up"].map(Into::into).into();
+    secrets.extend([admin.token.clone().expect("a token"), admin.refresh_token.clone().expect("a token")]);
+    let customer = json!({"name": "canary name", "email": "canary.customer@email.com"});
+    admin.post("/customers", customer.clone()).await.ok();
+    admin.post("/customers", customer).await.problem(409, "duplicate_email");
+    let user = json!({"email": "canary.user@email.com", "password": "canary password", "role": "viewer"});
+    admin.post("/users", user).await.ok();
+    let card = admin.given_card_with(json!(5)).await;
+    let purchase = json!({"cardId": card, "amount": 1, "description": "canary description"});
+    admin.post("/sandbox/purchases", purchase).await.ok();
+    for body in ["{\"canary\":", "canary", "{\"email\":\"canary\",\"password\":7}"] {
+        assert_eq!(actor.send(Method::POST, "/auth/login", body).await.status, 400);
+    }
+    let wrong = json!({"email": "canary.nobody@email.com", "password": "canary guess"});
+    actor.post("/auth/login", wrong).await.problem(401, "invalid_credentials");
+    actor.post("/auth/refresh", json!({"refreshToken": "crt_canary"})).await.problem(401, "invalid_refresh_token");
+    Reply::of(actor.request(Method::GET, "/cards").header("authorization", "Bearer canary")).await.problem(401, "unauthenticated");
+    assert_eq!(admin.get("/customers/canary.customer@email.com?email=canary").await.status, 404);
+    let refreshed = actor.post("/auth/refresh", json!({"refreshToken": admin.refresh_token})).await.ok();
+    secrets.extend(["token", "refreshToken"].map(|name| refreshed[name].as_str().expect("text").to_owned()));
+    let change = json!({"currentPassword": "test123", "newPassword": "canary new password"});
+    admin.post("/auth/password", change).await.ok();
+    admin.post("/auth/logout", json!({})).await.ok();
+    secrets
+}
+
+/// Runs the sandbox at this level of logging; gives its log and what must not be in it.
+async fn log_of_everything(level: &str) -> (Vec<String>, Vec<String>) {
+    let database = Database::new().await;
+    let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
+    command.env("DATABASE_URL", database.url()).env("CORE_API__LOG__FORMAT", "json").env("CORE_API__LOG__LEVEL", level);
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let (writing, errors) = (Arc::clone(&lines), BufReader::new(process.stderr.take().expect("its log")));
+    let reading = std::thread::spawn(move || errors.lines().for_each(|line| writing.lock().expect("whole").push(line.expect("text"))));
+    let secrets = everything(&Actor::new(&base(&mut process))).await;
+    kill(Pid::from_raw(process.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
+    assert!(process.wait().expect("ended").success());
+    reading.join().expect("read");
+    let lines = lines.lock().expect("whole").clone();
+    (lines, secrets)
+}
+
+#[tokio::test]
+async fn a_log_is_json_with_one_line_a_request_and_no_secret_in_it() {
+    let (lines, secrets) = log_of_everything("info").await;
+    let parsed: Vec<Value> =
+        lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))).collect();
+    let requests = parsed.iter().filter(|line| line["method"].is_string()).count();
+    assert_eq!(requests, 18, "{lines:#?}");
+    for event in ["login", "login_failed", "refresh", "refresh_failed", "password_changed", "logout"] {
+        assert!(parsed.iter().any(|line| line["event"] == event), "{event} is not in {lines:#?}");
+    }
+    for secret in secrets {
+        assert!(!lines.iter().any(|line| line.contains(&secret)), "{secret} is in the log");
+    }
+}
+
+#[tokio::test]
+async fn not_even_a_log_of_everything_has_a_secret_in_it() {
+    let (lines, secrets) = log_of_everything("trace").await;
+    assert!(lines.len() > 100, "{} lines", lines.len());
+    for secret in secrets {
+        let told = lines.iter().find(|line| line.contains(&secret));
+        assert!(told.is_none(), "{secret} is in {told:?}");
+    }
+}

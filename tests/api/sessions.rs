@@ -1,0 +1,121 @@
+//! A user's own sessions, and their password.
+
+use serde_json::{Value, json};
+
+use crate::support::{Actor, World};
+
+async fn sessions(actor: &Actor) -> Vec<Value> {
+    actor.get("/auth/sessions").await.ok()["sessions"].as_array().expect("a list").clone()
+}
+
+fn id(session: &Value) -> String {
+    session["sessionId"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test]
+async fn somebody_sees_their_own_sessions_and_no_other_s() {
+    let world = World::new().await;
+    let (first, second) = (world.admin().await, world.admin().await);
+    world.other_tenant().await;
+    let (_, colleague) = world.hired(&first, "ana@example.com", "viewer").await;
+    let seen = sessions(&second).await;
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert_eq!([&seen[0]["current"], &seen[1]["current"]], [false, true]);
+    assert_eq!(seen[0]["address"], "127.0.0.1");
+    assert!(seen[0]["createdAt"].as_str() < seen[0]["expiresAt"].as_str(), "{seen:?}");
+    assert_eq!(sessions(&colleague).await.len(), 1);
+    let page = first.get("/auth/sessions?limit=1").await.ok();
+    let rest = first.get(&format!("/auth/sessions?limit=1&after={}", page["nextCursor"].as_str().expect("more"))).await.ok();
+    assert_eq!((&page["sessions"][0]["sessionId"], &rest["sessions"][0]["sessionId"]), (&seen[0]["sessionId"], &seen[1]["sessionId"]));
+    assert_eq!(rest["nextCursor"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_session_is_ended_from_another_on_every_replica() {
+    let mut world = World::new().await;
+    world.add_replica().await;
+    let (stolen, mine) = (world.admin().await, world.admin().await);
+    let path = format!("/auth/sessions/{}", id(&sessions(&mine).await[0]));
+    assert_eq!(mine.delete(&path).await.ok(), json!({"success": true}));
+    for replica in 0..2 {
+        world.at(replica, &stolen).get("/cards").await.problem(401, "unauthenticated");
+    }
+    let refresh = json!({"refreshToken": stolen.refresh_token});
+    world.stranger().post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
+    assert_eq!(sessions(&mine).await.len(), 1);
+    mine.delete(&path).await.problem(404, "session_not_found");
+    mine.delete("/auth/sessions/ses_001").await.problem(404, "session_not_found");
+    mine.delete(&format!("/auth/sessions/{}", id(&sessions(&mine).await[0]))).await.ok();
+    mine.get("/cards").await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_colleague_s_session_is_nobody_else_s_to_end() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let (_, colleague) = world.hired(&admin, "ana@example.com", "viewer").await;
+    let theirs = id(&sessions(&colleague).await[0]);
+    admin.delete(&format!("/auth/sessions/{theirs}")).await.problem(404, "session_not_found");
+    colleague.get("/cards").await.ok();
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions_and_the_old_password() {
+    let world = World::new().await;
+    let (other, mine) = (world.admin().await, world.admin().await);
+    let change = json!({"currentPassword": "test123", "newPassword": "correct horse battery staple"});
+    assert_eq!(mine.post("/auth/password", change.clone()).await.ok(), json!({"success": true}));
+    mine.get("/cards").await.ok();
+    other.get("/cards").await.problem(401, "unauthenticated");
+    let refresh = |actor: &Actor| json!({"refreshToken": actor.refresh_token});
+    world.stranger().post("/auth/refresh", refresh(&other)).await.problem(401, "invalid_refresh_token");
+    world.stranger().post("/auth/refresh", refresh(&mine)).await.ok();
+    let old = json!({"email": "test@example.com", "password": "test123"});
+    world.stranger().post("/auth/login", old).await.problem(401, "invalid_credentials");
+    world.stranger().logged_in("test@example.com", "correct horse battery staple").await;
+    mine.post("/auth/password", change).await.problem(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn a_password_is_changed_by_whoever_knows_it_to_a_good_one() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let wrong = json!({"currentPassword": "test124", "newPassword": "correct horse battery staple"});
+    admin.post("/auth/password", wrong).await.problem(401, "invalid_credentials");
+    let weak = admin.post("/auth/password", json!({"currentPassword": "test123", "newPassword": "1234567"})).await;
+    assert_eq!(weak.faults(), [("newPassword".to_owned(), "weak_password".to_owned())]);
+    let missing = admin.post("/auth/password", json!({})).await.faults();
+    assert_eq!(missing, ["currentPassword", "newPassword"].map(|field| (field.to_owned(), "required".to_owned())));
+    world.admin().await;
+    world.stranger().post("/auth/password", json!({})).await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn guesses_at_the_current_password_are_slowed_as_logins_are() {
+    let world = World::with(|settings| settings.rate_limit.failed_logins_per_minute = 3.try_into().expect("above zero")).await;
+    let admin = world.admin().await;
+    let guess = json!({"currentPassword": "a guess", "newPassword": "correct horse battery staple"});
+    for _ in 0..4 {
+        admin.post("/auth/password", guess.clone()).await.problem(401, "invalid_credentials");
+    }
+    admin.post("/auth/password", guess).await.problem(429, "too_many_attempts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_login_with_the_old_password_outlives_the_change() {
+    let world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
+    let mine = world.admin().await;
+    let mut logins = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let stranger = world.stranger();
+        logins.spawn(async move { stranger.post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await });
+    }
+    let change = json!({"currentPassword": "test123", "newPassword": "correct horse battery staple"});
+    mine.post("/auth/password", change).await.ok();
+    for reply in logins.join_all().await {
+        if reply.status == 200 {
+            let token = reply.ok()["token"].as_str().expect("a token").to_owned();
+            world.stranger().with_token(&token).get("/cards").await.problem(401, "unauthenticated");
+        }
+    }
+}

@@ -6,16 +6,16 @@
 use std::str::FromStr;
 
 use axum::{
-    body::Body as HttpBody,
+    body::Bytes,
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
-use futures_util::StreamExt as _;
 use serde_json::value::RawValue;
 
 use super::{
     error::{Error, FieldFault, Result},
     faults,
+    middleware::body::WholeBody,
     strict::{self, Members},
 };
 use crate::service::{
@@ -23,12 +23,6 @@ use crate::service::{
     money::{Amount, MoneyFault},
     text::TextFault,
 };
-
-/// The longest body anything here needs, in bytes.
-const MAX_BODY: usize = 16 * 1024;
-
-/// How much of a longer one is read and thrown away, so that its sender gets to hear the answer.
-const MAX_DISCARDED: usize = 1024 * 1024;
 
 /// A request body of one endpoint.
 pub(super) trait FromFields: Sized {
@@ -43,14 +37,14 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        read_json(request).await.map(|(body, _)| Self(body))
+        read_json(request).map(|(body, _)| Self(body))
     }
 }
 
 /// Reads a body; gives its bytes as well.
-pub(super) async fn read_json<T: FromFields>(request: Request) -> Result<(T, Vec<u8>)> {
+pub(super) fn read_json<T: FromFields>(mut request: Request) -> Result<(T, Bytes)> {
     let declared = is_declared_as_json(request.headers());
-    let bytes = read(request.into_body()).await?;
+    let bytes = request.extensions_mut().remove().map_or_else(|| Ok(Bytes::new()), |WholeBody(whole)| whole)?;
     match declared {
         Some(true) => {}
         None if bytes.is_empty() => {}
@@ -71,23 +65,6 @@ fn is_declared_as_json(headers: &HeaderMap) -> Option<bool> {
     Some(mime.is_some_and(|mime| {
         mime.essence_str() == mime::APPLICATION_JSON.as_ref() && mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8)
     }))
-}
-
-async fn read(body: HttpBody) -> Result<Vec<u8>> {
-    let mut kept = Vec::new();
-    let mut length = 0_usize;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        // The client is gone or speaks no HTTP; it will hear nothing either way.
-        let chunk = chunk.map_err(|_| Error::InvalidJson("The body ended early.".to_owned()))?;
-        length = length.saturating_add(chunk.len());
-        if length <= MAX_BODY {
-            kept.extend_from_slice(&chunk);
-        } else if length > MAX_DISCARDED {
-            break;
-        }
-    }
-    if length > MAX_BODY { Err(Error::PayloadTooLarge(MAX_BODY)) } else { Ok(kept) }
 }
 
 /// The members of a body, and the faults found in them so far.

@@ -18,7 +18,7 @@ use super::{
     auth, balances, cards, customers,
     error::Error,
     health,
-    middleware::{access_log, authenticate, catch_panic, problem, request_id, run_to_end, shed},
+    middleware::{access_log, authenticate, body, catch_panic, cors, problem, request_id, run_to_end, shed},
     movements, sandbox,
 };
 
@@ -28,6 +28,7 @@ pub fn router(app: App) -> Router {
         .route("/auth/login", post(auth::login))
         .route("/auth/refresh", post(auth::refresh))
         .route_layer(from_fn_with_state(app.clone(), shed::limit))
+        .route_layer(from_fn_with_state(app.clone(), body::read))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready));
 
@@ -47,15 +48,21 @@ pub fn router(app: App) -> Router {
     }
     let authenticated = authenticated
         .route_layer(from_fn_with_state(app.clone(), authenticate::require))
-        .route_layer(from_fn_with_state(app.clone(), shed::limit));
+        .route_layer(from_fn_with_state(app.clone(), shed::limit))
+        .route_layer(from_fn_with_state(app.clone(), body::read));
 
     let always = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    open.merge(authenticated)
+    let mut router = open
+        .merge(authenticated)
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(from_fn_with_state(app.clone(), find_source))
         .layer(from_fn(catch_panic::answer))
-        .layer(from_fn(problem::write))
+        .layer(from_fn(problem::write));
+    if let Some(cors) = cors::layer(&app.allowed_origins) {
+        router = router.layer(cors);
+    }
+    router
         .layer(from_fn(access_log::write))
         .layer(from_fn(run_to_end::run))
         .layer(from_fn(request_id::set))

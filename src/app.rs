@@ -16,7 +16,7 @@ use crate::{
         self, DatabaseError,
         private::{PrivateError, PrivatePostgres},
     },
-    http::{self, App},
+    http::{self, App, Limits},
     service::{
         self, Services,
         auth::{KeyFault, Lifetimes, SigningKey, Tokens},
@@ -107,6 +107,7 @@ impl Postgres {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    limits: Limits,
     router: Router,
     app: App,
     services: Services,
@@ -140,7 +141,15 @@ impl Server {
         let router = http::router(app.clone());
         let listen = settings.server.listen;
         let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
-        Ok(Self { listener, router, app, services, pool, drain: Duration::from_secs(settings.server.drain_seconds) })
+        Ok(Self {
+            listener,
+            limits: settings.into(),
+            router,
+            app,
+            services,
+            pool,
+            drain: Duration::from_secs(settings.server.drain_seconds),
+        })
     }
 
     /// Where a client on this machine reaches it.
@@ -156,27 +165,25 @@ impl Server {
     /// Serves until `stop` is done, then ends what is under way, for as long as settings allow.
     ///
     /// # Errors
-    /// Accepting connections fails for good.
+    /// Serving ends by itself.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
         let (stopping, mut stopped) = watch::channel(false);
         let app = self.app.clone();
         let sweeping = tokio::spawn(self.app.sweep());
         let forgetting = tokio::spawn(forget_kept_answers(self.services.idempotency));
-        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        let serving = axum::serve(self.listener, service).with_graceful_shutdown(async move {
+        let serving = tokio::spawn(http::serve(self.listener, self.router, self.limits, async move {
             stop.await;
             app.shut_down();
             tracing::info!("shutting down");
             stopping.send_replace(true);
-        });
-        let serving = tokio::spawn(serving.into_future());
+        }));
         let overdue = async {
             // The sender is kept by the future that is being served, or dropped with it.
             drop(stopped.wait_for(|stopping| *stopping).await);
             tokio::time::sleep(self.drain).await;
         };
         let served = tokio::select! {
-            served = serving => served.map_err(std::io::Error::other).flatten().map_err(StartError::Serve),
+            served = serving => served.map_err(std::io::Error::other).map_err(StartError::Serve),
             () = overdue => {
                 tracing::warn!("requests were still running when the time to drain was over");
                 Ok(())

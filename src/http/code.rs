@@ -46,6 +46,7 @@ codes! {
     CustomerNotFound => "customer_not_found", NOT_FOUND, "No such customer";
     CardNotFound => "card_not_found", NOT_FOUND, "No such card";
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, "The route does not take this method";
+    RequestTimeout => "request_timeout", REQUEST_TIMEOUT, "The body did not come in time";
     DuplicateEmail => "duplicate_email", CONFLICT, "A customer has this email";
     DuplicateUser => "duplicate_user", CONFLICT, "A user has this email";
     LastAdmin => "last_admin", CONFLICT, "The account's last admin";

@@ -13,10 +13,15 @@ use super::{
     document::{self, Document},
     error::Error,
     health,
+<<<<<<< HEAD
     middleware::{access_log, authenticate, catch_panic, origin, problem, request_id, run_to_end, shed},
     movements, openapi,
     routes::{Entry, Routes},
     sandbox, sessions, users,
+=======
+    middleware::{access_log, authenticate, body, catch_panic, cors, problem, request_id, run_to_end, shed},
+    movements, sandbox,
+>>>>>>> edge
 };
 
 /// Every endpoint, by the layers that it stands behind.
@@ -87,6 +92,7 @@ impl Table {
 
 /// The API on its services.
 pub fn router(app: App) -> Router {
+<<<<<<< HEAD
     let table = Table::new(app.has_sandbox_routes);
     let document = Document(table.document().to_string().into());
     let Table { open, authenticated, always } = table;
@@ -97,12 +103,48 @@ pub fn router(app: App) -> Router {
     let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     open.merge(authenticated)
         .merge(always.router)
+=======
+    let open = Router::new()
+        .route("/auth/login", post(auth::login))
+        .route("/auth/refresh", post(auth::refresh))
+        .route_layer(from_fn_with_state(app.clone(), shed::limit))
+        .route_layer(from_fn_with_state(app.clone(), body::read))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready));
+
+    let mut authenticated = Router::new()
+        .route("/auth/logout", post(auth::logout))
+        .route("/customers", post(customers::create).get(customers::list))
+        .route("/customers/{customerId}", get(customers::get))
+        .route("/cards", post(cards::create).get(cards::list))
+        .route("/cards/assign", post(cards::assign))
+        .route("/cards/status", patch(cards::change_status))
+        .route("/cards/{cardId}", get(cards::get))
+        .route("/cards/{cardId}/movements", get(movements::list))
+        .route("/balances/add", post(balances::add))
+        .route("/balances/{cardId}", get(balances::get));
+    if app.has_sandbox_routes {
+        authenticated = authenticated.route("/sandbox/purchases", post(sandbox::purchase)).route("/sandbox/refunds", post(sandbox::refund));
+    }
+    let authenticated = authenticated
+        .route_layer(from_fn_with_state(app.clone(), authenticate::require))
+        .route_layer(from_fn_with_state(app.clone(), shed::limit))
+        .route_layer(from_fn_with_state(app.clone(), body::read));
+
+    let always = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    let mut router = open
+        .merge(authenticated)
+>>>>>>> edge
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(from_fn_with_state(app.clone(), origin::find))
         .layer(Extension(document))
         .layer(from_fn(catch_panic::answer))
-        .layer(from_fn(problem::write))
+        .layer(from_fn(problem::write));
+    if let Some(cors) = cors::layer(&app.allowed_origins) {
+        router = router.layer(cors);
+    }
+    router
         .layer(from_fn(access_log::write))
         .layer(from_fn(run_to_end::run))
         .layer(from_fn(request_id::set))

@@ -1,5 +1,6 @@
 //! Logins and sessions. A request is somebody's only while the row of its session says so.
 
+mod hashers;
 mod password;
 mod refresh;
 mod role;
@@ -88,7 +89,7 @@ impl Auth {
     pub async fn login(&self, email: &str, password: &SecretString) -> Result<Grant> {
         let key = text::email_key(email);
         let user = unit::read(&self.pool, move |unit| Box::pin(async move { store::find_user(unit, &key).await })).await?;
-        let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str())).await?;
+        let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str()), hashers::Lane::Stranger).await?;
         let user = user.filter(|user| matches && !user.disabled).ok_or(Error::InvalidCredentials)?;
         let (account, user_id, session) = (user.account_id, user.id, SessionId::new());
         let refresh = RefreshToken::new(account, session);

@@ -54,7 +54,7 @@ pub(super) async fn login(
     Json(request): Json<LoginRequest>,
 ) -> Result<JsonBody<LoginResponse>> {
     app.failed_logins.check(source, Instant::now())?;
-    let grant = app.services.auth.login(&request.email, &request.password).await.inspect_err(|error| {
+    let grant = app.services.auth.login(&request.email, &request.password, &source.to_string().into()).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidCredentials) {
             app.failed_logins.count(source, Instant::now());
             tracing::warn!(event = "login_failed", %source);

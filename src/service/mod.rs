@@ -23,7 +23,7 @@ use sqlx::PgPool;
 
 use self::{
     accounts::Accounts,
-    auth::{Auth, Lifetimes, Passwords, Tokens},
+    auth::{Auth, Lifetimes, Limits, Passwords, Tokens},
     cards::Cards,
     customers::Customers,
     deployment::Deployment,
@@ -58,12 +58,12 @@ impl Services {
     /// Wires the services.
     ///
     /// # Errors
-    /// The system has no randomness to give.
-    pub fn new(pool: &PgPool, tokens: Tokens, lifetimes: Lifetimes, requests_per_hour: NonZeroU32) -> Result<Self> {
+    /// The system has no randomness or no threads to give.
+    pub fn new(pool: &PgPool, tokens: Tokens, lifetimes: Lifetimes, logins: Limits, requests_per_hour: NonZeroU32) -> Result<Self> {
         let passwords = Passwords::new()?;
         Ok(Self {
             accounts: Accounts::new(pool.clone(), passwords.clone()),
-            auth: Auth::new(pool.clone(), passwords, tokens, lifetimes),
+            auth: Auth::new(pool.clone(), passwords, tokens, lifetimes, logins),
             cards: Cards::new(pool.clone()),
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
@@ -71,5 +71,16 @@ impl Services {
             ledger: Ledger::new(pool.clone()),
             quota: Quota::new(pool.clone(), requests_per_hour),
         })
+    }
+
+    /// Deletes some of what has had its time: answers kept per key, failed logins, known sources. Tells
+    /// whether there may be more.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_some(&self) -> Result<bool> {
+        let answers = self.idempotency.forget_some().await?;
+        let attempts = self.auth.forget_some_attempts().await?;
+        Ok(answers || attempts)
     }
 }

@@ -170,11 +170,11 @@ mod tests {
     /// One thread, kept busy until the sender is dropped.
     async fn busy() -> (Arc<Hashers>, mpsc::Sender<()>) {
         let hashers = Arc::new(Hashers::start(1).expect("started"));
-        let (hold, held) = mpsc::channel::<()>();
-        let (begin, begun) = oneshot::channel();
+        let (hold, released) = mpsc::channel::<()>();
+        let (tell, begun) = oneshot::channel();
         let job = Box::new(move || {
-            begin.send(()).expect("waited for");
-            let _released = held.recv();
+            tell.send(()).expect("waited for");
+            let _dropped = released.recv();
         });
         hashers.0.wait_in(Lane::Stranger, job).expect("room");
         begun.await.expect("begun");

@@ -1,5 +1,6 @@
 //! Logins and sessions. A request is somebody's only while the row of its session says so.
 
+mod attempts;
 mod hashers;
 mod password;
 mod refresh;
@@ -13,8 +14,13 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use sqlx::PgPool;
 
-use self::refresh::RefreshToken;
+use self::{
+    attempts::{Attempts, Trace},
+    refresh::RefreshToken,
+    store::StoredUser,
+};
 pub use self::{
+    attempts::{Limits, Source},
     password::{MAX_PASSWORD, Passwords},
     role::{Permission, Role},
     token::{Claims, KeyFault, MIN_KEY_BYTES, SigningKey, Tokens},
@@ -22,7 +28,7 @@ pub use self::{
 use super::{
     error::{Error, Result},
     id::{AccountId, SessionId, UserId},
-    text, unit,
+    unit,
 };
 
 /// Who makes a request.
@@ -68,6 +74,7 @@ pub struct Auth {
     passwords: Passwords,
     tokens: Arc<Tokens>,
     lifetimes: Lifetimes,
+    attempts: Attempts,
 }
 
 impl fmt::Debug for Auth {
@@ -77,29 +84,42 @@ impl fmt::Debug for Auth {
 }
 
 impl Auth {
-    pub(super) fn new(pool: PgPool, passwords: Passwords, tokens: Tokens, lifetimes: Lifetimes) -> Self {
-        Self { pool, passwords, tokens: Arc::new(tokens), lifetimes }
+    pub(super) fn new(pool: PgPool, passwords: Passwords, tokens: Tokens, lifetimes: Lifetimes, limits: Limits) -> Self {
+        let attempts = Attempts::new(pool.clone(), limits);
+        Self { pool, passwords, tokens: Arc::new(tokens), lifetimes, attempts }
     }
 
     /// Begins a session.
     ///
     /// # Errors
     /// [`Error::InvalidCredentials`], the same and as slow whether the email is unknown, the
-    /// password wrong or the user disabled.
-    pub async fn login(&self, email: &str, password: &SecretString) -> Result<Grant> {
-        let key = text::email_key(email);
-        let user = unit::read(&self.pool, move |unit| Box::pin(async move { store::find_user(unit, &key).await })).await?;
-        let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str()), hashers::Lane::Stranger).await?;
-        let user = user.filter(|user| matches && !user.disabled).ok_or(Error::InvalidCredentials)?;
+    /// password wrong or the user disabled. [`Error::TooManyAttempts`] before anything is hashed,
+    /// and the same again. [`Error::Overloaded`] when too many wait to be hashed.
+    pub async fn login(&self, email: &str, password: &SecretString, source: &Source) -> Result<Grant> {
+        let mut attempt = self.attempts.hear(email, source).await?;
+        let user = attempt.user.take();
+        let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str()), attempt.lane).await?;
+        let granted = match user.filter(|user| matches && !user.disabled) {
+            Some(user) => self.begin_session(user, attempt.trace.clone()).await,
+            None => Err(Error::InvalidCredentials),
+        };
+        if matches!(granted, Err(Error::InvalidCredentials)) {
+            self.attempts.count(attempt).await?;
+        }
+        granted
+    }
+
+    async fn begin_session(&self, user: StoredUser, trace: Trace) -> Result<Grant> {
         let (account, user_id, session) = (user.account_id, user.id, SessionId::new());
         let refresh = RefreshToken::new(account, session);
         let (hash, lifetime) = (refresh.hash(), self.lifetimes.session);
         let times = unit::write(&self.pool, move |unit| {
-            let user = user.clone();
+            let (user, trace) = (user.clone(), trace.clone());
             Box::pin(async move {
                 // Asks again, in the write, whether the user is enabled and the password still this one.
                 let times = store::insert_session(unit, &user, session, lifetime).await?.ok_or(Error::InvalidCredentials)?;
                 store::insert_refresh_token(unit, account, session, &hash).await?;
+                attempts::succeed_in(unit, account, user_id, &trace).await?;
                 Ok(times)
             })
         })
@@ -107,6 +127,14 @@ impl Auth {
         let grant = self.grant(account, user_id, session, times, refresh)?;
         tracing::info!(event = "login", account = %account, user = %user_id, session = %session);
         Ok(grant)
+    }
+
+    /// Forgets some of the failed logins and known sources whose time is over; tells whether there may be more.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(super) async fn forget_some_attempts(&self) -> Result<bool> {
+        self.attempts.forget_some().await
     }
 
     /// Exchanges a refresh token, once. One that comes a second time ends its session: somebody has a copy.

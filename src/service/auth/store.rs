@@ -25,30 +25,6 @@ pub(super) struct LiveSession {
     pub(super) times: SessionTimes,
 }
 
-/// The one look-up that an account_id cannot narrow: a login names no account, it finds out which.
-pub(super) async fn find_user(connection: &mut PgConnection, email_key: &str) -> Result<Option<StoredUser>> {
-    // A NUL cannot be in any stored email, and cannot be asked for either.
-    if email_key.contains('\0') {
-        return Ok(None);
-    }
-    let user = sqlx::query_as!(
-        StoredUser,
-        r#"
-        select
-            account_id as "account_id: AccountId",
-            id as "id: UserId",
-            password_hash,
-            disabled_at is not null as "disabled!"
-        from users
-        where email_key = $1
-        "#,
-        email_key,
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(user)
-}
-
 pub(super) async fn insert_session(
     connection: &mut PgConnection,
     user: &StoredUser,

@@ -16,6 +16,8 @@ mod errors;
 mod guards;
 mod health;
 mod idempotency;
+mod login_flood;
+mod login_limits;
 mod movements;
 mod pages;
 mod process;

@@ -19,9 +19,8 @@ use crate::{
     http::{self, App, Limits},
     service::{
         self, Services,
-        auth::{KeyFault, Lifetimes, SigningKey, Tokens},
+        auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
-        idempotency::Idempotency,
     },
 };
 
@@ -133,7 +132,12 @@ impl Server {
             session: Duration::from_secs(settings.auth.session_ttl_seconds),
         };
         let tokens = Tokens::new(&keys, &settings.auth.issuer, settings.environment.name())?;
-        let services = Services::new(&pool, tokens, lifetimes, settings.rate_limit.per_hour)?;
+        let logins = LoginLimits {
+            per_email_and_source: settings.rate_limit.failed_logins_per_email_and_address,
+            per_email: settings.rate_limit.failed_logins_per_email,
+            per_source: settings.rate_limit.failed_logins_per_address,
+        };
+        let services = Services::new(&pool, tokens, lifetimes, logins, settings.rate_limit.per_hour)?;
         if settings.environment == Environment::Sandbox {
             seed(&services).await?;
         }
@@ -170,7 +174,7 @@ impl Server {
         let (stopping, mut stopped) = watch::channel(false);
         let app = self.app.clone();
         let sweeping = tokio::spawn(self.app.sweep());
-        let forgetting = tokio::spawn(forget_kept_answers(self.services.idempotency));
+        let forgetting = tokio::spawn(forget(self.services));
         let serving = tokio::spawn(http::serve(self.listener, self.router, self.limits, async move {
             stop.await;
             app.shut_down();
@@ -197,12 +201,12 @@ impl Server {
     }
 }
 
-/// Deletes the answers that nobody may ask for any more, in small batches. Runs until it is dropped;
-/// between two batches nothing of it is open.
-async fn forget_kept_answers(idempotency: Idempotency) {
+/// Deletes what nobody may ask for any more, in small batches. Runs until it is dropped; between two
+/// batches nothing of it is open.
+async fn forget(services: Services) {
     loop {
-        let more = idempotency.forget_some().await.unwrap_or_else(|error| {
-            tracing::warn!(cause = service::error::chain(&error), "kept answers could not be deleted; trying again later");
+        let more = services.forget_some().await.unwrap_or_else(|error| {
+            tracing::warn!(cause = service::error::chain(&error), "what is over could not be deleted; trying again later");
             false
         });
         let pause = if more { Duration::from_millis(100) } else { Duration::from_secs(60) };

@@ -144,6 +144,9 @@ pub struct Auth {
 pub struct RateLimit {
     pub per_hour: NonZeroU32,
     pub failed_logins_per_minute: NonZeroU32,
+    pub failed_logins_per_email_and_address: NonZeroU32,
+    pub failed_logins_per_email: NonZeroU32,
+    pub failed_logins_per_address: NonZeroU32,
     pub failed_authentications_per_minute: NonZeroU32,
 }
 

@@ -158,9 +158,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
                 format!("The account's {limit} requests of this hour are used up. Wait as Retry-After says."),
             );
         }
-        ServiceError::TooManyAttempts { .. } => {
-            (Code::TooManyAttempts, "Too many failed attempts from this address. Wait as Retry-After says.")
-        }
+        ServiceError::TooManyAttempts { .. } => (Code::TooManyAttempts, "Too many failed attempts. Wait as Retry-After says."),
         ServiceError::CustomerNotFound => (Code::CustomerNotFound, "The account has no such customer."),
         ServiceError::CardNotFound => (Code::CardNotFound, "The account has no such card."),
         ServiceError::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),

@@ -5,27 +5,18 @@
 
 use std::str::FromStr;
 
-<<<<<<< HEAD
-use axum::extract::{FromRequest, Request};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-=======
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
-    http::{HeaderMap, header},
 };
->>>>>>> edge
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::value::RawValue;
 
 use super::{
-    body,
     error::{Error, FieldFault, Result},
     faults,
-<<<<<<< HEAD
+    middleware::body::{WholeBody, is_declared_as_json},
     openapi::{Described, schema},
-=======
-    middleware::body::WholeBody,
->>>>>>> edge
     strict::{self, Members},
 };
 use crate::service::{
@@ -56,15 +47,9 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Json<T> {
 }
 
 /// Reads a body; gives its bytes as well.
-<<<<<<< HEAD
-pub(super) async fn read_json<T: FromFields>(request: Request) -> Result<(T, Vec<u8>)> {
-    let declared = body::is_declared_as_json(request.headers());
-    let bytes = body::read(request.into_body()).await?;
-=======
 pub(super) fn read_json<T: FromFields>(mut request: Request) -> Result<(T, Bytes)> {
     let declared = is_declared_as_json(request.headers());
     let bytes = request.extensions_mut().remove().map_or_else(|| Ok(Bytes::new()), |WholeBody(whole)| whole)?;
->>>>>>> edge
     match declared {
         Some(true) => {}
         None if bytes.is_empty() => {}
@@ -78,18 +63,6 @@ pub(super) fn read_json<T: FromFields>(mut request: Request) -> Result<(T, Bytes
     }
 }
 
-<<<<<<< HEAD
-=======
-/// None when nothing is declared.
-fn is_declared_as_json(headers: &HeaderMap) -> Option<bool> {
-    let declared = headers.get(header::CONTENT_TYPE)?;
-    let mime: Option<mime::Mime> = declared.to_str().ok().and_then(|text| text.parse().ok());
-    Some(mime.is_some_and(|mime| {
-        mime.essence_str() == mime::APPLICATION_JSON.as_ref() && mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8)
-    }))
-}
-
->>>>>>> edge
 /// The members of a body, and the faults found in them so far.
 pub(super) struct Fields<'a> {
     members: Vec<(String, &'a RawValue)>,

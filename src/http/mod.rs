@@ -4,7 +4,6 @@ mod address;
 mod audit_events;
 mod auth;
 mod balances;
-mod body;
 mod cards;
 mod code;
 mod command;
@@ -43,15 +42,11 @@ use axum::http::Method;
 use tokio::sync::Semaphore;
 
 use self::middleware::rate_limit::{self, Failures};
-<<<<<<< HEAD
 use self::router::Table;
-pub use self::router::router;
-=======
 pub use self::{
     listener::{Limits, serve},
     router::router,
 };
->>>>>>> edge
 use crate::{
     config::{Environment, Origins, Settings},
     service::Services,

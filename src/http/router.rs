@@ -13,15 +13,10 @@ use super::{
     document::{self, Document},
     error::Error,
     health,
-<<<<<<< HEAD
-    middleware::{access_log, authenticate, catch_panic, origin, problem, request_id, run_to_end, shed},
+    middleware::{access_log, authenticate, body, catch_panic, cors, origin, problem, request_id, run_to_end, shed},
     movements, openapi,
     routes::{Entry, Routes},
     sandbox, sessions, users,
-=======
-    middleware::{access_log, authenticate, body, catch_panic, cors, problem, request_id, run_to_end, shed},
-    movements, sandbox,
->>>>>>> edge
 };
 
 /// Every endpoint, by the layers that it stands behind.
@@ -92,49 +87,20 @@ impl Table {
 
 /// The API on its services.
 pub fn router(app: App) -> Router {
-<<<<<<< HEAD
     let table = Table::new(app.has_sandbox_routes);
     let document = Document(table.document().to_string().into());
     let Table { open, authenticated, always } = table;
-    let bounded = || from_fn_with_state(app.clone(), shed::limit);
-    let open = open.router.route_layer(bounded());
-    let authenticated = authenticated.router.route_layer(from_fn_with_state(app.clone(), authenticate::require)).route_layer(bounded());
+    let bounded = |routes: Router<App>| {
+        let routes = routes.route_layer(from_fn_with_state(app.clone(), shed::limit));
+        routes.route_layer(from_fn_with_state(app.clone(), body::read))
+    };
+    let open = bounded(open.router);
+    let authenticated = bounded(authenticated.router.route_layer(from_fn_with_state(app.clone(), authenticate::require)));
 
     let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    open.merge(authenticated)
-        .merge(always.router)
-=======
-    let open = Router::new()
-        .route("/auth/login", post(auth::login))
-        .route("/auth/refresh", post(auth::refresh))
-        .route_layer(from_fn_with_state(app.clone(), shed::limit))
-        .route_layer(from_fn_with_state(app.clone(), body::read))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready));
-
-    let mut authenticated = Router::new()
-        .route("/auth/logout", post(auth::logout))
-        .route("/customers", post(customers::create).get(customers::list))
-        .route("/customers/{customerId}", get(customers::get))
-        .route("/cards", post(cards::create).get(cards::list))
-        .route("/cards/assign", post(cards::assign))
-        .route("/cards/status", patch(cards::change_status))
-        .route("/cards/{cardId}", get(cards::get))
-        .route("/cards/{cardId}/movements", get(movements::list))
-        .route("/balances/add", post(balances::add))
-        .route("/balances/{cardId}", get(balances::get));
-    if app.has_sandbox_routes {
-        authenticated = authenticated.route("/sandbox/purchases", post(sandbox::purchase)).route("/sandbox/refunds", post(sandbox::refund));
-    }
-    let authenticated = authenticated
-        .route_layer(from_fn_with_state(app.clone(), authenticate::require))
-        .route_layer(from_fn_with_state(app.clone(), shed::limit))
-        .route_layer(from_fn_with_state(app.clone(), body::read));
-
-    let always = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     let mut router = open
         .merge(authenticated)
->>>>>>> edge
+        .merge(always.router)
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(from_fn_with_state(app.clone(), origin::find))

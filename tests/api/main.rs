@@ -19,6 +19,8 @@ mod framing;
 mod guards;
 mod health;
 mod idempotency;
+mod login_flood;
+mod login_limits;
 mod logs;
 mod movements;
 mod openapi;

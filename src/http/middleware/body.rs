@@ -5,6 +5,7 @@
 use axum::{
     body::{Body, Bytes, HttpBody as _},
     extract::{Request, State},
+    http::{HeaderMap, header},
     middleware::Next,
     response::Response,
 };
@@ -68,4 +69,13 @@ async fn collect(body: Body) -> Result<Bytes, BodyFault> {
         }
     }
     if length > MAX_BODY { Err(BodyFault::TooLong) } else { Ok(kept.into()) }
+}
+
+/// Whether a body is declared as JSON in UTF-8. None when nothing is declared.
+pub(in crate::http) fn is_declared_as_json(headers: &HeaderMap) -> Option<bool> {
+    let declared = headers.get(header::CONTENT_TYPE)?;
+    let mime: Option<mime::Mime> = declared.to_str().ok().and_then(|text| text.parse().ok());
+    Some(mime.is_some_and(|mime| {
+        mime.essence_str() == mime::APPLICATION_JSON.as_ref() && mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8)
+    }))
 }

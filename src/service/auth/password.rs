@@ -1,14 +1,14 @@
 //! Passwords: argon2id, a bounded number at a time, the same work for a user who is not there.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
+use super::hashers::{Hashers, Lane};
 use crate::service::error::{Error, Result};
 
 /// The longest password, in characters: more than anybody types, less than is a burden to hash.
@@ -49,62 +49,51 @@ impl NewPassword {
     }
 }
 
-/// How many may wait for a hash for each one that is computed; the rest is told to come back.
-const QUEUE_PER_PERMIT: usize = 16;
-
-/// How long one may wait.
-const QUEUE_WAIT: Duration = Duration::from_secs(2);
-
-/// Hashes and verifies passwords with argon2id (the crate's default: 19 MiB, 2 passes, 1 lane, as OWASP asks).
-///
-/// Each hash takes a core for tens of milliseconds, so there are no more at once than cores,
-/// and a short queue: a flood of logins must not take the machine from everybody else.
+/// Hashes and verifies passwords with argon2id (the crate's default: 19 MiB, 2 passes, 1 lane, as OWASP asks),
+/// on threads of its own.
 #[derive(Clone, Debug)]
 pub struct Passwords(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    running: Semaphore,
-    /// Running and waiting together.
-    admitted: Semaphore,
+    hashers: Hashers,
     /// Verified against when there is no such user, so that the answer takes as long.
     nobody: String,
 }
 
 impl Passwords {
-    /// Prepares the hash that stands for unknown users.
+    /// Starts the threads and prepares the hash that stands for unknown users.
     ///
     /// # Errors
-    /// The system has no randomness to give.
+    /// The system has no randomness or no threads to give.
     pub fn new() -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let nobody = hash(&SecretString::from(format!("{:032x}", rand::random::<u128>())))?;
-        Ok(Self(Arc::new(Inner { running: Semaphore::new(cores), admitted: Semaphore::new(cores * (1 + QUEUE_PER_PERMIT)), nobody })))
+        Ok(Self(Arc::new(Inner { hashers: Hashers::start(cores)?, nobody })))
     }
 
-    /// The PHC string of a password, with a salt of its own.
+    /// The PHC string of a password, with a salt of its own. Only somebody who is let in has one to set.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when the queue is long.
+    /// [`Error::Overloaded`] when too many wait.
     pub async fn hash(&self, password: &SecretString) -> Result<String> {
         let password = password.clone();
-        self.run(move || hash(&password)).await?
+        self.0.hashers.run(Lane::Known, move || hash(&password)).await?
     }
 
     /// Whether the password is the one behind `stored`; never, but as slowly, when there is none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when the queue is long.
-    pub async fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<bool> {
+    /// [`Error::Overloaded`] when too many wait in the lane.
+    pub(super) async fn verify(&self, password: &SecretString, stored: Option<&str>, lane: Lane) -> Result<bool> {
         let password = password.clone();
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.0.nobody).to_owned();
-        let matches = self
-            .run(move || {
-                let stored = PasswordHash::new(&stored).map_err(|error| Error::internal("reading a stored password hash", error))?;
-                Ok::<_, Error>(Argon2::default().verify_password(password.expose_secret().as_bytes(), &stored).is_ok())
-            })
-            .await??;
+        let work = move || {
+            let stored = PasswordHash::new(&stored).map_err(|error| Error::internal("reading a stored password hash", error))?;
+            Ok::<_, Error>(Argon2::default().verify_password(password.expose_secret().as_bytes(), &stored).is_ok())
+        };
+        let matches = self.0.hashers.run(lane, work).await??;
         Ok(known && matches)
     }
 
@@ -113,20 +102,12 @@ impl Passwords {
     /// # Errors
     /// [`Error::Overloaded`] when the queue is long.
     pub async fn stretch(&self, secret: [u8; 32], salt: [u8; 32]) -> Result<[u8; 32]> {
-        self.run(move || {
+        let work = move || {
             let mut stretched = [0; 32];
             let done = Argon2::default().hash_password_into(&secret, &salt, &mut stretched);
             done.map(|()| stretched).map_err(|error| Error::internal("stretching a secret", error))
-        })
-        .await?
-    }
-
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let inner = Arc::clone(&self.0);
-        let _admitted = inner.admitted.try_acquire().map_err(|_| Error::Overloaded)?;
-        let running = timeout(QUEUE_WAIT, inner.running.acquire()).await.map_err(|_| Error::Overloaded)?;
-        let _running = running.map_err(|_| Error::Overloaded)?;
-        spawn_blocking(work).await.map_err(|error| Error::internal("hashing a password", error))
+        };
+        self.0.hashers.run(Lane::Known, work).await?
     }
 }
 
@@ -159,16 +140,8 @@ mod tests {
         let secret = SecretString::from("secure_password");
         let stored = passwords.hash(&secret).await.expect("hashed");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        assert!(passwords.verify(&secret, Some(&stored)).await.expect("verified"));
-        assert!(!passwords.verify(&SecretString::from("Secure_password"), Some(&stored)).await.expect("verified"));
-        assert!(!passwords.verify(&secret, None).await.expect("verified"));
-    }
-
-    #[tokio::test]
-    async fn a_long_queue_is_refused_at_once() {
-        let passwords = Passwords::new().expect("randomness");
-        let all = u32::try_from(passwords.0.admitted.available_permits()).expect("few");
-        let _everybody = passwords.0.admitted.acquire_many(all).await.expect("open");
-        assert!(matches!(passwords.hash(&SecretString::from("x")).await, Err(Error::Overloaded)));
+        assert!(passwords.verify(&secret, Some(&stored), Lane::Known).await.expect("verified"));
+        assert!(!passwords.verify(&SecretString::from("Secure_password"), Some(&stored), Lane::Known).await.expect("verified"));
+        assert!(!passwords.verify(&secret, None, Lane::Stranger).await.expect("verified"));
     }
 }

@@ -1,7 +1,7 @@
 # The commands a person types. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check queries soak slow-clients
+.PHONY: help sandbox test check queries soak slow-clients login-attack
 
 MINUTES ?= 10
 
@@ -36,3 +36,8 @@ slow-clients: ## measure what 2,000 slow connections cost everybody else; four m
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	target/release/slow-clients --binary target/release/core-api
+
+login-attack: ## guess at passwords, flood the login with hashes, time its answers: four minutes, best on an idle machine
+	@scripts/postgres
+	cargo build --release --locked --workspace
+	target/release/login-attack --binary target/release/core-api

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use argon2::Block;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::service::error::{Error, Result};
@@ -32,7 +33,11 @@ pub(super) enum Lane {
     Stranger = 1,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// What a thread hashes in, its own for life. Taken from the system anew for every hash, the 19 MiB cost
+/// as much time as the hash itself, and hold everybody up who needs memory meanwhile.
+pub(super) type Memory = Vec<Block>;
+
+type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
 /// The threads; they end when this is dropped.
 pub(super) struct Hashers(Arc<Queue>);
@@ -69,9 +74,10 @@ impl Hashers {
             let queue = Arc::clone(&hashers.0);
             let started = thread::Builder::new().name(format!("hash-{core}")).spawn(move || {
                 step_back();
+                let mut memory = Memory::new();
                 while let Some(job) = queue.next() {
                     // What panics fails its own caller, who gets no answer, and nobody else.
-                    let _panicked = catch_unwind(AssertUnwindSafe(job));
+                    let _panicked = catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
                 }
             });
             started.map_err(|error| Error::internal("starting a thread that hashes", error))?;
@@ -83,15 +89,15 @@ impl Hashers {
     ///
     /// # Errors
     /// [`Error::Overloaded`] at once when the lane is full, and later when the wait was long.
-    pub(super) async fn run<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    pub(super) async fn run<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T> {
         let (start, started) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
         self.0.wait_in(
             lane,
-            Box::new(move || {
+            Box::new(move |memory| {
                 // Nobody listens any more: they waited too long.
                 if start.send(()).is_ok() {
-                    let _unheard = answer.send(work());
+                    let _unheard = answer.send(work(memory));
                 }
             }),
         )?;
@@ -172,7 +178,7 @@ mod tests {
         let hashers = Arc::new(Hashers::start(1).expect("started"));
         let (hold, released) = mpsc::channel::<()>();
         let (tell, begun) = oneshot::channel();
-        let job = Box::new(move || {
+        let job = Box::new(move |_: &mut Memory| {
             tell.send(()).expect("waited for");
             let _dropped = released.recv();
         });
@@ -185,11 +191,11 @@ mod tests {
     async fn a_full_lane_is_refused_at_once_and_the_other_is_open() {
         let (hashers, hold) = busy().await;
         for _ in 0..WAITING_PER_CORE {
-            hashers.0.wait_in(Lane::Stranger, Box::new(|| {})).expect("room");
+            hashers.0.wait_in(Lane::Stranger, Box::new(|_| {})).expect("room");
         }
-        assert!(matches!(hashers.run(Lane::Stranger, || 1).await, Err(Error::Overloaded)));
+        assert!(matches!(hashers.run(Lane::Stranger, |_| 1).await, Err(Error::Overloaded)));
         let known = Arc::clone(&hashers);
-        let known = tokio::spawn(async move { known.run(Lane::Known, || 2).await });
+        let known = tokio::spawn(async move { known.run(Lane::Known, |_| 2).await });
         tokio::task::yield_now().await;
         drop(hold);
         assert_eq!(known.await.expect("ended").expect("hashed"), 2);
@@ -202,7 +208,7 @@ mod tests {
         for lane in [Lane::Stranger, Lane::Known] {
             for _ in 0..3 {
                 let done = done.clone();
-                hashers.0.wait_in(lane, Box::new(move || done.send(lane).expect("listened to"))).expect("room");
+                hashers.0.wait_in(lane, Box::new(move |_| done.send(lane).expect("listened to"))).expect("room");
             }
         }
         drop((hold, done));
@@ -214,7 +220,7 @@ mod tests {
     async fn a_long_wait_is_given_up_and_its_work_never_done() {
         let (hashers, hold) = busy().await;
         let (done, was_done) = mpsc::channel();
-        let refused = hashers.run(Lane::Known, move || done.send(())).await;
+        let refused = hashers.run(Lane::Known, move |_| done.send(())).await;
         assert!(matches!(refused, Err(Error::Overloaded)));
         drop(hold);
         assert!(was_done.recv().is_err(), "hashed for nobody");
@@ -223,18 +229,18 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_nothing_but_its_own_work() {
         let hashers = Hashers::start(1).expect("started");
-        let failed: Result<()> = hashers.run(Lane::Known, || panic!("on purpose")).await;
+        let failed: Result<()> = hashers.run(Lane::Known, |_| panic!("on purpose")).await;
         assert!(matches!(failed, Err(Error::Internal { .. })));
-        assert_eq!(hashers.run(Lane::Known, || 3).await.expect("hashed"), 3);
+        assert_eq!(hashers.run(Lane::Known, |_| 3).await.expect("hashed"), 3);
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn hashing_steps_back_and_the_threads_that_serve_do_not() {
-        let own = || rustix::process::getpriority_process(None).expect("a priority");
-        let before = own();
+        let own = |_: &mut Memory| rustix::process::getpriority_process(None).expect("a priority");
+        let before = own(&mut Memory::new());
         let hashers = Hashers::start(2).expect("started");
         assert_eq!(hashers.run(Lane::Stranger, own).await.expect("run"), (before + 10).min(19));
-        assert_eq!(own(), before);
+        assert_eq!(own(&mut Memory::new()), before);
     }
 }

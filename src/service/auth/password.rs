@@ -3,12 +3,12 @@
 use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::hashers::{Hashers, Lane};
+use super::hashers::{Hashers, Lane, Memory};
 use crate::service::error::{Error, Result};
 
 /// The longest password, in characters: more than anybody types, less than is a burden to hash.
@@ -68,7 +68,9 @@ impl Passwords {
     /// The system has no randomness or no threads to give.
     pub fn new() -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let nobody = hash(&SecretString::from(format!("{:032x}", rand::random::<u128>())))?;
+        // No password is known that has this hash.
+        let output: [u8; Params::DEFAULT_OUTPUT_LEN] = rand::random();
+        let nobody = Output::new(&output).map_err(broken).and_then(|output| phc(Salt::generate(), output))?;
         Ok(Self(Arc::new(Inner { hashers: Hashers::start(cores)?, nobody })))
     }
 
@@ -78,7 +80,7 @@ impl Passwords {
     /// [`Error::Overloaded`] when too many wait.
     pub async fn hash(&self, password: &SecretString) -> Result<String> {
         let password = password.clone();
-        self.0.hashers.run(Lane::Known, move || hash(&password)).await?
+        self.0.hashers.run(Lane::Known, move |memory| hash(&password, memory)).await?
     }
 
     /// Whether the password is the one behind `stored`; never, but as slowly, when there is none.
@@ -89,11 +91,7 @@ impl Passwords {
         let password = password.clone();
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.0.nobody).to_owned();
-        let work = move || {
-            let stored = PasswordHash::new(&stored).map_err(|error| Error::internal("reading a stored password hash", error))?;
-            Ok::<_, Error>(Argon2::default().verify_password(password.expose_secret().as_bytes(), &stored).is_ok())
-        };
-        let matches = self.0.hashers.run(lane, work).await??;
+        let matches = self.0.hashers.run(lane, move |memory| verify(&password, &stored, memory)).await??;
         Ok(known && matches)
     }
 
@@ -111,11 +109,49 @@ impl Passwords {
     }
 }
 
-fn hash(password: &SecretString) -> Result<String> {
-    Argon2::default()
-        .hash_password(password.expose_secret().as_bytes())
-        .map(|hash| hash.to_string())
-        .map_err(|error| Error::internal("hashing a password", error))
+fn hash(password: &SecretString, memory: &mut Memory) -> Result<String> {
+    let salt = Salt::generate();
+    let output = compute(&Argon2::default(), password, &salt, memory)?;
+    phc(salt, output)
+}
+
+fn verify(password: &SecretString, stored: &str, memory: &mut Memory) -> Result<bool> {
+    let stored = PasswordHash::new(stored).map_err(broken)?;
+    let (Some(version), Some(salt), Some(expected)) = (stored.version, stored.salt, stored.hash) else {
+        return Err(broken("a part of it is missing"));
+    };
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(broken)?;
+    let version = Version::try_from(version).map_err(broken)?;
+    let params = Params::try_from(&stored).map_err(broken)?;
+    let output = compute(&Argon2::new(algorithm, version, params), password, &salt, memory)?;
+    // In constant time, as outputs are compared.
+    Ok(output == expected)
+}
+
+fn compute(argon2: &Argon2<'_>, password: &SecretString, salt: &Salt, memory: &mut Memory) -> Result<Output> {
+    let (blocks, length) = (argon2.params().block_count(), argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN));
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::default());
+    }
+    let mut output = vec![0; length];
+    argon2.hash_password_into_with_memory(password.expose_secret().as_bytes(), salt, &mut output, memory).map_err(broken)?;
+    Output::new(&output).map_err(broken)
+}
+
+/// As it is stored, with the parameters that are used for new hashes.
+fn phc(salt: Salt, output: Output) -> Result<String> {
+    let stored = PasswordHash {
+        algorithm: Algorithm::default().into(),
+        version: Some(Version::default().into()),
+        params: ParamsString::try_from(&Params::DEFAULT).map_err(broken)?,
+        salt: Some(salt),
+        hash: Some(output),
+    };
+    Ok(stored.to_string())
+}
+
+fn broken(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::internal("hashing a password", source)
 }
 
 #[cfg(test)]
@@ -143,5 +179,32 @@ mod tests {
         assert!(passwords.verify(&secret, Some(&stored), Lane::Known).await.expect("verified"));
         assert!(!passwords.verify(&SecretString::from("Secure_password"), Some(&stored), Lane::Known).await.expect("verified"));
         assert!(!passwords.verify(&secret, None, Lane::Stranger).await.expect("verified"));
+    }
+
+    #[test]
+    fn what_is_stored_is_what_the_crate_itself_makes_of_it() {
+        use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+        let (secret, mut memory) = (SecretString::from("secure_password"), Memory::new());
+        for _ in 0..2 {
+            let ours = hash(&secret, &mut memory).expect("hashed");
+            let theirs = Argon2::default().hash_password(b"secure_password").expect("hashed").to_string();
+            assert!(Argon2::default().verify_password(b"secure_password", ours.as_str()).is_ok());
+            assert!(verify(&secret, &theirs, &mut memory).expect("verified"));
+            assert!(!verify(&SecretString::from("Secure_password"), &theirs, &mut memory).expect("verified"));
+        }
+        // Parameters are those of the hash, whatever those of new ones.
+        let small = Params::new(64, 1, 1, Some(16)).expect("parameters");
+        let small = Argon2::new(Algorithm::Argon2id, Version::V0x13, small).hash_password(b"secure_password").expect("hashed").to_string();
+        assert!(verify(&secret, &small, &mut memory).expect("verified"));
+    }
+
+    #[test]
+    fn what_is_no_hash_is_a_bug_and_no_refusal() {
+        let secret = SecretString::from("x");
+        for odd in
+            ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1", "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ", "$scrypt$ln=1$c29tZXNhbHQ$aGFzaA"]
+        {
+            assert!(matches!(verify(&secret, odd, &mut Memory::new()), Err(Error::Internal { .. })), "{odd}");
+        }
     }
 }

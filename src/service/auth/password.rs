@@ -100,7 +100,7 @@ impl Passwords {
     /// # Errors
     /// [`Error::Overloaded`] when the queue is long.
     pub async fn stretch(&self, secret: [u8; 32], salt: [u8; 32]) -> Result<[u8; 32]> {
-        let work = move || {
+        let work = move |_: &mut Memory| {
             let mut stretched = [0; 32];
             let done = Argon2::default().hash_password_into(&secret, &salt, &mut stretched);
             done.map(|()| stretched).map_err(|error| Error::internal("stretching a secret", error))

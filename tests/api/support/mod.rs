@@ -7,6 +7,7 @@ mod cluster;
 mod given;
 mod reply;
 pub mod wire;
+pub mod witness;
 mod world;
 
 pub use self::{actor::Actor, cluster::Database, reply::Reply, world::World};

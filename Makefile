@@ -1,7 +1,7 @@
 # The commands a person types. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check queries soak slow-clients login-attack
+.PHONY: help sandbox test check queries openapi soak slow-clients login-attack
 
 MINUTES ?= 10
 
@@ -26,6 +26,9 @@ check: ## formatting, lints, and that .sqlx matches the source
 queries: ## describe the SQL queries anew, after one was changed
 	@scripts/postgres
 	scripts/prepare-queries
+
+openapi: ## write openapi.json anew, after an endpoint was changed
+	cargo run --quiet --locked -- openapi > openapi.json
 
 soak: ## kill replicas and Postgres for MINUTES (10) under load, then prove that no cent was lost or doubled
 	@scripts/postgres

@@ -49,7 +49,7 @@ schema! {
         "type": "string",
         "format": "email",
         "maxLength": MAX_EMAIL,
-        "pattern": format!("^[{SPACE}]*{ATOM}+(\\.{ATOM}+)*@({LABEL}\\.)+{LABEL}[{SPACE}]*$"),
+        "pattern": format!("^{ATOM}+(\\.{ATOM}+)*@({LABEL}\\.)+{LABEL}$"),
         "examples": ["juan@email.com"],
     });
     NewPassword => "NewPassword", json_schema!({
@@ -153,6 +153,5 @@ pub(super) fn of_idempotency_key() -> Value {
         "in": "header",
         "description": "The client's name for this request, which is so done once. 1 to 255 visible ASCII characters.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-        "example": "order-4711",
     })
 }

@@ -8,6 +8,7 @@ mod given;
 mod reply;
 pub mod socket;
 pub mod wire;
+pub mod witness;
 mod world;
 
 pub use self::{actor::Actor, cluster::Database, reply::Reply, world::World};

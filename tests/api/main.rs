@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test, what must not happen ends it")]
 
+mod access;
 mod architecture;
 mod audit;
 mod auth;

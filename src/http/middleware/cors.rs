@@ -20,7 +20,7 @@ pub(in crate::http) fn layer(origins: &Origins) -> Option<CorsLayer> {
     // No credentials: a token is sent by the script itself, and nothing here is known by a cookie.
     let layer = CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH])
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, name("idempotency-key"), name("x-request-id")])
         .expose_headers([
             name("x-request-id"),

@@ -1,5 +1,6 @@
 //! Logins and sessions. A request is somebody's only while the row of its session says so.
 
+mod key;
 mod password;
 mod refresh;
 mod role;
@@ -14,9 +15,10 @@ use sqlx::PgPool;
 
 use self::refresh::RefreshToken;
 pub use self::{
+    key::{KeyFault, MIN_KEY_BYTES, SigningKey},
     password::{MAX_PASSWORD, Passwords},
     role::{Permission, Role},
-    token::{Claims, KeyFault, MIN_KEY_BYTES, SigningKey, Tokens},
+    token::{Claims, Tokens},
 };
 use super::{
     error::{Error, Result},

@@ -243,7 +243,7 @@ async fn claim(
     deployment: &Deployment,
 ) -> Result<Vec<SigningKey>, StartError> {
     let own: [u8; 32] = rand::random();
-    let own = (environment == Environment::Sandbox).then(|| own.to_vec());
+    let own = (environment == Environment::Sandbox).then(|| own.to_vec().into());
     let claimed = deployment.claim(environment.name(), own).await?;
     refuse_another(&claimed.environment, environment)?;
     if environment == Environment::Production && !deployment.commits_durably().await? {

@@ -3,6 +3,7 @@
 mod attempts;
 mod grant;
 mod hashers;
+mod key;
 mod password;
 mod refresh;
 mod role;
@@ -25,9 +26,10 @@ use self::{
 pub use self::{
     attempts::{LoginLimits, Source},
     grant::{Grant, Lifetimes},
+    key::{KeyFault, MIN_KEY_BYTES, SigningKey},
     password::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED, Passwords, WeakPassword},
     role::{Permission, Role},
-    token::{Claims, KeyFault, MIN_KEY_BYTES, SigningKey, Tokens},
+    token::{Claims, Tokens},
 };
 use super::{
     audit::{self, Actor, Event, Origin},

@@ -4,6 +4,7 @@
 mod actor;
 pub mod binary;
 mod cluster;
+pub mod forge;
 mod given;
 mod reply;
 pub mod socket;

@@ -11,6 +11,7 @@ mod command;
 mod customers;
 mod document;
 mod error;
+mod explanations;
 mod extract;
 mod faults;
 mod health;

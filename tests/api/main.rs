@@ -14,6 +14,7 @@ mod concurrency;
 mod customers;
 mod edge;
 mod errors;
+mod explanations;
 mod guards;
 mod health;
 mod idempotency;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Reply;
 
 /// Headers that say nothing of this API.
-const PLAIN: [&str; 9] = [
+const PLAIN: [&str; 10] = [
     "allow",
     "cache-control",
     "connection",
@@ -23,6 +23,7 @@ const PLAIN: [&str; 9] = [
     "content-type",
     "date",
     "transfer-encoding",
+    "vary",
     "x-content-type-options",
 ];
 

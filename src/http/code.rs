@@ -72,7 +72,7 @@ codes! {
 
     InvalidCredentials "invalid_credentials" UNAUTHORIZED "Wrong email or password"
         means: "The email is unknown, the password is wrong, or the user is kept out: which of them is told to nobody."
-        do: "Check both, and which environment they are of. Do not try over and over: too many failures silence the address for a while."
+        do: "Check both, and which environment they are of. Do not try over and over: after too many failures nothing is heard for a while."
 
     InvalidRefreshToken "invalid_refresh_token" UNAUTHORIZED "No valid refresh token"
         means: "The refresh token is unknown or was used before, or its session is over. One that comes a second time ends its session, since somebody may have a copy."
@@ -113,6 +113,10 @@ codes! {
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route does not take this method"
         means: "There is something at this path, but not for this method."
         do: "Use one of the methods in the Allow header."
+
+    RequestTimeout "request_timeout" REQUEST_TIMEOUT "The body did not come in time"
+        means: "The request's body took longer to arrive than the server waits. Nothing was done."
+        do: "Send the request again, under the same Idempotency-Key if it has one, over a connection that is up to it."
 
     DuplicateEmail "duplicate_email" CONFLICT "A customer has this email"
         means: "Your account already has a customer with this email, whatever its case. No second one was created."
@@ -175,7 +179,7 @@ codes! {
         do: "Wait as Retry-After says. X-RateLimit-Remaining on every answer says how many are left, X-RateLimit-Reset when the next hour begins."
 
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many failed attempts"
-        means: "Too many logins, refreshes or tokens from your address were not good."
+        means: "Too many logins, refreshes or tokens from your address, or logins with this email, were not good."
         do: "Wait as Retry-After says, and find out why they fail before trying on."
 
     InternalError "internal_error" INTERNAL_SERVER_ERROR "Internal server error"

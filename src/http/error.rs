@@ -40,6 +40,8 @@ pub(super) enum Error {
     UnsupportedMediaType,
     /// The body is longer than this many bytes, which is more than anything here needs.
     PayloadTooLarge(usize),
+    /// The body did not come in time.
+    RequestTimeout,
     /// The path is not text.
     InvalidPath,
     /// No such route.
@@ -125,6 +127,7 @@ impl Error {
                 (Code::UnsupportedMediaType, "Send the body as JSON in UTF-8, with Content-Type: application/json.".to_owned())
             }
             Self::PayloadTooLarge(max) => (Code::PayloadTooLarge, format!("The body is longer than {max} bytes.")),
+            Self::RequestTimeout => (Code::RequestTimeout, "The body took too long to arrive. Nothing was done; send it again.".to_owned()),
             Self::InvalidPath => (
                 Code::InvalidPath,
                 "The path is not UTF-8 once its percent-encoding is undone, or has control characters in it.".to_owned(),
@@ -155,9 +158,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
                 format!("The account's {limit} requests of this hour are used up. Wait as Retry-After says."),
             );
         }
-        ServiceError::TooManyAttempts { .. } => {
-            (Code::TooManyAttempts, "Too many failed attempts from this address. Wait as Retry-After says.")
-        }
+        ServiceError::TooManyAttempts { .. } => (Code::TooManyAttempts, "Too many failed attempts. Wait as Retry-After says."),
         ServiceError::CustomerNotFound => (Code::CustomerNotFound, "The account has no such customer."),
         ServiceError::CardNotFound => (Code::CardNotFound, "The account has no such card."),
         ServiceError::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
@@ -214,6 +215,7 @@ impl Error {
             | Self::Validation(_)
             | Self::UnsupportedMediaType
             | Self::PayloadTooLarge(_)
+            | Self::RequestTimeout
             | Self::InvalidPath
             | Self::RouteNotFound
             | Self::MethodNotAllowed => None,
@@ -239,6 +241,10 @@ impl IntoResponse for Error {
         }
         if code.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if code.status() == StatusCode::REQUEST_TIMEOUT {
+            // The rest of the body may still come, and is no request.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.extensions_mut().insert(Problem { code, detail, faults, cause });
         response

@@ -5,14 +5,17 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use axum::extract::{FromRequest, Request};
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::value::RawValue;
 
 use super::{
-    body,
     error::{Error, FieldFault, Result},
     faults::{self, FaultCode},
+    middleware::body::{WholeBody, is_declared_as_json},
     openapi::{Described, schema},
     strict::{self, Members},
 };
@@ -34,14 +37,14 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        read_json(request).await.map(|(body, _)| Self(body))
+        read_json(request).map(|(body, _)| Self(body))
     }
 }
 
 /// Reads a body; gives its bytes as well.
-pub(super) async fn read_json<T: FromFields>(request: Request) -> Result<(T, Vec<u8>)> {
-    let declared = body::is_declared_as_json(request.headers());
-    let bytes = body::read(request.into_body()).await?;
+pub(super) fn read_json<T: FromFields>(mut request: Request) -> Result<(T, Bytes)> {
+    let declared = is_declared_as_json(request.headers());
+    let bytes = request.extensions_mut().remove().map_or_else(|| Ok(Bytes::new()), |WholeBody(whole)| whole)?;
     match declared {
         Some(true) => {}
         None if bytes.is_empty() => {}

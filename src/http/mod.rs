@@ -4,7 +4,6 @@ mod address;
 mod audit_events;
 mod auth;
 mod balances;
-mod body;
 mod cards;
 mod code;
 mod command;
@@ -16,6 +15,7 @@ mod extract;
 mod faults;
 mod health;
 mod json;
+mod listener;
 mod middleware;
 mod movement_body;
 mod movements;
@@ -36,7 +36,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::http::Method;
@@ -44,9 +44,12 @@ use tokio::sync::Semaphore;
 
 use self::middleware::rate_limit::{self, Failures};
 use self::router::Table;
-pub use self::router::router;
+pub use self::{
+    listener::{Limits, serve},
+    router::router,
+};
 use crate::{
-    config::{Environment, Settings},
+    config::{Environment, Origins, Settings},
     service::Services,
 };
 
@@ -62,6 +65,8 @@ pub struct App {
 pub struct Shared {
     has_sandbox_routes: bool,
     trusted_hops: usize,
+    allowed_origins: Origins,
+    body_timeout: Duration,
     failed_logins: Failures,
     failed_authentications: Failures,
     in_flight: Semaphore,
@@ -83,6 +88,8 @@ impl App {
         let shared = Shared {
             has_sandbox_routes: settings.environment == Environment::Sandbox,
             trusted_hops: settings.server.trusted_hops,
+            allowed_origins: settings.cors.allowed_origins.clone(),
+            body_timeout: Duration::from_secs(settings.server.body_timeout_seconds),
             failed_logins: Failures::per_minute(settings.rate_limit.failed_logins_per_minute),
             failed_authentications: Failures::per_minute(settings.rate_limit.failed_authentications_per_minute),
             in_flight: Semaphore::new(settings.server.max_in_flight),

@@ -13,7 +13,7 @@ use super::{
     document::{self, Document},
     error::Error,
     explanations, health,
-    middleware::{access_log, authenticate, catch_panic, origin, problem, request_id, run_to_end, shed},
+    middleware::{access_log, authenticate, body, catch_panic, cors, origin, problem, request_id, run_to_end, shed},
     movements, openapi,
     routes::{Entry, Routes},
     sandbox, sessions, users,
@@ -92,19 +92,27 @@ pub fn router(app: App) -> Router {
     let table = Table::new(app.has_sandbox_routes);
     let document = Document(table.document().to_string().into());
     let Table { open, authenticated, always } = table;
-    let bounded = || from_fn_with_state(app.clone(), shed::limit);
-    let open = open.router.route_layer(bounded());
-    let authenticated = authenticated.router.route_layer(from_fn_with_state(app.clone(), authenticate::require)).route_layer(bounded());
+    let bounded = |routes: Router<App>| {
+        let routes = routes.route_layer(from_fn_with_state(app.clone(), shed::limit));
+        routes.route_layer(from_fn_with_state(app.clone(), body::read))
+    };
+    let open = bounded(open.router);
+    let authenticated = bounded(authenticated.router.route_layer(from_fn_with_state(app.clone(), authenticate::require)));
 
     let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    open.merge(authenticated)
+    let mut router = open
+        .merge(authenticated)
         .merge(always.router)
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(from_fn_with_state(app.clone(), origin::find))
         .layer(Extension(document))
         .layer(from_fn(catch_panic::answer))
-        .layer(from_fn(problem::write))
+        .layer(from_fn(problem::write));
+    if let Some(cors) = cors::layer(&app.allowed_origins) {
+        router = router.layer(cors);
+    }
+    router
         .layer(from_fn(access_log::write))
         .layer(from_fn(run_to_end::run))
         .layer(from_fn(request_id::set))

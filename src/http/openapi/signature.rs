@@ -44,7 +44,13 @@ impl Inputs {
 
     fn of_a_body<T: FromFields>(&mut self) {
         self.body = Some(Fields::describe::<T>);
-        self.codes.extend([Code::InvalidJson, Code::ValidationFailed, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
+        self.codes.extend([
+            Code::InvalidJson,
+            Code::ValidationFailed,
+            Code::RequestTimeout,
+            Code::PayloadTooLarge,
+            Code::UnsupportedMediaType,
+        ]);
     }
 }
 

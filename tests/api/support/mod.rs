@@ -6,6 +6,7 @@ pub mod binary;
 mod cluster;
 mod given;
 mod reply;
+pub mod socket;
 pub mod wire;
 pub mod witness;
 mod world;

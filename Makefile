@@ -1,12 +1,12 @@
 # The commands a person types. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check queries soak
+.PHONY: help sandbox test check queries openapi soak slow-clients login-attack
 
 MINUTES ?= 10
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
 
 sandbox: ## build the release binary and serve the sandbox on 127.0.0.1:8080
 	@scripts/postgres
@@ -27,7 +27,20 @@ queries: ## describe the SQL queries anew, after one was changed
 	@scripts/postgres
 	scripts/prepare-queries
 
+openapi: ## write openapi.json anew, after an endpoint was changed
+	cargo run --quiet --locked -- openapi > openapi.json
+
 soak: ## kill replicas and Postgres for MINUTES (10) under load, then prove that no cent was lost or doubled
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	target/release/soak --minutes $(MINUTES) --binary target/release/core-api
+
+slow-clients: ## measure what 2,000 slow connections cost everybody else; four minutes
+	@scripts/postgres
+	cargo build --release --locked --workspace
+	target/release/slow-clients --binary target/release/core-api
+
+login-attack: ## guess at passwords, flood the login with hashes, time its answers: four minutes, best on an idle machine
+	@scripts/postgres
+	cargo build --release --locked --workspace
+	target/release/login-attack --binary target/release/core-api

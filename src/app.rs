@@ -16,12 +16,11 @@ use crate::{
         self, DatabaseError,
         private::{PrivateError, PrivatePostgres},
     },
-    http::{self, App},
+    http::{self, App, Limits},
     service::{
         self, Services,
-        auth::{KeyFault, Lifetimes, SigningKey, Tokens},
+        auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
-        idempotency::Idempotency,
     },
 };
 
@@ -107,6 +106,7 @@ impl Postgres {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    limits: Limits,
     router: Router,
     app: App,
     services: Services,
@@ -132,7 +132,12 @@ impl Server {
             session: Duration::from_secs(settings.auth.session_ttl_seconds),
         };
         let tokens = Tokens::new(&keys, &settings.auth.issuer, settings.environment.name())?;
-        let services = Services::new(&pool, tokens, lifetimes, settings.rate_limit.per_hour)?;
+        let logins = LoginLimits {
+            per_email_and_source: settings.rate_limit.failed_logins_per_email_and_address,
+            per_email: settings.rate_limit.failed_logins_per_email,
+            per_source: settings.rate_limit.failed_logins_per_address,
+        };
+        let services = Services::new(&pool, tokens, lifetimes, logins, settings.rate_limit.per_hour)?;
         if settings.environment == Environment::Sandbox {
             seed(&services).await?;
         }
@@ -140,7 +145,15 @@ impl Server {
         let router = http::router(app.clone());
         let listen = settings.server.listen;
         let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
-        Ok(Self { listener, router, app, services, pool, drain: Duration::from_secs(settings.server.drain_seconds) })
+        Ok(Self {
+            listener,
+            limits: settings.into(),
+            router,
+            app,
+            services,
+            pool,
+            drain: Duration::from_secs(settings.server.drain_seconds),
+        })
     }
 
     /// Where a client on this machine reaches it.
@@ -156,27 +169,25 @@ impl Server {
     /// Serves until `stop` is done, then ends what is under way, for as long as settings allow.
     ///
     /// # Errors
-    /// Accepting connections fails for good.
+    /// Serving ends by itself.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
         let (stopping, mut stopped) = watch::channel(false);
         let app = self.app.clone();
         let sweeping = tokio::spawn(self.app.sweep());
-        let forgetting = tokio::spawn(forget_kept_answers(self.services.idempotency));
-        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        let serving = axum::serve(self.listener, service).with_graceful_shutdown(async move {
+        let forgetting = tokio::spawn(forget(self.services));
+        let serving = tokio::spawn(http::serve(self.listener, self.router, self.limits, async move {
             stop.await;
             app.shut_down();
             tracing::info!("shutting down");
             stopping.send_replace(true);
-        });
-        let serving = tokio::spawn(serving.into_future());
+        }));
         let overdue = async {
             // The sender is kept by the future that is being served, or dropped with it.
             drop(stopped.wait_for(|stopping| *stopping).await);
             tokio::time::sleep(self.drain).await;
         };
         let served = tokio::select! {
-            served = serving => served.map_err(std::io::Error::other).flatten().map_err(StartError::Serve),
+            served = serving => served.map_err(std::io::Error::other).map_err(StartError::Serve),
             () = overdue => {
                 tracing::warn!("requests were still running when the time to drain was over");
                 Ok(())
@@ -190,12 +201,12 @@ impl Server {
     }
 }
 
-/// Deletes the answers that nobody may ask for any more, in small batches. Runs until it is dropped;
-/// between two batches nothing of it is open.
-async fn forget_kept_answers(idempotency: Idempotency) {
+/// Deletes what nobody may ask for any more, in small batches. Runs until it is dropped; between two
+/// batches nothing of it is open.
+async fn forget(services: Services) {
     loop {
-        let more = idempotency.forget_some().await.unwrap_or_else(|error| {
-            tracing::warn!(cause = service::error::chain(&error), "kept answers could not be deleted; trying again later");
+        let more = services.forget_some().await.unwrap_or_else(|error| {
+            tracing::warn!(cause = service::error::chain(&error), "what is over could not be deleted; trying again later");
             false
         });
         let pause = if more { Duration::from_millis(100) } else { Duration::from_secs(60) };
@@ -232,7 +243,7 @@ async fn claim(
     deployment: &Deployment,
 ) -> Result<Vec<SigningKey>, StartError> {
     let own: [u8; 32] = rand::random();
-    let own = (environment == Environment::Sandbox).then(|| own.to_vec());
+    let own = (environment == Environment::Sandbox).then(|| own.to_vec().into());
     let claimed = deployment.claim(environment.name(), own).await?;
     refuse_another(&claimed.environment, environment)?;
     if environment == Environment::Production && !deployment.commits_durably().await? {

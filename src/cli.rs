@@ -18,6 +18,7 @@ use crate::{
     app::{self, Postgres, SANDBOX_LOGINS, Server, StartError},
     config::{Environment, Settings, SettingsError},
     database::{self, DatabaseError},
+    http,
     service::{
         self,
         accounts::Accounts,
@@ -53,6 +54,8 @@ enum Command {
     /// Prove the ledger: replay every card's movements. Prints each card that does not add up, and
     /// ends with 1 if there is one.
     VerifyLedger,
+    /// Print the OpenAPI document of what `CORE_API_ENV` serves.
+    Openapi,
     /// Manage tenants.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -129,6 +132,7 @@ pub async fn run() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate => migrate().await,
         Command::VerifyLedger => return verify_ledger().await.unwrap_or_else(|failure| complain(&failure)),
+        Command::Openapi => openapi(),
         Command::Account(command) => account(command).await,
         Command::User(command) => user(command).await,
     };
@@ -174,6 +178,12 @@ async fn start(settings: &Settings) -> Result<(Postgres, Server), Failure> {
     let postgres = Postgres::open(settings).await?;
     let server = Server::start(settings, postgres.options.clone()).await?;
     Ok((postgres, server))
+}
+
+/// Needs no database and no key: whoever reads the document has none.
+fn openapi() -> Result<(), Failure> {
+    print(&http::openapi(Environment::from_variable(env::var("CORE_API_ENV").ok().as_deref())?).trim_end());
+    Ok(())
 }
 
 async fn migrate() -> Result<(), Failure> {

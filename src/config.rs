@@ -2,11 +2,15 @@
 //!
 //! Reads and checks, and nothing else: no setting is looked up anywhere but here.
 
+mod origins;
+
 use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 
 use config::{Config, Environment as Variables, File, FileFormat};
 use secrecy::SecretString;
 use serde::Deserialize;
+
+pub use self::origins::Origins;
 
 /// Which deployment this is. Each has a database, keys and a token audience of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +29,14 @@ impl Environment {
             Self::Sandbox => "sandbox",
             Self::Production => "production",
         }
+    }
+
+    /// The environment that `CORE_API_ENV` names; the sandbox when it is not set.
+    ///
+    /// # Errors
+    /// It names none.
+    pub fn from_variable(text: Option<&str>) -> Result<Self, SettingsError> {
+        text.map_or(Ok(Self::Sandbox), str::parse)
     }
 
     const fn file(self) -> &'static str {
@@ -72,6 +84,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Where and how to serve.
     pub server: Server,
+    /// Which web pages may call.
+    pub cors: Cors,
     /// Which Postgres, and how much of it.
     pub database: Database,
     /// Logins and tokens.
@@ -90,6 +104,18 @@ pub struct Server {
     pub drain_seconds: u64,
     pub trusted_hops: usize,
     pub max_in_flight: usize,
+    pub max_connections: usize,
+    pub head_timeout_seconds: u64,
+    pub body_timeout_seconds: u64,
+    pub idle_timeout_seconds: u64,
+    pub write_timeout_seconds: u64,
+}
+
+/// `[cors]`
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Cors {
+    pub allowed_origins: Origins,
 }
 
 /// `[database]`
@@ -118,6 +144,9 @@ pub struct Auth {
 pub struct RateLimit {
     pub per_hour: NonZeroU32,
     pub failed_logins_per_minute: NonZeroU32,
+    pub failed_logins_per_email_and_address: NonZeroU32,
+    pub failed_logins_per_email: NonZeroU32,
+    pub failed_logins_per_address: NonZeroU32,
     pub failed_authentications_per_minute: NonZeroU32,
 }
 
@@ -149,7 +178,7 @@ impl Settings {
     /// # Errors
     /// A variable has a value its key does not take; the message names the key.
     pub fn from_variables(variables: HashMap<String, String>) -> Result<Self, SettingsError> {
-        let environment = variables.get("CORE_API_ENV").map_or(Ok(Environment::Sandbox), |text| text.parse())?;
+        let environment = Environment::from_variable(variables.get("CORE_API_ENV").map(String::as_str))?;
         let database_url = variables.get("DATABASE_URL").filter(|url| !url.is_empty()).cloned();
         let read = Config::builder()
             .add_source(File::from_str(include_str!("../config/default.toml"), FileFormat::Toml))
@@ -166,7 +195,15 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), SettingsError> {
+        // What is no count at all on this machine is out of range as well.
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         for (key, value) in [
+            ("server.max_in_flight", count(self.server.max_in_flight)),
+            ("server.max_connections", count(self.server.max_connections)),
+            ("server.head_timeout_seconds", self.server.head_timeout_seconds),
+            ("server.body_timeout_seconds", self.server.body_timeout_seconds),
+            ("server.idle_timeout_seconds", self.server.idle_timeout_seconds),
+            ("server.write_timeout_seconds", self.server.write_timeout_seconds),
             ("database.max_connections", u64::from(self.database.max_connections)),
             ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
             ("auth.token_ttl_seconds", self.auth.token_ttl_seconds),
@@ -235,6 +272,14 @@ mod tests {
             ("CORE_API__SERVER__LISTEN", "here", "server.listen"),
             ("CORE_API__AUTH__TOKEN_TTL_SECONDS", "0", "auth.token_ttl_seconds"),
             ("CORE_API__LOG__FORMAT", "xml", "log.format"),
+            ("CORE_API__SERVER__MAX_IN_FLIGHT", "0", "server.max_in_flight"),
+            ("CORE_API__SERVER__MAX_CONNECTIONS", "0", "server.max_connections"),
+            ("CORE_API__SERVER__MAX_CONNECTIONS", "-1", "server.max_connections"),
+            ("CORE_API__SERVER__HEAD_TIMEOUT_SECONDS", "0", "server.head_timeout_seconds"),
+            ("CORE_API__SERVER__BODY_TIMEOUT_SECONDS", "18446744073709551615", "server.body_timeout_seconds"),
+            ("CORE_API__SERVER__IDLE_TIMEOUT_SECONDS", "0", "server.idle_timeout_seconds"),
+            ("CORE_API__SERVER__WRITE_TIMEOUT_SECONDS", "0", "server.write_timeout_seconds"),
+            ("CORE_API__CORS__ALLOWED_ORIGINS", "*", "cors.allowed_origins"),
         ] {
             let message = settings(&[(key, value)]).expect_err("refused").to_string();
             assert!(message.contains(named), "{key}={value}: {message}");

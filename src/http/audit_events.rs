@@ -1,13 +1,18 @@
 //! The audit trail, for admins: `GET /audit-events`.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use axum::{extract::State, response::Response};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{
     App,
+    code::Code,
     error::Result,
     extract::Manager,
+    openapi::{Filter, Operation, Tag},
     page::{Cursor, Page},
     query::Query,
     time::Timestamp,
@@ -15,18 +20,24 @@ use super::{
 use crate::service::{
     audit::{Entry, EventFilter, EventType, Subject},
     error::Error as ServiceError,
-    id::{AccountId, EventId, NotAnId, SessionId, UserId},
+    id::{AccountId, CardId, CustomerId, EventId, NotAnId, SessionId, UserId},
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AuditEvent")]
 pub(super) struct EventBody {
     id: EventId,
+    #[schemars(with = "EventType")]
     r#type: String,
     user_id: Option<UserId>,
     session_id: Option<SessionId>,
     subject_id: SubjectId,
+    /// What was; null where nothing was, or nothing of it is kept.
+    #[schemars(with = "Option<BTreeMap<String, Value>>")]
     before: Option<Value>,
+    /// What is.
+    #[schemars(with = "Option<BTreeMap<String, Value>>")]
     after: Option<Value>,
     request_id: Option<String>,
     address: Option<String>,
@@ -35,6 +46,25 @@ pub(super) struct EventBody {
 
 /// The id of whatever an event is about: its prefix tells what that is.
 struct SubjectId(Subject);
+
+impl JsonSchema for SubjectId {
+    fn schema_name() -> Cow<'static, str> {
+        "SubjectId".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The id of whatever an event is about: its prefix tells what that is.",
+            "anyOf": [
+                generator.subschema_for::<AccountId>(),
+                generator.subschema_for::<UserId>(),
+                generator.subschema_for::<SessionId>(),
+                generator.subschema_for::<CustomerId>(),
+                generator.subschema_for::<CardId>(),
+            ],
+        })
+    }
+}
 
 impl Serialize for SubjectId {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -104,6 +134,20 @@ impl Filters {
         Ok(subject.ok().map(|subject| EventFilter { event_type: self.event_type, user, subject }))
     }
 }
+
+/// `GET /audit-events`
+pub(super) const LIST: Operation = Operation::new("listAuditEvents", Tag::Audit, "List Audit Events")
+    .about("Retrieve who did what in your account, and from where, newest first. A subject that is nothing has no events.")
+    .filters(&[
+        Filter::new::<EventType>("type", "Only of this type."),
+        Filter::new::<UserId>("userId", "Only what this user did."),
+        Filter::new::<SubjectId>("subjectId", "Only what was done to this."),
+    ])
+    .list::<EventBody>(
+        "auditEvents",
+        r#"{"auditEvents": [{"id": "evt_01h455vb4pex5vsknk084sn02q", "type": "card_status_changed", "userId": "usr_01h455vb4pex5vsknk084sn02q", "sessionId": "ses_01h455vb4pex5vsknk084sn02q", "subjectId": "card_01h455vb4pex5vsknk084sn02q", "before": {"status": "inactive"}, "after": {"status": "active"}, "requestId": "01a20446-86b3-74d8-81b9-818324052b45", "address": "203.0.113.7", "date": "2025-02-10T12:00:00.000Z"}]}"#,
+    )
+    .refusals(&[Code::UserNotFound]);
 
 /// `GET /audit-events`
 pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut query: Query) -> Result<Response> {

@@ -3,15 +3,18 @@
 use std::time::Instant;
 
 use axum::{Extension, Json as JsonBody, extract::State};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::{
     App,
     address::Source,
+    code::Code,
     error::Result,
     extract::LoggedIn,
     json::{Fields, FromFields, Json},
+    openapi::{Operation, Tag},
     time::Timestamp,
 };
 use crate::service::{
@@ -22,7 +25,7 @@ use crate::service::{
     text::MAX_EMAIL,
 };
 
-/// The longest refresh token worth a look, in bytes.
+/// The longest refresh token worth a look, in characters.
 const MAX_REFRESH_TOKEN: usize = 512;
 
 pub(super) struct LoginRequest {
@@ -39,14 +42,24 @@ impl FromFields for LoginRequest {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Login")]
 pub(super) struct LoginResponse {
     token: String,
     user_id: UserId,
     expires_at: Timestamp,
     refresh_token: String,
 }
+
+/// `POST /auth/login`
+pub(super) const LOGIN: Operation = Operation::new("login", Tag::Authentication, "Login")
+    .about("Authenticate a user and receive an access token. Each login is a session of its own. An unknown email, a wrong password and a disabled user are answered alike.")
+    .request(r#"{"email": "test@example.com", "password": "test123"}"#)
+    .answer::<LoginResponse>(
+        r#"{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "userId": "usr_01h455vb4pex5vsknk084sn02q", "expiresAt": "2025-02-10T13:00:00.000Z", "refreshToken": "crt_..."}"#,
+    )
+    .refusals(&[Code::InvalidCredentials, Code::TooManyAttempts]);
 
 /// `POST /auth/login`
 pub(super) async fn login(
@@ -81,13 +94,23 @@ impl FromFields for RefreshRequest {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Refresh")]
 pub(super) struct RefreshResponse {
     token: String,
     expires_at: Timestamp,
     refresh_token: String,
 }
+
+/// `POST /auth/refresh`
+pub(super) const REFRESH: Operation = Operation::new("refresh", Tag::Authentication, "Refresh")
+    .about("Exchange a refresh token for new tokens. It is good once: one that comes a second time ends its session.")
+    .request(r#"{"refreshToken": "crt_..."}"#)
+    .answer::<RefreshResponse>(
+        r#"{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "expiresAt": "2025-02-10T13:00:00.000Z", "refreshToken": "crt_..."}"#,
+    )
+    .refusals(&[Code::InvalidRefreshToken, Code::TooManyAttempts]);
 
 /// `POST /auth/refresh`
 pub(super) async fn refresh(
@@ -110,10 +133,16 @@ pub(super) async fn refresh(
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Done {
     success: bool,
 }
+
+/// `POST /auth/logout`
+pub(super) const LOGOUT: Operation = Operation::new("logout", Tag::Authentication, "Logout")
+    .about("Invalidate the current session, its token and its refresh token. It also works once the hour's requests are used up.")
+    .answer::<Done>(r#"{"success": true}"#)
+    .never(&[Code::RateLimitExceeded]);
 
 /// `POST /auth/logout`
 pub(super) async fn logout(State(app): State<App>, LoggedIn(caller): LoggedIn) -> Result<JsonBody<Done>> {
@@ -133,6 +162,15 @@ impl FromFields for PasswordRequest {
         Some(Self { current: current?.into(), new: new? })
     }
 }
+
+/// `POST /auth/password`
+pub(super) const CHANGE_PASSWORD: Operation = Operation::new("changePassword", Tag::Authentication, "Change Password")
+    .about(
+        "Change your own password, and end your other sessions. A new password has 8 to 1024 characters and is not one that is published.",
+    )
+    .request(r#"{"currentPassword": "a long enough password", "newPassword": "another long enough password"}"#)
+    .answer::<Done>(r#"{"success": true}"#)
+    .refusals(&[Code::InvalidCredentials]);
 
 /// `POST /auth/password`
 pub(super) async fn change_password(

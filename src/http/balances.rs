@@ -1,14 +1,17 @@
 //! Balances: `POST /balances/add`, `GET /balances/{cardId}`.
 
 use axum::{Json as JsonBody, extract::State, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     App,
+    code::Code,
     command::{Command, answer},
     error::Result,
     extract::{PathId, Reader, Writer},
     json::{Fields, FromFields},
+    openapi::{Operation, Tag},
 };
 use crate::service::{
     cards::Currency,
@@ -31,7 +34,7 @@ impl FromFields for AddRequest {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Added {
     card_id: CardId,
@@ -46,6 +49,13 @@ impl Added {
 }
 
 /// `POST /balances/add`
+pub(super) const ADD: Operation = Operation::new("addBalance", Tag::Balances, "Add Balance")
+    .about("Add funds to a virtual card that is inactive or active. The balance is returned in the card's currency.")
+    .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 100}"#)
+    .answer::<Added>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "movementId": "mov_01h455vb4pex5vsknk084sn02q"}"#)
+    .refusals(&[Code::CardNotFound, Code::CardBlocked, Code::CardCancelled, Code::BalanceLimitExceeded]);
+
+/// `POST /balances/add`
 pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command: Command<AddRequest>) -> Result<Response> {
     let once = command.once(caller.account, Added::of);
     let AddRequest { card_id, amount } = command.body;
@@ -54,13 +64,19 @@ pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command:
     Ok(answer(outcome, Added::of))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Balance {
     card_id: CardId,
     balance: Money,
     currency: Currency,
 }
+
+/// `GET /balances/{cardId}`
+pub(super) const GET: Operation = Operation::new("getBalance", Tag::Balances, "Get Balance")
+    .about("Retrieve what is on a card.")
+    .answer::<Balance>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "currency": "USD"}"#)
+    .refusals(&[Code::CardNotFound]);
 
 /// `GET /balances/{cardId}`
 pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>) -> Result<JsonBody<Balance>> {

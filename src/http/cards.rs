@@ -1,14 +1,17 @@
 //! Cards: `POST /cards`, `GET /cards`, `GET /cards/{cardId}`, `POST /cards/assign`, `PATCH /cards/status`.
 
 use axum::{Json as JsonBody, extract::State, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     App,
+    code::Code,
     command::{Command, answer},
     error::Result,
     extract::{PathId, Reader, Writer},
     json::{Fields, FromFields},
+    openapi::{Filter, Operation, Tag},
     page::{Cursor, Page},
     query::Query,
     time::Timestamp,
@@ -30,7 +33,7 @@ impl FromFields for NewCard {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CreatedCard {
     card_id: CardId,
@@ -45,14 +48,21 @@ impl CreatedCard {
 }
 
 /// `POST /cards`
+pub(super) const CREATE: Operation = Operation::new("createCard", Tag::VirtualCards, "Create Virtual Card")
+    .about("Create a new virtual card with specified currency. New cards are `inactive`: they can be funded, and must be activated before they can pay.")
+    .request(r#"{"currency": "USD"}"#)
+    .answer::<CreatedCard>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD"}"#);
+
+/// `POST /cards`
 pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCard>) -> Result<Response> {
     let once = command.once(caller.account, CreatedCard::of);
     let outcome = app.services.cards.create(&caller.actor(), command.body.currency, once.as_ref()).await?;
     Ok(answer(outcome, CreatedCard::of))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Card")]
 pub(super) struct CardBody {
     card_id: CardId,
     status: CardStatus,
@@ -74,6 +84,14 @@ impl From<&Card> for CardBody {
         }
     }
 }
+
+/// `GET /cards/{cardId}`
+pub(super) const GET: Operation = Operation::new("getCard", Tag::VirtualCards, "Get Card Details")
+    .about("Retrieve one card. `customerId` is null until the card is assigned.")
+    .answer::<CardBody>(
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active", "currency": "USD", "balance": 100, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z"}"#,
+    )
+    .refusals(&[Code::CardNotFound]);
 
 /// `GET /cards/{cardId}`
 pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>) -> Result<JsonBody<CardBody>> {
@@ -111,6 +129,20 @@ impl Filters {
         text.finish()
     }
 }
+
+/// `GET /cards`
+pub(super) const LIST: Operation = Operation::new("listCards", Tag::VirtualCards, "List Cards")
+    .about("Retrieve the cards in your account, oldest first, all of them or those of a customer, a status, a currency.")
+    .filters(&[
+        Filter::new::<CustomerId>("customerId", "Only this customer's."),
+        Filter::new::<CardStatus>("status", "Only in this status."),
+        Filter::new::<Currency>("currency", "Only in this currency."),
+    ])
+    .list::<CardBody>(
+        "cards",
+        r#"{"cards": [{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD", "balance": 0, "customerId": null, "createdAt": "2025-02-10T10:00:00.000Z"}], "nextCursor": null}"#,
+    )
+    .refusals(&[Code::CustomerNotFound]);
 
 /// `GET /cards`
 pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut query: Query) -> Result<Response> {
@@ -155,7 +187,7 @@ impl FromFields for AssignRequest {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AssignedCard {
     success: bool,
@@ -168,6 +200,15 @@ impl AssignedCard {
         Self { success: true, card_id: assigned.id, customer_id: assigned.customer }
     }
 }
+
+/// `POST /cards/assign`
+pub(super) const ASSIGN: Operation = Operation::new("assignCard", Tag::VirtualCards, "Assign Card to Customer")
+    .about("Link a virtual card to a customer profile. To the customer it has already: nothing changes.")
+    .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "customerId": "cus_01h455vb4pex5vsknk084sn02q"}"#)
+    .answer::<AssignedCard>(
+        r#"{"success": true, "cardId": "card_01h455vb4pex5vsknk084sn02q", "customerId": "cus_01h455vb4pex5vsknk084sn02q"}"#,
+    )
+    .refusals(&[Code::CardNotFound, Code::CustomerNotFound, Code::CardAlreadyAssigned, Code::CardCancelled]);
 
 /// `POST /cards/assign`
 pub(super) async fn assign(State(app): State<App>, Writer(caller): Writer, command: Command<AssignRequest>) -> Result<Response> {
@@ -190,8 +231,9 @@ impl FromFields for StatusRequest {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ChangedCard")]
 pub(super) struct StatusBody {
     card_id: CardId,
     status: CardStatus,
@@ -202,6 +244,13 @@ impl StatusBody {
         Self { card_id: set.id, status: set.status }
     }
 }
+
+/// `PATCH /cards/status`
+pub(super) const CHANGE_STATUS: Operation = Operation::new("changeCardStatus", Tag::VirtualCards, "Change Card Status")
+    .about("Activate, block, or cancel a virtual card. Inactive and blocked cards can be activated, active ones blocked, all of them cancelled. Cancelled is permanent. To the status it has already: nothing changes.")
+    .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active"}"#)
+    .answer::<StatusBody>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active"}"#)
+    .refusals(&[Code::CardNotFound, Code::InvalidStatusTransition]);
 
 /// `PATCH /cards/status`
 pub(super) async fn change_status(State(app): State<App>, Writer(caller): Writer, command: Command<StatusRequest>) -> Result<Response> {

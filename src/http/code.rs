@@ -5,10 +5,13 @@ use axum::http::StatusCode;
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident => $name:literal, $status:ident, $title:literal;)*) => {
         /// What went wrong, for programs.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(super) enum Code { $($(#[$doc])* $variant,)* }
 
         impl Code {
+            /// Every code.
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
+
             /// Its name on the wire.
             pub(super) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -43,6 +46,7 @@ codes! {
     CustomerNotFound => "customer_not_found", NOT_FOUND, "No such customer";
     CardNotFound => "card_not_found", NOT_FOUND, "No such card";
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, "The route does not take this method";
+    RequestTimeout => "request_timeout", REQUEST_TIMEOUT, "The body did not come in time";
     DuplicateEmail => "duplicate_email", CONFLICT, "A customer has this email";
     DuplicateUser => "duplicate_user", CONFLICT, "A user has this email";
     LastAdmin => "last_admin", CONFLICT, "The account's last admin";

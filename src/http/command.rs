@@ -42,7 +42,7 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Command<T> {
         for part in [request.method().as_str(), " ", request.uri().path_and_query().map_or("/", |path| path.as_str()), "\n"] {
             hasher.update(part);
         }
-        let body = read_json::<T>(request).await;
+        let body = read_json::<T>(request);
         let (key, (body, bytes)) = match (key, body) {
             (Ok(key), body) => (key, body?),
             (Err(fault), Err(Error::Validation(mut faults))) => {

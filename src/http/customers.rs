@@ -1,14 +1,17 @@
 //! Customers: `POST /customers`, `GET /customers`, `GET /customers/{customerId}`.
 
 use axum::{Json as JsonBody, extract::State, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     App,
+    code::Code,
     command::{Command, answer},
     error::Result,
     extract::{PathId, Reader, Writer},
     json::{Fields, FromFields},
+    openapi::{Operation, Tag},
     page::{Cursor, Page},
     query::Query,
 };
@@ -31,8 +34,9 @@ impl FromFields for NewCustomer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Customer")]
 pub(super) struct CustomerBody {
     customer_id: CustomerId,
     name: String,
@@ -46,6 +50,13 @@ impl CustomerBody {
 }
 
 /// `POST /customers`
+pub(super) const CREATE: Operation = Operation::new("createCustomer", Tag::Customers, "Create Customer")
+    .about("Create a basic customer profile. Store the `customerId`: you need it to assign cards. An email is one customer's of the account, whatever its case.")
+    .request(r#"{"name": "Juan Perez", "email": "juan@email.com"}"#)
+    .answer::<CustomerBody>(r#"{"customerId": "cus_01h455vb4pex5vsknk084sn02q", "name": "Juan Perez", "email": "juan@email.com"}"#)
+    .refusals(&[Code::DuplicateEmail]);
+
+/// `POST /customers`
 pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCustomer>) -> Result<Response> {
     let once = command.once(caller.account, CustomerBody::of);
     let NewCustomer { name, email } = command.body;
@@ -54,11 +65,28 @@ pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, comma
 }
 
 /// `GET /customers/{customerId}`
+pub(super) const GET: Operation = Operation::new("getCustomer", Tag::Customers, "Get Customer")
+    .about("Retrieve one customer.")
+    .answer::<CustomerBody>(r#"{"customerId": "cus_01h455vb4pex5vsknk084sn02q", "name": "Juan Perez", "email": "juan@email.com"}"#)
+    .refusals(&[Code::CustomerNotFound]);
+
+/// `GET /customers/{customerId}`
 pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CustomerId>) -> Result<JsonBody<CustomerBody>> {
     let id = id.map_err(|_| ServiceError::CustomerNotFound)?;
     let customer = app.services.customers.get(caller.account, id).await?;
     Ok(JsonBody(CustomerBody::of(&customer)))
 }
+
+/// `GET /customers`
+pub(super) const LIST: Operation = Operation::new("listCustomers", Tag::Customers, "List Customers")
+    .about("Retrieve all customers in your account, oldest first.")
+    .list::<CustomerBody>(
+        "customers",
+        r#"{"customers": [
+            {"customerId": "cus_01h455vb4pex5vsknk084sn02q", "name": "Juan Perez", "email": "juan@email.com"},
+            {"customerId": "cus_01h455vb4pex5vsknk084sn02r", "name": "Maria Garcia", "email": "maria@email.com"}
+        ]}"#,
+    );
 
 /// `GET /customers`
 pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut query: Query) -> Result<Response> {

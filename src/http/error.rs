@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{code::Code, middleware::request_id::RequestId};
@@ -16,7 +17,7 @@ use crate::service::{error::Error as ServiceError, quota::Standing};
 pub(super) type Result<T> = std::result::Result<T, Error>;
 
 /// What is wrong with one member of a body or one parameter of a query.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct FieldFault {
     /// Its name.
     pub(super) field: &'static str,
@@ -39,6 +40,8 @@ pub(super) enum Error {
     UnsupportedMediaType,
     /// The body is longer than this many bytes, which is more than anything here needs.
     PayloadTooLarge(usize),
+    /// The body did not come in time.
+    RequestTimeout,
     /// The path is not text.
     InvalidPath,
     /// No such route.
@@ -89,15 +92,23 @@ impl Problem {
 }
 
 /// RFC 9457, with `code`, `requestId` and `errors` beside its own members.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ProblemBody<'a> {
+pub(super) struct ProblemBody<'a> {
+    /// Leads to what the code means and what to do about it.
+    #[schemars(extend("format" = "uri-reference"))]
     r#type: String,
+    /// The code in words.
     title: &'static str,
+    /// The answer's status.
     status: u16,
+    /// What went wrong this time, and what can be done about it. For people.
     detail: &'a str,
+    #[schemars(with = "Code")]
     code: &'static str,
+    /// The request's id, as in `X-Request-Id`. For support.
     request_id: &'a str,
+    /// Every field and parameter that is not valid.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldFault],
 }
@@ -116,6 +127,7 @@ impl Error {
                 (Code::UnsupportedMediaType, "Send the body as JSON in UTF-8, with Content-Type: application/json.".to_owned())
             }
             Self::PayloadTooLarge(max) => (Code::PayloadTooLarge, format!("The body is longer than {max} bytes.")),
+            Self::RequestTimeout => (Code::RequestTimeout, "The body took too long to arrive. Nothing was done; send it again.".to_owned()),
             Self::InvalidPath => (
                 Code::InvalidPath,
                 "The path is not UTF-8 once its percent-encoding is undone, or has control characters in it.".to_owned(),
@@ -146,9 +158,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
                 format!("The account's {limit} requests of this hour are used up. Wait as Retry-After says."),
             );
         }
-        ServiceError::TooManyAttempts { .. } => {
-            (Code::TooManyAttempts, "Too many failed attempts from this address. Wait as Retry-After says.")
-        }
+        ServiceError::TooManyAttempts { .. } => (Code::TooManyAttempts, "Too many failed attempts. Wait as Retry-After says."),
         ServiceError::CustomerNotFound => (Code::CustomerNotFound, "The account has no such customer."),
         ServiceError::CardNotFound => (Code::CardNotFound, "The account has no such card."),
         ServiceError::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
@@ -205,6 +215,7 @@ impl Error {
             | Self::Validation(_)
             | Self::UnsupportedMediaType
             | Self::PayloadTooLarge(_)
+            | Self::RequestTimeout
             | Self::InvalidPath
             | Self::RouteNotFound
             | Self::MethodNotAllowed => None,
@@ -230,6 +241,10 @@ impl IntoResponse for Error {
         }
         if code.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if code.status() == StatusCode::REQUEST_TIMEOUT {
+            // The rest of the body may still come, and is no request.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.extensions_mut().insert(Problem { code, detail, faults, cause });
         response

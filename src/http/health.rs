@@ -3,22 +3,33 @@
 use std::sync::atomic::Ordering;
 
 use axum::{Json as JsonBody, extract::State};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     App,
     error::{Error, Result},
+    openapi::{Operation, Tag},
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Health {
     status: &'static str,
 }
 
 /// `GET /health/live`: the process serves.
+pub(super) const LIVE: Operation =
+    Operation::new("live", Tag::Service, "Whether the process serves").answer::<Health>(r#"{"status": "live"}"#);
+
+/// `GET /health/live`: the process serves.
 pub(super) async fn live() -> JsonBody<Health> {
     JsonBody(Health { status: "live" })
 }
+
+/// `GET /health/ready`: it also has its database and is not about to end.
+pub(super) const READY: Operation = Operation::new("ready", Tag::Service, "Whether it also has its database")
+    .about("Where a load balancer asks whether to send requests here.")
+    .answer::<Health>(r#"{"status": "ready"}"#);
 
 /// `GET /health/ready`: it also has its database and is not about to end.
 pub(super) async fn ready(State(app): State<App>) -> Result<JsonBody<Health>> {

@@ -6,16 +6,17 @@
 use std::str::FromStr;
 
 use axum::{
-    body::Body as HttpBody,
+    body::Bytes,
     extract::{FromRequest, Request},
-    http::{HeaderMap, header},
 };
-use futures_util::StreamExt as _;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::value::RawValue;
 
 use super::{
     error::{Error, FieldFault, Result},
     faults,
+    middleware::body::{WholeBody, is_declared_as_json},
+    openapi::{Described, schema},
     strict::{self, Members},
 };
 use crate::service::{
@@ -25,15 +26,12 @@ use crate::service::{
     text::TextFault,
 };
 
-/// The longest body anything here needs, in bytes.
-const MAX_BODY: usize = 16 * 1024;
-
-/// How much of a longer one is read and thrown away, so that its sender gets to hear the answer.
-const MAX_DISCARDED: usize = 1024 * 1024;
-
 /// A request body of one endpoint.
 pub(super) trait FromFields: Sized {
     /// Reads each field; a fault is noted by the field's reader, and the result is then none.
+    ///
+    /// Each is read whether or not those before it were good: so that all faults are told at once, and
+    /// so that the document knows them all, which reads nothing to see what is read.
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self>;
 }
 
@@ -44,14 +42,14 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        read_json(request).await.map(|(body, _)| Self(body))
+        read_json(request).map(|(body, _)| Self(body))
     }
 }
 
 /// Reads a body; gives its bytes as well.
-pub(super) async fn read_json<T: FromFields>(request: Request) -> Result<(T, Vec<u8>)> {
+pub(super) fn read_json<T: FromFields>(mut request: Request) -> Result<(T, Bytes)> {
     let declared = is_declared_as_json(request.headers());
-    let bytes = read(request.into_body()).await?;
+    let bytes = request.extensions_mut().remove().map_or_else(|| Ok(Bytes::new()), |WholeBody(whole)| whole)?;
     match declared {
         Some(true) => {}
         None if bytes.is_empty() => {}
@@ -65,49 +63,37 @@ pub(super) async fn read_json<T: FromFields>(request: Request) -> Result<(T, Vec
     }
 }
 
-/// None when nothing is declared.
-fn is_declared_as_json(headers: &HeaderMap) -> Option<bool> {
-    let declared = headers.get(header::CONTENT_TYPE)?;
-    let mime: Option<mime::Mime> = declared.to_str().ok().and_then(|text| text.parse().ok());
-    Some(mime.is_some_and(|mime| {
-        mime.essence_str() == mime::APPLICATION_JSON.as_ref() && mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8)
-    }))
-}
-
-async fn read(body: HttpBody) -> Result<Vec<u8>> {
-    let mut kept = Vec::new();
-    let mut length = 0_usize;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        // The client is gone or speaks no HTTP; it will hear nothing either way.
-        let chunk = chunk.map_err(|_| Error::InvalidJson("The body ended early.".to_owned()))?;
-        length = length.saturating_add(chunk.len());
-        if length <= MAX_BODY {
-            kept.extend_from_slice(&chunk);
-        } else if length > MAX_DISCARDED {
-            break;
-        }
-    }
-    if length > MAX_BODY { Err(Error::PayloadTooLarge(MAX_BODY)) } else { Ok(kept) }
-}
-
 /// The members of a body, and the faults found in them so far.
 pub(super) struct Fields<'a> {
     members: Vec<(String, &'a RawValue)>,
     faults: Vec<FieldFault>,
+    described: Option<Described>,
 }
 
 impl<'a> Fields<'a> {
+    /// The schema of a body: whatever is read of it.
+    pub(super) fn describe<T: FromFields>(generator: &mut SchemaGenerator) -> Schema {
+        let mut fields = Self { members: Vec::new(), faults: Vec::new(), described: Some(Described::with(std::mem::take(generator))) };
+        let _nothing_was_sent = T::from_fields(&mut fields);
+        fields.described.unwrap_or_default().into_schema(generator)
+    }
+
+    fn note(&mut self, field: &'static str, schema: impl FnOnce(&mut SchemaGenerator) -> Schema) {
+        if let Some(described) = &mut self.described {
+            described.field(field, schema);
+        }
+    }
+
     fn parse(text: &'a str) -> Result<Self> {
         let invalid = |detail: String| Error::InvalidJson(detail);
         if text.trim_ascii().is_empty() {
             return Err(invalid("The body is empty; it must be a JSON object.".to_owned()));
         }
         let Members(members) = strict::members(text).map_err(invalid)?;
-        Ok(Self { members, faults: Vec::new() })
+        Ok(Self { members, faults: Vec::new(), described: None })
     }
 
-    pub(super) fn fault(&mut self, field: &'static str, code: &'static str, detail: impl Into<String>) {
+    fn fault(&mut self, field: &'static str, code: &'static str, detail: impl Into<String>) {
         self.faults.push(FieldFault { field, code, detail: detail.into() });
     }
 
@@ -121,7 +107,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A required string, as it was sent.
-    pub(super) fn string(&mut self, field: &'static str) -> Option<String> {
+    fn string(&mut self, field: &'static str) -> Option<String> {
         let value = self.required(field)?;
         let Ok(text) = serde_json::from_str::<String>(value.get()) else {
             self.fault(field, "wrong_type", "This must be a string.");
@@ -134,15 +120,16 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// A required string of at most `max` bytes, as it was sent: neither trimmed nor otherwise changed.
+    /// A required string of at most `max` characters, as it was sent: neither trimmed nor otherwise changed.
     pub(super) fn verbatim(&mut self, field: &'static str, max: usize) -> Option<String> {
+        self.note(field, |_| schema::verbatim(max));
         let text = self.string(field)?;
         if text.is_empty() {
             self.faults.push(faults::text(field, TextFault::Blank));
             return None;
         }
-        if text.len() > max {
-            self.fault(field, "too_long", format!("This takes at most {max} bytes."));
+        if text.chars().count() > max {
+            self.faults.push(faults::text(field, TextFault::TooLong { max }));
             return None;
         }
         Some(text)
@@ -150,6 +137,7 @@ impl<'a> Fields<'a> {
 
     /// A required password that somebody may choose.
     pub(super) fn new_password(&mut self, field: &'static str) -> Option<NewPassword> {
+        self.note(field, SchemaGenerator::subschema_for::<NewPassword>);
         let text = self.required(field)?;
         let Ok(text) = serde_json::from_str::<String>(text.get()) else {
             self.fault(field, "wrong_type", "This must be a string.");
@@ -159,7 +147,8 @@ impl<'a> Fields<'a> {
     }
 
     /// A required text of a kind of its own.
-    pub(super) fn text<T: FromStr<Err = TextFault>>(&mut self, field: &'static str) -> Option<T> {
+    pub(super) fn text<T: FromStr<Err = TextFault> + JsonSchema>(&mut self, field: &'static str) -> Option<T> {
+        self.note(field, SchemaGenerator::subschema_for::<T>);
         let text = self.string(field)?;
         text.parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
     }
@@ -170,23 +159,34 @@ impl<'a> Fields<'a> {
         clippy::option_option,
         reason = "the outer one is the field's fault, as with every reader here; the inner one is the caller's"
     )]
-    pub(super) fn id<T: FromStr<Err = NotAnId>>(&mut self, field: &'static str) -> Option<Option<T>> {
+    pub(super) fn id<T: FromStr<Err = NotAnId> + JsonSchema>(&mut self, field: &'static str) -> Option<Option<T>> {
+        self.note(field, SchemaGenerator::subschema_for::<T>);
         self.string(field).map(|text| text.parse().ok())
     }
 
     /// A required word out of a few.
-    pub(super) fn word<T: FromStr>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
+    pub(super) fn word<T: FromStr + JsonSchema>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
+        self.note(field, SchemaGenerator::subschema_for::<T>);
         let text = self.string(field)?;
         text.parse().map_err(|_| self.faults.push(faults::word(field, words))).ok()
     }
 
-    /// Whether a field is there at all.
-    pub(super) fn has(&self, field: &str) -> bool {
-        self.members.iter().any(|(name, _)| name == field)
+    /// Which of some fields are there, of which at least one must be.
+    pub(super) fn some_of<const N: usize>(&mut self, names: [&'static str; N]) -> [bool; N] {
+        if let Some(described) = &mut self.described {
+            described.at_least_one_of(&names);
+            return [true; N];
+        }
+        let there = names.map(|name| self.members.iter().any(|(member, _)| member == name));
+        if let ([first, ..], false) = (names.as_slice(), there.contains(&true)) {
+            self.fault(first, "required", format!("At least one of these is required: {}.", names.join(", ")));
+        }
+        there
     }
 
     /// A required truth value.
     pub(super) fn bool(&mut self, field: &'static str) -> Option<bool> {
+        self.note(field, SchemaGenerator::subschema_for::<bool>);
         let value = self.required(field)?;
         let truth = serde_json::from_str(value.get()).ok();
         if truth.is_none() {
@@ -197,6 +197,7 @@ impl<'a> Fields<'a> {
 
     /// A required sum above zero.
     pub(super) fn amount(&mut self, field: &'static str) -> Option<Amount> {
+        self.note(field, SchemaGenerator::subschema_for::<Amount>);
         let value = self.required(field)?;
         Amount::from_json(value.get()).map_err(|fault| self.money_fault(field, fault)).ok()
     }

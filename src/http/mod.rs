@@ -8,17 +8,21 @@ mod cards;
 mod code;
 mod command;
 mod customers;
+mod document;
 mod error;
 mod extract;
 mod faults;
 mod health;
 mod json;
+mod listener;
 mod middleware;
 mod movement_body;
 mod movements;
+mod openapi;
 mod page;
 mod query;
 mod router;
+mod routes;
 mod sandbox;
 mod sessions;
 mod strict;
@@ -31,15 +35,20 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use axum::http::Method;
 use tokio::sync::Semaphore;
 
 use self::middleware::rate_limit::{self, Failures};
-pub use self::router::router;
+use self::router::Table;
+pub use self::{
+    listener::{Limits, serve},
+    router::router,
+};
 use crate::{
-    config::{Environment, Settings},
+    config::{Environment, Origins, Settings},
     service::Services,
 };
 
@@ -55,6 +64,8 @@ pub struct App {
 pub struct Shared {
     has_sandbox_routes: bool,
     trusted_hops: usize,
+    allowed_origins: Origins,
+    body_timeout: Duration,
     failed_logins: Failures,
     failed_authentications: Failures,
     in_flight: Semaphore,
@@ -76,6 +87,8 @@ impl App {
         let shared = Shared {
             has_sandbox_routes: settings.environment == Environment::Sandbox,
             trusted_hops: settings.server.trusted_hops,
+            allowed_origins: settings.cors.allowed_origins.clone(),
+            body_timeout: Duration::from_secs(settings.server.body_timeout_seconds),
             failed_logins: Failures::per_minute(settings.rate_limit.failed_logins_per_minute),
             failed_authentications: Failures::per_minute(settings.rate_limit.failed_authentications_per_minute),
             in_flight: Semaphore::new(settings.server.max_in_flight),
@@ -98,4 +111,20 @@ impl App {
             self.shared.failed_authentications.forget_the_recovered(now);
         }
     }
+}
+
+/// Every method and path that an environment serves.
+#[must_use]
+pub fn routes(environment: Environment) -> Vec<(Method, &'static str)> {
+    table(environment).entries().map(|entry| (entry.method.clone(), entry.path)).collect()
+}
+
+/// The OpenAPI document of an environment, as JSON.
+#[must_use]
+pub fn openapi(environment: Environment) -> String {
+    format!("{:#}\n", table(environment).document())
+}
+
+fn table(environment: Environment) -> Table {
+    Table::new(environment == Environment::Sandbox)
 }

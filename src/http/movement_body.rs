@@ -1,5 +1,6 @@
 //! A movement as JSON, wherever one is shown.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::time::Timestamp;
@@ -9,8 +10,9 @@ use crate::service::{
     money::Money,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Movement")]
 pub(super) struct MovementBody {
     id: MovementId,
     amount: Money,

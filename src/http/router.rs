@@ -1,65 +1,120 @@
 //! The whole API: one line per endpoint.
 
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
-    routing::{delete, get, patch, post},
 };
+use serde_json::Value;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::{
     App, audit_events, auth, balances, cards, customers,
+    document::{self, Document},
     error::Error,
     health,
-    middleware::{access_log, authenticate, catch_panic, origin, problem, request_id, run_to_end, shed},
-    movements, sandbox, sessions, users,
+    middleware::{access_log, authenticate, body, catch_panic, cors, origin, problem, request_id, run_to_end, shed},
+    movements, openapi,
+    routes::{Entry, Routes},
+    sandbox, sessions, users,
 };
+
+/// Every endpoint, by the layers that it stands behind.
+pub(super) struct Table {
+    /// No token, bounded work.
+    open: Routes,
+    /// A token, an hour with room for it, bounded work.
+    authenticated: Routes,
+    /// Whatever is going on.
+    always: Routes,
+}
+
+impl Table {
+    /// The table of an environment.
+    pub(super) fn new(has_sandbox_routes: bool) -> Self {
+        let open = Routes::default()
+            // Where tokens come from.
+            .post("/auth/login", auth::login, auth::LOGIN)
+            .post("/auth/refresh", auth::refresh, auth::REFRESH);
+
+        let mut authenticated = Routes::default()
+            .post("/auth/logout", auth::logout, auth::LOGOUT)
+            .post("/auth/password", auth::change_password, auth::CHANGE_PASSWORD)
+            .get("/auth/sessions", sessions::list, sessions::LIST)
+            .delete("/auth/sessions/{sessionId}", sessions::end, sessions::END)
+            .post("/users", users::create, users::CREATE)
+            .get("/users", users::list, users::LIST)
+            .get("/users/{userId}", users::get, users::GET)
+            .patch("/users/{userId}", users::change, users::CHANGE)
+            .get("/audit-events", audit_events::list, audit_events::LIST)
+            .post("/customers", customers::create, customers::CREATE)
+            .get("/customers", customers::list, customers::LIST)
+            .get("/customers/{customerId}", customers::get, customers::GET)
+            .post("/cards", cards::create, cards::CREATE)
+            .get("/cards", cards::list, cards::LIST)
+            .post("/cards/assign", cards::assign, cards::ASSIGN)
+            .patch("/cards/status", cards::change_status, cards::CHANGE_STATUS)
+            .get("/cards/{cardId}", cards::get, cards::GET)
+            .get("/cards/{cardId}/movements", movements::list, movements::LIST)
+            .post("/balances/add", balances::add, balances::ADD)
+            .get("/balances/{cardId}", balances::get, balances::GET);
+        if has_sandbox_routes {
+            authenticated = authenticated
+                // In place of merchants.
+                .post("/sandbox/purchases", sandbox::purchase, sandbox::PURCHASE)
+                .post("/sandbox/refunds", sandbox::refund, sandbox::REFUND);
+        }
+
+        let always = Routes::default()
+            // Also asked when there is too much to do for anything else.
+            .get("/health/live", health::live, health::LIVE)
+            .get("/health/ready", health::ready, health::READY)
+            .get("/openapi.json", document::get, document::GET);
+
+        Self { open, authenticated, always }
+    }
+
+    /// Every endpoint.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        [&self.open, &self.authenticated, &self.always].into_iter().flat_map(|routes| &routes.entries)
+    }
+
+    /// The document of every endpoint.
+    pub(super) fn document(&self) -> Value {
+        openapi::document(self.entries())
+    }
+}
 
 /// The API on its services.
 pub fn router(app: App) -> Router {
-    let open = Router::new()
-        .route("/auth/login", post(auth::login))
-        .route("/auth/refresh", post(auth::refresh))
-        .route_layer(from_fn_with_state(app.clone(), shed::limit))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready));
+    let table = Table::new(app.has_sandbox_routes);
+    let document = Document(table.document().to_string().into());
+    let Table { open, authenticated, always } = table;
+    let bounded = |routes: Router<App>| {
+        let routes = routes.route_layer(from_fn_with_state(app.clone(), shed::limit));
+        routes.route_layer(from_fn_with_state(app.clone(), body::read))
+    };
+    let open = bounded(open.router);
+    let authenticated = bounded(authenticated.router.route_layer(from_fn_with_state(app.clone(), authenticate::require)));
 
-    let mut authenticated = Router::new()
-        .route("/auth/logout", post(auth::logout))
-        .route("/auth/password", post(auth::change_password))
-        .route("/auth/sessions", get(sessions::list))
-        .route("/auth/sessions/{sessionId}", delete(sessions::end))
-        .route("/users", post(users::create).get(users::list))
-        .route("/users/{userId}", get(users::get).patch(users::change))
-        .route("/audit-events", get(audit_events::list))
-        .route("/customers", post(customers::create).get(customers::list))
-        .route("/customers/{customerId}", get(customers::get))
-        .route("/cards", post(cards::create).get(cards::list))
-        .route("/cards/assign", post(cards::assign))
-        .route("/cards/status", patch(cards::change_status))
-        .route("/cards/{cardId}", get(cards::get))
-        .route("/cards/{cardId}/movements", get(movements::list))
-        .route("/balances/add", post(balances::add))
-        .route("/balances/{cardId}", get(balances::get));
-    if app.has_sandbox_routes {
-        authenticated = authenticated.route("/sandbox/purchases", post(sandbox::purchase)).route("/sandbox/refunds", post(sandbox::refund));
-    }
-    let authenticated = authenticated
-        .route_layer(from_fn_with_state(app.clone(), authenticate::require))
-        .route_layer(from_fn_with_state(app.clone(), shed::limit));
-
-    let always = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    open.merge(authenticated)
+    let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    let mut router = open
+        .merge(authenticated)
+        .merge(always.router)
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(from_fn_with_state(app.clone(), origin::find))
+        .layer(Extension(document))
         .layer(from_fn(catch_panic::answer))
-        .layer(from_fn(problem::write))
+        .layer(from_fn(problem::write));
+    if let Some(cors) = cors::layer(&app.allowed_origins) {
+        router = router.layer(cors);
+    }
+    router
         .layer(from_fn(access_log::write))
         .layer(from_fn(run_to_end::run))
         .layer(from_fn(request_id::set))
-        .layer(always(header::CACHE_CONTROL, "no-store"))
-        .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::CACHE_CONTROL, "no-store"))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .with_state(app)
 }

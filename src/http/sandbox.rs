@@ -1,15 +1,18 @@
 //! What only the sandbox has: `POST /sandbox/purchases` and `POST /sandbox/refunds`, in place of merchants.
 
 use axum::{extract::State, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     App,
+    code::Code,
     command::{Command, answer},
     error::Result,
     extract::Writer,
     json::{Fields, FromFields},
     movement_body::MovementBody,
+    openapi::{Operation, Tag},
 };
 use crate::service::{
     auth::Caller,
@@ -32,8 +35,9 @@ impl FromFields for MerchantRequest {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Posting")]
 pub(super) struct PostedBody {
     card_id: CardId,
     balance: Money,
@@ -47,9 +51,27 @@ impl PostedBody {
 }
 
 /// `POST /sandbox/purchases`
+pub(super) const PURCHASE: Operation = Operation::new("purchase", Tag::Sandbox, "Make a Purchase")
+    .about("Pay with a card, as a merchant would charge it. The card must be active and hold enough.")
+    .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Online purchase - Amazon"}"#)
+    .answer::<PostedBody>(
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 80, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": -20, "description": "Online purchase - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "purchase", "balanceAfter": 80}}"#,
+    )
+    .refusals(&[Code::CardNotFound, Code::CardNotActive, Code::InsufficientFunds]);
+
+/// `POST /sandbox/purchases`
 pub(super) async fn purchase(State(app): State<App>, Writer(caller): Writer, command: Command<MerchantRequest>) -> Result<Response> {
     post(&app, &caller, MovementKind::Purchase, command).await
 }
+
+/// `POST /sandbox/refunds`
+pub(super) const REFUND: Operation = Operation::new("refund", Tag::Sandbox, "Make a Refund")
+    .about("Give money back to a card that is not cancelled, as a merchant would.")
+    .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Refund - Amazon"}"#)
+    .answer::<PostedBody>(
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Refund - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "refund", "balanceAfter": 100}}"#,
+    )
+    .refusals(&[Code::CardNotFound, Code::CardCancelled, Code::BalanceLimitExceeded]);
 
 /// `POST /sandbox/refunds`
 pub(super) async fn refund(State(app): State<App>, Writer(caller): Writer, command: Command<MerchantRequest>) -> Result<Response> {

@@ -1,20 +1,24 @@
 //! The caller's own sessions: `GET /auth/sessions`, `DELETE /auth/sessions/{sessionId}`.
 
 use axum::{Json as JsonBody, extract::State, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     App,
+    code::Code,
     error::Result,
     extract::{LoggedIn, PathId},
+    openapi::{Operation, Tag},
     page::{Cursor, Page},
     query::Query,
     time::Timestamp,
 };
 use crate::service::{auth::Session, error::Error as ServiceError, id::SessionId};
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Session")]
 pub(super) struct SessionBody {
     session_id: SessionId,
     /// Whether it is the one that asks.
@@ -24,6 +28,14 @@ pub(super) struct SessionBody {
     created_at: Timestamp,
     expires_at: Timestamp,
 }
+
+/// `GET /auth/sessions`
+pub(super) const LIST: Operation = Operation::new("listSessions", Tag::Authentication, "List Sessions")
+    .about("Retrieve your own sessions that live, oldest first.")
+    .list::<SessionBody>(
+        "sessions",
+        r#"{"sessions": [{"sessionId": "ses_01h455vb4pex5vsknk084sn02q", "current": true, "address": "203.0.113.7", "createdAt": "2025-02-10T10:00:00.000Z", "expiresAt": "2025-03-12T10:00:00.000Z"}]}"#,
+    );
 
 /// `GET /auth/sessions`
 pub(super) async fn list(State(app): State<App>, LoggedIn(caller): LoggedIn, mut query: Query) -> Result<Response> {
@@ -52,10 +64,16 @@ pub(super) async fn list(State(app): State<App>, LoggedIn(caller): LoggedIn, mut
     .await
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Ended {
     success: bool,
 }
+
+/// `DELETE /auth/sessions/{sessionId}`
+pub(super) const END: Operation = Operation::new("endSession", Tag::Authentication, "End Session")
+    .about("End one of your sessions, on every replica at once.")
+    .answer::<Ended>(r#"{"success": true}"#)
+    .refusals(&[Code::SessionNotFound]);
 
 /// `DELETE /auth/sessions/{sessionId}`
 pub(super) async fn end(State(app): State<App>, LoggedIn(caller): LoggedIn, PathId(id): PathId<SessionId>) -> Result<JsonBody<Ended>> {

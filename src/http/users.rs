@@ -1,14 +1,17 @@
 //! Users, for admins: `POST /users`, `GET /users`, `GET /users/{userId}`, `PATCH /users/{userId}`.
 
 use axum::{Json as JsonBody, extract::State, response::Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     App,
+    code::Code,
     command::{Command, answer},
     error::Result,
     extract::{Manager, PathId},
     json::{Fields, FromFields},
+    openapi::{Operation, Tag},
     page::{Cursor, Page},
     query::Query,
     time::Timestamp,
@@ -28,11 +31,13 @@ impl FromFields for NewUser {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "User")]
 pub(super) struct UserBody {
     user_id: UserId,
     email: String,
+    #[schemars(with = "Role")]
     role: &'static str,
     disabled: bool,
     created_at: Timestamp,
@@ -51,12 +56,24 @@ impl UserBody {
 }
 
 /// `POST /users`
+pub(super) const CREATE: Operation = Operation::new("createUser", Tag::Users, "Create User")
+    .about("Let somebody log in for your account. An email is one user's of the whole deployment, whatever its case. An `admin` does everything, an `operator` writes customers, cards and money, a `viewer` reads.")
+    .request(r#"{"email": "ana@acme.com", "password": "a long enough password", "role": "operator"}"#)
+    .answer::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
+    .refusals(&[Code::DuplicateUser]);
+
+/// `POST /users`
 pub(super) async fn create(State(app): State<App>, Manager(caller): Manager, command: Command<NewUser>) -> Result<Response> {
     let command = command.guarded(&app.services.users, caller.account).await?;
     let once = command.once(caller.account, UserBody::of);
     let outcome = app.services.users.create(&caller.actor(), command.body, once.as_ref()).await?;
     Ok(answer(outcome, UserBody::of))
 }
+
+/// `GET /users`
+pub(super) const LIST: Operation = Operation::new("listUsers", Tag::Users, "List Users")
+    .about("Retrieve the users of your account, oldest first.")
+    .list::<UserBody>("users", r#"{"users": [{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}]}"#);
 
 /// `GET /users`
 pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut query: Query) -> Result<Response> {
@@ -76,6 +93,12 @@ pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut q
 }
 
 /// `GET /users/{userId}`
+pub(super) const GET: Operation = Operation::new("getUser", Tag::Users, "Get User")
+    .about("Retrieve one user.")
+    .answer::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
+    .refusals(&[Code::UserNotFound]);
+
+/// `GET /users/{userId}`
 pub(super) async fn get(State(app): State<App>, Manager(caller): Manager, PathId(id): PathId<UserId>) -> Result<JsonBody<UserBody>> {
     let id = id.map_err(|_| ServiceError::UserNotFound)?;
     let user = app.services.users.get(caller.account, id).await?;
@@ -84,15 +107,19 @@ pub(super) async fn get(State(app): State<App>, Manager(caller): Manager, PathId
 
 impl FromFields for Change {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let (has_role, has_disabled) = (fields.has("role"), fields.has("disabled"));
-        if !has_role && !has_disabled {
-            fields.fault("role", "required", "Give role, disabled or both.");
-        }
+        let [has_role, has_disabled] = fields.some_of(["role", "disabled"]);
         let role = if has_role { fields.word("role", &Role::ALL.map(Role::name)) } else { None };
         let disabled = if has_disabled { fields.bool("disabled") } else { None };
         Some(Self { role, disabled })
     }
 }
+
+/// `PATCH /users/{userId}`
+pub(super) const CHANGE: Operation = Operation::new("changeUser", Tag::Users, "Change User")
+    .about("Give a user another role, keep them out, or let them in again. Whoever is kept out or changes role loses their sessions.")
+    .request(r#"{"role": "operator", "disabled": false}"#)
+    .answer::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
+    .refusals(&[Code::UserNotFound, Code::LastAdmin]);
 
 /// `PATCH /users/{userId}`
 pub(super) async fn change(

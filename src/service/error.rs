@@ -32,7 +32,7 @@ pub enum Error {
     /// The hour's quota is used up.
     #[error("quota used up")]
     QuotaExceeded(Standing),
-    /// Too many failures from one address.
+    /// Too many failures: from one address, of one email, or of both together.
     #[error("too many failed attempts")]
     TooManyAttempts {
         /// How long until the next one is heard.

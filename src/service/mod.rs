@@ -27,7 +27,7 @@ use sqlx::PgPool;
 use self::{
     accounts::Accounts,
     audit::Audit,
-    auth::{Auth, Lifetimes, Passwords, Tokens},
+    auth::{Auth, Lifetimes, LoginLimits, Passwords, Tokens},
     cards::Cards,
     customers::Customers,
     deployment::Deployment,
@@ -67,13 +67,13 @@ impl Services {
     /// Wires the services.
     ///
     /// # Errors
-    /// The system has no randomness to give.
-    pub fn new(pool: &PgPool, tokens: Tokens, lifetimes: Lifetimes, requests_per_hour: NonZeroU32) -> Result<Self> {
+    /// The system has no randomness or no threads to give.
+    pub fn new(pool: &PgPool, tokens: Tokens, lifetimes: Lifetimes, logins: LoginLimits, requests_per_hour: NonZeroU32) -> Result<Self> {
         let passwords = Passwords::new()?;
         Ok(Self {
             accounts: Accounts::new(pool.clone(), passwords.clone()),
             audit: Audit::new(pool.clone()),
-            auth: Auth::new(pool.clone(), passwords.clone(), tokens, lifetimes),
+            auth: Auth::new(pool.clone(), passwords.clone(), tokens, lifetimes, logins),
             cards: Cards::new(pool.clone()),
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
@@ -82,5 +82,16 @@ impl Services {
             quota: Quota::new(pool.clone(), requests_per_hour),
             users: Users::new(pool.clone(), passwords),
         })
+    }
+
+    /// Deletes some of what has had its time: answers kept per key, failed logins, known sources. Tells
+    /// whether there may be more.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_some(&self) -> Result<bool> {
+        let answers = self.idempotency.forget_some().await?;
+        let attempts = self.auth.forget_some_attempts().await?;
+        Ok(answers || attempts)
     }
 }

@@ -13,8 +13,8 @@ use crate::support::{
     binary::{assert_refused, bare, folder, run, sandbox},
 };
 
-fn key(bytes: usize) -> String {
-    format!("k1:{}", STANDARD.encode(vec![7; bytes]))
+fn key(bytes: u8) -> String {
+    format!("k1:{}", STANDARD.encode((0..bytes).collect::<Vec<_>>()))
 }
 
 #[tokio::test]
@@ -29,6 +29,14 @@ async fn production_refuses_to_start_without_what_makes_it_safe() {
     assert_refused(&run(production().env("DATABASE_URL", empty.url())), "SIGNING_KEYS is not set");
     assert_refused(&run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", key(31))), "fewer than 32 bytes");
     assert_refused(&run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", "hunter2")), "kid:base64");
+    for (weak, shown) in [(vec![0; 32], "AAAA"), (b"hunter2".repeat(8), "aHVudGVy")] {
+        let list = format!("{},live-2:{}", key(32), STANDARD.encode(weak));
+        let refused = run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", list));
+        assert_refused(&refused, "signing key \"live-2\" is not random");
+        assert!(!String::from_utf8_lossy(&refused.stderr).contains(shown), "the key is shown");
+    }
+    let twice = format!("{0},{0}", key(32));
+    assert_refused(&run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", twice)), "\"k1\" is given twice");
     assert_eq!(empty.number("select count(*) from pg_tables where schemaname = 'public'").await, 0, "a refused start left something");
 
     let other = World::new().await.database;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test, what must not happen ends it")]
 
+mod access;
 mod architecture;
 mod audit;
 mod auth;
@@ -11,20 +12,29 @@ mod balances;
 mod cards;
 mod commands;
 mod concurrency;
+mod cors;
 mod customers;
 mod edge;
 mod errors;
+mod forged_tokens;
+mod forgeries;
+mod framing;
 mod guards;
 mod health;
 mod idempotency;
+mod key_rotation;
+mod login_flood;
+mod login_limits;
 mod logs;
 mod movements;
+mod openapi;
 mod pages;
 mod process;
 mod rate_limit;
 mod reference;
 mod sandbox;
 mod sessions;
+mod slow_clients;
 mod support;
 mod tenants;
 mod users;

@@ -16,8 +16,9 @@ use nix::{
 use serde_json::json;
 
 use crate::support::{
-    Actor,
-    binary::{self, assert_refused, base, folder, run, sandbox},
+    Actor, World,
+    binary::{self, assert_refused, bare, base, folder, run, sandbox},
+    socket::Socket,
 };
 
 /// The processes that were started with something in this folder as an argument: Postgres and its shell.
@@ -37,10 +38,10 @@ struct Sandbox {
 
 impl Sandbox {
     fn start(folder: &Path) -> Self {
-        Self::from(sandbox(folder), folder)
+        Self::from(&mut sandbox(folder), folder)
     }
 
-    fn from(mut command: Command, folder: &Path) -> Self {
+    fn from(command: &mut Command, folder: &Path) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().expect("started");
         let base = base(&mut process);
         Self { process, folder: folder.to_owned(), actor: Actor::new(&base) }
@@ -125,7 +126,7 @@ async fn it_runs_as_somebody_who_is_not_root_as_well() {
     fs::copy(env!("CARGO_BIN_EXE_core-api"), &copy).expect("copied");
     let mut command = binary::at(copy, folder.path());
     command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw()).current_dir(folder.path());
-    let mut sandbox = Sandbox::from(command, folder.path());
+    let mut sandbox = Sandbox::from(&mut command, folder.path());
     sandbox.admin().await.given_card_with(json!(5)).await;
     assert_eq!(sandbox.signal(Signal::SIGTERM), Some(0));
     sandbox.assert_nothing_is_left_behind();
@@ -147,7 +148,7 @@ async fn what_a_user_began_root_can_go_on_with_and_the_user_again() {
         if !as_root {
             command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
         }
-        let mut sandbox = Sandbox::from(command, folder.path());
+        let mut sandbox = Sandbox::from(&mut command, folder.path());
         let admin = sandbox.admin().await;
         assert_eq!(admin.get("/cards").await.ok()["cards"].as_array().map(Vec::len), Some(cards));
         admin.given_card().await;
@@ -204,4 +205,59 @@ async fn a_signal_while_it_starts_ends_it_as_well() {
     kill(Pid::from_raw(starting.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
     assert_eq!(starting.wait().expect("ended").code(), Some(0));
     assert_eq!(working_in(folder.path()), Vec::<i32>::new());
+}
+
+/// Connections on which nothing is ever sent.
+async fn silent_ones(actor: &Actor, number: usize) -> Vec<Socket> {
+    let mut sockets = Vec::new();
+    for _ in 0..number {
+        sockets.push(Socket::to(actor).await);
+    }
+    sockets
+}
+
+/// A server on another Postgres, whose log is a file in the folder.
+fn logging(program: &str, world: &World, folder: &Path) -> Command {
+    let mut command = bare(program);
+    let log = fs::File::create(folder.join("log")).expect("a log");
+    command.env("DATABASE_URL", world.database.url()).stderr(log);
+    command
+}
+
+#[tokio::test]
+async fn with_few_file_descriptors_it_takes_fewer_clients_at_once_and_its_database_keeps_its_own() {
+    let (world, folder) = (World::new().await, folder());
+    let mut command = logging("sh", &world, folder.path());
+    command.args(["-c", "ulimit -n 128; exec \"$0\"", env!("CARGO_BIN_EXE_core-api")]);
+    let sandbox = Sandbox::from(command.env("CORE_API__SERVER__HEAD_TIMEOUT_SECONDS", "1"), folder.path());
+    let silent = silent_ones(&sandbox.actor, 150).await;
+    // Whoever comes now waits for those before, and then has the database as well.
+    sandbox.admin().await.given_card().await;
+    drop(silent);
+    let log = fs::read_to_string(folder.path().join("log")).expect("a log");
+    assert!(log.contains("too few file descriptors") && !log.contains("could not be accepted"), "{log}");
+}
+
+#[tokio::test]
+async fn without_file_descriptors_it_waits_for_some() {
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        return; // Only there can the limit of a process that runs be lowered.
+    }
+    let (world, folder) = (World::new().await, folder());
+    let sandbox = Sandbox::from(&mut logging(env!("CARGO_BIN_EXE_core-api"), &world, folder.path()), folder.path());
+    let limit_to = |most: &str| {
+        let limited = Command::new("prlimit").args(["--pid", &sandbox.process.id().to_string(), &format!("--nofile={most}:")]).status();
+        assert!(limited.expect("run").success());
+    };
+    // As many as the runtime itself holds from its start to its end.
+    limit_to("5");
+    let actor = sandbox.actor.clone();
+    let waiting = tokio::spawn(async move { actor.get("/health/live").await });
+    let began = Instant::now();
+    while !fs::read_to_string(folder.path().join("log")).expect("a log").contains("could not be accepted") {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody was kept waiting");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    limit_to("1000");
+    assert_eq!(waiting.await.expect("a reply").status, 200);
 }

@@ -1,28 +1,41 @@
 //! Logins and sessions. A request is somebody's only while the row of its session says so.
 
+mod attempts;
+mod grant;
+mod hashers;
+mod key;
 mod password;
 mod refresh;
 mod role;
 mod store;
 mod token;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use sqlx::{PgConnection, PgPool};
 
-pub use self::{
-    password::{MAX_PASSWORD, NewPassword, Passwords, WeakPassword},
-    role::{Permission, Role},
-    token::{Claims, KeyFault, MIN_KEY_BYTES, SigningKey, Tokens},
+use self::{
+    attempts::{Attempt, Attempts, Trace},
+    grant::{SessionTimes, grant},
+    hashers::Lane,
+    refresh::RefreshToken,
+    store::StoredUser,
 };
-use self::{refresh::RefreshToken, store::StoredUser};
+pub use self::{
+    attempts::{LoginLimits, Source},
+    grant::{Grant, Lifetimes},
+    key::{KeyFault, MIN_KEY_BYTES, SigningKey},
+    password::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED, Passwords, WeakPassword},
+    role::{Permission, Role},
+    token::{Claims, Tokens},
+};
 use super::{
     audit::{self, Actor, Event, Origin},
-    error::{Error, Result},
+    error::{Error, Result, chain},
     id::{AccountId, SessionId, UserId},
-    text, unit,
+    unit,
 };
 
 /// Who makes a request.
@@ -50,27 +63,6 @@ impl Caller {
     }
 }
 
-/// What a login or a refresh gives.
-pub struct Grant {
-    /// Who logged in.
-    pub user: UserId,
-    /// The access token.
-    pub token: SecretString,
-    /// When it ends, by the database's clock.
-    pub expires_at: DateTime<Utc>,
-    /// What the next refresh takes.
-    pub refresh_token: SecretString,
-}
-
-/// How long logins last.
-#[derive(Clone, Copy, Debug)]
-pub struct Lifetimes {
-    /// An access token.
-    pub token: Duration,
-    /// A session, however often it is refreshed.
-    pub session: Duration,
-}
-
 /// The service of logins.
 #[derive(Clone)]
 pub struct Auth {
@@ -78,6 +70,7 @@ pub struct Auth {
     passwords: Passwords,
     tokens: Arc<Tokens>,
     lifetimes: Lifetimes,
+    attempts: Attempts,
 }
 
 impl fmt::Debug for Auth {
@@ -87,48 +80,76 @@ impl fmt::Debug for Auth {
 }
 
 impl Auth {
-    pub(super) fn new(pool: PgPool, passwords: Passwords, tokens: Tokens, lifetimes: Lifetimes) -> Self {
-        Self { pool, passwords, tokens: Arc::new(tokens), lifetimes }
+    pub(super) fn new(pool: PgPool, passwords: Passwords, tokens: Tokens, lifetimes: Lifetimes, limits: LoginLimits) -> Self {
+        let attempts = Attempts::new(pool.clone(), limits);
+        Self { pool, passwords, tokens: Arc::new(tokens), lifetimes, attempts }
     }
 
     /// Begins a session.
     ///
     /// # Errors
     /// [`Error::InvalidCredentials`], the same and as slow whether the email is unknown, the
-    /// password wrong or the user disabled.
+    /// password wrong or the user disabled. [`Error::TooManyAttempts`] before anything is hashed,
+    /// and the same again. [`Error::Overloaded`] when too many wait to be hashed.
     pub async fn login(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
-        let key = text::email_key(email);
-        let user = unit::read(&self.pool, move |unit| Box::pin(async move { store::find_user(unit, &key).await })).await?;
-        let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str())).await?;
-        let Some(user) = user else { return Err(Error::InvalidCredentials) };
-        if matches && !user.disabled {
-            return self.begin_session(user, origin).await;
+        let mut attempt = self.attempts.hear(email, &Source::from(origin.address.to_string())).await?;
+        let user = attempt.user.take();
+        let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str()), attempt.lane).await?;
+        let granted = match &user {
+            Some(user) if matches && !user.disabled => self.begin_session(user.clone(), attempt.trace.clone(), origin).await,
+            _ => Err(Error::InvalidCredentials),
+        };
+        if matches!(granted, Err(Error::InvalidCredentials)) {
+            self.failed(attempt, user, origin).await?;
         }
-        let actor = Actor { account: user.account_id, user: None, session: None, origin: Some(origin.clone()) };
-        self.record(&actor, Event::LoginFailed { user: user.id }).await?;
-        Err(Error::InvalidCredentials)
+        granted
     }
 
-    async fn begin_session(&self, user: StoredUser, origin: &Origin) -> Result<Grant> {
+    /// Counts a failed login. The trail hears of it after the caller has: what is told of somebody must not
+    /// take longer than what is told of nobody.
+    async fn failed(&self, attempt: Attempt, user: Option<StoredUser>, origin: &Origin) -> Result<()> {
+        self.attempts.count(attempt).await?;
+        if let Some(user) = user {
+            let (auth, origin) = (self.clone(), origin.clone());
+            tokio::spawn(async move {
+                let actor = Actor { account: user.account_id, user: None, session: None, origin: Some(origin) };
+                if let Err(error) = auth.record(&actor, Event::LoginFailed { user: user.id }).await {
+                    tracing::error!(cause = chain(&error), "a failed login is not in the trail");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn begin_session(&self, user: StoredUser, trace: Trace, origin: &Origin) -> Result<Grant> {
         let (account, user_id, session) = (user.account_id, user.id, SessionId::new());
         let refresh = RefreshToken::new(account, session);
         let (hash, lifetime) = (refresh.hash(), self.lifetimes.session);
         let actor = Actor { account, user: Some(user_id), session: Some(session), origin: Some(origin.clone()) };
         let times = unit::write(&self.pool, move |unit| {
-            let (user, actor) = (user.clone(), actor.clone());
+            let (user, trace, actor) = (user.clone(), trace.clone(), actor.clone());
             Box::pin(async move {
                 // Asks again, in the write, whether the user is enabled and the password still this one.
                 let address = actor.origin.as_ref().map(|origin| &*origin.address);
                 let times = store::insert_session(unit, &user, session, lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
                 store::insert_refresh_token(unit, account, session, &hash).await?;
+                attempts::succeed_in(unit, account, user_id, &trace).await?;
                 audit::record_in(unit, &actor, Event::Login { session }).await?;
                 Ok(times)
             })
         })
         .await?;
-        let grant = self.grant(account, user_id, session, times, refresh)?;
+        let grant = grant(&self.tokens, self.lifetimes.token, (account, user_id, session), times, refresh)?;
         tracing::info!(event = "login", account = %account, user = %user_id, session = %session);
         Ok(grant)
+    }
+
+    /// Forgets some of the failed logins and known sources whose time is over; tells whether there may be more.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(super) async fn forget_some_attempts(&self) -> Result<bool> {
+        self.attempts.forget_some().await
     }
 
     /// Exchanges a refresh token, once. One that comes a second time ends its session: somebody has a copy.
@@ -161,7 +182,7 @@ impl Auth {
             tracing::warn!(event = "refresh_token_reused", account = %account, user = %live.user_id, session = %session);
             return Err(Error::InvalidRefreshToken);
         }
-        let grant = self.grant(account, live.user_id, session, live.times, next)?;
+        let grant = grant(&self.tokens, self.lifetimes.token, (account, live.user_id, session), live.times, next)?;
         tracing::info!(event = "refresh", account = %account, user = %live.user_id, session = %session);
         Ok(grant)
     }
@@ -236,15 +257,19 @@ impl Auth {
     /// Gives the caller another password and ends their other sessions.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`]: the current password is wrong.
+    /// [`Error::InvalidCredentials`]: the current password is wrong. [`Error::TooManyAttempts`], as for a login.
     pub async fn change_password(&self, caller: &Caller, current: &SecretString, new: &NewPassword) -> Result<()> {
         let (account, user, session) = (caller.account, caller.user, caller.session);
-        let stored = unit::read(&self.pool, move |unit| Box::pin(store::find_password_hash(unit, account, user))).await?;
-        let stored = stored.ok_or(Error::Unauthenticated)?;
-        if !self.passwords.verify(current, Some(&stored)).await? {
-            self.record(&caller.actor(), Event::LoginFailed { user }).await?;
+        let email = unit::read(&self.pool, move |unit| Box::pin(store::find_email(unit, account, user))).await?;
+        // Whoever has a token guesses at the password no faster than whoever has none.
+        let mut attempt =
+            self.attempts.hear(&email.ok_or(Error::Unauthenticated)?, &Source::from(caller.origin.address.to_string())).await?;
+        let stored = attempt.user.take().ok_or(Error::Unauthenticated)?;
+        if !self.passwords.verify(current, Some(&stored.password_hash), Lane::Known).await? {
+            self.failed(attempt, Some(stored), &caller.origin).await?;
             return Err(Error::InvalidCredentials);
         }
+        let stored = stored.password_hash;
         let hash = self.passwords.hash(new.secret()).await?;
         let actor = caller.actor();
         unit::write(&self.pool, move |unit| {
@@ -271,15 +296,6 @@ impl Auth {
         })
         .await
     }
-
-    fn grant(&self, account: AccountId, user: UserId, session: SessionId, times: SessionTimes, refresh: RefreshToken) -> Result<Grant> {
-        let expires_at = (times.now + self.lifetimes.token).min(times.ends_at);
-        // A token's time is in whole seconds: what is said is what is enforced.
-        let expires_at = DateTime::from_timestamp(expires_at.timestamp(), 0).unwrap_or(expires_at);
-        let claims = Claims { account, user, session, issued_at: times.now.timestamp(), expires_at: expires_at.timestamp() };
-        let token = self.tokens.sign(&claims)?.into();
-        Ok(Grant { user, token, expires_at, refresh_token: refresh.into_text() })
-    }
 }
 
 /// A login that lives.
@@ -300,11 +316,4 @@ pub struct Session {
 /// Ends every session of a user, within the transaction that is the reason.
 pub(super) async fn end_sessions_in(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<()> {
     store::end_sessions(connection, account, user, None).await
-}
-
-/// A session's end and the moment it was asked for, by the database's clock.
-#[derive(Clone, Copy, Debug)]
-struct SessionTimes {
-    now: DateTime<Utc>,
-    ends_at: DateTime<Utc>,
 }

@@ -1,28 +1,28 @@
 //! Passwords: argon2id, a bounded number at a time, the same work for a user who is not there.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
+use super::hashers::{Hashers, Lane, Memory};
 use crate::service::error::{Error, Result};
 
-/// The longest password, in bytes: more than anybody types, less than is a burden to hash.
+/// The longest password, in characters: more than anybody types, less than is a burden to hash.
 pub const MAX_PASSWORD: usize = 1024;
 
-/// The shortest new one, in bytes (NIST SP 800-63B, 5.1.1.1).
-const MIN_PASSWORD: usize = 8;
+/// The shortest new one, in characters (NIST SP 800-63B, 5.1.1.1).
+pub const MIN_PASSWORD: usize = 8;
 
 /// Passwords that everybody can read in the API's published text.
-const PUBLISHED: [&str; 2] = ["test123", "secure_password"];
+pub const PUBLISHED: [&str; 2] = ["test123", "secure_password"];
 
 /// Why a password was refused as a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must have {MIN_PASSWORD} to {MAX_PASSWORD} bytes, no control characters, and not be a published one")]
+#[error("must have {MIN_PASSWORD} to {MAX_PASSWORD} characters, none of them a control character, and not be a published one")]
 pub struct WeakPassword;
 
 /// A password that somebody may choose.
@@ -37,7 +37,7 @@ impl NewPassword {
     /// It is one of those.
     pub fn new(password: SecretString) -> std::result::Result<Self, WeakPassword> {
         let text = password.expose_secret();
-        let bounded = (MIN_PASSWORD..=MAX_PASSWORD).contains(&text.len());
+        let bounded = (MIN_PASSWORD..=MAX_PASSWORD).contains(&text.chars().count());
         if !bounded || text.chars().any(char::is_control) || PUBLISHED.contains(&text) {
             return Err(WeakPassword);
         }
@@ -49,62 +49,49 @@ impl NewPassword {
     }
 }
 
-/// How many may wait for a hash for each one that is computed; the rest is told to come back.
-const QUEUE_PER_PERMIT: usize = 16;
-
-/// How long one may wait.
-const QUEUE_WAIT: Duration = Duration::from_secs(2);
-
-/// Hashes and verifies passwords with argon2id (the crate's default: 19 MiB, 2 passes, 1 lane, as OWASP asks).
-///
-/// Each hash takes a core for tens of milliseconds, so there are no more at once than cores,
-/// and a short queue: a flood of logins must not take the machine from everybody else.
+/// Hashes and verifies passwords with argon2id (the crate's default: 19 MiB, 2 passes, 1 lane, as OWASP asks),
+/// on threads of its own.
 #[derive(Clone, Debug)]
 pub struct Passwords(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    running: Semaphore,
-    /// Running and waiting together.
-    admitted: Semaphore,
+    hashers: Hashers,
     /// Verified against when there is no such user, so that the answer takes as long.
     nobody: String,
 }
 
 impl Passwords {
-    /// Prepares the hash that stands for unknown users.
+    /// Starts the threads and prepares the hash that stands for unknown users.
     ///
     /// # Errors
-    /// The system has no randomness to give.
+    /// The system has no randomness or no threads to give.
     pub fn new() -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let nobody = hash(&SecretString::from(format!("{:032x}", rand::random::<u128>())))?;
-        Ok(Self(Arc::new(Inner { running: Semaphore::new(cores), admitted: Semaphore::new(cores * (1 + QUEUE_PER_PERMIT)), nobody })))
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        // No password is known that has this hash.
+        let output: [u8; Params::DEFAULT_OUTPUT_LEN] = rand::random();
+        let nobody = Output::new(&output).map_err(broken).and_then(|output| phc(Salt::generate(), output))?;
+        Ok(Self(Arc::new(Inner { hashers: Hashers::start(cores)?, nobody })))
     }
 
-    /// The PHC string of a password, with a salt of its own.
+    /// The PHC string of a password, with a salt of its own. Only somebody who is let in has one to set.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when the queue is long.
+    /// [`Error::Overloaded`] when too many wait.
     pub async fn hash(&self, password: &SecretString) -> Result<String> {
         let password = password.clone();
-        self.run(move || hash(&password)).await?
+        self.0.hashers.run(Lane::Known, move |memory| hash(&password, memory)).await?
     }
 
     /// Whether the password is the one behind `stored`; never, but as slowly, when there is none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when the queue is long.
-    pub async fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<bool> {
+    /// [`Error::Overloaded`] when too many wait in the lane.
+    pub(super) async fn verify(&self, password: &SecretString, stored: Option<&str>, lane: Lane) -> Result<bool> {
         let password = password.clone();
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.0.nobody).to_owned();
-        let matches = self
-            .run(move || {
-                let stored = PasswordHash::new(&stored).map_err(|error| Error::internal("reading a stored password hash", error))?;
-                Ok::<_, Error>(Argon2::default().verify_password(password.expose_secret().as_bytes(), &stored).is_ok())
-            })
-            .await??;
+        let matches = self.0.hashers.run(lane, move |memory| verify(&password, &stored, memory)).await??;
         Ok(known && matches)
     }
 
@@ -113,28 +100,58 @@ impl Passwords {
     /// # Errors
     /// [`Error::Overloaded`] when the queue is long.
     pub async fn stretch(&self, secret: [u8; 32], salt: [u8; 32]) -> Result<[u8; 32]> {
-        self.run(move || {
+        let work = move |_: &mut Memory| {
             let mut stretched = [0; 32];
             let done = Argon2::default().hash_password_into(&secret, &salt, &mut stretched);
             done.map(|()| stretched).map_err(|error| Error::internal("stretching a secret", error))
-        })
-        .await?
-    }
-
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let inner = Arc::clone(&self.0);
-        let _admitted = inner.admitted.try_acquire().map_err(|_| Error::Overloaded)?;
-        let running = timeout(QUEUE_WAIT, inner.running.acquire()).await.map_err(|_| Error::Overloaded)?;
-        let _running = running.map_err(|_| Error::Overloaded)?;
-        spawn_blocking(work).await.map_err(|error| Error::internal("hashing a password", error))
+        };
+        self.0.hashers.run(Lane::Known, work).await?
     }
 }
 
-fn hash(password: &SecretString) -> Result<String> {
-    Argon2::default()
-        .hash_password(password.expose_secret().as_bytes())
-        .map(|hash| hash.to_string())
-        .map_err(|error| Error::internal("hashing a password", error))
+fn hash(password: &SecretString, memory: &mut Memory) -> Result<String> {
+    let salt = Salt::generate();
+    let output = compute(&Argon2::default(), password, &salt, memory)?;
+    phc(salt, output)
+}
+
+fn verify(password: &SecretString, stored: &str, memory: &mut Memory) -> Result<bool> {
+    let stored = PasswordHash::new(stored).map_err(broken)?;
+    let (Some(version), Some(salt), Some(expected)) = (stored.version, stored.salt, stored.hash) else {
+        return Err(broken("a part of it is missing"));
+    };
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(broken)?;
+    let version = Version::try_from(version).map_err(broken)?;
+    let params = Params::try_from(&stored).map_err(broken)?;
+    let output = compute(&Argon2::new(algorithm, version, params), password, &salt, memory)?;
+    // In constant time, as outputs are compared.
+    Ok(output == expected)
+}
+
+fn compute(argon2: &Argon2<'_>, password: &SecretString, salt: &Salt, memory: &mut Memory) -> Result<Output> {
+    let (blocks, length) = (argon2.params().block_count(), argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN));
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::default());
+    }
+    let mut output = vec![0; length];
+    argon2.hash_password_into_with_memory(password.expose_secret().as_bytes(), salt, &mut output, memory).map_err(broken)?;
+    Output::new(&output).map_err(broken)
+}
+
+/// As it is stored, with the parameters that are used for new hashes.
+fn phc(salt: Salt, output: Output) -> Result<String> {
+    let stored = PasswordHash {
+        algorithm: Algorithm::default().into(),
+        version: Some(Version::default().into()),
+        params: ParamsString::try_from(&Params::DEFAULT).map_err(broken)?,
+        salt: Some(salt),
+        hash: Some(output),
+    };
+    Ok(stored.to_string())
+}
+
+fn broken(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::internal("hashing a password", source)
 }
 
 #[cfg(test)]
@@ -148,7 +165,7 @@ mod tests {
             assert!(NewPassword::new(text.into()).is_ok(), "{text}");
         }
         let too_long = "x".repeat(MAX_PASSWORD + 1);
-        for text in ["", "1234567", "test123", "secure_password", "12345678\n", "1234\u{0}5678", &too_long] {
+        for text in ["", "1234567", "ñandúes", "test123", "secure_password", "12345678\n", "1234\u{0}5678", &too_long] {
             assert_eq!(NewPassword::new(text.into()).err(), Some(WeakPassword), "{text:?}");
         }
     }
@@ -159,16 +176,35 @@ mod tests {
         let secret = SecretString::from("secure_password");
         let stored = passwords.hash(&secret).await.expect("hashed");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        assert!(passwords.verify(&secret, Some(&stored)).await.expect("verified"));
-        assert!(!passwords.verify(&SecretString::from("Secure_password"), Some(&stored)).await.expect("verified"));
-        assert!(!passwords.verify(&secret, None).await.expect("verified"));
+        assert!(passwords.verify(&secret, Some(&stored), Lane::Known).await.expect("verified"));
+        assert!(!passwords.verify(&SecretString::from("Secure_password"), Some(&stored), Lane::Known).await.expect("verified"));
+        assert!(!passwords.verify(&secret, None, Lane::Stranger).await.expect("verified"));
     }
 
-    #[tokio::test]
-    async fn a_long_queue_is_refused_at_once() {
-        let passwords = Passwords::new().expect("randomness");
-        let all = u32::try_from(passwords.0.admitted.available_permits()).expect("few");
-        let _everybody = passwords.0.admitted.acquire_many(all).await.expect("open");
-        assert!(matches!(passwords.hash(&SecretString::from("x")).await, Err(Error::Overloaded)));
+    #[test]
+    fn what_is_stored_is_what_the_crate_itself_makes_of_it() {
+        use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+        let (secret, mut memory) = (SecretString::from("secure_password"), Memory::new());
+        for _ in 0..2 {
+            let ours = hash(&secret, &mut memory).expect("hashed");
+            let theirs = Argon2::default().hash_password(b"secure_password").expect("hashed").to_string();
+            assert!(Argon2::default().verify_password(b"secure_password", ours.as_str()).is_ok());
+            assert!(verify(&secret, &theirs, &mut memory).expect("verified"));
+            assert!(!verify(&SecretString::from("Secure_password"), &theirs, &mut memory).expect("verified"));
+        }
+        // Parameters are those of the hash, whatever those of new ones.
+        let small = Params::new(64, 1, 1, Some(16)).expect("parameters");
+        let small = Argon2::new(Algorithm::Argon2id, Version::V0x13, small).hash_password(b"secure_password").expect("hashed").to_string();
+        assert!(verify(&secret, &small, &mut memory).expect("verified"));
+    }
+
+    #[test]
+    fn what_is_no_hash_is_a_bug_and_no_refusal() {
+        let secret = SecretString::from("x");
+        for odd in
+            ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1", "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ", "$scrypt$ln=1$c29tZXNhbHQ$aGFzaA"]
+        {
+            assert!(matches!(verify(&secret, odd, &mut Memory::new()), Err(Error::Internal { .. })), "{odd}");
+        }
     }
 }

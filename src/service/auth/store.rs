@@ -25,30 +25,6 @@ pub(super) struct LiveSession {
     pub(super) times: SessionTimes,
 }
 
-/// The one look-up that an account_id cannot narrow: a login names no account, it finds out which.
-pub(super) async fn find_user(connection: &mut PgConnection, email_key: &str) -> Result<Option<StoredUser>> {
-    // A NUL cannot be in any stored email, and cannot be asked for either.
-    if email_key.contains('\0') {
-        return Ok(None);
-    }
-    let user = sqlx::query_as!(
-        StoredUser,
-        r#"
-        select
-            account_id as "account_id: AccountId",
-            id as "id: UserId",
-            password_hash,
-            disabled_at is not null as "disabled!"
-        from users
-        where email_key = $1
-        "#,
-        email_key,
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(user)
-}
-
 /// None: the user is disabled, or has another password by now. The row is shared until the commit: whoever
 /// changes it and ends the user's sessions comes before, or after and ends this one as well.
 pub(super) async fn insert_session(
@@ -220,10 +196,10 @@ pub(super) async fn sessions(
     Ok(sessions)
 }
 
-pub(super) async fn find_password_hash(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<Option<String>> {
-    let hash = sqlx::query_scalar!(
+pub(super) async fn find_email(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<Option<String>> {
+    let email = sqlx::query_scalar!(
         "
-        select password_hash
+        select email
         from users
         where account_id = $1 and id = $2
         ",
@@ -232,7 +208,7 @@ pub(super) async fn find_password_hash(connection: &mut PgConnection, account: A
     )
     .fetch_optional(connection)
     .await?;
-    Ok(hash)
+    Ok(email)
 }
 
 /// False: the password is no longer the one behind `old`.

@@ -4,74 +4,21 @@
 
 use std::collections::HashMap;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, decode, decode_header, encode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
+use super::key::{KeyFault, SigningKey};
 use crate::service::{
     error::{Error, Result},
     id::{AccountId, SessionId, UserId},
 };
 
-/// The fewest random bytes of a signing key (RFC 7518, 3.2: as many as the hash has).
-pub const MIN_KEY_BYTES: usize = 32;
+/// The longest that any token is good for, in seconds: as long as `auth.token_ttl_seconds` can be.
+const LONGEST: i64 = 10 * 366 * 24 * 60 * 60;
 
-/// Why a list of signing keys was refused. Never shows any of a key.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyFault {
-    /// No key at all.
-    #[error("at least one signing key is needed")]
-    None,
-    /// An entry that is not `kid:base64`.
-    #[error("signing key number {0} is not of the form kid:base64")]
-    Malformed(usize),
-    /// A key of fewer bytes than [`MIN_KEY_BYTES`].
-    #[error("signing key {0:?} has fewer than {MIN_KEY_BYTES} bytes")]
-    Short(String),
-    /// Two keys of one name.
-    #[error("signing key {0:?} is given twice")]
-    Duplicate(String),
-}
-
-/// One key, with the name that tokens carry.
-pub struct SigningKey {
-    kid: String,
-    secret: Vec<u8>,
-}
-
-impl SigningKey {
-    /// A key by its bytes.
-    ///
-    /// # Errors
-    /// It is too short.
-    pub fn new(kid: impl Into<String>, secret: Vec<u8>) -> std::result::Result<Self, KeyFault> {
-        let kid = kid.into();
-        if secret.len() < MIN_KEY_BYTES { Err(KeyFault::Short(kid)) } else { Ok(Self { kid, secret }) }
-    }
-
-    /// Reads `kid:base64,kid:base64`.
-    ///
-    /// # Errors
-    /// The list is empty, or an entry malformed, short or repeated.
-    pub fn parse_list(list: &SecretString) -> std::result::Result<Vec<Self>, KeyFault> {
-        let mut keys: Vec<Self> = Vec::new();
-        for (index, entry) in list.expose_secret().split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
-            let malformed = || KeyFault::Malformed(index + 1);
-            let (kid, encoded) = entry.split_once(':').ok_or_else(malformed)?;
-            let kid = kid.trim();
-            let secret = STANDARD.decode(encoded.trim()).map_err(|_| malformed())?;
-            if kid.is_empty() {
-                return Err(malformed());
-            }
-            if keys.iter().any(|key| key.kid == kid) {
-                return Err(KeyFault::Duplicate(kid.to_owned()));
-            }
-            keys.push(Self::new(kid, secret)?);
-        }
-        if keys.is_empty() { Err(KeyFault::None) } else { Ok(keys) }
-    }
-}
+/// How far the clock that gave a token may be ahead of ours, in seconds.
+const AHEAD: i64 = 5 * 60;
 
 /// What a token that verified says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,10 +71,13 @@ impl Tokens {
         validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
         // Compared below, without leeway: an expired token must otherwise be a perfect one.
         validation.validate_exp = false;
+        // No token of ours says from when on it is good. One that does means it.
+        validation.validate_nbf = true;
+        validation.leeway = AHEAD.unsigned_abs();
         Ok(Self {
             header,
-            signing: EncodingKey::from_secret(&first.secret),
-            verifying: keys.iter().map(|key| (key.kid.clone(), DecodingKey::from_secret(&key.secret))).collect(),
+            signing: EncodingKey::from_secret(first.secret.expose_secret()),
+            verifying: keys.iter().map(|key| (key.kid.clone(), DecodingKey::from_secret(key.secret.expose_secret()))).collect(),
             validation,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
@@ -157,6 +107,7 @@ impl Tokens {
     /// [`Error::TokenExpired`] when all is right but its time, else [`Error::Unauthenticated`].
     pub fn verify(&self, token: &str, now: i64) -> Result<Claims> {
         self.read(token)
+            .filter(|claims| claims.issued_at <= now.saturating_add(AHEAD))
             .ok_or(Error::Unauthenticated)
             .and_then(|claims| if claims.expires_at <= now { Err(Error::TokenExpired) } else { Ok(claims) })
     }
@@ -165,10 +116,15 @@ impl Tokens {
         let header = decode_header(token).ok()?;
         // The library ignores a kid it does not know; here it picks the key or the token is none.
         let key = self.verifying.get(header.kid.as_deref()?)?;
-        if header.typ.as_deref() != Some("JWT") || header.crit.is_some() {
+        // Nothing else stands in a header of ours: no second key, no other type, nothing critical.
+        if (Header { kid: None, ..header }) != Header::new(Algorithm::HS256) {
             return None;
         }
         let TokenData { claims, .. } = decode::<WireClaims>(token, key, &self.validation).ok()?;
+        let lifetime = claims.exp.checked_sub(claims.iat)?;
+        if claims.iat < 0 || !(0..=LONGEST).contains(&lifetime) {
+            return None;
+        }
         Some(Claims {
             account: claims.acc.parse().ok()?,
             user: claims.sub.parse().ok()?,
@@ -181,18 +137,23 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use secrecy::SecretString;
+
     use super::*;
 
-    fn keys(list: &str) -> std::result::Result<Vec<SigningKey>, KeyFault> {
-        SigningKey::parse_list(&SecretString::from(list))
-    }
-
     fn tokens(list: &str, audience: &str) -> Tokens {
-        Tokens::new(&keys(list).expect("keys"), "core-api", audience).expect("a key")
+        let keys = SigningKey::parse_list(&SecretString::from(list)).expect("keys");
+        Tokens::new(&keys, "core-api", audience).expect("a key")
     }
 
-    fn entry(kid: &str, byte: u8, length: usize) -> String {
-        format!("{kid}:{}", STANDARD.encode(vec![byte; length]))
+    /// A key that starts with this byte.
+    fn secret(first: u8) -> Vec<u8> {
+        (first..first + 32).collect()
+    }
+
+    fn entry(kid: &str, first: u8) -> String {
+        format!("{kid}:{}", STANDARD.encode(secret(first)))
     }
 
     fn claims() -> Claims {
@@ -201,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_token_says_what_was_signed_until_its_second_comes() {
-        let tokens = tokens(&entry("a", 1, 32), "sandbox");
+        let tokens = tokens(&entry("a", 1), "sandbox");
         let token = tokens.sign(&claims()).expect("signed");
         assert!(tokens.verify(&token, 1_999).is_ok());
         for now in [2_000, 2_001, i64::MAX] {
@@ -210,33 +171,56 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_a_clock_a_little_ahead_is_one_and_of_tomorrow_none() {
+        let tokens = tokens(&entry("a", 1), "sandbox");
+        let token = tokens.sign(&claims()).expect("signed");
+        assert!(tokens.verify(&token, 1_000 - AHEAD).is_ok());
+        assert!(matches!(tokens.verify(&token, 999 - AHEAD), Err(Error::Unauthenticated)));
+    }
+
+    #[test]
+    fn a_token_for_longer_than_any_is_none() {
+        let tokens = tokens(&entry("a", 1), "sandbox");
+        for (issued_at, expires_at, good) in [
+            (1_000, 1_000 + LONGEST, true),
+            (1_000, 1_001 + LONGEST, false),
+            (1_000, i64::MAX, false),
+            (-1, 2_000, false),
+            (1_001, 1_000, false),
+        ] {
+            let token = tokens.sign(&Claims { issued_at, expires_at, ..claims() }).expect("signed");
+            assert_eq!(!matches!(tokens.verify(&token, 1_500), Err(Error::Unauthenticated)), good, "{issued_at} to {expires_at}");
+        }
+    }
+
+    #[test]
     fn the_first_key_signs_and_all_verify() {
-        let (old, new) = (entry("old", 1, 32), entry("new", 2, 32));
+        let (old, new) = (entry("old", 1), entry("new", 2));
         let token = tokens(&old, "sandbox").sign(&claims()).expect("signed");
-        assert!(tokens(&format!("{new}, {old}"), "sandbox").verify(&token, 0).is_ok());
-        assert!(matches!(tokens(&new, "sandbox").verify(&token, 0), Err(Error::Unauthenticated)));
+        assert!(tokens(&format!("{new}, {old}"), "sandbox").verify(&token, 1_500).is_ok());
+        assert!(matches!(tokens(&new, "sandbox").verify(&token, 1_500), Err(Error::Unauthenticated)));
     }
 
     #[test]
     fn another_environment_s_token_is_none_even_under_the_same_key() {
-        let key = entry("a", 1, 32);
+        let key = entry("a", 1);
         let token = tokens(&key, "sandbox").sign(&claims()).expect("signed");
-        assert!(matches!(tokens(&key, "production").verify(&token, 0), Err(Error::Unauthenticated)));
+        assert!(matches!(tokens(&key, "production").verify(&token, 1_500), Err(Error::Unauthenticated)));
     }
 
-    /// A token of these claims and this header, signed with the key that `entry("a", 1, 32)` is.
+    /// A token of these claims and this header, signed with the key that `entry("a", 1)` is.
     fn signed(header: &Header, claims: &serde_json::Value) -> String {
-        encode(header, claims, &EncodingKey::from_secret(&[1; 32])).expect("signed")
+        encode(header, claims, &EncodingKey::from_secret(&secret(1))).expect("signed")
     }
 
     #[test]
     fn a_token_with_anything_missing_or_odd_is_none_expired_or_not() {
-        let tokens = tokens(&entry("a", 1, 32), "sandbox");
+        let tokens = tokens(&entry("a", 1), "sandbox");
         let (account, user, session) = (AccountId::new(), UserId::new(), SessionId::new());
         let good = serde_json::json!({
-            "iss": "core-api", "aud": "sandbox", "sub": user.to_string(), "acc": account.to_string(), "sid": session.to_string(), "iat": 1, "exp": 2_000,
+            "iss": "core-api", "aud": "sandbox", "sub": user.to_string(), "acc": account.to_string(), "sid": session.to_string(), "iat": 1_000, "exp": 2_000,
         });
-        assert!(tokens.verify(&signed(&tokens.header, &good), 0).is_ok());
+        assert!(tokens.verify(&signed(&tokens.header, &good), 1_500).is_ok());
         let mut wrong = Vec::new();
         for claim in ["iss", "aud", "sub", "acc", "sid", "iat", "exp"] {
             for odd in [
@@ -272,21 +256,11 @@ mod tests {
         wrong.push(("no typ".into(), odd_header(|header| header.typ = None)));
         wrong.push(("another typ".into(), odd_header(|header| header.typ = Some("at+jwt".into()))));
         wrong.push(("crit".into(), odd_header(|header| header.crit = Some(vec!["exp".into()]))));
+        wrong.push(("a place to get keys from".into(), odd_header(|header| header.jku = Some("http://localhost".into()))));
         for (what, token) in wrong {
-            for now in [0, 5_000] {
+            for now in [1_500, 5_000] {
                 assert!(matches!(tokens.verify(&token, now), Err(Error::Unauthenticated)), "{what} at {now}");
             }
         }
-    }
-
-    #[test]
-    fn weak_and_malformed_keys_are_refused_without_being_shown() {
-        assert_eq!(keys("").err(), Some(KeyFault::None));
-        assert_eq!(keys(" , ").err(), Some(KeyFault::None));
-        assert_eq!(keys("nocolon").err(), Some(KeyFault::Malformed(1)));
-        assert_eq!(keys(":AAAA").err(), Some(KeyFault::Malformed(1)));
-        assert_eq!(keys(&format!("{},b:%%%", entry("a", 1, 32))).err(), Some(KeyFault::Malformed(2)));
-        assert_eq!(keys(&entry("a", 1, 31)).err(), Some(KeyFault::Short("a".into())));
-        assert_eq!(keys(&format!("{0},{0}", entry("a", 1, 32))).err(), Some(KeyFault::Duplicate("a".into())));
     }
 }

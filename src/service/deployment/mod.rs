@@ -2,6 +2,7 @@
 
 mod store;
 
+use secrecy::{ExposeSecret, SecretSlice};
 use sqlx::PgPool;
 
 use super::{error::Result, unit};
@@ -18,7 +19,7 @@ pub struct Claimed {
     /// `sandbox` or `production`.
     pub environment: String,
     /// The sandbox's own key.
-    pub sandbox_signing_key: Option<Vec<u8>>,
+    pub sandbox_signing_key: Option<SecretSlice<u8>>,
 }
 
 impl Deployment {
@@ -44,11 +45,11 @@ impl Deployment {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn claim(&self, environment: &'static str, sandbox_signing_key: Option<Vec<u8>>) -> Result<Claimed> {
+    pub async fn claim(&self, environment: &'static str, sandbox_signing_key: Option<SecretSlice<u8>>) -> Result<Claimed> {
         unit::write(&self.pool, move |unit| {
             let key = sandbox_signing_key.clone();
             Box::pin(async move {
-                store::claim(unit, environment, key.as_deref()).await?;
+                store::claim(unit, environment, key.as_ref().map(ExposeSecret::expose_secret)).await?;
                 store::read(unit).await
             })
         })

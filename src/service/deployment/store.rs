@@ -32,8 +32,7 @@ pub(super) async fn environment(connection: &mut PgConnection) -> Result<Option<
 }
 
 pub(super) async fn read(connection: &mut PgConnection) -> Result<Claimed> {
-    let claimed = sqlx::query_as!(
-        Claimed,
+    let row = sqlx::query!(
         "
         select environment, sandbox_signing_key
         from deployment
@@ -41,7 +40,7 @@ pub(super) async fn read(connection: &mut PgConnection) -> Result<Claimed> {
     )
     .fetch_one(connection)
     .await?;
-    Ok(claimed)
+    Ok(Claimed { environment: row.environment, sandbox_signing_key: row.sandbox_signing_key.map(Into::into) })
 }
 
 pub(super) async fn synchronous_commit(connection: &mut PgConnection) -> Result<String> {

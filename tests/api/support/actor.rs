@@ -30,6 +30,12 @@ impl Actor {
         Self { token: Some(text("token")), refresh_token: Some(text("refreshToken")), ..self.clone() }
     }
 
+    /// A login through a proxy that saw it come from `address`; what stands there is the whole header.
+    pub async fn login_from(&self, address: &str, email: &str, password: &str) -> Reply {
+        let request = self.request(Method::POST, "/auth/login").header("x-forwarded-for", address);
+        Reply::of(request.json(&json!({"email": email, "password": password}))).await
+    }
+
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }

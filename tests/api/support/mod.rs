@@ -4,9 +4,12 @@
 mod actor;
 pub mod binary;
 mod cluster;
+pub mod forge;
 mod given;
 mod reply;
+pub mod socket;
 pub mod wire;
+pub mod witness;
 mod world;
 
 pub use self::{actor::Actor, cluster::Database, reply::Reply, world::World};

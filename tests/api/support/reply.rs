@@ -3,6 +3,8 @@
 use reqwest::{RequestBuilder, header::HeaderMap};
 use serde_json::Value;
 
+use super::witness::Sent;
+
 /// A whole answer.
 #[derive(Debug)]
 pub struct Reply {
@@ -13,10 +15,15 @@ pub struct Reply {
 
 impl Reply {
     pub async fn of(request: RequestBuilder) -> Self {
-        let response = request.send().await.expect("an answer");
+        let (client, request) = request.build_split();
+        let request = request.expect("a request");
+        let sent = Sent::of(&request);
+        let response = client.execute(request).await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.expect("a whole body");
-        Self { status, headers, text }
+        let reply = Self { status, headers, text };
+        sent.was_answered(&reply);
+        reply
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

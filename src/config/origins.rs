@@ -1,0 +1,66 @@
+//! Which web pages may call, as a setting.
+
+use serde::Deserialize;
+use url::Url;
+
+/// Origins of web pages, each exactly as browsers send it: one that is written otherwise would never match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Origins(Vec<String>);
+
+impl TryFrom<String> for Origins {
+    type Error = String;
+
+    fn try_from(list: String) -> Result<Self, String> {
+        let origins = list.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(|origin| {
+            let origin = origin.to_owned();
+            if is_origin(&origin) { Ok(origin) } else { Err(format!("{origin:?} is no origin such as \"https://app.example.com\"")) }
+        });
+        origins.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    // A star could stand in a URL, and would look here as if it stood for any host.
+    !text.contains('*')
+        && Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.origin().ascii_serialization() == text)
+}
+
+impl Origins {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(list: &str) -> Result<Origins, String> {
+        list.to_owned().try_into()
+    }
+
+    #[test]
+    fn a_list_of_origins_and_nothing_else() {
+        assert_eq!(origins(" , "), Ok(Origins::default()));
+        let listed = origins("https://a.example, http://localhost:3000").expect("origins");
+        assert_eq!(listed.iter().collect::<Vec<_>>(), ["https://a.example", "http://localhost:3000"]);
+        for wrong in [
+            "*",
+            "null",
+            "a.example",
+            "ftp://a.example",
+            "https://",
+            "https://*.example",
+            "https://A.example",
+            "https://a.example/",
+            "https://a.example:443",
+            "https://a.example/path",
+            "https://u:p@a.example",
+            "https://a.example,https://b.example/",
+        ] {
+            assert!(origins(wrong).is_err(), "{wrong}");
+        }
+    }
+}

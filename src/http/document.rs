@@ -1,0 +1,23 @@
+//! The document of this API: `GET /openapi.json`.
+
+use axum::{
+    Extension,
+    body::Bytes,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+use super::openapi::{Operation, Tag};
+
+/// The document as it is sent, made once.
+#[derive(Clone, Debug)]
+pub(super) struct Document(pub(super) Bytes);
+
+/// `GET /openapi.json`
+pub(super) const GET: Operation =
+    Operation::new("getOpenApi", Tag::Service, "This document").about("OpenAPI 3.1, made from the code that serves.");
+
+/// `GET /openapi.json`
+pub(super) async fn get(Extension(Document(text)): Extension<Document>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+}

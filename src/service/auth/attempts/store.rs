@@ -1,0 +1,202 @@
+//! The SQL of failed logins and known sources. Decides nothing, begins and commits nothing.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, postgres::types::PgInterval};
+
+use super::{
+    decision::Count,
+    key::{Key, Keys, Source},
+};
+use crate::service::{
+    auth::store::StoredUser,
+    error::{Error, Result},
+    id::{AccountId, UserId},
+};
+
+/// Everything there is about an attempt, at one moment of the database's clock.
+pub(super) struct Found {
+    pub(super) user: Option<StoredUser>,
+    pub(super) last_login_at: Option<DateTime<Utc>>,
+    pub(super) pair: Count,
+    pub(super) strangers: Count,
+    pub(super) source: Count,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// The one look-up that an account_id cannot narrow: a login names no account, it finds out which.
+/// One statement, whoever is or is not behind the email: it takes as long.
+pub(super) async fn find(connection: &mut PgConnection, email_key: &str, source: &Source, keys: &Keys) -> Result<Found> {
+    // A NUL cannot be in any stored email, and cannot be asked for either.
+    let email_key = Some(email_key).filter(|key| !key.contains('\0'));
+    let row = sqlx::query!(
+        r#"
+        select
+            users.account_id as "account_id?: AccountId",
+            users.id as "id?: UserId",
+            users.password_hash as "password_hash?",
+            users.disabled_at is not null as "disabled!",
+            login_sources.last_login_at as "last_login_at?",
+            pair.failures as "pair_failures?",
+            pair.ends_at as "pair_ends_at?",
+            strangers.failures as "strangers_failures?",
+            strangers.ends_at as "strangers_ends_at?",
+            here.failures as "here_failures?",
+            here.ends_at as "here_ends_at?",
+            asked.now as "now!"
+        from (select $1::text as email_key, now() as now) asked
+        left join users on users.email_key = asked.email_key
+        left join login_sources
+            on login_sources.account_id = users.account_id
+            and login_sources.user_id = users.id
+            and login_sources.source = $2
+        left join failed_logins pair on pair.key = $3
+        left join failed_logins strangers on strangers.key = $4
+        left join failed_logins here on here.key = $5
+        "#,
+        email_key,
+        source.as_str(),
+        keys.pair.as_bytes(),
+        keys.strangers.as_bytes(),
+        keys.source.as_bytes(),
+    )
+    .fetch_one(connection)
+    .await?;
+    let user = match (row.account_id, row.id, row.password_hash) {
+        (Some(account_id), Some(id), Some(password_hash)) => Some(StoredUser { account_id, id, password_hash, disabled: row.disabled }),
+        _ => None,
+    };
+    let count = |failures: Option<i32>, ends_at: Option<DateTime<Utc>>| {
+        failures.zip(ends_at).map_or_else(Count::default, |(failures, ends_at)| Count::at(row.now, failures, ends_at))
+    };
+    Ok(Found {
+        user,
+        last_login_at: row.last_login_at,
+        pair: count(row.pair_failures, row.pair_ends_at),
+        strangers: count(row.strangers_failures, row.strangers_ends_at),
+        source: count(row.here_failures, row.here_ends_at),
+        now: row.now,
+    })
+}
+
+/// Counts a failure in each of these counters, and gives where the first of them stands now.
+///
+/// In the order of their keys, so that two replicas never wait for each other. No money is in it, so
+/// its commit does not wait for the disk: what a crash of the database can lose is less than a second of failures.
+pub(super) async fn count(connection: &mut PgConnection, counters: &[(Key, Duration)]) -> Result<Count> {
+    let keys: Vec<Vec<u8>> = counters.iter().map(|(key, _)| key.as_bytes().to_vec()).collect();
+    let windows: Result<Vec<PgInterval>> = counters.iter().map(|(_, window)| interval(*window)).collect();
+    let first = keys.first().cloned();
+    let row = sqlx::query!(
+        r#"
+        with counted as (
+            insert into failed_logins (key, failures, ends_at)
+            select failed.key, 1, now() + failed.lasts
+            from unnest($1::bytea[], $2::interval[]) as failed (key, lasts)
+            order by failed.key
+            on conflict (key) do update
+            set
+                failures = case when failed_logins.ends_at > now() then failed_logins.failures + 1 else 1 end,
+                ends_at = case when failed_logins.ends_at > now() then failed_logins.ends_at else excluded.ends_at end
+            returning key, failures, ends_at
+        ), unsynced as (
+            select set_config('synchronous_commit', 'off', true)
+        )
+        select counted.failures, counted.ends_at, now() as "now!"
+        from unsynced
+        join counted on counted.key = $3
+        "#,
+        &keys,
+        &windows?,
+        first,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Count::at(row.now, row.failures, row.ends_at))
+}
+
+/// Begins a counter anew.
+pub(super) async fn reset(connection: &mut PgConnection, key: &Key) -> Result<()> {
+    sqlx::query!(
+        "
+        delete from failed_logins
+        where key = $1
+        ",
+        key.as_bytes(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Remembers that a user has logged in from here.
+pub(super) async fn remember_source(connection: &mut PgConnection, account: AccountId, user: UserId, source: &Source) -> Result<()> {
+    sqlx::query!(
+        "
+        insert into login_sources (account_id, user_id, source)
+        values ($1, $2, $3)
+        on conflict (account_id, user_id, source) do update
+        set last_login_at = excluded.last_login_at
+        ",
+        account as AccountId,
+        user as UserId,
+        source.as_str(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Rows that another replica is deleting are left to it, and those being counted in are no longer over.
+pub(super) async fn delete_ended_counters(connection: &mut PgConnection, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "
+        with ended as (
+            select key
+            from failed_logins
+            where ends_at < now()
+            order by ends_at
+            limit $1
+            for update skip locked
+        )
+        delete from failed_logins
+        using ended
+        where failed_logins.key = ended.key
+        ",
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Of all accounts: age alone decides.
+pub(super) async fn delete_sources_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "
+        with old as (
+            select account_id, user_id, source
+            from login_sources
+            where last_login_at < now() - $1::interval
+            order by last_login_at
+            limit $2
+            for update skip locked
+        )
+        delete from login_sources
+        using old
+        where login_sources.account_id = old.account_id
+            and login_sources.user_id = old.user_id
+            and login_sources.source = old.source
+        ",
+        interval(age)?,
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+fn interval(duration: Duration) -> Result<PgInterval> {
+    PgInterval::try_from(duration).map_err(|error| Error::internal("a length of time", error))
+}

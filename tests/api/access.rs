@@ -1,0 +1,273 @@
+//! Who may do what, and to whose: every endpoint by every kind of caller and every kind of id.
+//!
+//! The cells are found by the route table. An endpoint without its cell fails here.
+
+use core_api::{config::Environment, http};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Actor, Reply, World};
+
+/// Who may call an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Who {
+    Anybody,
+    LoggedIn,
+    Viewers,
+    Operators,
+    Admins,
+}
+
+impl Who {
+    fn takes(self, role: &str) -> bool {
+        match self {
+            Self::Anybody | Self::LoggedIn | Self::Viewers => true,
+            Self::Operators => role != "viewer",
+            Self::Admins => role == "admin",
+        }
+    }
+}
+
+/// Ids of one account's things, to be put into requests.
+#[derive(Clone, Debug)]
+struct Ids {
+    card: String,
+    customer: String,
+    user: String,
+    session: String,
+}
+
+/// Which of the ids a request names, and what it answers when that names nothing.
+type Names = &'static [(fn(&mut Ids) -> &mut String, &'static str)];
+
+const CARD: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.card, "card_not_found");
+const CUSTOMER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.customer, "customer_not_found");
+const USER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.user, "user_not_found");
+const SESSION: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.session, "session_not_found");
+
+struct Cell {
+    who: Who,
+    names: Names,
+    /// The path with its query, and the body.
+    request: fn(&Ids) -> (String, Option<Value>),
+}
+
+const fn cell(who: Who, names: Names, request: fn(&Ids) -> (String, Option<Value>)) -> Cell {
+    Cell { who, names, request }
+}
+
+fn plain(path: &str) -> (String, Option<Value>) {
+    (path.to_owned(), None)
+}
+
+fn merchant(path: &str, ids: &Ids) -> (String, Option<Value>) {
+    (path.to_owned(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
+}
+
+/// One cell an endpoint, or several where it names ids in several ways.
+fn cells(method: &Method, path: &str) -> Vec<Cell> {
+    use Who::{Admins, Anybody, LoggedIn, Operators, Viewers};
+    match (method.as_str(), path) {
+        ("POST", "/auth/login") => vec![cell(Anybody, &[], |_| ("/auth/login".into(), Some(json!({}))))],
+        ("POST", "/auth/refresh") => vec![cell(Anybody, &[], |_| ("/auth/refresh".into(), Some(json!({}))))],
+        ("GET", "/health/live") => vec![cell(Anybody, &[], |_| plain("/health/live"))],
+        ("GET", "/health/ready") => vec![cell(Anybody, &[], |_| plain("/health/ready"))],
+        ("GET", "/openapi.json") => vec![cell(Anybody, &[], |_| plain("/openapi.json"))],
+        ("GET", "/errors") => vec![cell(Anybody, &[], |_| plain("/errors"))],
+        ("GET", "/errors/{code}") => vec![cell(Anybody, &[], |_| plain("/errors/card_not_found"))],
+        ("POST", "/auth/logout") => vec![cell(LoggedIn, &[], |_| plain("/auth/logout"))],
+        ("POST", "/auth/password") => vec![cell(LoggedIn, &[], |_| ("/auth/password".into(), Some(json!({}))))],
+        ("GET", "/auth/sessions") => vec![cell(LoggedIn, &[], |_| plain("/auth/sessions"))],
+        ("DELETE", "/auth/sessions/{sessionId}") => {
+            vec![cell(LoggedIn, &[SESSION], |ids| plain(&format!("/auth/sessions/{}", ids.session)))]
+        }
+        ("POST", "/users") => vec![cell(Admins, &[], |_| ("/users".into(), Some(json!({}))))],
+        ("GET", "/users") => vec![cell(Admins, &[], |_| plain("/users"))],
+        ("GET", "/users/{userId}") => vec![cell(Admins, &[USER], |ids| plain(&format!("/users/{}", ids.user)))],
+        ("PATCH", "/users/{userId}") => {
+            vec![cell(Admins, &[USER], |ids| (format!("/users/{}", ids.user), Some(json!({"disabled": false}))))]
+        }
+        ("GET", "/audit-events") => vec![
+            cell(Admins, &[], |_| plain("/audit-events")),
+            cell(Admins, &[USER], |ids| plain(&format!("/audit-events?userId={}", ids.user))),
+        ],
+        ("POST", "/customers") => vec![cell(Operators, &[], |_| ("/customers".into(), Some(json!({}))))],
+        ("GET", "/customers") => vec![cell(Viewers, &[], |_| plain("/customers"))],
+        ("GET", "/customers/{customerId}") => vec![cell(Viewers, &[CUSTOMER], |ids| plain(&format!("/customers/{}", ids.customer)))],
+        ("POST", "/cards") => vec![cell(Operators, &[], |_| ("/cards".into(), Some(json!({}))))],
+        ("GET", "/cards") => vec![
+            cell(Viewers, &[], |_| plain("/cards")),
+            cell(Viewers, &[CUSTOMER], |ids| plain(&format!("/cards?customerId={}", ids.customer))),
+        ],
+        ("POST", "/cards/assign") => vec![cell(Operators, &[CARD, CUSTOMER], |ids| {
+            ("/cards/assign".into(), Some(json!({"cardId": ids.card, "customerId": ids.customer})))
+        })],
+        ("PATCH", "/cards/status") => {
+            vec![cell(Operators, &[CARD], |ids| ("/cards/status".into(), Some(json!({"cardId": ids.card, "status": "active"}))))]
+        }
+        ("GET", "/cards/{cardId}") => vec![cell(Viewers, &[CARD], |ids| plain(&format!("/cards/{}", ids.card)))],
+        ("GET", "/cards/{cardId}/movements") => vec![
+            cell(Viewers, &[CARD], |ids| plain(&format!("/cards/{}/movements", ids.card))),
+            cell(Viewers, &[CARD], |ids| plain(&format!("/cards/{}/movements?limit=1", ids.card))),
+        ],
+        ("POST", "/balances/add") => {
+            vec![cell(Operators, &[CARD], |ids| ("/balances/add".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
+        }
+        ("GET", "/balances/{cardId}") => vec![cell(Viewers, &[CARD], |ids| plain(&format!("/balances/{}", ids.card)))],
+        ("POST", "/sandbox/purchases") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/purchases", ids))],
+        ("POST", "/sandbox/refunds") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/refunds", ids))],
+        (method, path) => panic!("nobody says who may call {method} {path}: give it its cell"),
+    }
+}
+
+/// Every cell of every endpoint.
+fn grid() -> Vec<(Method, Cell)> {
+    let routes = http::routes(Environment::Sandbox);
+    assert!(routes.len() >= 20, "only {} routes", routes.len());
+    routes.into_iter().flat_map(|(method, path)| cells(&method, path).into_iter().map(move |cell| (method.clone(), cell))).collect()
+}
+
+async fn send(actor: &Actor, method: &Method, (path, body): (String, Option<Value>)) -> Reply {
+    let request = actor.request(method.clone(), &path);
+    Reply::of(match body {
+        Some(body) => request.json(&body),
+        None => request,
+    })
+    .await
+}
+
+/// One of everything, in the account of an admin.
+async fn everything(admin: &Actor) -> Ids {
+    let (card, customer) = (admin.given_card_with(json!(5)).await, admin.given_customer().await);
+    admin.assign(&card, &customer).await.ok();
+    let first = |list: Value, name: &str, id: &str| list[name][0][id].as_str().expect("an id").to_owned();
+    let user = first(admin.get("/users").await.ok(), "users", "userId");
+    let session = first(admin.get("/auth/sessions").await.ok(), "sessions", "sessionId");
+    Ids { card, customer, user, session }
+}
+
+/// An id of the same kind that is nobody's.
+fn unknown(id: &str) -> String {
+    let (stem, last) = id.split_at(id.len() - 1);
+    format!("{stem}{}", if last == "0" { '1' } else { '0' })
+}
+
+#[tokio::test]
+async fn another_account_s_id_is_byte_for_byte_an_unknown_one_at_every_endpoint() {
+    let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
+    let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
+    let (mut theirs, mut named) = (everything(&elsewhere).await, 0);
+    let untouched = elsewhere.card(&theirs.card).await;
+    for (method, cell) in grid() {
+        for (name, code) in cell.names {
+            let mut answers = Vec::new();
+            let foreign = name(&mut theirs).clone();
+            let malformed = ["card_001", "%F0%9F%92%B3", "null", "00000000-0000-0000-0000-000000000000"];
+            let tried = [foreign.clone(), unknown(&foreign), foreign.to_uppercase()].into_iter().chain(malformed.map(Into::into));
+            for id in tried {
+                let mut own = everything(&admin).await;
+                name(&mut own).clone_from(&id);
+                let request = (cell.request)(&own);
+                let reply = send(&admin, &method, request).await;
+                answers.push((reply.status, reply.without_request_id()));
+                reply.problem(404, code);
+            }
+            answers.dedup();
+            assert_eq!(answers.len(), 1, "{method} {answers:?}");
+            named += 1;
+        }
+    }
+    assert!(named >= 15, "only {named} ids were tried");
+    assert_eq!(elsewhere.card(&theirs.card).await, untouched);
+    elsewhere.get("/auth/sessions").await.ok();
+}
+
+#[tokio::test]
+async fn every_role_may_what_its_cell_says_and_no_more() {
+    let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
+    let admin = world.admin().await;
+    let ids = everything(&admin).await;
+    for role in ["viewer", "operator", "admin"] {
+        let email = format!("{role}@example.com");
+        world.hired(&admin, &email, role).await;
+        for (method, cell) in grid() {
+            let somebody = world.stranger().logged_in(&email, "a long enough password").await;
+            let reply = send(&somebody, &method, (cell.request)(&ids)).await;
+            let asked = format!("{role}: {method} {:?}: {reply:?}", (cell.request)(&ids));
+            if cell.who.takes(role) {
+                assert!(!matches!(reply.status, 401 | 403 | 405 | 500..), "{asked}");
+            } else {
+                assert_eq!(reply.status, 403, "{asked}");
+                reply.problem(403, "insufficient_permissions");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_token_that_is_good() {
+    let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
+    let hasty = World::on(world.database.clone(), |settings| settings.auth.token_ttl_seconds = 1).await;
+    let admin = world.admin().await;
+    let ids = everything(&admin).await;
+    let (gone, expired) = (world.admin().await, hasty.admin().await);
+    gone.post("/auth/logout", json!({})).await.ok();
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let expired = world.at(0, &expired);
+    let mut refusals = Vec::new();
+    for (method, cell) in grid() {
+        for (somebody, status, code) in [
+            (world.stranger(), 401, "unauthenticated"),
+            (world.stranger().with_token("made.up.token"), 401, "unauthenticated"),
+            (gone.clone(), 401, "unauthenticated"),
+            (expired.clone(), 403, "token_expired"),
+        ] {
+            let reply = send(&somebody, &method, (cell.request)(&ids)).await;
+            if cell.who == Who::Anybody {
+                assert!(!matches!(reply.status, 401 | 403), "{method} {reply:?}");
+            } else {
+                if status == 401 {
+                    refusals.push(reply.without_request_id());
+                }
+                reply.problem(status, code);
+            }
+        }
+    }
+    refusals.dedup();
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+}
+
+#[tokio::test]
+async fn another_account_s_cursor_shows_nothing_of_it_in_any_list() {
+    let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
+    let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
+    let (own, theirs) = (everything(&admin).await, everything(&elsewhere).await);
+    let (more, _) = (everything(&elsewhere).await, world.other_tenant().await);
+    elsewhere.assign(&elsewhere.given_card().await, &theirs.customer).await.ok();
+    elsewhere.add(&theirs.card, json!(1)).await.ok();
+    world.hired(&elsewhere, "ana@example.com", "viewer").await;
+    let mut lists = 0;
+    for (method, path) in http::routes(Environment::Sandbox) {
+        for cell in cells(&method, path) {
+            let (with_theirs, with_own) = ((cell.request)(&theirs).0, (cell.request)(&own).0);
+            let with = |path: &str, query: &str| format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' });
+            if method != Method::GET || with_theirs.contains("limit=") {
+                continue;
+            }
+            let page = elsewhere.get(&with(&with_theirs, "limit=1")).await.json();
+            let Some(cursor) = page["nextCursor"].as_str() else {
+                assert!(page.get("nextCursor").is_none(), "{with_theirs} has too few to page through: {page}");
+                continue;
+            };
+            lists += 1;
+            for path in [with(&with_own, &format!("limit=100&after={cursor}")), with(path, &format!("limit=100&after={cursor}"))] {
+                let reply = admin.get(&path).await;
+                assert!(matches!(reply.status, 200 | 400 | 404), "{path} {reply:?}");
+                for foreign in [&theirs.card, &theirs.customer, &theirs.user, &theirs.session, &more.card, &more.customer] {
+                    assert!(!reply.text.contains(foreign.as_str()), "{path} shows {foreign}");
+                }
+            }
+        }
+    }
+    assert!(lists >= 6, "only {lists} lists were tried");
+}

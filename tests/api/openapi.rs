@@ -1,0 +1,110 @@
+//! The document and what is served are the same thing.
+
+use std::collections::BTreeSet;
+
+use core_api::{config::Environment, http};
+use serde_json::Value;
+
+use crate::support::{
+    World,
+    binary::bare,
+    witness::{faults, resolved},
+};
+
+/// Codes that answer for no endpoint of their own: the path or the method is none, or the command line alone has them.
+const OF_NO_ENDPOINT: [&str; 3] = ["account_not_found", "method_not_allowed", "route_not_found"];
+
+fn document(environment: Environment) -> Value {
+    serde_json::from_str(&http::openapi(environment)).expect("JSON")
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = &Value> {
+    document["paths"].as_object().expect("paths").values().flat_map(|methods| methods.as_object().expect("methods").values())
+}
+
+/// Every method and path of a document.
+fn documented(document: &Value) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys() {
+            found.insert((method.to_uppercase(), path.clone()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_route_is_in_the_document_and_nothing_else() {
+    for environment in [Environment::Sandbox, Environment::Production] {
+        let routes = http::routes(environment);
+        let served: BTreeSet<_> = routes.iter().map(|(method, path)| (method.to_string(), (*path).to_owned())).collect();
+        assert_eq!(served.len(), routes.len(), "a route twice");
+        assert_eq!(documented(&document(environment)), served);
+        assert_eq!(served.iter().any(|(_, path)| path.starts_with("/sandbox/")), environment == Environment::Sandbox);
+    }
+}
+
+#[test]
+fn every_code_is_some_endpoint_s() {
+    let document = document(Environment::Sandbox);
+    let all = document["components"]["schemas"]["Code"]["enum"].as_array().expect("codes");
+    let mut told: BTreeSet<&str> = OF_NO_ENDPOINT.into();
+    for operation in operations(&document) {
+        for response in operation["responses"].as_object().expect("responses").values().map(resolved) {
+            let codes = response["content"]["application/problem+json"]["schema"]["properties"]["code"]["enum"].as_array();
+            told.extend(codes.into_iter().flatten().filter_map(Value::as_str));
+        }
+    }
+    assert_eq!(told, all.iter().filter_map(Value::as_str).collect());
+}
+
+#[test]
+fn every_example_is_what_its_schema_says() {
+    let document = document(Environment::Sandbox);
+    let hold = |what: &str, content: &Value| {
+        for media in content.as_object().into_iter().flat_map(serde_json::Map::values) {
+            let examples = media["examples"].as_object().into_iter().flat_map(serde_json::Map::values).map(|each| &resolved(each)["value"]);
+            for example in examples.chain(media.get("example")) {
+                let name = format!("{what}: {}", media["schema"]);
+                assert_eq!(faults(&name, &media["schema"], example), Vec::<String>::new(), "{what}: {example}");
+            }
+        }
+    };
+    for operation in operations(&document) {
+        let id = operation["operationId"].as_str().expect("an id");
+        let request = &operation["requestBody"]["content"];
+        assert!(request.is_null() || !request["application/json"]["example"].is_null(), "{id} has no example of its body");
+        hold(&format!("{id} asked"), request);
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            hold(&format!("{id} answers {status}"), &resolved(response)["content"]);
+        }
+    }
+}
+
+#[test]
+fn every_endpoint_has_a_name_of_its_own_and_words() {
+    let document = document(Environment::Sandbox);
+    let mut names = BTreeSet::new();
+    let tags: Vec<&str> = document["tags"].as_array().expect("tags").iter().filter_map(|tag| tag["name"].as_str()).collect();
+    for operation in operations(&document) {
+        assert!(names.insert(operation["operationId"].as_str().expect("an id")), "{}", operation["operationId"]);
+        assert!(operation["summary"].as_str().is_some_and(|words| !words.is_empty()), "{}", operation["operationId"]);
+        assert!(tags.contains(&operation["tags"][0].as_str().expect("a tag")), "{}", operation["tags"]);
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_served_to_anybody_and_printed_without_a_database() {
+    let world = World::new().await;
+    assert_eq!(world.stranger().get("/openapi.json").await.ok(), document(Environment::Sandbox));
+    for environment in [Environment::Sandbox, Environment::Production] {
+        let output = bare(env!("CARGO_BIN_EXE_core-api")).arg("openapi").env("CORE_API_ENV", environment.name()).output().expect("run");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), http::openapi(environment));
+    }
+}
+
+#[test]
+fn the_committed_copy_is_what_is_served() {
+    let committed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json")).expect("openapi.json");
+    assert!(committed == http::openapi(Environment::Sandbox), "openapi.json is not what is served: run `make openapi` and commit it");
+}

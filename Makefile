@@ -17,11 +17,12 @@ test: ## run every test, on a Postgres of their own
 	@scripts/postgres
 	cargo test --locked --workspace
 
-check: ## formatting, lints, and that .sqlx matches the source
+check: ## formatting, lints, licences, and that .sqlx matches the source
 	@scripts/postgres
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/prepare-queries --check
+	scripts/deny
 
 queries: ## describe the SQL queries anew, after one was changed
 	@scripts/postgres

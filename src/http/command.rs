@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     error::{Error, FieldFault, Problem, Result},
+    faults::{self, FaultCode},
     json::{FromFields, read_json},
     middleware::request_id::RequestId,
 };
@@ -58,14 +59,14 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Command<T> {
 }
 
 fn read_key(headers: &HeaderMap) -> std::result::Result<Option<Key>, FieldFault> {
-    let fault = |detail: &str| FieldFault { field: "Idempotency-Key", code: "invalid_key", detail: detail.to_owned() };
+    let fault = |what| faults::fault("Idempotency-Key", FaultCode::InvalidKey, what);
     let mut given = headers.get_all(&IDEMPOTENCY_KEY).iter();
     let Some(only) = given.next() else { return Ok(None) };
     if given.next().is_some() {
-        return Err(fault("This header must be given once."));
+        return Err(fault("must be given once"));
     }
     let key = only.to_str().ok().and_then(|text| text.parse().ok());
-    key.map(Some).ok_or_else(|| fault("This must be 1 to 255 visible ASCII characters."))
+    key.map(Some).ok_or_else(|| fault("must be 1 to 255 visible ASCII characters"))
 }
 
 impl<T> Command<T> {

@@ -10,7 +10,7 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{code::Code, middleware::request_id::RequestId};
+use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId};
 use crate::service::{error::Error as ServiceError, quota::Standing};
 
 /// The result of a handler.
@@ -22,7 +22,7 @@ pub(super) struct FieldFault {
     /// Its name.
     pub(super) field: &'static str,
     /// For programs.
-    pub(super) code: &'static str,
+    pub(super) code: FaultCode,
     /// For people.
     pub(super) detail: String,
 }
@@ -120,8 +120,8 @@ impl Error {
             Self::Service(error) => describe_service(error),
             Self::InvalidJson(detail) => (Code::InvalidJson, detail.clone()),
             Self::Validation(faults) => {
-                let fields: Vec<&str> = faults.iter().map(|fault| fault.field).collect();
-                (Code::ValidationFailed, format!("Not valid: {}. See errors for what each must be.", fields.join(", ")))
+                let details: Vec<&str> = faults.iter().map(|fault| fault.detail.as_str()).collect();
+                (Code::ValidationFailed, details.join(" "))
             }
             Self::UnsupportedMediaType => {
                 (Code::UnsupportedMediaType, "Send the body as JSON in UTF-8, with Content-Type: application/json.".to_owned())

@@ -1,25 +1,90 @@
-//! The words for what is wrong with a field, wherever it stood.
+//! The words for what is wrong with a field, wherever it stood: they name it, and what it takes.
+
+use std::fmt::Display;
+
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::error::FieldFault;
-use crate::service::{auth::WeakPassword, text::TextFault};
+use crate::service::{auth::WeakPassword, money::MoneyFault, text::TextFault};
+
+/// What is wrong with a field, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FaultCode {
+    Required,
+    WrongType,
+    Blank,
+    TooLong,
+    ControlCharacter,
+    InvalidEmail,
+    WeakPassword,
+    UnknownValue,
+    TooManyDecimals,
+    OutOfRange,
+    NotPositive,
+    Duplicate,
+    InvalidCursor,
+    InvalidKey,
+}
+
+/// Any fault, in words that go on after the field's name.
+pub(super) fn fault(field: &'static str, code: FaultCode, what: impl Display) -> FieldFault {
+    FieldFault { field, code, detail: format!("{field} {what}.") }
+}
 
 /// A text that its field does not take.
-pub(super) fn text(field: &'static str, fault: TextFault) -> FieldFault {
-    let code = match fault {
-        TextFault::Blank => "blank",
-        TextFault::TooLong { .. } => "too_long",
-        TextFault::ControlCharacter => "control_character",
-        TextFault::NotAnEmail => "invalid_email",
+pub(super) fn text(field: &'static str, what: TextFault) -> FieldFault {
+    let code = match what {
+        TextFault::Blank => FaultCode::Blank,
+        TextFault::TooLong { .. } => FaultCode::TooLong,
+        TextFault::ControlCharacter => FaultCode::ControlCharacter,
+        TextFault::NotAnEmail => FaultCode::InvalidEmail,
     };
-    FieldFault { field, code, detail: format!("This {fault}.") }
+    fault(field, code, what)
 }
 
 /// A password that nobody should choose.
-pub(super) fn password(field: &'static str, fault: WeakPassword) -> FieldFault {
-    FieldFault { field, code: "weak_password", detail: format!("This {fault}.") }
+pub(super) fn password(field: &'static str, what: WeakPassword) -> FieldFault {
+    fault(field, FaultCode::WeakPassword, what)
 }
 
-/// A word that is none of those that its field takes.
-pub(super) fn word(field: &'static str, words: &[&str]) -> FieldFault {
-    FieldFault { field, code: "unknown_value", detail: format!("This must be one of: {}.", words.join(", ")) }
+/// A number that is no sum of money.
+pub(super) fn money(field: &'static str, what: MoneyFault) -> FieldFault {
+    let (code, words) = match what {
+        MoneyFault::NotANumber => (FaultCode::WrongType, "must be a JSON number, not a string"),
+        MoneyFault::TooManyDecimals => (FaultCode::TooManyDecimals, "takes at most 2 decimals"),
+        MoneyFault::OutOfRange => (FaultCode::OutOfRange, "takes at most 90071992547409.91"),
+        MoneyFault::NotPositive => (FaultCode::NotPositive, "must be above 0"),
+    };
+    fault(field, code, words)
+}
+
+/// A word that is none of those that its field takes; the one that was meant, if it was one slip away.
+pub(super) fn word(field: &'static str, given: &str, words: &[&str]) -> FieldFault {
+    let slips = |word: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &given.to_lowercase());
+    // A long text is no slip of a short word, and not worth the comparing.
+    let meant = words.iter().find(|word| given.len() <= word.len() + 1 && slips(word) <= 1);
+    let question = meant.map_or_else(String::new, |word| format!(" (did you mean {word}?)"));
+    fault(field, FaultCode::UnknownValue, format_args!("must be one of: {}{question}", words.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_almost_one_is_told_which() {
+        let currencies = ["USD", "EUR", "COP"];
+        let statuses = ["active", "blocked", "cancelled"];
+        for (given, words, meant) in
+            [("usd", currencies, "USD"), ("EURO", currencies, "EUR"), ("actve", statuses, "active"), ("canceled", statuses, "cancelled")]
+        {
+            let detail = word("field", given, &words).detail;
+            assert_eq!(detail, format!("field must be one of: {} (did you mean {meant}?).", words.join(", ")));
+        }
+        for given in ["", "pending", "inactive", "GBP", "💳", &"x".repeat(10_000)] {
+            assert!(!word("field", given, &statuses).detail.contains("did you mean"), "{given}");
+        }
+    }
 }

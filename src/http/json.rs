@@ -3,7 +3,7 @@
 //! Numbers stay the text they were sent as. Unknown members are ignored but must be sound:
 //! duplicate keys, lone surrogates, invalid UTF-8 and depths past 128 are refused anywhere.
 
-use std::str::FromStr;
+use std::{fmt::Display, str::FromStr};
 
 use axum::{
     body::Bytes,
@@ -14,17 +14,12 @@ use serde_json::value::RawValue;
 
 use super::{
     error::{Error, FieldFault, Result},
-    faults,
+    faults::{self, FaultCode},
     middleware::body::{WholeBody, is_declared_as_json},
     openapi::{Described, schema},
     strict::{self, Members},
 };
-use crate::service::{
-    auth::NewPassword,
-    id::NotAnId,
-    money::{Amount, MoneyFault},
-    text::TextFault,
-};
+use crate::service::{auth::NewPassword, id::NotAnId, money::Amount, text::TextFault};
 
 /// A request body of one endpoint.
 pub(super) trait FromFields: Sized {
@@ -93,14 +88,14 @@ impl<'a> Fields<'a> {
         Ok(Self { members, faults: Vec::new(), described: None })
     }
 
-    fn fault(&mut self, field: &'static str, code: &'static str, detail: impl Into<String>) {
-        self.faults.push(FieldFault { field, code, detail: detail.into() });
+    fn fault(&mut self, field: &'static str, code: FaultCode, what: impl Display) {
+        self.faults.push(faults::fault(field, code, what));
     }
 
     fn required(&mut self, field: &'static str) -> Option<&'a RawValue> {
         let value = self.members.iter().find(|(name, _)| name == field).map(|(_, value)| *value);
         if value.is_none_or(|value| value.get() == "null") {
-            self.fault(field, "required", "This field is required.");
+            self.fault(field, FaultCode::Required, "is required");
             return None;
         }
         value
@@ -110,7 +105,7 @@ impl<'a> Fields<'a> {
     fn string(&mut self, field: &'static str) -> Option<String> {
         let value = self.required(field)?;
         let Ok(text) = serde_json::from_str::<String>(value.get()) else {
-            self.fault(field, "wrong_type", "This must be a string.");
+            self.fault(field, FaultCode::WrongType, "must be a string");
             return None;
         };
         if text.chars().any(char::is_control) {
@@ -140,7 +135,7 @@ impl<'a> Fields<'a> {
         self.note(field, SchemaGenerator::subschema_for::<NewPassword>);
         let text = self.required(field)?;
         let Ok(text) = serde_json::from_str::<String>(text.get()) else {
-            self.fault(field, "wrong_type", "This must be a string.");
+            self.fault(field, FaultCode::WrongType, "must be a string");
             return None;
         };
         NewPassword::new(text.into()).map_err(|fault| self.faults.push(faults::password(field, fault))).ok()
@@ -168,7 +163,7 @@ impl<'a> Fields<'a> {
     pub(super) fn word<T: FromStr + JsonSchema>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
         self.note(field, SchemaGenerator::subschema_for::<T>);
         let text = self.string(field)?;
-        text.parse().map_err(|_| self.faults.push(faults::word(field, words))).ok()
+        text.parse().map_err(|_| self.faults.push(faults::word(field, &text, words))).ok()
     }
 
     /// Which of some fields are there, of which at least one must be.
@@ -178,8 +173,8 @@ impl<'a> Fields<'a> {
             return [true; N];
         }
         let there = names.map(|name| self.members.iter().any(|(member, _)| member == name));
-        if let ([first, ..], false) = (names.as_slice(), there.contains(&true)) {
-            self.fault(first, "required", format!("At least one of these is required: {}.", names.join(", ")));
+        if let ([first, others @ ..], false) = (names.as_slice(), there.contains(&true)) {
+            self.fault(first, FaultCode::Required, format_args!("is required, unless one of these is there: {}", others.join(", ")));
         }
         there
     }
@@ -190,7 +185,7 @@ impl<'a> Fields<'a> {
         let value = self.required(field)?;
         let truth = serde_json::from_str(value.get()).ok();
         if truth.is_none() {
-            self.fault(field, "wrong_type", "This must be true or false.");
+            self.fault(field, FaultCode::WrongType, "must be true or false");
         }
         truth
     }
@@ -199,16 +194,7 @@ impl<'a> Fields<'a> {
     pub(super) fn amount(&mut self, field: &'static str) -> Option<Amount> {
         self.note(field, SchemaGenerator::subschema_for::<Amount>);
         let value = self.required(field)?;
-        Amount::from_json(value.get()).map_err(|fault| self.money_fault(field, fault)).ok()
-    }
-
-    fn money_fault(&mut self, field: &'static str, fault: MoneyFault) {
-        match fault {
-            MoneyFault::NotANumber => self.fault(field, "wrong_type", "This must be a JSON number, not a string."),
-            MoneyFault::TooManyDecimals => self.fault(field, "too_many_decimals", "This takes at most 2 decimals."),
-            MoneyFault::OutOfRange => self.fault(field, "out_of_range", "This takes at most 90071992547409.91."),
-            MoneyFault::NotPositive => self.fault(field, "not_positive", "This must be above 0."),
-        }
+        Amount::from_json(value.get()).map_err(|fault| self.faults.push(faults::money(field, fault))).ok()
     }
 }
 

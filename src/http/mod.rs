@@ -10,6 +10,7 @@ mod command;
 mod customers;
 mod document;
 mod error;
+mod explanations;
 mod extract;
 mod faults;
 mod health;

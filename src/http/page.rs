@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::stream;
 use serde::Serialize;
 
-use super::{error::Result, query::Query};
+use super::{error::Result, faults::FaultCode, query::Query};
 use crate::service::error::{Error as ServiceError, Result as ServiceResult, chain};
 
 /// The longest page a caller can ask for.
@@ -44,7 +44,7 @@ impl Cursor {
         let text = query.text("after")?;
         let cursor = Self::decode(&text);
         if cursor.is_none() {
-            query.fault("after", "invalid_cursor", "This must be a nextCursor that this list gave.");
+            query.fault("after", FaultCode::InvalidCursor, "must be a nextCursor that this list gave");
         }
         cursor
     }
@@ -72,13 +72,13 @@ impl Page {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
             let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
             if limit.is_none() {
-                query.fault("limit", "out_of_range", "This must be a whole number from 1 to 100.");
+                query.fault("limit", FaultCode::OutOfRange, "must be a whole number from 1 to 100");
             }
             limit
         });
         let scope = format!("{list}?{filters}");
         if cursor.is_some_and(|cursor| cursor.scope != scope) {
-            query.fault("after", "invalid_cursor", "This cursor belongs to another list, or to other filters.");
+            query.fault("after", FaultCode::InvalidCursor, "belongs to another list, or to other filters");
         }
         Self { scope, after: cursor.map(|cursor| cursor.position), limit }
     }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::{
     error::{Error, FieldFault, Result},
-    faults,
+    faults::{self, FaultCode},
 };
 use crate::service::text::TextFault;
 
@@ -19,8 +19,8 @@ impl Query {
         Self { parameters: form_urlencoded::parse(raw.as_bytes()).into_owned().collect(), faults: Vec::new() }
     }
 
-    pub(super) fn fault(&mut self, field: &'static str, code: &'static str, detail: impl Into<String>) {
-        self.faults.push(FieldFault { field, code, detail: detail.into() });
+    pub(super) fn fault(&mut self, field: &'static str, code: FaultCode, what: &str) {
+        self.faults.push(faults::fault(field, code, what));
     }
 
     /// A parameter's text; none when it is not there.
@@ -28,7 +28,7 @@ impl Query {
         let mut given = self.parameters.iter().filter(|(name, _)| name == field).map(|(_, value)| value.clone());
         let text = given.next()?;
         if given.next().is_some() {
-            self.fault(field, "duplicate", "This parameter must be given once.");
+            self.fault(field, FaultCode::Duplicate, "must be given once");
             return None;
         }
         // What was not UTF-8 has become replacement characters.
@@ -42,7 +42,7 @@ impl Query {
     /// A word out of a few; none when it is not there.
     pub(super) fn word<T: FromStr>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
         let text = self.text(field)?;
-        text.parse().map_err(|_| self.faults.push(faults::word(field, words))).ok()
+        text.parse().map_err(|_| self.faults.push(faults::word(field, &text, words))).ok()
     }
 
     /// Ends the reading.

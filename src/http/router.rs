@@ -12,7 +12,7 @@ use super::{
     App, audit_events, auth, balances, cards, customers,
     document::{self, Document},
     error::Error,
-    health,
+    explanations, health,
     middleware::{access_log, authenticate, body, catch_panic, cors, origin, problem, request_id, run_to_end, shed},
     movements, openapi,
     routes::{Entry, Routes},
@@ -69,7 +69,9 @@ impl Table {
             // Also asked when there is too much to do for anything else.
             .get("/health/live", health::live, health::LIVE)
             .get("/health/ready", health::ready, health::READY)
-            .get("/openapi.json", document::get, document::GET);
+            .get("/openapi.json", document::get, document::GET)
+            .get("/errors", explanations::list, explanations::LIST)
+            .get("/errors/{code}", explanations::get, explanations::GET);
 
         Self { open, authenticated, always }
     }

@@ -16,6 +16,7 @@ mod cors;
 mod customers;
 mod edge;
 mod errors;
+mod explanations;
 mod forged_tokens;
 mod forgeries;
 mod framing;

@@ -11,8 +11,8 @@ use crate::support::{
     witness::{faults, resolved},
 };
 
-/// Codes that answer for no endpoint of their own: the path or the method is none, or the command line alone has them.
-const OF_NO_ENDPOINT: [&str; 3] = ["account_not_found", "method_not_allowed", "route_not_found"];
+/// Codes that no endpoint answers with: one is the command line's, the other says that there is no endpoint.
+const OF_NO_ENDPOINT: [&str; 2] = ["account_not_found", "method_not_allowed"];
 
 fn document(environment: Environment) -> Value {
     serde_json::from_str(&http::openapi(environment)).expect("JSON")

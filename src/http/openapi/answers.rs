@@ -47,10 +47,14 @@ pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator, problems
     if !words.example.is_empty() {
         content["example"] = example_of(words.example);
     }
+    let mut content = json!({"application/json": content});
+    if words.or_page {
+        content["text/html"] = json!({"schema": {"type": "string"}});
+    }
     let success = json!({
         "description": "Done",
         "headers": headers_of(entry, StatusCode::OK, &[]),
-        "content": {"application/json": content},
+        "content": content,
     });
     let mut responses = Map::from_iter([("200".to_owned(), success)]);
     let mut by_status: BTreeMap<StatusCode, Vec<Code>> = BTreeMap::new();
@@ -180,12 +184,12 @@ pub(super) fn examples() -> Map<String, Value> {
             "type": format!("/errors/{}", code.name()),
             "title": code.title(),
             "status": code.status().as_u16(),
-            "detail": code.title(),
+            "detail": code.meaning(),
             "code": code.name(),
             "requestId": "01a20446-86b3-74d8-81b9-818324052b45",
         });
         if *code == Code::ValidationFailed {
-            value["errors"] = json!([{"field": "amount", "code": "wrong_type", "detail": "This must be a JSON number, not a string."}]);
+            value["errors"] = json!([{"field": "amount", "code": "wrong_type", "detail": "amount must be a JSON number, not a string."}]);
         }
         (code.name().to_owned(), json!({"summary": code.title(), "value": value}))
     };

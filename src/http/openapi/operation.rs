@@ -103,6 +103,7 @@ pub(in crate::http) struct Operation {
     pub(super) request: Option<&'static str>,
     pub(super) answer: Answer,
     pub(super) example: &'static str,
+    pub(super) or_page: bool,
     pub(super) filters: &'static [Filter],
     pub(super) refusals: &'static [Code],
     pub(super) exceptions: &'static [Code],
@@ -119,6 +120,7 @@ impl Operation {
             request: None,
             answer: Answer::Body(schema_of::<Map<String, Value>>),
             example: "",
+            or_page: false,
             filters: &[],
             refusals: &[],
             exceptions: &[],
@@ -146,6 +148,12 @@ impl Operation {
     /// A success is answered with a list of `T` under a name, as in the example. It takes `limit` and `after`.
     pub(in crate::http) const fn list<T: JsonSchema>(mut self, name: &'static str, example: &'static str) -> Self {
         (self.answer, self.example) = (Answer::List(name, schema_of::<T>), example);
+        self
+    }
+
+    /// Whoever asks for HTML gets a page instead.
+    pub(in crate::http) const fn or_page(mut self) -> Self {
+        self.or_page = true;
         self
     }
 

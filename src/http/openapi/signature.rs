@@ -3,7 +3,7 @@
 //! The document so says what the code does: a handler that takes a [`Command`] has a body and an
 //! `Idempotency-Key`, one that takes a [`Writer`] needs a token and a role that may write.
 
-use axum::{Extension, extract::State};
+use axum::{Extension, extract::State, http::HeaderMap};
 use schemars::JsonSchema;
 
 use super::operation::{SchemaOf, schema_of};
@@ -67,6 +67,10 @@ impl Input for State<App> {
 }
 
 impl<T> Input for Extension<T> {
+    fn note(_: &mut Inputs) {}
+}
+
+impl Input for HeaderMap {
     fn note(_: &mut Inputs) {}
 }
 

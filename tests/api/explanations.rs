@@ -1,0 +1,120 @@
+//! Errors that help: where a problem's `type` leads, and what it says of each field.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Actor, Reply, World};
+
+async fn page(actor: &Actor, path: &str) -> Reply {
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    Reply::of(actor.request(Method::GET, path).header("accept", browser)).await
+}
+
+#[tokio::test]
+async fn a_problem_s_type_leads_to_what_its_code_means() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card_in("cancelled").await;
+    let problem = admin.add(&card, json!(5)).await.problem(409, "card_cancelled");
+    let explained = world.stranger().get(problem["type"].as_str().expect("a path")).await.ok();
+    for member in ["code", "status", "title"] {
+        assert_eq!(explained[member], problem[member]);
+    }
+    assert_eq!(explained["whatToDo"], "Create a new card instead.");
+}
+
+#[tokio::test]
+async fn every_code_is_explained_to_programs_and_to_people_who_need_no_token() {
+    let world = World::new().await;
+    let stranger = world.stranger();
+    let all = stranger.get("/errors").await.ok();
+    let all = all["errors"].as_array().expect("a list");
+    assert!(all.len() > 30, "only {} codes", all.len());
+    let list = page(&stranger, "/errors").await;
+    for explained in all {
+        let path = format!("/errors/{}", explained["code"].as_str().expect("a code"));
+        assert_eq!(stranger.get(&path).await.ok(), *explained);
+        assert!(list.text.contains(&format!("href=\"{path}\"")), "{path}");
+        let page = page(&stranger, &path).await;
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+        for member in ["code", "title", "meaning", "whatToDo"] {
+            let text = explained[member].as_str().expect("text");
+            assert!(text.len() > 5 && page.text.contains(text), "{member} of {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_asks_for_nothing_but_itself() {
+    let world = World::new().await;
+    for path in ["/errors", "/errors/card_blocked"] {
+        let page = page(&world.stranger(), path).await;
+        assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
+        for outside in ["http:", "https:", "src=", "url(", "@import", "<script"] {
+            assert!(!page.text.contains(outside), "{outside} in {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_is_none_is_404() {
+    let world = World::new().await;
+    for path in ["/errors/card_blockd", "/errors/CARD_BLOCKED", "/errors/%20", "/errors/a/b"] {
+        world.stranger().get(path).await.problem(404, "route_not_found");
+    }
+    world.stranger().get("/errors/%00").await.problem(400, "invalid_path");
+}
+
+#[tokio::test]
+async fn every_field_that_is_wrong_is_named_with_what_it_takes() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let details = |problem: &Value| -> Vec<String> {
+        let errors = problem["errors"].as_array().expect("errors").iter();
+        errors.map(|fault| fault["detail"].as_str().expect("words").to_owned()).collect()
+    };
+    let long = "x".repeat(201);
+    for (path, body, expected) in [
+        ("/customers", json!({}), vec!["name is required.", "email is required."]),
+        (
+            "/customers",
+            json!({"name": " ", "email": "juan"}),
+            vec!["name must not be blank.", "email must be an email address such as juan@email.com."],
+        ),
+        ("/customers", json!({"name": long, "email": "juan@email.com"}), vec!["name takes at most 200 characters."]),
+        (
+            "/customers",
+            json!({"name": "a\u{0}", "email": 5}),
+            vec!["name must not have control characters in it.", "email must be a string."],
+        ),
+        ("/cards", json!({"currency": "usd"}), vec!["currency must be one of: USD, EUR, COP (did you mean USD?)."]),
+        ("/cards", json!({"currency": "GBP"}), vec!["currency must be one of: USD, EUR, COP."]),
+        ("/balances/add", json!({"cardId": "card_001", "amount": "100"}), vec!["amount must be a JSON number, not a string."]),
+        ("/balances/add", json!({"cardId": "card_001", "amount": 0}), vec!["amount must be above 0."]),
+        ("/balances/add", json!({"cardId": "card_001", "amount": 1.005}), vec!["amount takes at most 2 decimals."]),
+        ("/balances/add", json!({"cardId": "card_001", "amount": 1e15}), vec!["amount takes at most 90071992547409.91."]),
+        (
+            "/users",
+            json!({"email": "ana@acme.com", "password": "short", "role": "viewr"}),
+            vec![
+                "password must have 8 to 1024 characters, none of them a control character, and not be a published one.",
+                "role must be one of: admin, operator, viewer (did you mean viewer?).",
+            ],
+        ),
+    ] {
+        let problem = admin.post(path, body).await.problem(400, "validation_failed");
+        assert_eq!(details(&problem), expected);
+        assert_eq!(problem["detail"], expected.join(" "));
+    }
+    let problem = admin.set_status("card_001", "actve").await.problem(400, "validation_failed");
+    assert_eq!(details(&problem), ["status must be one of: active, blocked, cancelled (did you mean active?)."]);
+    for (query, expected) in [
+        ("limit=0", "limit must be a whole number from 1 to 100."),
+        ("status=blokced", "status must be one of: inactive, active, blocked, cancelled (did you mean blocked?)."),
+        ("after=x", "after must be a nextCursor that this list gave."),
+        ("limit=1&limit=2", "limit must be given once."),
+    ] {
+        let problem = admin.get(&format!("/cards?{query}")).await.problem(400, "validation_failed");
+        assert_eq!(details(&problem), [expected]);
+    }
+}

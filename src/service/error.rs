@@ -162,9 +162,10 @@ impl Error {
     /// at once it may be.
     pub(super) fn asks_for_another_try(&self) -> bool {
         match self {
-            Self::DatabaseUnavailable(error) => {
-                error.as_database_error().and_then(|answer| answer.code()).is_some_and(|state| matches!(&*state, "40001" | "40P01"))
-            }
+            Self::DatabaseUnavailable(error) => error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code)
+                .is_some_and(|state| matches!(&*state, "40001" | "40P01")),
             _ => false,
         }
     }

@@ -64,9 +64,10 @@ pub(super) async fn carry(pool: &PgPool, known: &Known, jobs: Vec<Job>, mut flig
     stream::iter(cards)
         .for_each_concurrent(LOCKED_AT_ONCE, async |(card, jobs)| {
             for job in jobs {
-                let answer = match job.since.elapsed() > PATIENCE {
-                    true => Err(Error::Overloaded),
-                    false => locked::post(pool, &job.actor, &job.posting, job.once.as_ref()).await,
+                let answer = if job.since.elapsed() > PATIENCE {
+                    Err(Error::Overloaded)
+                } else {
+                    locked::post(pool, &job.actor, &job.posting, job.once.as_ref()).await
                 };
                 job.answer(answer);
             }
@@ -91,7 +92,9 @@ fn by_card(jobs: Vec<Job>) -> Vec<(CardKey, Vec<Job>)> {
 /// Writes what can be written in one statement, and answers it.
 async fn attempt(pool: &PgPool, known: &Known, jobs: Vec<Job>) -> Left {
     if let Err(error) = get_to_know(pool, known, &jobs).await {
-        jobs.into_iter().for_each(|job| job.answer(Err(error.for_another())));
+        for job in jobs {
+            job.answer(Err(error.for_another()));
+        }
         return Left::default();
     }
     let plan = plan::plan(&jobs.iter().map(wanted).collect::<Vec<_>>(), |card| known.get(card));
@@ -115,7 +118,9 @@ async fn get_to_know(pool: &PgPool, known: &Known, jobs: &[Job]) -> Result<()> {
     }
     let strangers: Vec<CardKey> = strangers.into_iter().collect();
     let found = unit::read(pool, move |unit| Box::pin(async move { store::positions(unit, &strangers).await })).await?;
-    found.into_iter().for_each(|(card, position)| known.learn(card, position));
+    for (card, position) in found {
+        known.learn(card, position);
+    }
     Ok(())
 }
 
@@ -186,7 +191,9 @@ fn settle(known: &Known, jobs: Vec<Job>, plan: &Plan, movements: &[MovementId], 
 
 /// Tells everybody what is known of a flight that was not confirmed.
 fn give_up(known: &Known, jobs: Vec<Job>, plan: &Plan, error: &Error) -> Left {
-    plan.steps.iter().for_each(|step| known.forget(&step.card));
+    for step in &plan.steps {
+        known.forget(&step.card);
+    }
     let planned: HashSet<usize> = plan.entries.iter().map(|(index, _)| *index).collect();
     let mut left = Left::default();
     for (index, job) in jobs.into_iter().enumerate() {

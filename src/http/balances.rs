@@ -60,7 +60,7 @@ pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command:
     let once = command.once(caller.account, Added::of);
     let AddRequest { card_id, amount } = command.body;
     let posting = Posting { card: card_id, kind: MovementKind::TopUp, amount, description: Description::of_a_top_up() };
-    let outcome = app.services.ledger.post(&caller.actor(), posting, once.as_ref()).await?;
+    let outcome = app.services.ledger.post(&caller.actor(), posting, once).await?;
     Ok(answer(outcome, Added::of))
 }
 

@@ -82,6 +82,6 @@ async fn post(app: &App, caller: &Caller, kind: MovementKind, command: Command<M
     let once = command.once(caller.account, PostedBody::of);
     let MerchantRequest { card_id, amount, description } = command.body;
     let posting = Posting { card: card_id, kind, amount, description };
-    let outcome = app.services.ledger.post(&caller.actor(), posting, once.as_ref()).await?;
+    let outcome = app.services.ledger.post(&caller.actor(), posting, once).await?;
     Ok(answer(outcome, PostedBody::of))
 }

@@ -1,6 +1,6 @@
 //! What can go wrong, in the words of the domain. Facts, no prose, no HTTP.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     auth::Role,
@@ -102,10 +102,10 @@ pub enum Error {
     Overloaded,
     /// The database could not be asked, or gave up; nothing was done.
     #[error("database unavailable")]
-    DatabaseUnavailable(#[source] sqlx::Error),
+    DatabaseUnavailable(#[source] Arc<sqlx::Error>),
     /// The connection was lost while committing: done or not done, nobody here can tell.
     #[error("outcome unknown")]
-    OutcomeUnknown(#[source] sqlx::Error),
+    OutcomeUnknown(#[source] Arc<sqlx::Error>),
     /// A bug.
     #[error("{doing}")]
     Internal {
@@ -162,10 +162,21 @@ impl Error {
     /// at once it may be.
     pub(super) fn asks_for_another_try(&self) -> bool {
         match self {
-            Self::DatabaseUnavailable(sqlx::Error::Database(answer)) => {
-                answer.code().is_some_and(|state| matches!(&*state, "40001" | "40P01"))
-            }
+            Self::DatabaseUnavailable(error) => error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code)
+                .is_some_and(|state| matches!(&*state, "40001" | "40P01")),
             _ => false,
+        }
+    }
+
+    /// The same again for somebody else whom it struck as well.
+    pub(super) fn for_another(&self) -> Self {
+        match self {
+            Self::Overloaded => Self::Overloaded,
+            Self::DatabaseUnavailable(error) => Self::DatabaseUnavailable(Arc::clone(error)),
+            Self::OutcomeUnknown(error) => Self::OutcomeUnknown(Arc::clone(error)),
+            other => Self::internal("a batch", other.to_string()),
         }
     }
 }
@@ -178,7 +189,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// Every database failure that no store has given a meaning of its own, before a commit was sent.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_the_database_away(&error) { Self::DatabaseUnavailable(error) } else { Self::internal("a database statement", error) }
+        if is_the_database_away(&error) {
+            Self::DatabaseUnavailable(Arc::new(error))
+        } else {
+            Self::internal("a database statement", error)
+        }
     }
 }
 

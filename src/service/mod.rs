@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod auth;
+mod batch;
 pub mod cards;
 pub mod customers;
 pub mod deployment;

@@ -7,7 +7,10 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,7 +45,24 @@ pub(super) async fn read<T>(
     }
     // Not back to the pool: whatever it is in the middle of is nobody else's to find.
     drop(connection.detach());
-    Err(Error::DatabaseUnavailable(silence()))
+    Err(Error::DatabaseUnavailable(Arc::new(silence())))
+}
+
+/// Runs `work`, one statement that is a transaction of its own.
+///
+/// # Errors
+/// Those of `work`, and of the database. There is no moment before the commit that can be told from the one
+/// after it: a connection lost on the way is always [`Error::OutcomeUnknown`].
+pub(super) async fn autocommit<T>(
+    pool: &PgPool,
+    work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, std::result::Result<T, sqlx::Error>>,
+) -> Result<T> {
+    let mut connection = pool.acquire().await?;
+    if let Ok(result) = timeout(DEADLINE, work(&mut connection)).await {
+        return result.map_err(lost_while_committing);
+    }
+    drop(connection.detach());
+    Err(Error::OutcomeUnknown(Arc::new(silence())))
 }
 
 /// Runs `work` in a transaction and commits it, or leaves nothing behind.
@@ -97,7 +117,11 @@ async fn in_time<T>(
         return result;
     }
     drop(connection.detach());
-    if committing.load(Ordering::Relaxed) { Err(Error::OutcomeUnknown(silence())) } else { Err(Error::DatabaseUnavailable(silence())) }
+    if committing.load(Ordering::Relaxed) {
+        Err(Error::OutcomeUnknown(Arc::new(silence())))
+    } else {
+        Err(Error::DatabaseUnavailable(Arc::new(silence())))
+    }
 }
 
 /// None: a twin under the same key committed while this one ran.
@@ -132,13 +156,17 @@ async fn attempt<T>(
 /// A connection lost here may have been lost after the database committed.
 async fn commit(unit: Transaction<'_, Postgres>, committing: &AtomicBool) -> Result<()> {
     committing.store(true, Ordering::Relaxed);
-    unit.commit().await.map_err(|error| match &error {
+    unit.commit().await.map_err(lost_while_committing)
+}
+
+fn lost_while_committing(error: sqlx::Error) -> Error {
+    match &error {
         // A refusal is an answer: it did not commit. A goodbye (57P0x, 08xxx) is none.
         sqlx::Error::Database(answer) if !answer.code().is_some_and(|state| state.starts_with("57P") || state.starts_with("08")) => {
             Error::from(error)
         }
-        _ => Error::OutcomeUnknown(error),
-    })
+        _ => Error::OutcomeUnknown(Arc::new(error)),
+    }
 }
 
 /// What a database that says nothing any more is reported as.

@@ -6,7 +6,13 @@
 
 mod store;
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    str::FromStr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use sqlx::{PgConnection, PgPool};
 
@@ -23,7 +29,7 @@ pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 const BATCH: i64 = 500;
 
 /// A client's name for one request: 1 to 255 visible ASCII characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key(String);
 
 impl Key {
@@ -86,6 +92,38 @@ pub enum Outcome<T> {
     Fresh(T),
     /// It was done before, and this was the answer.
     Replayed(Receipt),
+}
+
+/// The keys whose requests wait or run in this replica: a twin is told at once, before it waits as well.
+#[derive(Debug, Default)]
+pub(super) struct Running(Mutex<HashSet<(AccountId, Key)>>);
+
+/// A request that runs under its key until this is dropped.
+pub(super) struct Taken {
+    running: Arc<Running>,
+    key: (AccountId, Key),
+}
+
+impl Running {
+    /// Takes a key.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyInUse`].
+    pub(super) fn enter<T>(running: &Arc<Self>, once: &Once<T>) -> Result<Taken> {
+        let key = (once.account, once.key.clone());
+        if running.lock().insert(key.clone()) { Ok(Taken { running: Arc::clone(running), key }) } else { Err(Error::IdempotencyKeyInUse) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<(AccountId, Key)>> {
+        // Nothing under the lock can panic half way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.running.lock().remove(&self.key);
+    }
 }
 
 /// What the database remembers under a key.

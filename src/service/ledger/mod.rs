@@ -1,30 +1,42 @@
-//! The ledger: every change of a balance is a movement, written with it in one transaction
-//! under the card's row lock. `posting` decides, `store` writes, `verify` proves.
+//! The ledger: every change of a balance is a movement, written with it in one transaction.
+//! `posting` decides, `store` writes, `verify` proves.
+//!
+//! Postings that come while others are being written are written together (`flight`), each with its own
+//! answer; those that cannot be take the `locked` road, one transaction each.
 
-mod gate;
+mod flight;
+mod known;
+mod locked;
+mod plan;
 mod posting;
 mod store;
 mod verify;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
+use tokio::sync::oneshot;
 
-use self::gate::Gate;
+use self::known::Known;
 pub use self::{
     posting::MovementKind,
     verify::{Drift, Fault, Read, verify},
 };
 use super::{
     audit::Actor,
+    batch::Batches,
     error::{Error, Result},
     id::{AccountId, CardId, MovementId},
-    idempotency::{Once, Outcome},
+    idempotency::{Once, Outcome, Running},
     money::{Amount, Money},
     text::Description,
     unit,
 };
+
+/// Flights at once. Each holds a connection, and all of them together write less than one that is full:
+/// this is for the few who come alone.
+const FLIGHTS: usize = 4;
 
 /// One entry of a card's history.
 #[derive(Clone, Debug)]
@@ -67,40 +79,62 @@ pub struct Posted {
     pub movement: Movement,
 }
 
+/// A card of an account.
+type CardKey = (AccountId, CardId);
+
+/// A posting on its way.
+struct Job {
+    actor: Actor,
+    card: CardId,
+    posting: Posting,
+    once: Option<Once<Posted>>,
+    since: Instant,
+    answer: oneshot::Sender<Result<Outcome<Posted>>>,
+}
+
+impl Job {
+    const fn key(&self) -> CardKey {
+        (self.actor.account, self.card)
+    }
+
+    /// Whoever asked may be gone: what was done is done all the same.
+    fn answer(self, answer: Result<Outcome<Posted>>) {
+        drop(self.answer.send(answer));
+    }
+}
+
 /// The service of money.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: PgPool,
-    gate: Arc<Gate>,
+    batches: Batches<CardKey, Job>,
+    running: Arc<Running>,
 }
 
 impl Ledger {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, gate: Arc::new(Gate::new()) }
+        let (known, flying) = (Arc::new(Known::default()), pool.clone());
+        let batches = Batches::new(FLIGHTS, move |jobs, flight| {
+            let (pool, known) = (flying.clone(), Arc::clone(&known));
+            async move { flight::carry(&pool, &known, jobs, flight).await }
+        });
+        Self { pool, batches, running: Arc::default() }
     }
 
     /// Posts one movement to a card.
     ///
     /// # Errors
     /// No such card; its status, its balance or the bound forbids the movement.
-    pub async fn post(&self, actor: &Actor, posting: Posting, once: Option<&Once<Posted>>) -> Result<Outcome<Posted>> {
-        let _turn = match posting.card {
-            Some(card) => Some(self.gate.enter(card).await?),
-            None => None,
+    pub async fn post(&self, actor: &Actor, posting: Posting, once: Option<Once<Posted>>) -> Result<Outcome<Posted>> {
+        let _running = once.as_ref().map(|once| Running::enter(&self.running, once)).transpose()?;
+        let Some(card) = posting.card else {
+            return locked::post(&self.pool, actor, &posting, once.as_ref()).await;
         };
-        let actor = actor.clone();
-        unit::once(&self.pool, once, move |unit| {
-            let (actor, posting) = (actor.clone(), posting.clone());
-            Box::pin(async move {
-                let account = actor.account;
-                let card = posting.card.ok_or(Error::CardNotFound)?;
-                let position = store::lock(unit, account, card).await?.ok_or(Error::CardNotFound)?;
-                let entry = posting::post(position, posting.kind, posting.amount)?;
-                let movement = store::write(unit, &actor, card, posting.kind, entry, &posting.description).await?;
-                Ok(Posted { card, movement })
-            })
-        })
-        .await
+        let (answer, answered) = oneshot::channel();
+        let job = Job { actor: actor.clone(), card, posting, once, since: Instant::now(), answer };
+        self.batches.submit(job.key(), job);
+        // Only a bug drops a job unanswered; what became of it, nobody knows then.
+        answered.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed))))
     }
 
     /// At most `limit` movements of a card before `before` (its newest, when none), newest first.

@@ -21,6 +21,18 @@ pub enum MovementKind {
     Refund,
 }
 
+impl MovementKind {
+    /// The name on the wire and in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TopUp => "top_up",
+            Self::Purchase => "purchase",
+            Self::Refund => "refund",
+        }
+    }
+}
+
 /// What a posting needs to know of its card, as read under the card's row lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {

@@ -1,7 +1,7 @@
-//! A wire to Postgres that can be cut at the worst moment: around a COMMIT.
+//! A wire to Postgres that can be cut at the worst moment: around what commits.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU8, Ordering},
 };
 
@@ -14,7 +14,7 @@ use tokio::{
 
 use super::binary;
 
-/// Where the next COMMIT is met by the scissors.
+/// Where what commits is met by the scissors.
 #[derive(Clone, Copy)]
 pub enum Cut {
     /// It never reaches Postgres.
@@ -23,28 +23,35 @@ pub enum Cut {
     After = 2,
 }
 
-/// What the wire does with what is sent next: carries it, cuts a COMMIT off, or swallows everything.
+/// What the wire does with what is sent next: carries it, cuts off what commits, or swallows everything.
 const SILENT: u8 = 3;
 
 /// A Unix socket in front of Postgres' own.
 pub struct Wire {
     folder: TempDir,
-    armed: Arc<AtomicU8>,
+    scissors: Arc<Scissors>,
+}
+
+#[derive(Default)]
+struct Scissors {
+    armed: AtomicU8,
+    /// What the message to be cut off has in it.
+    mark: Mutex<Vec<u8>>,
 }
 
 impl Wire {
     pub fn to(postgres: &PgConnectOptions) -> Self {
         let folder = binary::folder();
-        let armed = Arc::new(AtomicU8::new(0));
+        let scissors = Arc::new(Scissors::default());
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).expect("a socket");
-        let (target, scissors) = (postgres.get_socket().expect("a socket").join(".s.PGSQL.5432"), Arc::clone(&armed));
+        let (target, shared) = (postgres.get_socket().expect("a socket").join(".s.PGSQL.5432"), Arc::clone(&scissors));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = UnixStream::connect(&target).await.expect("Postgres");
-                tokio::spawn(carry(client, server, Arc::clone(&scissors)));
+                tokio::spawn(carry(client, server, Arc::clone(&shared)));
             }
         });
-        Self { folder, armed }
+        Self { folder, scissors }
     }
 
     pub fn options(&self, postgres: &PgConnectOptions) -> PgConnectOptions {
@@ -53,32 +60,34 @@ impl Wire {
 
     /// From now on nothing gets through, and nobody is told.
     pub fn go_silent(&self) {
-        self.armed.store(SILENT, Ordering::SeqCst);
+        self.scissors.armed.store(SILENT, Ordering::SeqCst);
     }
 
     /// What was swallowed is lost; what comes next gets through.
     pub fn speak_again(&self) {
-        self.armed.store(0, Ordering::SeqCst);
+        self.scissors.armed.store(0, Ordering::SeqCst);
     }
 
-    /// The next COMMIT on any connection is cut off.
-    pub fn cut_next_commit(&self, cut: Cut) {
-        self.armed.store(cut as u8, Ordering::SeqCst);
+    /// The next message with this in it is cut off, on any connection: "COMMIT", or what only one statement carries.
+    pub fn cut_next(&self, mark: &str, cut: Cut) {
+        mark.as_bytes().clone_into(&mut self.scissors.mark.lock().expect("whole"));
+        self.scissors.armed.store(cut as u8, Ordering::SeqCst);
     }
 }
 
-async fn carry(client: UnixStream, server: UnixStream, scissors: Arc<AtomicU8>) {
+async fn carry(client: UnixStream, server: UnixStream, scissors: Arc<Scissors>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
         let message = &buffer[..length];
-        if scissors.load(Ordering::SeqCst) == SILENT {
+        if scissors.armed.load(Ordering::SeqCst) == SILENT {
             std::future::pending::<()>().await;
         }
-        let commits = message.windows(6).any(|word| word == b"COMMIT");
-        match if commits { scissors.swap(0, Ordering::SeqCst) } else { 0 } {
+        let mark = scissors.mark.lock().expect("whole").clone();
+        let commits = !mark.is_empty() && message.windows(mark.len()).any(|word| word == mark);
+        match if commits { scissors.armed.swap(0, Ordering::SeqCst) } else { 0 } {
             0 => {
                 if to_server.write_all(message).await.is_err() {
                     break;

@@ -2,12 +2,13 @@
 //!
 //! One card is in memory at a time, however many there are and however long their histories.
 
+mod store;
+
 use std::fmt;
 
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
-use super::store;
 use crate::service::{
     error::Result,
     id::{AccountId, CardId},

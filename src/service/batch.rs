@@ -1,0 +1,225 @@
+//! Batches that form themselves: what waits while others are under way goes together as soon as it
+//! can. No timer, nothing waits for company.
+//!
+//! Jobs that would wait for one another in the database, such as two on one card, share a key. Jobs of
+//! one key never are in two flights at a time, and go in the order they came in.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::future::BoxFuture;
+
+/// The most jobs in one flight.
+const MOST: usize = 512;
+
+/// Carries out a flight. It answers its jobs itself, each with its own answer.
+type Carry<K, J> = Box<dyn Fn(Vec<J>, Flight<K, J>) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Where jobs wait, and what is under way.
+pub(super) struct Batches<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static>(Arc<Inner<K, J>>);
+
+struct Inner<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> {
+    /// How many flights at once. Each has a connection.
+    flights: usize,
+    carry: Carry<K, J>,
+    state: Mutex<State<K, J>>,
+}
+
+struct State<K, J> {
+    waiting: VecDeque<(K, J)>,
+    under_way: HashSet<K>,
+    flights: usize,
+}
+
+impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Clone for Batches<K, J> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> fmt::Debug for Batches<K, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches").field("flights", &self.0.flights).finish_non_exhaustive()
+    }
+}
+
+impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Batches<K, J> {
+    pub(super) fn new<F>(flights: usize, carry: impl Fn(Vec<J>, Flight<K, J>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let carry: Carry<K, J> = Box::new(move |jobs, flight| Box::pin(carry(jobs, flight)));
+        let state = State { waiting: VecDeque::new(), under_way: HashSet::new(), flights: 0 };
+        Self(Arc::new(Inner { flights, carry, state: Mutex::new(state) }))
+    }
+
+    /// Sends a job on its way, at once if nothing is in the way.
+    pub(super) fn submit(&self, key: K, job: J) {
+        self.0.lock().waiting.push_back((key, job));
+        Inner::depart(&self.0);
+    }
+}
+
+impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Inner<K, J> {
+    fn lock(&self) -> MutexGuard<'_, State<K, J>> {
+        // Nothing under the lock can panic half way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn depart(inner: &Arc<Self>) {
+        loop {
+            let Some((keys, jobs)) = inner.lock().board(inner.flights) else { return };
+            let flight = Flight { inner: Arc::clone(inner), keys, has_slot: true };
+            tokio::spawn((inner.carry)(jobs, flight));
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, J> State<K, J> {
+    /// Takes what can go now, in the order it came in.
+    fn board(&mut self, flights: usize) -> Option<(Vec<K>, Vec<J>)> {
+        if self.flights >= flights || self.waiting.is_empty() {
+            return None;
+        }
+        let (mut keys, mut jobs) = (HashSet::new(), Vec::new());
+        let mut staying = VecDeque::new();
+        for (key, job) in self.waiting.drain(..) {
+            if jobs.len() < MOST && !self.under_way.contains(&key) {
+                keys.insert(key);
+                jobs.push(job);
+            } else {
+                staying.push_back((key, job));
+            }
+        }
+        self.waiting = staying;
+        if jobs.is_empty() {
+            return None;
+        }
+        self.under_way.extend(&keys);
+        self.flights += 1;
+        Some((keys.into_iter().collect(), jobs))
+    }
+}
+
+/// Jobs under way. However it ends, what waits for its keys goes next.
+pub(super) struct Flight<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> {
+    inner: Arc<Inner<K, J>>,
+    keys: Vec<K>,
+    has_slot: bool,
+}
+
+impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Flight<K, J> {
+    /// Goes on with a few jobs that take longer, whose keys stay taken, and lets the others' next ones go.
+    pub(super) fn make_way(&mut self, staying: &HashSet<K>) {
+        let mut state = self.inner.lock();
+        for key in &self.keys {
+            if !staying.contains(key) {
+                state.under_way.remove(key);
+            }
+        }
+        self.keys.retain(|key| staying.contains(key));
+        if std::mem::replace(&mut self.has_slot, false) {
+            state.flights -= 1;
+        }
+        drop(state);
+        Inner::depart(&self.inner);
+    }
+}
+
+impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Drop for Flight<K, J> {
+    fn drop(&mut self) {
+        self.make_way(&HashSet::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use tokio::sync::{Notify, mpsc};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_while_a_flight_is_under_way_goes_together_in_its_order() {
+        let (landed, mut flights) = mpsc::unbounded_channel();
+        let go = Arc::new(Notify::new());
+        let opened = Arc::clone(&go);
+        let batches = Batches::new(1, move |jobs: Vec<u32>, flight| {
+            let (landed, opened) = (landed.clone(), Arc::clone(&opened));
+            async move {
+                let _until_landed = flight;
+                opened.notified().await;
+                landed.send(jobs).expect("heard");
+            }
+        });
+        for job in 0..5 {
+            batches.submit(job % 2, job);
+        }
+        go.notify_one();
+        assert_eq!(flights.recv().await, Some(vec![0]));
+        go.notify_one();
+        assert_eq!(flights.recv().await, Some(vec![1, 2, 3, 4]));
+    }
+
+    #[tokio::test]
+    async fn jobs_of_one_key_are_never_in_two_flights_and_others_do_not_wait_for_them() {
+        let most = Arc::new(AtomicUsize::new(0));
+        let (landed, mut flights) = mpsc::unbounded_channel();
+        let (under_way, seen) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&most));
+        let batches = Batches::new(4, move |jobs: Vec<(u32, u32)>, flight| {
+            let (landed, under_way, seen) = (landed.clone(), Arc::clone(&under_way), Arc::clone(&seen));
+            async move {
+                let of_the_first = jobs.iter().any(|(key, _)| *key == 0);
+                if of_the_first {
+                    seen.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                if of_the_first {
+                    under_way.fetch_sub(1, Ordering::SeqCst);
+                }
+                drop(flight);
+                for job in jobs {
+                    landed.send(job).expect("heard");
+                }
+            }
+        });
+        for job in 0..300 {
+            batches.submit(job % 3, (job % 3, job));
+            if job % 7 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let mut last = [None; 3];
+        for _ in 0..300 {
+            let (key, job) = flights.recv().await.expect("carried");
+            let last = &mut last[usize::try_from(key).expect("small")];
+            assert!(*last < Some(job), "{job} after {last:?}");
+            *last = Some(job);
+        }
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_panics_takes_nobody_s_turn() {
+        let (landed, mut flights) = mpsc::unbounded_channel();
+        let batches = Batches::new(1, move |jobs: Vec<u32>, flight| {
+            let landed = landed.clone();
+            async move {
+                let _until_landed = flight;
+                assert!(jobs != [0], "this one is meant to");
+                landed.send(jobs).expect("heard");
+            }
+        });
+        batches.submit(0, 0);
+        batches.submit(0, 1);
+        assert_eq!(flights.recv().await, Some(vec![1]));
+    }
+}

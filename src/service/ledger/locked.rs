@@ -1,0 +1,26 @@
+//! One posting in a transaction of its own, under the card's row lock: for a posting that is refused or
+//! repeated, and for a card that is being changed elsewhere.
+
+use sqlx::PgPool;
+
+use super::{Posted, Posting, posting, store};
+use crate::service::{
+    audit::Actor,
+    error::{Error, Result},
+    idempotency::{Once, Outcome},
+    unit,
+};
+
+pub(super) async fn post(pool: &PgPool, actor: &Actor, posting: &Posting, once: Option<&Once<Posted>>) -> Result<Outcome<Posted>> {
+    unit::once(pool, once, move |unit| {
+        let (actor, posting) = (actor.clone(), posting.clone());
+        Box::pin(async move {
+            let card = posting.card.ok_or(Error::CardNotFound)?;
+            let position = store::lock(unit, actor.account, card).await?.ok_or(Error::CardNotFound)?;
+            let entry = posting::post(position, posting.kind, posting.amount)?;
+            let movement = store::write(unit, &actor, card, posting.kind, entry, &posting.description).await?;
+            Ok(Posted { card, movement })
+        })
+    })
+    .await
+}

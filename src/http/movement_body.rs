@@ -19,6 +19,7 @@ pub(super) struct MovementBody {
     description: String,
     date: Timestamp,
     r#type: MovementKind,
+    #[schemars(range(min = 0))]
     balance_after: Money,
 }
 

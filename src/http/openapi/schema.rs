@@ -1,7 +1,7 @@
 //! What single values look like. An id's schema stands with the ids.
 //!
-//! Patterns keep to what ECMA-262, Rust, Python and RE2 all read alike: no look-around, no `\\s`, whose
-//! white space is not the one that is trimmed here.
+//! Patterns keep to what the validators of most languages read alike: no look-around, no `\s`, whose white
+//! space is not the one that is trimmed here.
 
 use std::borrow::Cow;
 

@@ -178,3 +178,41 @@ async fn nothing_started_after_a_logout_succeeds() {
     let after = at_once(&world, &admin, 100, |actor, _| async move { actor.get("/cards").await }).await;
     assert_eq!(count(&after, 401), 100);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postings_that_go_together_are_answered_each_for_itself() {
+    let world = three_replicas().await;
+    let admin = world.admin().await;
+    let mut cards = Vec::new();
+    for status in ["active", "inactive", "blocked", "cancelled"] {
+        cards.push(admin.given_card_in(status).await);
+    }
+    cards.push("card_001".to_owned());
+    let full = admin.given_card_with(json!(90_071_992_547_409.5)).await;
+    cards.push(full);
+    let expected =
+        [(200, ""), (200, ""), (409, "card_blocked"), (409, "card_cancelled"), (404, "card_not_found"), (409, "balance_limit_exceeded")];
+    // All at one replica, so that they wait for the same flights; every third under a key of its own.
+    let mut requests = JoinSet::new();
+    for number in 0..240 {
+        let (actor, which) = (admin.clone(), number % 6);
+        let body = json!({"cardId": cards[which], "amount": 1});
+        requests.spawn(async move {
+            let request = actor.request(reqwest::Method::POST, "/balances/add").json(&body);
+            let request = if number % 4 == 0 { request.header("idempotency-key", format!("k{number}")) } else { request };
+            (which, Reply::of(request).await)
+        });
+    }
+    for (which, reply) in requests.join_all().await {
+        let (status, code) = expected[which];
+        if status == 200 {
+            reply.ok();
+        } else {
+            reply.problem(status, code);
+        }
+    }
+    for card in &cards[..2] {
+        assert_eq!(admin.card(card).await["balance"], 40);
+    }
+    assert_ledger_is_sound(&world).await;
+}

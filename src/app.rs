@@ -1,6 +1,7 @@
 //! The process: settings, database, services, router, listener, and an orderly end.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -70,11 +71,17 @@ pub enum StartError {
 }
 
 /// The Postgres of this process: its own, or the one it was told to use.
-#[derive(Debug)]
 pub struct Postgres {
     /// How to connect.
     pub options: PgConnectOptions,
     private: Option<PrivatePostgres>,
+}
+
+// The options would show the database's password.
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("private", &self.private).finish_non_exhaustive()
+    }
 }
 
 impl Postgres {

@@ -158,6 +158,19 @@ fn every_table_that_is_an_account_s_leads_with_account_id() {
 }
 
 #[test]
+fn every_crate_of_the_workspace_is_held_to_its_lints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("a manifest");
+    assert!(manifest.contains("[workspace.lints.rust]\nunsafe_code = \"forbid\""));
+    let members = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("members");
+    let members = members.split(',').map(|member| member.trim().trim_matches('"')).filter(|member| !member.is_empty());
+    for member in members.chain(["."]) {
+        let manifest = fs::read_to_string(root.join(member).join("Cargo.toml")).expect("a manifest");
+        assert!(manifest.contains("\n[lints]\nworkspace = true"), "{member}");
+    }
+}
+
+#[test]
 fn no_file_is_a_drawer_for_anything() {
     for (name, _) in sources("src").into_iter().chain(sources("tests")) {
         let stem = Path::new(&name).file_stem().expect("a name").to_string_lossy().into_owned();

@@ -2,7 +2,7 @@
 //!
 //! A hash takes a core for tens of milliseconds and anybody may ask for one. So each lane has a thread
 //! for a core and no more; all of them yield to requests, which are short; and no flood of strangers
-//! fills the lane of those who are known, nor takes the last core.
+//! fills the lane of those who are known, nor takes the last core, nor more than a part of the others.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use argon2::Block;
@@ -24,11 +24,10 @@ const WAITING_PER_THREAD: usize = 16;
 /// How long one may wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// How far hashes stand back for requests, as nice(2) counts it.
-const KNOWN_NICE: i32 = 10;
-
-/// Strangers get the time that nobody else wants.
-const STRANGER_NICE: i32 = 19;
+/// While more wait behind them, strangers rest after a hash for so many times as long as it took. To
+/// yield is not enough: a core that hashes is given up late, and its cache is full of the hash. A flood
+/// costs requests what it has of the cores, so it has little; a login by itself never waits for this.
+const STRANGERS_REST: u32 = 4;
 
 /// Who waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +57,9 @@ impl Hashers {
     /// # Errors
     /// The system gives no more threads.
     pub(super) fn start(cores: usize) -> Result<Self> {
-        let known = Threads::start("hash-known", cores, KNOWN_NICE)?;
-        Ok(Self { known, strangers: Threads::start("hash-stranger", cores.saturating_sub(1).max(1), STRANGER_NICE)? })
+        let known = Threads::start("hash-known", Lane::Known, cores, 0)?;
+        let strangers = Threads::start("hash-stranger", Lane::Stranger, cores.saturating_sub(1).max(1), STRANGERS_REST)?;
+        Ok(Self { known, strangers })
     }
 
     /// Runs `work` when its turn in the lane comes.
@@ -94,17 +94,21 @@ impl fmt::Debug for Threads {
 }
 
 impl Threads {
-    fn start(name: &str, number: usize, nice: i32) -> Result<Self> {
+    fn start(name: &str, lane: Lane, number: usize, rest: u32) -> Result<Self> {
         let queue = Queue { waiting: Mutex::default(), longest: number * WAITING_PER_THREAD, something_waits: Condvar::new() };
         let threads = Self(Arc::new(queue));
         for _ in 0..number {
             let queue = Arc::clone(&threads.0);
             let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
-                stand_back(nice);
+                stand_back(lane);
                 let mut memory = Memory::new();
                 while let Some(job) = queue.pop() {
+                    let began = Instant::now();
                     // What panics fails its own caller, who gets no answer, and nobody else.
                     let _panicked = catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
+                    if !queue.is_empty() {
+                        thread::sleep(began.elapsed() * rest);
+                    }
                 }
             });
             started.map_err(|error| Error::internal("starting a thread that hashes", error))?;
@@ -151,23 +155,37 @@ impl Queue {
         if waiting.closed { None } else { waiting.jobs.pop_front() }
     }
 
+    fn is_empty(&self) -> bool {
+        self.lock().jobs.is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // Nothing under the lock can panic half way through a change.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lowers the priority of the calling thread. Where that is refused, hashes are as urgent as everything else.
+/// Has the calling thread yield to those that serve: a little if it hashes for those who are known, and
+/// whenever anybody else has something to do if it hashes for strangers.
 #[cfg(target_os = "linux")]
-fn stand_back(nice: i32) {
-    if let Err(error) = rustix::process::nice(nice) {
-        tracing::warn!(%error, "hashing runs at normal priority");
+fn stand_back(lane: Lane) {
+    use thread_priority::{
+        NormalThreadSchedulePolicy::{Idle, Other},
+        ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+    };
+    let (policy, priority) = match lane {
+        // A quarter of the way up from the lowest: 9 as nice(2) counts it.
+        Lane::Known => (Other, ThreadPriorityValue::try_from(25).map_or(ThreadPriority::Min, ThreadPriority::Crossplatform)),
+        Lane::Stranger => (Idle, ThreadPriority::Min),
+    };
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), priority, ThreadSchedulePolicy::Normal(policy)) {
+        tracing::warn!(?error, "hashing is as urgent as everything else");
     }
 }
 
-/// Elsewhere nice(2) is the whole process'.
+/// Elsewhere hashing is as urgent as everything else.
 #[cfg(not(target_os = "linux"))]
-const fn stand_back(_: i32) {}
+const fn stand_back(_: Lane) {}
 
 #[cfg(test)]
 mod tests {
@@ -246,11 +264,18 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn hashing_stands_back_and_the_threads_that_serve_do_not() {
-        let own = |_: &mut Memory| rustix::process::getpriority_process(None).expect("a priority");
-        let before = own(&mut Memory::new());
+        // proc_pid_stat(5): the nineteenth is how nice, the forty-first by which policy (sched(7)); the name before them has no spaces.
+        let standing = |_: &mut Memory| {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("read");
+            let fields: Vec<String> = stat.rsplit(')').next().expect("fields").split_whitespace().map(str::to_owned).collect();
+            (fields[16].clone(), fields[38].clone())
+        };
+        let (normal, idle) = ("0".to_owned(), "5".to_owned());
+        let before = standing(&mut Memory::new());
         let hashers = Hashers::start(2).expect("started");
-        assert_eq!(hashers.run(Lane::Known, own).await.expect("run"), (before + KNOWN_NICE).min(19));
-        assert_eq!(hashers.run(Lane::Stranger, own).await.expect("run"), 19);
-        assert_eq!(own(&mut Memory::new()), before);
+        assert_eq!(hashers.run(Lane::Known, standing).await.expect("run"), ("9".to_owned(), normal.clone()));
+        assert_eq!(hashers.run(Lane::Stranger, standing).await.expect("run").1, idle);
+        assert_eq!(before.1, normal);
+        assert_eq!(standing(&mut Memory::new()), before);
     }
 }

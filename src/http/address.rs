@@ -23,18 +23,20 @@ impl Source {
     /// Walks `X-Forwarded-For` from the right, past as many entries as there are trusted proxies in
     /// front. Each proxy appends whom it heard from; what stands further left anybody can write.
     pub(super) fn of(peer: SocketAddr, headers: &HeaderMap, trusted_hops: usize) -> Self {
-        let mut entries: Vec<&str> = Vec::new();
+        let mut entries: Vec<&[u8]> = Vec::new();
         for value in headers.get_all(&FORWARDED_FOR) {
-            entries.extend(str::from_utf8(value.as_bytes()).unwrap_or_default().split(','));
+            entries.extend(value.as_bytes().split(|byte| *byte == b','));
         }
-        let forwarded = trusted_hops.checked_sub(1).and_then(|hop| entries.iter().rev().nth(hop)).and_then(|entry| address(entry.trim()));
+        let forwarded = trusted_hops.checked_sub(1).and_then(|hop| entries.iter().rev().nth(hop)).and_then(|entry| address(entry));
         Self(network(forwarded.unwrap_or(peer.ip())))
     }
 }
 
-/// An address, with or without a port.
-fn address(text: &str) -> Option<IpAddr> {
-    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+/// An address, with or without a port, with or without the brackets of IPv6.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(entry).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 fn network(address: IpAddr) -> IpAddr {
@@ -49,12 +51,14 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
-    fn source(forwarded: &[&str], hops: usize) -> String {
+    fn source<T: AsRef<[u8]>>(forwarded: &[T], hops: usize) -> String {
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append(&FORWARDED_FOR, value.parse().expect("a header value"));
+            headers.append(&FORWARDED_FOR, HeaderValue::from_bytes(value.as_ref()).expect("a header value"));
         }
         Source::of(SocketAddr::from(([10, 0, 0, 9], 4711)), &headers, hops).to_string()
     }
@@ -69,11 +73,12 @@ mod tests {
         assert_eq!(source(&["6.6.6.6, 1.2.3.4"], 1), "1.2.3.4");
         assert_eq!(source(&["6.6.6.6", "1.2.3.4, 10.0.0.1"], 2), "1.2.3.4");
         assert_eq!(source(&["1.2.3.4:55555"], 1), "1.2.3.4");
+        assert_eq!(source(&[b"\xff, 1.2.3.4"], 1), "1.2.3.4");
     }
 
     #[test]
     fn a_missing_or_odd_entry_falls_back_to_the_peer() {
-        assert_eq!(source(&[], 1), "10.0.0.9");
+        assert_eq!(source::<&str>(&[], 1), "10.0.0.9");
         assert_eq!(source(&["1.2.3.4"], 2), "10.0.0.9");
         assert_eq!(source(&["unknown"], 1), "10.0.0.9");
     }
@@ -81,6 +86,8 @@ mod tests {
     #[test]
     fn an_ipv6_client_is_its_network() {
         assert_eq!(source(&["2001:db8:1:2:3:4:5:6"], 1), "2001:db8:1:2::");
+        assert_eq!(source(&["[2001:db8:1:2:3:4:5:6]"], 1), "2001:db8:1:2::");
+        assert_eq!(source(&["[2001:db8:1:2:3:4:5:6]:443"], 1), "2001:db8:1:2::");
         assert_eq!(source(&["::ffff:1.2.3.4"], 1), "1.2.3.4");
     }
 }

@@ -116,7 +116,7 @@ impl FromFields for Change {
 
 /// `PATCH /users/{userId}`
 pub(super) const CHANGE: Operation = Operation::new("changeUser", Tag::Users, "Change User")
-    .about("Give a user another role, keep them out, or let them in again. Whoever is kept out or changes role loses their sessions.")
+    .about("Give a user another role, keep them out, or let them in again. Whoever is kept out loses their sessions; another role counts from the next request on.")
     .request(r#"{"role": "operator", "disabled": false}"#)
     .answer::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
     .refusals(&[Code::UserNotFound, Code::LastAdmin]);

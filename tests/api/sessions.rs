@@ -119,3 +119,27 @@ async fn no_login_with_the_old_password_outlives_the_change() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_login_beyond_a_thousand_ends_the_oldest_session() {
+    let world = World::new().await;
+    let oldest = world.admin().await;
+    let many = "insert into sessions (account_id, id, user_id, expires_at)
+        select account_id, gen_random_uuid(), user_id, expires_at from sessions, generate_series(1, 999) where ended_at is null";
+    world.database.execute(many).await;
+    oldest.get("/cards").await.ok();
+    let newest = world.admin().await;
+    oldest.get("/cards").await.problem(401, "unauthenticated");
+    newest.get("/cards").await.ok();
+    assert_eq!(world.database.number("select count(*) from sessions where ended_at is null").await, 1000);
+}
+
+#[tokio::test]
+async fn after_a_change_of_password_its_user_is_known_here_alone() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    world.database.execute("insert into login_sources select account_id, user_id, '192.0.2.1' from login_sources limit 1").await;
+    let changed = admin.post("/auth/password", json!({"currentPassword": "test123", "newPassword": "a long enough password"})).await;
+    assert!(changed.status < 300, "{}", changed.status);
+    assert_eq!(world.database.number("select count(*) from login_sources where source = '192.0.2.1'").await, 0);
+}

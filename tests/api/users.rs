@@ -1,6 +1,9 @@
 //! People: an admin lets them in, gives them a role, and keeps them out.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use crate::support::World;
 
@@ -147,4 +150,24 @@ async fn under_a_key_a_user_is_created_once_and_the_password_is_not_kept_to_be_g
     let plain = "sha256(convert_to('POST /users' || chr(10) || '{\"email\":\"ana@example.com\",\"password\":\"a long enough password\",\"role\":\"viewer\"}', 'UTF8'))";
     let found = format!("select count(*) from idempotency_keys where fingerprint = {plain}");
     assert_eq!(world.database.number(Box::leak(found.into_boxed_str())).await, 0);
+}
+
+#[tokio::test]
+async fn whoever_lost_the_right_while_their_change_waited_changes_nothing() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    for (loses, status, code) in [("disabled_at = now()", 401, "unauthenticated"), ("role = 'viewer'", 403, "insufficient_permissions")] {
+        let (id, colleague) = world.hired(&admin, &format!("{status}@example.com"), "admin").await;
+        let mut holder = world.database.connect().await;
+        holder.execute("begin; select from accounts for update").await.expect("held");
+        let waiting = tokio::spawn(async move { colleague.post("/users", new_user("mallory@example.com", "admin")).await });
+        while world.database.number("select count(*) from pg_locks where not granted").await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let email = admin.get(&format!("/users/{id}")).await.ok()["email"].as_str().expect("an email").to_owned();
+        let lost = format!("update users set {loses} where email = '{email}'; commit");
+        holder.execute(sqlx::AssertSqlSafe(lost)).await.expect("lost");
+        waiting.await.expect("a reply").problem(status, code);
+    }
+    assert_eq!(world.database.number("select count(*) from users where email like 'mallory%'").await, 0);
 }

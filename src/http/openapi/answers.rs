@@ -131,10 +131,9 @@ fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, 
         headers.insert(name.to_owned(), json!({"$ref": format!("#/components/headers/{component}")}));
     };
     add("X-Request-Id", true);
-    // Not yet known is whose request it is, or not yet counted.
+    // Not yet known is whose request it is, or not yet counted; or the session ended while the request waited.
     let may_come_early = matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
-    let never = status == StatusCode::UNAUTHORIZED && codes == [Code::Unauthenticated];
-    for name in QUOTA.iter().filter(|_| entry.inputs.authenticated && !never) {
+    for name in QUOTA.iter().filter(|_| entry.inputs.authenticated) {
         add(name, !may_come_early);
     }
     if is_replayable(entry, status) {

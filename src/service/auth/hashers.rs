@@ -24,9 +24,9 @@ const WAITING_PER_THREAD: usize = 16;
 /// How long one may wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// While more wait behind them, strangers rest after a hash for so many times as long as it took. To
+/// While the strangers' lane is half full, they rest after a hash for so many times as long as it took. To
 /// yield is not enough: a core that hashes is given up late, and its cache is full of the hash. A flood
-/// costs requests what it has of the cores, so it has little; a login by itself never waits for this.
+/// costs requests what it has of the cores, so it has little; a few who come at once never wait for this.
 const STRANGERS_REST: u32 = 4;
 
 /// Who waits.
@@ -106,7 +106,7 @@ impl Threads {
                     let began = Instant::now();
                     // What panics fails its own caller, who gets no answer, and nobody else.
                     let _panicked = catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
-                    if !queue.is_empty() {
+                    if queue.is_half_full() {
                         thread::sleep(began.elapsed() * rest);
                     }
                 }
@@ -155,8 +155,8 @@ impl Queue {
         if waiting.closed { None } else { waiting.jobs.pop_front() }
     }
 
-    fn is_empty(&self) -> bool {
-        self.lock().jobs.is_empty()
+    fn is_half_full(&self) -> bool {
+        self.lock().jobs.len() * 2 >= self.longest
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

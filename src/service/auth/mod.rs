@@ -7,15 +7,17 @@ mod key;
 mod password;
 mod refresh;
 mod role;
+mod sessions;
 mod store;
 mod token;
 
 use std::{fmt, sync::Arc};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use secrecy::SecretString;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
+pub(super) use self::sessions::{end_sessions_in, may_manage_in};
 use self::{
     attempts::{Attempt, Attempts, Trace},
     grant::{SessionTimes, grant},
@@ -29,6 +31,7 @@ pub use self::{
     key::{KeyFault, MIN_KEY_BYTES, SigningKey},
     password::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED, Passwords, WeakPassword},
     role::{Permission, Role},
+    sessions::Session,
     token::{Claims, Tokens},
 };
 use super::{
@@ -62,6 +65,9 @@ impl Caller {
         Actor { account: self.account, user: Some(self.user), session: Some(self.session), origin: Some(self.origin.clone()) }
     }
 }
+
+/// The most sessions of one user that live: a login more ends the oldest. What ends all of them at once stays quick.
+const MAX_SESSIONS: i64 = 1000;
 
 /// The service of logins.
 #[derive(Clone)]
@@ -133,6 +139,7 @@ impl Auth {
                 let address = actor.origin.as_ref().map(|origin| &*origin.address);
                 let times = store::insert_session(unit, &user, session, lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
                 store::insert_refresh_token(unit, account, session, &hash).await?;
+                store::end_sessions_beyond(unit, account, user_id, MAX_SESSIONS).await?;
                 attempts::succeed_in(unit, account, user_id, &trace).await?;
                 audit::record_in(unit, &actor, Event::Login { session }).await?;
                 Ok(times)
@@ -206,54 +213,6 @@ impl Auth {
         Ok(Caller { account: claims.account, user: claims.user, session: claims.session, role, requests_per_hour, origin })
     }
 
-    /// Ends the caller's session.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn logout(&self, caller: &Caller) -> Result<()> {
-        let actor = caller.actor();
-        let (account, user, session) = (caller.account, caller.user, caller.session);
-        unit::write(&self.pool, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                store::end_session(unit, account, user, session).await?;
-                audit::record_in(unit, &actor, Event::Logout { session }).await
-            })
-        })
-        .await?;
-        tracing::info!(event = "logout", account = %account, user = %user, session = %session);
-        Ok(())
-    }
-
-    /// The caller's sessions that live, at most `limit` after position `after`, oldest first.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn sessions(&self, account: AccountId, user: UserId, after: i64, limit: i64) -> Result<Vec<Session>> {
-        unit::read(&self.pool, move |unit| Box::pin(store::sessions(unit, account, user, after, limit))).await
-    }
-
-    /// Ends one of the caller's sessions, on every replica at once.
-    ///
-    /// # Errors
-    /// [`Error::SessionNotFound`]: it is over, or not the caller's.
-    pub async fn end_session(&self, caller: &Caller, session: SessionId) -> Result<()> {
-        let actor = caller.actor();
-        let (account, user) = (caller.account, caller.user);
-        unit::write(&self.pool, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                if !store::end_session(unit, account, user, session).await? {
-                    return Err(Error::SessionNotFound);
-                }
-                audit::record_in(unit, &actor, Event::SessionEnded { session }).await
-            })
-        })
-        .await?;
-        tracing::info!(event = "session_ended", account = %account, user = %user, session = %session);
-        Ok(())
-    }
-
     /// Gives the caller another password and ends their other sessions.
     ///
     /// # Errors
@@ -269,17 +228,20 @@ impl Auth {
             self.failed(attempt, Some(stored), &caller.origin).await?;
             return Err(Error::InvalidCredentials);
         }
-        let stored = stored.password_hash;
+        let (stored, here) = (stored.password_hash, attempt.trace);
         let hash = self.passwords.hash(new.secret()).await?;
         let actor = caller.actor();
         unit::write(&self.pool, move |unit| {
-            let (actor, stored, hash) = (actor.clone(), stored.clone(), hash.clone());
+            let (actor, stored, hash, here) = (actor.clone(), stored.clone(), hash.clone(), here.clone());
             Box::pin(async move {
                 // Another change may have come first; then what was proven is no longer the password.
                 if !store::replace_password_hash(unit, account, user, &stored, &hash).await? {
                     return Err(Error::InvalidCredentials);
                 }
+                // Hashing took its time: somebody may have ended the session meanwhile.
+                store::hold_role(unit, account, user, session).await?.ok_or(Error::Unauthenticated)?;
                 store::end_sessions(unit, account, user, Some(session)).await?;
+                attempts::forget_sources_in(unit, account, user, &here).await?;
                 audit::record_in(unit, &actor, Event::PasswordChanged { user }).await
             })
         })
@@ -296,24 +258,4 @@ impl Auth {
         })
         .await
     }
-}
-
-/// A login that lives.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Its id.
-    pub id: SessionId,
-    /// Its position in the list.
-    pub number: i64,
-    /// Where the login came from, if that was kept.
-    pub address: Option<String>,
-    /// When it began, by the database's clock.
-    pub created_at: DateTime<Utc>,
-    /// When it ends, however often it is refreshed.
-    pub expires_at: DateTime<Utc>,
-}
-
-/// Ends every session of a user, within the transaction that is the reason.
-pub(super) async fn end_sessions_in(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<()> {
-    store::end_sessions(connection, account, user, None).await
 }

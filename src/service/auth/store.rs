@@ -156,6 +156,7 @@ pub(super) async fn end_sessions(connection: &mut PgConnection, account: Account
             and user_id = $2
             and id is distinct from $3
             and ended_at is null
+            and expires_at > now()
         ",
         account as AccountId,
         user as UserId,
@@ -164,6 +165,58 @@ pub(super) async fn end_sessions(connection: &mut PgConnection, account: Account
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Ends the oldest sessions of a user beyond the newest `most`.
+pub(super) async fn end_sessions_beyond(connection: &mut PgConnection, account: AccountId, user: UserId, most: i64) -> Result<()> {
+    sqlx::query!(
+        "
+        update sessions
+        set ended_at = now()
+        where account_id = $1
+            and user_id = $2
+            and ended_at is null
+            and expires_at > now()
+            and number <= (
+                select number
+                from sessions
+                where account_id = $1 and user_id = $2 and ended_at is null and expires_at > now()
+                order by number desc
+                offset $3
+                limit 1
+            )
+        ",
+        account as AccountId,
+        user as UserId,
+        most,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The role of a session's user, which stays until the commit. None: the session is over, or the user disabled.
+pub(super) async fn hold_role(connection: &mut PgConnection, account: AccountId, user: UserId, session: SessionId) -> Result<Option<Role>> {
+    let role = sqlx::query_scalar!(
+        r#"
+        select users.role as "role: Role"
+        from sessions
+        join users on users.account_id = sessions.account_id and users.id = sessions.user_id
+        where sessions.account_id = $1
+            and sessions.user_id = $2
+            and sessions.id = $3
+            and sessions.ended_at is null
+            and sessions.expires_at > now()
+            and users.disabled_at is null
+        for share
+        "#,
+        account as AccountId,
+        user as UserId,
+        session as SessionId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(role)
 }
 
 pub(super) async fn sessions(

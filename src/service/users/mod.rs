@@ -115,6 +115,7 @@ impl Users {
                 let id = id.ok_or(Error::UserNotFound)?;
                 // One change of an account's users at a time, so that two admins cannot demote each other.
                 accounts::lock_in(unit, actor.account).await?;
+                auth::may_manage_in(unit, &actor).await?;
                 let user = store::find(unit, actor.account, id).await?.ok_or(Error::UserNotFound)?;
                 let others_manage = store::has_another_admin(unit, actor.account, id).await?;
                 let changed = change::change(Standing { role: user.role, disabled: user.disabled }, wanted, others_manage)?;
@@ -146,6 +147,7 @@ impl Users {
 /// Creates a user within the caller's transaction.
 pub(super) async fn create_in(connection: &mut PgConnection, actor: &Actor, email: &Email, hash: &str, role: Role) -> Result<User> {
     accounts::lock_in(connection, actor.account).await?;
+    auth::may_manage_in(connection, actor).await?;
     let user = store::insert(connection, actor.account, UserId::new(), email, hash, role).await?.ok_or(Error::DuplicateUser)?;
     audit::record_in(connection, actor, Event::UserCreated { user: user.id, role }).await?;
     Ok(user)

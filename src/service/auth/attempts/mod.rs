@@ -140,3 +140,11 @@ pub(super) async fn succeed_in(connection: &mut PgConnection, account: AccountId
     store::remember_source(connection, account, user, &trace.source).await?;
     store::reset(connection, &trace.keys.pair).await
 }
+
+/// Forgets everywhere a user is known but for here: whoever had the old password may have logged in from there.
+///
+/// # Errors
+/// The database is away.
+pub(super) async fn forget_sources_in(connection: &mut PgConnection, account: AccountId, user: UserId, here: &Trace) -> Result<()> {
+    store::delete_sources_but(connection, account, user, &here.source).await
+}

@@ -148,6 +148,21 @@ pub(super) async fn remember_source(connection: &mut PgConnection, account: Acco
     Ok(())
 }
 
+pub(super) async fn delete_sources_but(connection: &mut PgConnection, account: AccountId, user: UserId, source: &Source) -> Result<()> {
+    sqlx::query!(
+        "
+        delete from login_sources
+        where account_id = $1 and user_id = $2 and source <> $3
+        ",
+        account as AccountId,
+        user as UserId,
+        source.as_str(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Rows that another replica is deleting are left to it, and those being counted in are no longer over.
 pub(super) async fn delete_ended_counters(connection: &mut PgConnection, limit: i64) -> Result<u64> {
     let done = sqlx::query!(

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId};
-use crate::service::{error::Error as ServiceError, quota::Standing};
+use crate::service::{admission::Standing, error::Error as ServiceError};
 
 /// The result of a handler.
 pub(super) type Result<T> = std::result::Result<T, Error>;

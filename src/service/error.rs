@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    admission::Standing,
     auth::Role,
     cards::{CardStatus, TargetStatus},
-    quota::Standing,
 };
 
 /// The result of everything a service does.

@@ -4,6 +4,7 @@
 //! to its folder and holds nothing but SQL.
 
 pub mod accounts;
+pub mod admission;
 pub mod audit;
 pub mod auth;
 mod batch;
@@ -15,7 +16,6 @@ pub mod id;
 pub mod idempotency;
 pub mod ledger;
 pub mod money;
-pub mod quota;
 pub mod text;
 mod unit;
 pub mod users;
@@ -26,6 +26,7 @@ use sqlx::PgPool;
 
 use self::{
     accounts::Accounts,
+    admission::Admission,
     audit::Audit,
     auth::{Auth, Lifetimes, LoginLimits, Passwords, Tokens},
     cards::Cards,
@@ -34,7 +35,6 @@ use self::{
     error::Result,
     idempotency::Idempotency,
     ledger::Ledger,
-    quota::Quota,
     users::Users,
 };
 
@@ -43,6 +43,8 @@ use self::{
 pub struct Services {
     /// Tenants.
     pub accounts: Accounts,
+    /// Who calls, and requests per hour.
+    pub admission: Admission,
     /// Who did what.
     pub audit: Audit,
     /// Logins.
@@ -57,8 +59,6 @@ pub struct Services {
     pub idempotency: Idempotency,
     /// Money.
     pub ledger: Ledger,
-    /// Requests per hour.
-    pub quota: Quota,
     /// The people who log in.
     pub users: Users,
 }
@@ -79,7 +79,7 @@ impl Services {
             deployment: Deployment::new(pool.clone()),
             idempotency: Idempotency::new(pool.clone()),
             ledger: Ledger::new(pool.clone()),
-            quota: Quota::new(pool.clone(), requests_per_hour),
+            admission: Admission::new(pool.clone(), requests_per_hour),
             users: Users::new(pool.clone(), passwords),
         })
     }

@@ -1,4 +1,4 @@
-//! Who calls, and whether the account's hour has room for it: token, front of the quota, session, count.
+//! Who calls, and whether the account's hour has room for it: its token here, then its session and the count.
 //!
 //! In that order, so that what is forged or hopeless never reaches the database.
 
@@ -16,10 +16,10 @@ use super::rate_limit;
 use crate::{
     http::{App, address::Source, error::Error},
     service::{
+        admission::Standing,
         audit::{Actor, Origin},
         auth::{Caller, Claims},
         error::{Error as ServiceError, chain},
-        quota::Standing,
     },
 };
 
@@ -43,7 +43,7 @@ pub(in crate::http) async fn require(
         }
         Err(ServiceError::QuotaExceeded(standing)) => {
             let actor = Actor { account: claims.account, user: Some(claims.user), session: Some(claims.session), origin: Some(origin) };
-            if let Err(error) = app.services.quota.tell(&actor, &standing).await {
+            if let Err(error) = app.services.admission.tell(&actor, &standing).await {
                 tracing::error!(cause = chain(&error), "that the hour is used up is not in the trail");
             }
             (Error::from(ServiceError::QuotaExceeded(standing)).into_response(), Some(standing))
@@ -68,19 +68,7 @@ async fn admit(
     claims: &Claims,
     whatever_the_quota: bool,
 ) -> Result<(Caller, Standing), ServiceError> {
-    let entered = app.services.quota.enter(claims.account);
-    if !whatever_the_quota {
-        entered?;
-    }
-    let caller = app.services.auth.caller(claims, origin).await.map_err(|error| {
-        app.services.quota.give_back(claims.account);
-        refused(app, source, error)
-    })?;
-    match app.services.quota.count(&caller).await {
-        Ok(standing) => Ok((caller, standing)),
-        Err(ServiceError::QuotaExceeded(standing)) if whatever_the_quota => Ok((caller, standing)),
-        Err(error) => Err(error),
-    }
+    app.services.admission.admit(claims, origin, whatever_the_quota).await.map_err(|error| refused(app, source, error))
 }
 
 /// Counts a failure against its address, whose failures past the limit are told so instead.

@@ -16,7 +16,7 @@ use governor::{
 
 use crate::{
     http::address::Source,
-    service::{error::Error, quota::Standing},
+    service::{admission::Standing, error::Error},
 };
 
 static LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");

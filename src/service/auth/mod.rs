@@ -202,17 +202,6 @@ impl Auth {
         self.tokens.verify(token, Utc::now().timestamp())
     }
 
-    /// Who a verified token stands for, asked of the database each time: a logout on any replica counts at once.
-    ///
-    /// # Errors
-    /// [`Error::Unauthenticated`] when the session is over or the user disabled.
-    pub async fn caller(&self, claims: &Claims, origin: Origin) -> Result<Caller> {
-        let claims = *claims;
-        let found = unit::read(&self.pool, move |unit| Box::pin(async move { store::find_caller(unit, &claims).await })).await?;
-        let (role, requests_per_hour) = found.ok_or(Error::Unauthenticated)?;
-        Ok(Caller { account: claims.account, user: claims.user, session: claims.session, role, requests_per_hour, origin })
-    }
-
     /// Gives the caller another password and ends their other sessions.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
-use super::{Claims, Role, Session, SessionTimes};
+use super::{Role, Session, SessionTimes};
 use crate::service::{
     error::{Error, Result},
     id::{AccountId, SessionId, UserId},
@@ -286,29 +286,4 @@ pub(super) async fn replace_password_hash(
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
-}
-
-pub(super) async fn find_caller(connection: &mut PgConnection, claims: &Claims) -> Result<Option<(Role, Option<u32>)>> {
-    let row = sqlx::query!(
-        r#"
-        select
-            users.role as "role: Role",
-            accounts.requests_per_hour
-        from sessions
-        join users on users.account_id = sessions.account_id and users.id = sessions.user_id
-        join accounts on accounts.account_id = sessions.account_id
-        where sessions.account_id = $1
-            and sessions.id = $2
-            and sessions.user_id = $3
-            and sessions.ended_at is null
-            and sessions.expires_at > now()
-            and users.disabled_at is null
-        "#,
-        claims.account as AccountId,
-        claims.session as SessionId,
-        claims.user as UserId,
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.map(|row| (row.role, row.requests_per_hour.and_then(|limit| u32::try_from(limit).ok()))))
 }

@@ -1,0 +1,114 @@
+//! The SQL of admission. Decides nothing.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::service::{
+    auth::{Claims, Role},
+    error::Result,
+};
+
+/// What became of one request.
+pub(super) struct Row {
+    /// Its place among those that were asked for, from 1.
+    pub(super) number: i64,
+    /// None: the session is over, or the user disabled.
+    pub(super) role: Option<Role>,
+    /// The account's own quota, if it has one.
+    pub(super) requests_per_hour: Option<i32>,
+    /// How many of the account's requests were let in.
+    pub(super) admitted: i32,
+    /// The hour's count with them; none when the hour was full without them.
+    pub(super) used: Option<i32>,
+    /// The clock hour they were counted in.
+    pub(super) window_start: DateTime<Utc>,
+    /// The database's clock.
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Says whose the sessions are, and counts for each account the requests of those that live, as far as
+/// its hour has room. One statement: the lock of the account's row makes it exact over all replicas, and
+/// accounts are counted in the order of their ids, so that no two statements wait for each other.
+///
+/// A statement that waits for that lock across the full hour finds the next one begun, and counts in
+/// it. (A window further ahead is what a clock that was once wrong left behind, and is no longer one.)
+/// No money is in it, so its commit does not wait for the disk.
+pub(super) async fn admit(connection: &mut PgConnection, claims: &[Claims], per_hour: i32) -> Result<Vec<Row>> {
+    let column = |of: fn(&Claims) -> Uuid| claims.iter().map(of).collect::<Vec<Uuid>>();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        with asked as materialized (
+            select *
+            from unnest($1::uuid[], $2::uuid[], $3::uuid[]) with ordinality as asked (account_id, session_id, user_id, number)
+        ), callers as materialized (
+            select
+                asked.number,
+                asked.account_id,
+                users.role,
+                accounts.requests_per_hour
+            from asked
+            join sessions on sessions.account_id = asked.account_id and sessions.id = asked.session_id
+            join users on users.account_id = sessions.account_id and users.id = sessions.user_id
+            join accounts on accounts.account_id = asked.account_id
+            where sessions.user_id = asked.user_id
+                and sessions.ended_at is null
+                and sessions.expires_at > now()
+                and users.disabled_at is null
+        ), counted as (
+            insert into quota_usage as usage (account_id, window_start, used, admitted, per_hour)
+            select
+                account_id,
+                date_trunc('hour', now(), 'UTC'),
+                least(count(*), coalesce(min(requests_per_hour), $4))::integer,
+                least(count(*), coalesce(min(requests_per_hour), $4))::integer,
+                coalesce(min(requests_per_hour), $4)
+            from callers
+            group by account_id
+            order by account_id
+            on conflict (account_id) do update
+            set
+                window_start = case
+                    when usage.window_start - excluded.window_start in (interval '0', interval '1 hour') then usage.window_start
+                    else excluded.window_start
+                end,
+                used = case
+                    when usage.window_start - excluded.window_start in (interval '0', interval '1 hour')
+                        then usage.used + least(excluded.admitted, excluded.per_hour - usage.used)
+                    else excluded.used
+                end,
+                admitted = case
+                    when usage.window_start - excluded.window_start in (interval '0', interval '1 hour')
+                        then least(excluded.admitted, excluded.per_hour - usage.used)
+                    else excluded.admitted
+                end,
+                per_hour = excluded.per_hour
+            where usage.used < excluded.per_hour
+                or usage.window_start - excluded.window_start not in (interval '0', interval '1 hour')
+            returning account_id, used, admitted, window_start
+        ), unsynced as (
+            select set_config('synchronous_commit', 'off', true)
+        )
+        select
+            asked.number as "number!",
+            callers.role as "role?: Role",
+            callers.requests_per_hour as "requests_per_hour?",
+            coalesce(counted.admitted, 0) as "admitted!",
+            counted.used as "used?",
+            coalesce(counted.window_start, date_trunc('hour', now(), 'UTC')) as "window_start!",
+            clock_timestamp() as "now!"
+        from asked
+        cross join unsynced
+        left join callers on callers.number = asked.number
+        left join counted on counted.account_id = asked.account_id
+        "#,
+        &column(|claims| claims.account.into()),
+        &column(|claims| claims.session.into()),
+        &column(|claims| claims.user.into()),
+        per_hour,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows)
+}

@@ -11,7 +11,7 @@ use super::{
     error::Result,
     extract::{PathId, Reader, Writer},
     json::{Fields, FromFields},
-    openapi::{Operation, Tag},
+    openapi::{Filter, Operation, Tag},
     page::{Cursor, Page},
     query::Query,
 };
@@ -79,7 +79,8 @@ pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(i
 
 /// `GET /customers`
 pub(super) const LIST: Operation = Operation::new("listCustomers", Tag::Customers, "List Customers")
-    .about("Retrieve all customers in your account, oldest first.")
+    .about("Retrieve all customers in your account, oldest first, or the one with an email.")
+    .filters(&[Filter::new::<Email>("email", "Only the customer with this email, whatever its case.")])
     .list::<CustomerBody>(
         "customers",
         r#"{"customers": [
@@ -88,17 +89,30 @@ pub(super) const LIST: Operation = Operation::new("listCustomers", Tag::Customer
         ]}"#,
     );
 
+/// The filter in one form, in which it also reads back.
+fn canonical(email: Option<&Email>) -> String {
+    let mut text = form_urlencoded::Serializer::new(String::new());
+    text.extend_pairs(email.map(|email| ("email", email.key())));
+    text.finish()
+}
+
 /// `GET /customers`
 pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut query: Query) -> Result<Response> {
     let cursor = Cursor::read(&mut query);
-    let page = Page::read(&mut query, cursor.as_ref(), "customers", "");
+    let mut email = query.email("email");
+    if email.is_none()
+        && let Some(carried) = cursor.as_ref().and_then(|cursor| cursor.filters("customers"))
+    {
+        email = Query::parse(carried).email("email");
+    }
+    let page = Page::read(&mut query, cursor.as_ref(), "customers", &canonical(email.as_ref()));
     query.done()?;
     let customers = app.services.customers;
     page.answer(
         "customers",
         move |after, limit| {
-            let customers = customers.clone();
-            async move { customers.page(caller.account, after.unwrap_or(0), limit).await }
+            let (customers, email) = (customers.clone(), email.clone());
+            async move { customers.page(caller.account, email.as_ref(), after.unwrap_or(0), limit).await }
         },
         |customer: &Customer| (customer.number, CustomerBody::of(customer)),
     )

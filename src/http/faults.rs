@@ -25,6 +25,7 @@ pub(super) enum FaultCode {
     NotPositive,
     Duplicate,
     InvalidCursor,
+    InvalidDate,
     InvalidKey,
 }
 

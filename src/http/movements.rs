@@ -1,6 +1,7 @@
 //! Movements: `GET /cards/{cardId}/movements`.
 
 use axum::{extract::State, response::Response};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{
     App,
@@ -8,15 +9,45 @@ use super::{
     error::Result,
     extract::{PathId, Reader},
     movement_body::MovementBody,
-    openapi::{Operation, Tag},
+    openapi::{Filter, Operation, Tag},
     page::{Cursor, Page},
     query::Query,
+    time::Moment,
 };
-use crate::service::{error::Error as ServiceError, id::CardId, ledger::Movement};
+use crate::service::{
+    error::Error as ServiceError,
+    id::CardId,
+    ledger::{Movement, MovementFilter, MovementKind},
+};
+
+/// What a history is narrowed to, as text that a cursor can carry.
+struct Filters(MovementFilter);
+
+impl Filters {
+    fn read(query: &mut Query) -> Self {
+        let kind = query.word("type", &MovementKind::ALL.map(MovementKind::name));
+        Self(MovementFilter { kind, from: query.moment("from"), to: query.moment("to") })
+    }
+
+    /// One form for one set of filters, in which it also reads back.
+    fn canonical(&self) -> String {
+        let Self(MovementFilter { kind, from, to }) = self;
+        let moment = |moment: Option<DateTime<Utc>>| moment.map(|moment| moment.to_rfc3339_opts(SecondsFormat::Nanos, true));
+        let named = [("type", kind.map(|kind| kind.name().to_owned())), ("from", moment(*from)), ("to", moment(*to))];
+        let mut text = form_urlencoded::Serializer::new(String::new());
+        text.extend_pairs(named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
+        text.finish()
+    }
+}
 
 /// `GET /cards/{cardId}/movements`
 pub(super) const LIST: Operation = Operation::new("listMovements", Tag::Transactions, "List Movements")
-    .about("Retrieve transaction history for a specific card, newest first, in the order in which the balance changed.")
+    .about("Retrieve transaction history for a specific card, newest first, in the order in which the balance changed: all of it, or one type, or a range of time.")
+    .filters(&[
+        Filter::new::<MovementKind>("type", "Only of this type."),
+        Filter::new::<Moment>("from", "Only from this moment on: a date in UTC, or RFC 3339."),
+        Filter::new::<Moment>("to", "Only before this moment: a date in UTC, or RFC 3339."),
+    ])
     .list::<MovementBody>(
         "movements",
         r#"{"movements": [
@@ -32,7 +63,14 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, PathId(
     // The query is judged first whether or not the id is one, so that no id answers differently from another.
     let cursor = Cursor::read(&mut query);
     let card = id.as_ref().map(ToString::to_string).unwrap_or_default();
-    let page = Page::read(&mut query, cursor.as_ref(), "movements", &format!("cardId={card}"));
+    let list = format!("movements/{card}");
+    let mut filters = Filters::read(&mut query);
+    if filters.canonical().is_empty()
+        && let Some(carried) = cursor.as_ref().and_then(|cursor| cursor.filters(&list))
+    {
+        filters = Filters::read(&mut Query::parse(carried));
+    }
+    let page = Page::read(&mut query, cursor.as_ref(), &list, &filters.canonical());
     query.done()?;
     let id = id.map_err(|_| ServiceError::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?.id;
@@ -41,7 +79,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, PathId(
         "movements",
         move |before, limit| {
             let ledger = ledger.clone();
-            async move { ledger.page(caller.account, card, before, limit).await }
+            async move { ledger.page(caller.account, card, filters.0, before, limit).await }
         },
         |movement: &Movement| (movement.seq, MovementBody::from(movement)),
     )

@@ -2,11 +2,14 @@
 
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
+
 use super::{
     error::{Error, FieldFault, Result},
     faults::{self, FaultCode},
+    time::Moment,
 };
-use crate::service::text::TextFault;
+use crate::service::text::{Email, TextFault};
 
 /// The parameters of a request, and the faults found in them so far.
 pub(super) struct Query {
@@ -43,6 +46,22 @@ impl Query {
     pub(super) fn word<T: FromStr>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
         let text = self.text(field)?;
         text.parse().map_err(|_| self.faults.push(faults::word(field, &text, words))).ok()
+    }
+
+    /// A moment; none when it is not there.
+    pub(super) fn moment(&mut self, field: &'static str) -> Option<DateTime<Utc>> {
+        let text = self.text(field)?;
+        if let Ok(Moment(moment)) = text.parse() {
+            return Some(moment);
+        }
+        self.fault(field, FaultCode::InvalidDate, "must be a date such as 2025-02-10, or a moment such as 2025-02-10T12:00:00Z");
+        None
+    }
+
+    /// An email; none when it is not there.
+    pub(super) fn email(&mut self, field: &'static str) -> Option<Email> {
+        let text = self.text(field)?;
+        text.parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
     }
 
     /// Ends the reading.

@@ -1,6 +1,8 @@
 //! Timestamps on the wire: RFC 3339, UTC, `Z`, to the millisecond.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 /// A moment by the database's clock.
@@ -12,9 +14,47 @@ impl Serialize for Timestamp {
     }
 }
 
+/// A moment as a caller writes it: a date, which is its first moment in UTC, or RFC 3339.
+pub(super) struct Moment(pub(super) DateTime<Utc>);
+
+/// Neither a date nor a moment.
+pub(super) struct NotAMoment;
+
+impl FromStr for Moment {
+    type Err = NotAMoment;
+
+    fn from_str(text: &str) -> Result<Self, NotAMoment> {
+        let date = || text.parse::<NaiveDate>().ok().map(|date| date.and_time(NaiveTime::MIN).and_utc());
+        // The plus of an offset is a space to whoever forgets to encode it.
+        let moment = || DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|moment| moment.to_utc());
+        date().or_else(moment).filter(is_storable).map(Self).ok_or(NotAMoment)
+    }
+}
+
+/// Whether it is of a year in four digits, as RFC 3339 has it: the database knows no others.
+fn is_storable(moment: &DateTime<Utc>) -> bool {
+    (0..=9999).contains(&moment.year())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_read_as_a_date_or_with_its_offset() {
+        let written = |text: &str| text.parse().ok().map(|Moment(moment)| moment.to_rfc3339_opts(SecondsFormat::Millis, true));
+        for (text, moment) in [
+            ("2025-02-10", "2025-02-10T00:00:00.000Z"),
+            ("2025-02-10T12:00:00Z", "2025-02-10T12:00:00.000Z"),
+            ("2025-02-10T12:00:00.125-05:00", "2025-02-10T17:00:00.125Z"),
+            ("2025-02-10T12:00:00 02:00", "2025-02-10T10:00:00.000Z"),
+        ] {
+            assert_eq!(written(text).as_deref(), Some(moment), "{text}");
+        }
+        for none in ["", "yesterday", "2025-02-30", "2025-02-10T12:00:00", "10.02.2025", "1739188800", "+12025-02-10", "-0001-01-01"] {
+            assert_eq!(written(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn a_moment_is_written_in_utc_with_a_z() {

@@ -143,3 +143,64 @@ async fn a_list_longer_than_a_chunk_comes_whole_and_in_order() {
     let rest = admin.get(&format!("/customers?after={}", page["nextCursor"].as_str().expect("more"))).await.ok();
     assert_eq!((rest["customers"].as_array().map(Vec::len), &rest["nextCursor"]), (Some(2400), &Value::Null));
 }
+
+#[tokio::test]
+async fn a_customer_is_found_by_email_whatever_its_case() {
+    let world = World::new().await;
+    let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
+    for (name, email) in [("Ana", "Ana+cards@example.com"), ("Juan", "juan@example.com")] {
+        admin.post("/customers", json!({"name": name, "email": email})).await.ok();
+    }
+    for written in ["ana%2Bcards@example.com", "ANA%2Bcards@EXAMPLE.com&limit=1"] {
+        let found = admin.get(&format!("/customers?email={written}")).await.ok();
+        assert_eq!((found["customers"].as_array().map(Vec::len), &found["customers"][0]["name"]), (Some(1), &json!("Ana")), "{found}");
+    }
+    assert_eq!(admin.get("/customers?email=nobody@example.com").await.ok()["customers"], json!([]));
+    assert_eq!(elsewhere.get("/customers?email=juan@example.com").await.ok()["customers"], json!([]));
+    assert_eq!(admin.get("/customers?email=juan").await.faults(), [("email".to_owned(), "invalid_email".to_owned())]);
+    let cursor = admin.get("/customers?limit=1").await.ok()["nextCursor"].as_str().expect("more").to_owned();
+    let other = admin.get(&format!("/customers?email=juan@example.com&after={cursor}")).await;
+    assert_eq!(other.faults(), [("after".to_owned(), "invalid_cursor".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_history_is_narrowed_to_a_type_and_a_range_of_time() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card_with(json!(100)).await;
+    for amount in 1..=3 {
+        admin.post("/sandbox/purchases", json!({"cardId": card, "amount": amount, "description": "Coffee"})).await.ok();
+        admin.add(&card, json!(10)).await.ok();
+    }
+    let path = format!("/cards/{card}/movements");
+    let amounts = async |filters: &str| {
+        let list = admin.get(&format!("{path}?{filters}")).await.ok();
+        list["movements"].as_array().expect("a list").iter().map(|movement| movement["amount"].as_i64().expect("whole")).collect::<Vec<_>>()
+    };
+    assert_eq!(amounts("type=purchase").await, [-3, -2, -1]);
+    assert_eq!(amounts("type=refund").await, Vec::<i64>::new());
+    assert_eq!(amounts("from=2000-01-01&to=2000-01-02").await, Vec::<i64>::new());
+    assert_eq!(amounts("from=2000-01-01&type=top_up").await, [10, 10, 10, 100]);
+    // The boundaries: from is in, to is not.
+    let moment = "2025-02-10T12:00:00Z";
+    let owner = "alter table movements disable trigger all; update movements set created_at = '2025-02-10T12:00:00Z' where seq = 2;
+        update movements set created_at = '2025-02-10T11:59:59.999999Z' where seq = 1; alter table movements enable trigger all";
+    world.database.execute(owner).await;
+    assert_eq!(amounts(&format!("from={moment}&to=2025-02-11")).await, [-1]);
+    assert_eq!(amounts(&format!("from=2025-02-10&to={moment}")).await, [100]);
+    // A cursor carries its filters and refuses others.
+    let first = admin.get(&format!("{path}?type=purchase&limit=2")).await.ok();
+    let cursor = first["nextCursor"].as_str().expect("more");
+    for carried in ["", "&type=purchase"] {
+        assert_eq!(amounts(&format!("limit=2&after={cursor}{carried}")).await, [-1]);
+    }
+    for other in ["type=top_up", "type=purchase&from=2000-01-01"] {
+        assert_eq!(
+            admin.get(&format!("{path}?{other}&after={cursor}")).await.faults(),
+            [("after".to_owned(), "invalid_cursor".to_owned())]
+        );
+    }
+    let wrong = admin.get(&format!("{path}?from=yesterday&to=2025-13-01&type=topup")).await.faults();
+    let wrong: Vec<(&str, &str)> = wrong.iter().map(|(field, code)| (field.as_str(), code.as_str())).collect();
+    assert_eq!(wrong, [("type", "unknown_value"), ("from", "invalid_date"), ("to", "invalid_date")]);
+}

@@ -168,3 +168,35 @@ async fn of_1500_requests_to_three_replicas_at_once_exactly_1000_are_admitted() 
     assert_eq!((remaining.len(), refused), (1000, 500));
     assert_eq!(remaining, (0..1000).collect::<Vec<_>>());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_that_are_counted_together_are_each_counted_exactly_on_every_replica() {
+    const LIMIT: u32 = 30;
+    let mut world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
+    world.add_replica().await;
+    world.database.within_one_hour().await;
+    let mut requests = tokio::task::JoinSet::new();
+    let mut accounts = Vec::new();
+    for _ in 0..5 {
+        accounts.push(world.somebody(Role::Admin, Some(LIMIT)).await);
+    }
+    for number in 0..50 {
+        for (index, account) in accounts.iter().enumerate() {
+            let actor = world.at(number % 2, account);
+            requests.spawn(async move { (index, actor.get("/cards?limit=1").await) });
+        }
+    }
+    let mut remaining = vec![Vec::new(); accounts.len()];
+    while let Some(reply) = requests.join_next().await {
+        let (index, reply) = reply.expect("a reply");
+        match reply.status {
+            200 => remaining[index].push(reply.number("x-ratelimit-remaining")),
+            429 => {}
+            _ => panic!("{reply:?}"),
+        }
+    }
+    for mut remaining in remaining {
+        remaining.sort_unstable();
+        assert_eq!(remaining, (0..i64::from(LIMIT)).collect::<Vec<_>>());
+    }
+}

@@ -9,7 +9,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::{
-    http::{code::Code, error::ProblemBody, time::Timestamp},
+    http::{
+        code::Code,
+        error::ProblemBody,
+        time::{Moment, Timestamp},
+    },
     service::{
         audit::EventType,
         auth::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED, Role},
@@ -38,7 +42,7 @@ schema! {
     Currency => "Currency", words("A card's currency (ISO 4217), two minor digits each.", &Self::ALL.map(Self::code));
     CardStatus => "CardStatus", words("Where a card is in its life.", &Self::ALL.map(Self::name));
     TargetStatus => "TargetStatus", words("The status that a card is to have.", &Self::ALL.map(|target| target.status().name()));
-    MovementKind => "MovementKind", words("What a movement is.", &["top_up", "purchase", "refund"]);
+    MovementKind => "MovementKind", words("What a movement is.", &Self::ALL.map(Self::name));
     Code => "Code", words("What went wrong, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
     Role => "Role", words("What a user may do.", &Self::ALL.map(Self::name));
     EventType => "AuditEventType", words("What happened.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
@@ -67,6 +71,12 @@ schema! {
         "exclusiveMaximum": cents(MAX_MINOR + 1),
         "multipleOf": cents(1),
         "examples": [100],
+    });
+    Moment => "Moment", json_schema!({
+        "description": "A date, which is its first moment in UTC, or a moment (RFC 3339).",
+        "type": "string",
+        "anyOf": [{"format": "date"}, {"format": "date-time"}],
+        "examples": ["2025-02-10", "2025-02-10T12:00:00Z"],
     });
     Timestamp => "Timestamp", json_schema!({
         "description": "A moment in UTC (RFC 3339), to the millisecond.",

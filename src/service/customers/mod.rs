@@ -63,12 +63,14 @@ impl Customers {
         unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Error::CustomerNotFound)
     }
 
-    /// At most `limit` customers after position `after`, in the order they were created.
+    /// At most `limit` customers, or the one of this email, after position `after`, in the order they were created.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn page(&self, account: AccountId, after: i64, limit: i64) -> Result<Vec<Customer>> {
-        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, account, after, limit))).await
+    pub async fn page(&self, account: AccountId, email: Option<&Email>, after: i64, limit: i64) -> Result<Vec<Customer>> {
+        let email_key = email.map(Email::key);
+        unit::read(&self.pool, move |unit| Box::pin(async move { store::page(unit, account, email_key.as_deref(), after, limit).await }))
+            .await
     }
 }
 

@@ -62,19 +62,26 @@ pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: 
     Ok(customer)
 }
 
-pub(super) async fn page(connection: &mut PgConnection, account: AccountId, after: i64, limit: i64) -> Result<Vec<Customer>> {
+pub(super) async fn page(
+    connection: &mut PgConnection,
+    account: AccountId,
+    email_key: Option<&str>,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Customer>> {
     let customers = sqlx::query_as!(
         Customer,
         r#"
         select id as "id: CustomerId", number, name, email
         from customers
-        where account_id = $1 and number > $2
+        where account_id = $1 and number > $2 and ($4::text is null or email_key = $4)
         order by number
         limit $3
         "#,
         account as AccountId,
         after,
         limit,
+        email_key,
     )
     .fetch_all(connection)
     .await?;

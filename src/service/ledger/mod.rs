@@ -79,6 +79,17 @@ pub struct Posted {
     pub movement: Movement,
 }
 
+/// What a card's history is narrowed to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MovementFilter {
+    /// Only of this kind.
+    pub kind: Option<MovementKind>,
+    /// Only from this moment on.
+    pub from: Option<DateTime<Utc>>,
+    /// Only before this moment.
+    pub to: Option<DateTime<Utc>>,
+}
+
 /// A card of an account.
 type CardKey = (AccountId, CardId);
 
@@ -137,12 +148,19 @@ impl Ledger {
         answered.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed))))
     }
 
-    /// At most `limit` movements of a card before `before` (its newest, when none), newest first.
+    /// At most `limit` movements of a card that pass the filter, before `before` (its newest, when none), newest first.
     ///
     /// # Errors
     /// The database is away. A card the account has not is an empty history: ask for the card first.
-    pub async fn page(&self, account: AccountId, card: CardId, before: Option<i64>, limit: i64) -> Result<Vec<Movement>> {
+    pub async fn page(
+        &self,
+        account: AccountId,
+        card: CardId,
+        filter: MovementFilter,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Movement>> {
         let before = before.unwrap_or(i64::MAX);
-        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, account, card, before, limit))).await
+        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, (account, card), filter, before, limit))).await
     }
 }

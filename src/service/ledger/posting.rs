@@ -1,5 +1,7 @@
 //! The rules of money: a card and a request make a movement or a refusal. Pure: no clock, no database.
 
+use std::str::FromStr;
+
 use serde::Serialize;
 
 use crate::service::{
@@ -21,7 +23,23 @@ pub enum MovementKind {
     Refund,
 }
 
+/// No kind of movement has this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no kind of movement")]
+pub struct UnknownKind;
+
+impl FromStr for MovementKind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> std::result::Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(UnknownKind)
+    }
+}
+
 impl MovementKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::TopUp, Self::Purchase, Self::Refund];
+
     /// The name on the wire and in the database.
     #[must_use]
     pub const fn name(self) -> &'static str {

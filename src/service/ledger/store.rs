@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    CardKey, Movement,
+    CardKey, Movement, MovementFilter,
     plan::Step,
     posting::{Entry, MovementKind, Position},
 };
@@ -260,8 +260,8 @@ pub(super) async fn write_all(
 
 pub(super) async fn page(
     connection: &mut PgConnection,
-    account: AccountId,
-    card: CardId,
+    (account, card): CardKey,
+    filter: MovementFilter,
     before: i64,
     limit: i64,
 ) -> Result<Vec<Movement>> {
@@ -277,7 +277,12 @@ pub(super) async fn page(
             description,
             created_at
         from movements
-        where account_id = $1 and card_id = $2 and seq < $3
+        where account_id = $1
+            and card_id = $2
+            and seq < $3
+            and ($5::text is null or kind = $5)
+            and ($6::timestamptz is null or created_at >= $6)
+            and ($7::timestamptz is null or created_at < $7)
         order by seq desc
         limit $4
         "#,
@@ -285,6 +290,9 @@ pub(super) async fn page(
         card as CardId,
         before,
         limit,
+        filter.kind as Option<MovementKind>,
+        filter.from,
+        filter.to,
     )
     .fetch_all(connection)
     .await?;

@@ -1,7 +1,7 @@
 # The commands a person types. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check queries openapi soak slow-clients login-attack
+.PHONY: help sandbox test check queries openapi soak slow-clients login-attack bench
 
 MINUTES ?= 10
 
@@ -45,3 +45,8 @@ login-attack: ## guess at passwords, flood the login with hashes, time its answe
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	target/release/login-attack --binary target/release/core-api
+
+bench: ## measure against pgbench on the same Postgres, turn by turn; seven minutes, best on an idle machine
+	@scripts/postgres
+	cargo build --release --locked --workspace
+	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api

@@ -1,0 +1,176 @@
+//! A customer of the service: logged in, with cards; makes the bytes of requests.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::{Failure, http::Connection, load};
+
+/// How many cards the top-ups are spread over.
+const CARDS: usize = 5_000;
+
+/// How many movements the card has whose pages are read.
+const MOVEMENTS: usize = 1_000;
+
+/// How many at once, while things are prepared.
+const AT_ONCE: usize = 64;
+
+/// Digits of an Idempotency-Key.
+pub const KEY_DIGITS: usize = 16;
+
+/// The login that owns the cards, and the one that the logins are measured with: a user's oldest sessions
+/// end once there are many.
+const OWNER: (&str, &str) = ("test@example.com", "test123");
+const OTHER: (&str, &str) = ("admin@company.com", "secure_password");
+
+/// Logged in, with cards.
+#[derive(Debug)]
+pub struct Account {
+    address: SocketAddr,
+    token: String,
+    cards: Vec<String>,
+    /// A card of which many movements are known, and where their last page begins.
+    long: Option<(String, String)>,
+}
+
+impl Account {
+    /// Logs in, both logins once, so that their address is a known one.
+    pub async fn log_in(address: SocketAddr) -> Result<Self, Failure> {
+        let mut connection = Connection::open(address).await?;
+        connection.ask(&login(OTHER)).await?;
+        let token = text(connection.ask(&login(OWNER)).await?, "token")?;
+        Ok(Self { address, token, cards: Vec::new(), long: None })
+    }
+
+    /// Gets a new token, before the old one is too old.
+    pub async fn log_in_again(&mut self) -> Result<(), Failure> {
+        self.token = text(Connection::open(self.address).await?.ask(&login(OWNER)).await?, "token")?;
+        Ok(())
+    }
+
+    /// Makes the cards.
+    pub async fn make_cards(&mut self) -> Result<(), Failure> {
+        let request = self.post("/cards", &json!({"currency": "USD"}), None);
+        let made = load::each_once(self.address, AT_ONCE, vec![request; CARDS]).await?;
+        self.cards = made.iter().map(|body| text(body, "cardId")).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Makes a card with many movements, and follows its pages to the last.
+    pub async fn make_movements(&mut self) -> Result<(), Failure> {
+        let mut connection = Connection::open(self.address).await?;
+        let card = text(connection.ask(&self.post("/cards", &json!({"currency": "USD"}), None)).await?, "cardId")?;
+        load::each_once(self.address, AT_ONCE, vec![self.top_up(&card, None); MOVEMENTS]).await?;
+        let (mut path, mut read) = (pages(&card), 0);
+        loop {
+            let page: Value = serde_json::from_slice(connection.ask(&self.get(&path)).await?)?;
+            read += page["movements"].as_array().map_or(0, Vec::len);
+            let Some(after) = page["nextCursor"].as_str() else { break };
+            path = format!("{}&after={after}", pages(&card));
+        }
+        if read != MOVEMENTS {
+            return Err(format!("the pages hold {read} movements of {MOVEMENTS}").into());
+        }
+        self.long = Some((card, path));
+        Ok(())
+    }
+
+    /// A top-up of each card.
+    pub fn top_ups(&self) -> Vec<Vec<u8>> {
+        self.cards.iter().map(|card| self.top_up(card, None)).collect()
+    }
+
+    /// The same with room for a key each, and where that is.
+    pub fn top_ups_with_keys(&self) -> (Vec<Vec<u8>>, usize) {
+        let key = "0".repeat(KEY_DIGITS);
+        let each: Vec<Vec<u8>> = self.cards.iter().map(|card| self.top_up(card, Some(&key))).collect();
+        let at = each.first().and_then(|request| request.windows(KEY_DIGITS).position(|part| part == key.as_bytes()));
+        (each, at.unwrap_or_default())
+    }
+
+    /// A top-up of the first card.
+    pub fn hot_top_up(&self) -> Vec<Vec<u8>> {
+        self.cards.iter().take(1).map(|card| self.top_up(card, None)).collect()
+    }
+
+    /// Each card, read.
+    pub fn reads(&self) -> Vec<Vec<u8>> {
+        self.cards.iter().map(|card| self.get(&format!("/cards/{card}"))).collect()
+    }
+
+    /// The first page of many.
+    pub fn first_page(&self) -> Vec<Vec<u8>> {
+        self.long.iter().map(|(card, _)| self.get(&pages(card))).collect()
+    }
+
+    /// The last page of many.
+    pub fn last_page(&self) -> Vec<Vec<u8>> {
+        self.long.iter().map(|(_, last)| self.get(last)).collect()
+    }
+
+    /// A login of the other user.
+    pub fn logins() -> Vec<Vec<u8>> {
+        vec![login(OTHER)]
+    }
+
+    fn top_up(&self, card: &str, key: Option<&str>) -> Vec<u8> {
+        self.post("/balances/add", &json!({"cardId": card, "amount": 1}), key)
+    }
+
+    fn get(&self, path: &str) -> Vec<u8> {
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", self.token).into_bytes()
+    }
+
+    fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Vec<u8> {
+        let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
+        write(path, &format!("{key}Authorization: Bearer {}\r\n", self.token), body)
+    }
+}
+
+/// A question that costs nothing to answer.
+pub fn alive() -> &'static [u8] {
+    b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+}
+
+/// Whether it can serve.
+pub fn ready() -> &'static [u8] {
+    b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+}
+
+fn pages(card: &str) -> String {
+    format!("/cards/{card}/movements?limit=50")
+}
+
+fn login((email, password): (&str, &str)) -> Vec<u8> {
+    write("/auth/login", "", &json!({"email": email, "password": password}))
+}
+
+fn write(path: &str, headers: &str, body: &Value) -> Vec<u8> {
+    let body = body.to_string();
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
+}
+
+/// A member of an answer.
+fn text(body: &[u8], name: &str) -> Result<String, Failure> {
+    let body: Value = serde_json::from_slice(body)?;
+    body[name].as_str().map(str::to_owned).ok_or_else(|| format!("an answer without {name}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_where_it_is_said_to_be() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let cards = vec!["card_a".to_owned(), "card_b".to_owned()];
+        let account = Account { address, token: "t".to_owned(), cards, long: None };
+        let (each, at) = account.top_ups_with_keys();
+        for request in each {
+            assert_eq!(&request[at - 17..at], b"Idempotency-Key: ");
+            assert_eq!(&request[at + KEY_DIGITS..at + KEY_DIGITS + 2], b"\r\n");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What the machine hashes when it does nothing else: argon2id as the service has it, a thread for each core.
+
+use std::{
+    num::NonZeroUsize,
+    thread,
+    time::{Duration, Instant},
+};
+
+use argon2::{Argon2, Block};
+
+use crate::{
+    Failure,
+    sample::{Sample, rate},
+};
+
+/// As many as hash at once.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Hashes for a while, on all cores.
+pub async fn run(time: Duration) -> Result<Sample, Failure> {
+    let done = tokio::task::spawn_blocking(move || {
+        let began = Instant::now();
+        let threads: Vec<_> = (0..cores()).map(|_| thread::spawn(move || hash_until(began + time))).collect();
+        let done = threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread that hashes panicked")?);
+        let done: Result<usize, Failure> = done.sum();
+        done.map(|done| rate(done, began.elapsed()))
+    });
+    Ok(Sample { rate: done.await??, p50: None, p99: None })
+}
+
+/// The crate's default: 19 MiB, 2 passes, 1 lane, in memory that is taken from the system once.
+fn hash_until(until: Instant) -> Result<usize, Failure> {
+    let argon2 = Argon2::default();
+    let mut memory = vec![Block::default(); argon2.params().block_count()];
+    let mut done = 0;
+    while Instant::now() < until {
+        let mut output = [0; 32];
+        let hashed = argon2.hash_password_into_with_memory(b"secure_password", b"sixteen bytes...", &mut output, &mut memory);
+        hashed.map_err(|error| error.to_string())?;
+        done += 1;
+    }
+    Ok(done)
+}

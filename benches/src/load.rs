@@ -1,0 +1,140 @@
+//! The load: clients that each send the next request once the last is answered, as cheaply as can be.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use crate::{Failure, account::KEY_DIGITS, http::Connection, sample::Sample};
+
+/// Requests, made before the clock runs; each client sends one at random, again and again.
+#[derive(Debug)]
+pub struct Requests {
+    each: Vec<Vec<u8>>,
+    /// Where in each of them a number stands that has to be new every time.
+    key_at: Option<usize>,
+    next_key: AtomicU64,
+}
+
+impl Requests {
+    /// These requests as they are.
+    pub fn plain(each: Vec<Vec<u8>>) -> Arc<Self> {
+        Arc::new(Self { each, key_at: None, next_key: AtomicU64::new(0) })
+    }
+
+    /// These requests with a key of their own each time, from this one on.
+    pub fn keyed(each: Vec<Vec<u8>>, key_at: usize, first_key: u64) -> Arc<Self> {
+        Arc::new(Self { each, key_at: Some(key_at), next_key: AtomicU64::new(first_key) })
+    }
+
+    /// The key after the last one.
+    pub fn next_key(&self) -> u64 {
+        self.next_key.load(Ordering::Relaxed)
+    }
+
+    fn write(&self, random: u64, into: &mut Vec<u8>) -> Result<(), Failure> {
+        let index = random % u64::try_from(self.each.len())?;
+        into.clear();
+        into.extend_from_slice(&self.each[usize::try_from(index)?]);
+        if let Some(at) = self.key_at {
+            let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+            into[at..at + KEY_DIGITS].copy_from_slice(format!("{key:0KEY_DIGITS$}").as_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// Lets so many clients work for a while.
+pub async fn run(address: SocketAddr, clients: u32, requests: &Arc<Requests>, time: Duration) -> Result<Sample, Failure> {
+    let mut connections = Vec::new();
+    for _ in 0..clients {
+        connections.push(Connection::open(address).await?);
+    }
+    let began = Instant::now();
+    let mut working = JoinSet::new();
+    for (seed, connection) in (1..).zip(connections) {
+        working.spawn(work(connection, seed, Arc::clone(requests), began + time));
+    }
+    let mut times = Vec::new();
+    while let Some(client) = working.join_next().await {
+        times.extend(client??);
+    }
+    Ok(Sample::of(times, began.elapsed()))
+}
+
+/// One client. How long each request took, in microseconds.
+async fn work(mut connection: Connection, seed: u64, requests: Arc<Requests>, until: Instant) -> Result<Vec<u64>, Failure> {
+    let (mut times, mut request, mut random) = (Vec::new(), Vec::new(), Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    let mut began = Instant::now();
+    while began < until {
+        requests.write(random.next(), &mut request)?;
+        connection.ask(&request).await?;
+        let now = Instant::now();
+        times.push(u64::try_from((now - began).as_micros())?);
+        began = now;
+    }
+    Ok(times)
+}
+
+/// Sends each of these once, by several clients; the bodies of the answers, in no order.
+pub async fn each_once(address: SocketAddr, clients: usize, requests: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut working = JoinSet::new();
+    let share = requests.len().div_ceil(clients).max(1);
+    for part in requests.chunks(share) {
+        let part = part.to_vec();
+        working.spawn(async move {
+            let (mut connection, mut bodies) = (Connection::open(address).await?, Vec::new());
+            for request in part {
+                bodies.push(connection.ask(&request).await?.to_vec());
+            }
+            Ok::<_, Failure>(bodies)
+        });
+    }
+    let mut bodies = Vec::new();
+    while let Some(part) = working.join_next().await {
+        bodies.extend(part??);
+    }
+    Ok(bodies)
+}
+
+/// Xorshift: good enough to spread over cards, and almost free.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    const fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_has_a_key_of_its_own() {
+        let requests = Requests::keyed(vec![b"key: 0000000000000000!".to_vec()], 5, 41);
+        let mut written = Vec::new();
+        requests.write(7, &mut written).unwrap();
+        assert_eq!(written, b"key: 0000000000000041!");
+        requests.write(7, &mut written).unwrap();
+        assert_eq!(written, b"key: 0000000000000042!");
+        assert_eq!(requests.next_key(), 43);
+    }
+
+    #[test]
+    fn random_numbers_reach_all_cards() {
+        let mut random = Random(1);
+        let reached: std::collections::HashSet<u64> = (0..100_000).map(|_| random.next() % 5_000).collect();
+        assert_eq!(reached.len(), 5_000);
+    }
+}

@@ -1,0 +1,123 @@
+//! Which lines there are, what each is compared with, and in which order a turn runs them.
+
+use crate::{Line, hashes, pgbench::Script};
+
+/// What is done in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Top-ups over all cards.
+    Spread,
+    /// The same with keys.
+    Keys,
+    /// Top-ups of one card.
+    Hot,
+    /// Cards, read.
+    Read,
+    /// The newest movements of a card.
+    FirstPage,
+    /// Its oldest.
+    LastPage,
+    /// Logins.
+    Login,
+    /// Postgres alone.
+    Pgbench(Script),
+    /// argon2id alone.
+    Argon2,
+}
+
+/// What is done, and by how many.
+pub type Run = (Work, u32);
+
+/// What a line's rate is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// Nothing.
+    Nothing,
+    /// This run.
+    Run(Run),
+    /// Whatever number of clients pgbench's top-ups are fastest with.
+    BestPgbench,
+}
+
+/// A line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// What it is called.
+    pub name: &'static str,
+    /// What is measured.
+    pub run: Run,
+    /// What it is held against.
+    pub against: Against,
+    /// The least that the ratio should be, in hundredths.
+    pub wanted: Option<u64>,
+    line: Line,
+}
+
+/// The numbers of clients of which pgbench's best is taken.
+pub const BEST_OF: [Run; 3] = [top_up(8), top_up(64), top_up(256)];
+
+const fn top_up(clients: u32) -> Run {
+    (Work::Pgbench(Script::Spread), clients)
+}
+
+/// The lines that are wanted.
+pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
+    let cores = u32::try_from(hashes::cores()).unwrap_or(1);
+    let entry = |line, name, run, against, wanted| Entry { name, run, against, wanted, line };
+    let all = [
+        entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 1), Against::Run(top_up(1)), Some(50)),
+        entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 8), Against::Run(top_up(8)), Some(50)),
+        entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 64), Against::BestPgbench, Some(100)),
+        entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 256), Against::BestPgbench, Some(140)),
+        entry(Line::Keys, "with an Idempotency-Key each", (Work::Keys, 256), Against::BestPgbench, Some(100)),
+        entry(Line::Hot, "top-ups of one card", (Work::Hot, 256), Against::Run((Work::Pgbench(Script::Hot), 256)), Some(800)),
+        entry(Line::Read, "a card, read", (Work::Read, 256), Against::Run((Work::Pgbench(Script::Read), 256)), Some(50)),
+        entry(Line::Page, "first page of 1,000 movements", (Work::FirstPage, 64), Against::Nothing, None),
+        entry(Line::Page, "last page of 1,000 movements", (Work::LastPage, 64), Against::Nothing, None),
+        entry(Line::Login, "logins, against argon2id alone", (Work::Login, 2 * cores), Against::Run((Work::Argon2, cores)), Some(90)),
+    ];
+    all.into_iter().filter(|entry| wants(entry.line)).collect()
+}
+
+/// What a turn runs: each line next to what it is held against, and nothing twice.
+pub fn turn(entries: &[Entry]) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for entry in entries {
+        match entry.against {
+            Against::Nothing => {}
+            Against::Run(run) => runs.push(run),
+            Against::BestPgbench => runs.push(top_up(entry.run.1)),
+        }
+        runs.push(entry.run);
+    }
+    if entries.iter().any(|entry| entry.against == Against::BestPgbench) {
+        runs.extend(BEST_OF);
+    }
+    let mut once = Vec::new();
+    for run in runs {
+        if !once.contains(&run) {
+            once.push(run);
+        }
+    }
+    once
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_runs_each_thing_once_beside_its_comparison() {
+        let spread = turn(&entries(|line| line == Line::Spread));
+        let expected: Vec<Run> = [1, 8, 64, 256].into_iter().flat_map(|clients| [top_up(clients), (Work::Spread, clients)]).collect();
+        assert_eq!(spread, expected);
+        let all = turn(&entries(|_| true));
+        assert!(all.iter().enumerate().all(|(index, run)| !all[..index].contains(run)), "{all:?}");
+    }
+
+    #[test]
+    fn a_line_alone_still_has_pgbench_s_best_to_be_held_against() {
+        let keys = turn(&entries(|line| line == Line::Keys));
+        assert_eq!(keys, [top_up(256), (Work::Keys, 256), top_up(8), top_up(64)]);
+    }
+}

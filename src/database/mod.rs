@@ -21,6 +21,9 @@ const START_WAIT: Duration = Duration::from_secs(30);
 /// before a request, and a transaction that somebody forgot does not stay.
 const SESSION: &str = "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'";
 
+/// After so long a connection is asked whether it is still there, before it is used.
+const RESTED: Duration = Duration::from_millis(500);
+
 /// Why there is no database to work on.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -90,12 +93,14 @@ pub fn pool(options: PgConnectOptions, max_connections: u32, acquire_timeout: Du
                 Ok(())
             })
         })
-        // In place of the pool's own ping. A transaction that a cancelled future left open on the
-        // connection would swallow the writes that follow; this ends it, silently when there is none.
+        // In place of the pool's own ping, which would be a round trip before each statement: only what has
+        // rested may have lost its database meanwhile. That it is in the middle of nothing, `service::unit` sees to.
         .test_before_acquire(false)
-        .before_acquire(|connection, _| {
+        .before_acquire(|connection, last| {
             Box::pin(async move {
-                connection.execute("begin; rollback").await?;
+                if last.idle_for >= RESTED {
+                    connection.ping().await?;
+                }
                 Ok(true)
             })
         })

@@ -161,7 +161,7 @@ pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut q
     let page = Page::read(&mut query, cursor.as_ref(), "auditEvents", &filters.canonical());
     query.done()?;
     let filter = filters.resolve(&app, caller.account).await?;
-    let audit = app.services.audit;
+    let audit = app.services.audit.clone();
     page.answer(
         "auditEvents",
         move |before, limit| {

@@ -164,7 +164,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut que
         None => None,
     };
     let filter = CardFilter { customer_id, status: filters.status, currency: filters.currency };
-    let cards = app.services.cards;
+    let cards = app.services.cards.clone();
     page.answer(
         "cards",
         move |after, limit| {

@@ -107,7 +107,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut que
     }
     let page = Page::read(&mut query, cursor.as_ref(), "customers", &canonical(email.as_ref()));
     query.done()?;
-    let customers = app.services.customers;
+    let customers = app.services.customers.clone();
     page.answer(
         "customers",
         move |after, limit| {

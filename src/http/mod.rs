@@ -56,13 +56,13 @@ use crate::{
 /// What every handler can reach: services, never a pool.
 #[derive(Clone, Debug)]
 pub struct App {
-    pub(self) services: Services,
     shared: Arc<Shared>,
 }
 
 /// What the handlers of one process have in common.
 #[derive(Debug)]
 pub struct Shared {
+    services: Services,
     has_sandbox_routes: bool,
     trusted_hops: usize,
     allowed_origins: Origins,
@@ -86,6 +86,7 @@ impl App {
     #[must_use]
     pub fn new(services: Services, settings: &Settings) -> Self {
         let shared = Shared {
+            services,
             has_sandbox_routes: settings.environment == Environment::Sandbox,
             trusted_hops: settings.server.trusted_hops,
             allowed_origins: settings.cors.allowed_origins.clone(),
@@ -95,7 +96,7 @@ impl App {
             in_flight: Semaphore::new(settings.server.max_in_flight),
             shutting_down: AtomicBool::new(false),
         };
-        Self { services, shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Makes `/health/ready` say no from now on, so that the load balancer looks elsewhere.

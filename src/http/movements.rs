@@ -74,7 +74,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, PathId(
     query.done()?;
     let id = id.map_err(|_| ServiceError::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?.id;
-    let ledger = app.services.ledger;
+    let ledger = app.services.ledger.clone();
     page.answer(
         "movements",
         move |before, limit| {

@@ -42,7 +42,7 @@ pub(super) async fn list(State(app): State<App>, LoggedIn(caller): LoggedIn, mut
     let cursor = Cursor::read(&mut query);
     let page = Page::read(&mut query, cursor.as_ref(), "sessions", &format!("userId={}", caller.user));
     query.done()?;
-    let auth = app.services.auth;
+    let auth = app.services.auth.clone();
     let (account, user, current) = (caller.account, caller.user, caller.session);
     page.answer(
         "sessions",

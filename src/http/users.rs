@@ -80,7 +80,7 @@ pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut q
     let cursor = Cursor::read(&mut query);
     let page = Page::read(&mut query, cursor.as_ref(), "users", "");
     query.done()?;
-    let users = app.services.users;
+    let users = app.services.users.clone();
     page.answer(
         "users",
         move |after, limit| {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
 use tokio::time::timeout;
 
 use super::{
@@ -31,6 +31,40 @@ const DEADLINE: Duration = Duration::from_secs(8);
 /// How often a unit is tried that the database rolled back for the sake of another.
 const TRIES: u32 = 4;
 
+/// A connection of the pool for as long as a unit takes.
+///
+/// A future that is dropped half way leaves its connection in the middle of something: in a transaction, it
+/// may be, that would swallow the writes of whoever comes next. So it goes back only by being given back.
+struct Held {
+    connection: PoolConnection<Postgres>,
+    is_at_rest: bool,
+}
+
+impl Held {
+    async fn of(pool: &PgPool) -> Result<Self> {
+        Ok(Self { connection: pool.acquire().await?, is_at_rest: false })
+    }
+
+    /// Back to the pool, which rolls back what a failed unit began.
+    fn give_back(mut self) {
+        self.is_at_rest = true;
+    }
+
+    /// Leaves a connection that says nothing any more, without waiting for its goodbye.
+    fn give_up(mut self) {
+        self.is_at_rest = true;
+        self.connection.close_on_drop();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.is_at_rest {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
 /// Runs `work` on a connection, without a transaction around it.
 ///
 /// # Errors
@@ -39,12 +73,12 @@ pub(super) async fn read<T>(
     pool: &PgPool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<T> {
-    let mut connection = pool.acquire().await?;
-    if let Ok(result) = timeout(DEADLINE, work(&mut connection)).await {
+    let mut held = Held::of(pool).await?;
+    if let Ok(result) = timeout(DEADLINE, work(&mut held.connection)).await {
+        held.give_back();
         return result;
     }
-    // Not back to the pool: whatever it is in the middle of is nobody else's to find.
-    drop(connection.detach());
+    held.give_up();
     Err(Error::DatabaseUnavailable(Arc::new(silence())))
 }
 
@@ -57,11 +91,12 @@ pub(super) async fn autocommit<T>(
     pool: &PgPool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, std::result::Result<T, sqlx::Error>>,
 ) -> Result<T> {
-    let mut connection = pool.acquire().await?;
-    if let Ok(result) = timeout(DEADLINE, work(&mut connection)).await {
+    let mut held = Held::of(pool).await?;
+    if let Ok(result) = timeout(DEADLINE, work(&mut held.connection)).await {
+        held.give_back();
         return result.map_err(lost_while_committing);
     }
-    drop(connection.detach());
+    held.give_up();
     Err(Error::OutcomeUnknown(Arc::new(silence())))
 }
 
@@ -111,12 +146,13 @@ async fn in_time<T>(
     once: Option<&Once<T>>,
     work: &impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<Option<Outcome<T>>> {
-    let mut connection = pool.acquire().await?;
+    let mut held = Held::of(pool).await?;
     let committing = AtomicBool::new(false);
-    if let Ok(result) = timeout(DEADLINE, attempt(&mut connection, once, work, &committing)).await {
+    if let Ok(result) = timeout(DEADLINE, attempt(&mut held.connection, once, work, &committing)).await {
+        held.give_back();
         return result;
     }
-    drop(connection.detach());
+    held.give_up();
     if committing.load(Ordering::Relaxed) {
         Err(Error::OutcomeUnknown(Arc::new(silence())))
     } else {

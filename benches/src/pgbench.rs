@@ -58,14 +58,18 @@ impl Pgbench {
         command.arg("-f").arg(self.folder.join(script.file())).arg(DATABASE);
         let ran = Command::from(command).kill_on_drop(true).output().await?;
         let (told, errors) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-        let (Some(rate), Some(done), true) = (rate(&told), processed(&told), ran.status.success()) else {
+        let (Some(done), true) = (processed(&told), ran.status.success()) else {
             return Err(format!("pgbench ended with {}: {told}{errors}", ran.status).into());
         };
+        if done == 0 {
+            return Err(format!("{clients} clients of pgbench took longer to connect than the {} s of a run", time.as_secs()).into());
+        }
         // Statements that find no row would be fast, and prove nothing.
         let wrote = Self::written(postgres)? - written;
         if wrote != if script == Script::Read { 0 } else { done } {
             return Err(format!("pgbench ran {done} transactions of {script:?}, and {wrote} rows were written").into());
         }
+        let rate = rate(&told).ok_or_else(|| format!("pgbench says no rate: {told}"))?;
         Ok(Sample { rate, p50: None, p99: None })
     }
 

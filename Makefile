@@ -46,7 +46,7 @@ login-attack: ## guess at passwords, flood the login with hashes, time its answe
 	cargo build --release --locked --workspace
 	target/release/login-attack --binary target/release/core-api
 
-bench: ## measure against pgbench on the same Postgres, turn by turn; seven minutes, best on an idle machine
+bench: ## measure against pgbench on the same Postgres, turn by turn; five minutes, best on an idle machine
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api

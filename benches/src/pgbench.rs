@@ -52,15 +52,30 @@ impl Pgbench {
 
     /// Runs a script with so many clients.
     pub async fn run(&self, postgres: &Postgres, script: Script, clients: u32, time: Duration) -> Result<Sample, Failure> {
+        let written = Self::written(postgres)?;
         let mut command = postgres.client("pgbench");
         command.args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string(), "-T", &time.as_secs().to_string()]);
         command.arg("-f").arg(self.folder.join(script.file())).arg(DATABASE);
         let ran = Command::from(command).kill_on_drop(true).output().await?;
         let (told, errors) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-        match rate(&told) {
-            Some(rate) if ran.status.success() => Ok(Sample { rate, p50: None, p99: None }),
-            _ => Err(format!("pgbench ended with {}: {told}{errors}", ran.status).into()),
+        let (Some(done), true) = (processed(&told), ran.status.success()) else {
+            return Err(format!("pgbench ended with {}: {told}{errors}", ran.status).into());
+        };
+        if done == 0 {
+            return Err(format!("{clients} clients of pgbench took longer to connect than the {} s of a run", time.as_secs()).into());
         }
+        // Statements that find no row would be fast, and prove nothing.
+        let wrote = Self::written(postgres)? - written;
+        if wrote != if script == Script::Read { 0 } else { done } {
+            return Err(format!("pgbench ran {done} transactions of {script:?}, and {wrote} rows were written").into());
+        }
+        let rate = rate(&told).ok_or_else(|| format!("pgbench says no rate: {told}"))?;
+        Ok(Sample { rate, p50: None, p99: None })
+    }
+
+    /// How many top-ups the cards have had.
+    fn written(postgres: &Postgres) -> Result<u64, Failure> {
+        Ok(postgres.ask(DATABASE, "select sum(seq) from bench_cards")?.parse()?)
     }
 }
 
@@ -96,15 +111,19 @@ fn rate(told: &str) -> Option<u64> {
     format!("{whole}{}", part.get(..2)?).parse().ok()
 }
 
+/// Transactions in all.
+fn processed(told: &str) -> Option<u64> {
+    told.lines().find_map(|line| line.strip_prefix("number of transactions actually processed: "))?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_rate_is_read_from_what_pgbench_says() {
-        let told =
-            "number of failed transactions: 0 (0.000%)\nlatency average = 1.5 ms\ntps = 5230.418 (without initial connection time)\n";
-        assert_eq!(rate(told), Some(523_041));
+        let told = "number of transactions actually processed: 26152\nnumber of failed transactions: 0 (0.000%)\nlatency average = 1.5 ms\ntps = 5230.418 (without initial connection time)\n";
+        assert_eq!((rate(told), processed(told)), (Some(523_041), Some(26_152)));
         assert_eq!(rate("pgbench: error"), None);
     }
 }

@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use crate::{
     config::{Environment, Settings},
     database::{
-        self, DatabaseError,
+        self, DatabaseError, Pools,
         private::{PrivateError, PrivatePostgres},
     },
     http::{self, App, Limits},
@@ -117,7 +117,7 @@ pub struct Server {
     router: Router,
     app: App,
     services: Services,
-    pool: PgPool,
+    pools: Pools,
     drain: Duration,
 }
 
@@ -144,7 +144,8 @@ impl Server {
             per_email: settings.rate_limit.failed_logins_per_email,
             per_source: settings.rate_limit.failed_logins_per_address,
         };
-        let services = Services::new(&pool, tokens, lifetimes, logins, settings.rate_limit.per_hour)?;
+        let pools = Pools::beside(pool, Services::BATCHES);
+        let services = Services::new(&pools, tokens, lifetimes, logins, settings.rate_limit.per_hour)?;
         if settings.environment == Environment::Sandbox {
             seed(&services).await?;
         }
@@ -158,7 +159,7 @@ impl Server {
             router,
             app,
             services,
-            pool,
+            pools,
             drain: Duration::from_secs(settings.server.drain_seconds),
         })
     }
@@ -203,7 +204,7 @@ impl Server {
         sweeping.abort();
         forgetting.abort();
         // Whoever is still there had their time.
-        let _closed = timeout(Duration::from_secs(1), self.pool.close()).await;
+        let _closed = timeout(Duration::from_secs(1), self.pools.close()).await;
         served
     }
 }
@@ -228,7 +229,8 @@ async fn forget(services: Services) {
 pub async fn prepare(settings: &Settings, options: PgConnectOptions) -> Result<PgPool, StartError> {
     database::wait_for(&options).await?;
     let acquire_timeout = Duration::from_millis(settings.database.acquire_timeout_ms);
-    let pool = database::pool(options.clone(), settings.database.max_connections, acquire_timeout);
+    let connections = settings.database.max_connections.saturating_sub(Services::BATCHES).max(1);
+    let pool = database::pool(options.clone(), connections, acquire_timeout);
     if let Some(found) = Deployment::new(pool.clone()).environment().await? {
         refuse_another(&found, settings.environment)?;
     }

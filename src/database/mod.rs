@@ -82,14 +82,49 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     Ok(migrated?)
 }
 
+/// The pools of a server.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    /// For what a request does by itself.
+    pub requests: PgPool,
+    /// For what requests do together: few statements, each of which takes a list of keys.
+    pub batches: PgPool,
+}
+
+impl Pools {
+    /// Beside an open pool, the one for batches, of `connections`.
+    ///
+    /// A list of keys has no length yet when a statement is planned for all lists, and one that is planned
+    /// for each costs more to plan than to run. So they are planned once, and by the keys' indexes: to read
+    /// whole tables for a few keys is what the planner would choose while they are small or unknown to it.
+    pub fn beside(requests: PgPool, connections: u32) -> Self {
+        const PLANS: &str =
+            "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
+        const SESSIONS: &[&str] = &[SESSION, PLANS];
+        let (options, timeout) = (requests.connect_options().as_ref().clone(), requests.options().get_acquire_timeout());
+        Self { requests, batches: with_session(options, connections, timeout, SESSIONS) }
+    }
+
+    /// Closes both, once what is under way has ended.
+    pub async fn close(&self) {
+        tokio::join!(self.requests.close(), self.batches.close());
+    }
+}
+
 /// A pool of at most `max_connections`, opened as they are needed.
 pub fn pool(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration) -> PgPool {
+    with_session(options, max_connections, acquire_timeout, &[SESSION])
+}
+
+fn with_session(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration, session: &'static [&'static str]) -> PgPool {
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(acquire_timeout)
-        .after_connect(|connection, _| {
+        .after_connect(move |connection, _| {
             Box::pin(async move {
-                connection.execute(SESSION).await?;
+                for settings in session {
+                    connection.execute(*settings).await?;
+                }
                 Ok(())
             })
         })

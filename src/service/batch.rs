@@ -24,7 +24,7 @@ pub(super) struct Batches<K: Copy + Eq + Hash + Send + 'static, J: Send + 'stati
 
 struct Inner<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> {
     /// How many flights at once. Each has a connection.
-    flights: usize,
+    flights: u32,
     carry: Carry<K, J>,
     state: Mutex<State<K, J>>,
 }
@@ -32,7 +32,7 @@ struct Inner<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> {
 struct State<K, J> {
     waiting: VecDeque<(K, J)>,
     under_way: HashSet<K>,
-    flights: usize,
+    flights: u32,
 }
 
 impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Clone for Batches<K, J> {
@@ -48,7 +48,7 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> fmt::Debug for Bat
 }
 
 impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Batches<K, J> {
-    pub(super) fn new<F>(flights: usize, carry: impl Fn(Vec<J>, Flight<K, J>) -> F + Send + Sync + 'static) -> Self
+    pub(super) fn new<F>(flights: u32, carry: impl Fn(Vec<J>, Flight<K, J>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -81,7 +81,7 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Inner<K, J> {
 
 impl<K: Copy + Eq + Hash, J> State<K, J> {
     /// Takes what can go now, in the order it came in.
-    fn board(&mut self, flights: usize) -> Option<(Vec<K>, Vec<J>)> {
+    fn board(&mut self, flights: u32) -> Option<(Vec<K>, Vec<J>)> {
         if self.flights >= flights || self.waiting.is_empty() {
             return None;
         }

@@ -22,7 +22,7 @@ pub mod users;
 
 use std::num::NonZeroU32;
 
-use sqlx::PgPool;
+use crate::database::Pools;
 
 use self::{
     accounts::Accounts,
@@ -64,11 +64,15 @@ pub struct Services {
 }
 
 impl Services {
+    /// How many connections batches take, all kinds together.
+    pub const BATCHES: u32 = ledger::FLIGHTS + admission::FLIGHTS;
+
     /// Wires the services.
     ///
     /// # Errors
     /// The system has no randomness or no threads to give.
-    pub fn new(pool: &PgPool, tokens: Tokens, lifetimes: Lifetimes, logins: LoginLimits, requests_per_hour: NonZeroU32) -> Result<Self> {
+    pub fn new(pools: &Pools, tokens: Tokens, lifetimes: Lifetimes, logins: LoginLimits, requests_per_hour: NonZeroU32) -> Result<Self> {
+        let pool = &pools.requests;
         let passwords = Passwords::new()?;
         Ok(Self {
             accounts: Accounts::new(pool.clone(), passwords.clone()),
@@ -78,8 +82,8 @@ impl Services {
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
             idempotency: Idempotency::new(pool.clone()),
-            ledger: Ledger::new(pool.clone()),
-            admission: Admission::new(pool.clone(), requests_per_hour),
+            ledger: Ledger::new(pools.clone()),
+            admission: Admission::new(pools.clone(), requests_per_hour),
             users: Users::new(pool.clone(), passwords),
         })
     }

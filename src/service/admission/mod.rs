@@ -31,9 +31,10 @@ use super::{
     id::AccountId,
     unit,
 };
+use crate::database::Pools;
 
 /// Round trips at once, each with a connection. One account's requests are in one of them at a time.
-const FLIGHTS: usize = 2;
+pub(super) const FLIGHTS: u32 = 2;
 
 /// Where an account stands in its hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +78,9 @@ impl fmt::Debug for Admission {
 }
 
 impl Admission {
-    pub(super) fn new(pool: PgPool, per_hour: NonZeroU32) -> Self {
+    pub(super) fn new(pools: Pools, per_hour: NonZeroU32) -> Self {
         let front = Arc::new(Front::default());
-        let (asked, learning) = (pool.clone(), Arc::clone(&front));
+        let (asked, learning) = (pools.batches, Arc::clone(&front));
         let batches = Batches::new(FLIGHTS, move |jobs, flight| {
             let (pool, front) = (asked.clone(), Arc::clone(&learning));
             async move {
@@ -87,7 +88,7 @@ impl Admission {
                 drop(flight);
             }
         });
-        Self { pool, front, batches }
+        Self { pool: pools.requests, front, batches }
     }
 
     /// Says whom a verified token stands for, asked of the database each time so that a logout on any replica

@@ -16,6 +16,7 @@ use super::{
     posting::Entry,
     store::{self, Draft, Kept, Stand},
 };
+use crate::database::Pools;
 use crate::service::{
     batch::Flight,
     error::{Error, Result},
@@ -45,14 +46,14 @@ struct Left {
 }
 
 /// Carries a flight: every job gets an answer of its own.
-pub(super) async fn carry(pool: &PgPool, known: &Known, jobs: Vec<Job>, mut flight: Flight<CardKey, Job>) {
+pub(super) async fn carry(pools: &Pools, known: &Known, jobs: Vec<Job>, mut flight: Flight<CardKey, Job>) {
     let mut left = Left { again: jobs, ..Left::default() };
     for _ in 0..ATTEMPTS {
         if left.again.is_empty() || left.stuck {
             break;
         }
         let Left { again, repeated, .. } = left;
-        left = attempt(pool, known, again).await;
+        left = attempt(&pools.batches, known, again).await;
         left.repeated.extend(repeated);
     }
     left.again.append(&mut left.repeated);
@@ -67,7 +68,7 @@ pub(super) async fn carry(pool: &PgPool, known: &Known, jobs: Vec<Job>, mut flig
                 let answer = if job.since.elapsed() > PATIENCE {
                     Err(Error::Overloaded)
                 } else {
-                    locked::post(pool, &job.actor, &job.posting, job.once.as_ref()).await
+                    locked::post(&pools.requests, &job.actor, &job.posting, job.once.as_ref()).await
                 };
                 job.answer(answer);
             }

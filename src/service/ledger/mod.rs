@@ -33,10 +33,11 @@ use super::{
     text::Description,
     unit,
 };
+use crate::database::Pools;
 
 /// Flights at once. Each holds a connection, and all of them together write less than one that is full:
 /// this is for the few who come alone.
-const FLIGHTS: usize = 4;
+pub(super) const FLIGHTS: u32 = 4;
 
 /// One entry of a card's history.
 #[derive(Clone, Debug)]
@@ -123,13 +124,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(pool: PgPool) -> Self {
-        let (known, flying) = (Arc::new(Known::default()), pool.clone());
+    pub(super) fn new(pools: Pools) -> Self {
+        let (known, flying) = (Arc::new(Known::default()), pools.clone());
         let batches = Batches::new(FLIGHTS, move |jobs, flight| {
-            let (pool, known) = (flying.clone(), Arc::clone(&known));
-            async move { flight::carry(&pool, &known, jobs, flight).await }
+            let (pools, known) = (flying.clone(), Arc::clone(&known));
+            async move { flight::carry(&pools, &known, jobs, flight).await }
         });
-        Self { pool, batches, running: Arc::default() }
+        Self { pool: pools.requests, batches, running: Arc::default() }
     }
 
     /// Posts one movement to a card.

@@ -65,7 +65,7 @@ pub struct Services {
 
 impl Services {
     /// How many connections batches take, all kinds together.
-    pub const BATCHES: u32 = ledger::FLIGHTS + admission::FLIGHTS;
+    pub const BATCHES: u32 = ledger::FLIGHTS + admission::FLIGHTS + cards::FLIGHTS;
 
     /// Wires the services.
     ///
@@ -78,7 +78,7 @@ impl Services {
             accounts: Accounts::new(pool.clone(), passwords.clone()),
             audit: Audit::new(pool.clone()),
             auth: Auth::new(pool.clone(), passwords.clone(), tokens, lifetimes, logins),
-            cards: Cards::new(pool.clone()),
+            cards: Cards::new(pools.clone()),
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
             idempotency: Idempotency::new(pool.clone()),

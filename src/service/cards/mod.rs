@@ -2,13 +2,15 @@
 
 mod assignment;
 mod currency;
+mod lookup;
 mod status;
 mod store;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use self::{assignment::Assignment, status::StatusChange, store::LockedCard};
+pub(super) use self::lookup::FLIGHTS;
+use self::{assignment::Assignment, lookup::Lookup, status::StatusChange, store::LockedCard};
 pub use self::{
     currency::{Currency, UnknownCurrency},
     status::{CardStatus, TargetStatus, UnknownStatus},
@@ -22,6 +24,7 @@ use super::{
     money::Money,
     unit,
 };
+use crate::database::Pools;
 
 /// A card as its account sees it.
 #[derive(Clone, Debug)]
@@ -75,11 +78,12 @@ pub struct CardFilter {
 #[derive(Clone, Debug)]
 pub struct Cards {
     pool: PgPool,
+    lookup: Lookup,
 }
 
 impl Cards {
-    pub(super) const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub(super) fn new(pools: Pools) -> Self {
+        Self { pool: pools.requests, lookup: Lookup::new(pools.batches) }
     }
 
     /// Creates an inactive card without money or customer.
@@ -104,7 +108,7 @@ impl Cards {
     /// # Errors
     /// [`Error::CardNotFound`].
     pub async fn get(&self, account: AccountId, id: CardId) -> Result<Card> {
-        unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Error::CardNotFound)
+        self.lookup.find(account, id).await?.ok_or(Error::CardNotFound)
     }
 
     /// At most `limit` cards after position `after`, in the order they were created.

@@ -1,6 +1,7 @@
 //! The SQL of cards. Decides nothing, begins and commits nothing.
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Card, CardFilter, CardStatus, Currency};
 use crate::service::{
@@ -47,27 +48,45 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
     Ok(card)
 }
 
-pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: CardId) -> Result<Option<Card>> {
-    let card = sqlx::query_as!(
-        Card,
+/// The cards that these accounts have by these ids, each at its place; none where there is no such card.
+pub(super) async fn find_all(connection: &mut PgConnection, wanted: &[(AccountId, CardId)]) -> Result<Vec<Option<Card>>> {
+    let accounts: Vec<Uuid> = wanted.iter().map(|(account, _)| (*account).into()).collect();
+    let cards: Vec<Uuid> = wanted.iter().map(|(_, card)| (*card).into()).collect();
+    let rows = sqlx::query!(
         r#"
         select
-            id as "id: CardId",
-            number,
-            customer_id as "customer_id: CustomerId",
-            status as "status: CardStatus",
-            currency as "currency: Currency",
-            balance as "balance: Money",
-            created_at
-        from cards
-        where account_id = $1 and id = $2
+            wanted.place as "place!",
+            cards.id as "id: CardId",
+            cards.number,
+            cards.customer_id as "customer_id: CustomerId",
+            cards.status as "status: CardStatus",
+            cards.currency as "currency: Currency",
+            cards.balance as "balance: Money",
+            cards.created_at
+        from unnest($1::uuid[], $2::uuid[]) with ordinality as wanted (account_id, id, place)
+        join cards on cards.account_id = wanted.account_id and cards.id = wanted.id
         "#,
-        account as AccountId,
-        id as CardId,
+        &accounts,
+        &cards,
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(card)
+    let mut found: Vec<Option<Card>> = wanted.iter().map(|_| None).collect();
+    for row in rows {
+        let place = usize::try_from(row.place).ok().and_then(|place| found.get_mut(place.checked_sub(1)?));
+        if let Some(place) = place {
+            *place = Some(Card {
+                id: row.id,
+                number: row.number,
+                customer_id: row.customer_id,
+                status: row.status,
+                currency: row.currency,
+                balance: row.balance,
+                created_at: row.created_at,
+            });
+        }
+    }
+    Ok(found)
 }
 
 pub(super) async fn page(

@@ -98,8 +98,7 @@ impl Pools {
     /// for each costs more to plan than to run. So they are planned once, and by the keys' indexes: to read
     /// whole tables for a few keys is what the planner would choose while they are small or unknown to it.
     pub fn beside(requests: PgPool, connections: u32) -> Self {
-        const PLANS: &str =
-            "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
+        const PLANS: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_mergejoin = off";
         const SESSIONS: &[&str] = &[SESSION, PLANS];
         let (options, timeout) = (requests.connect_options().as_ref().clone(), requests.options().get_acquire_timeout());
         Self { requests, batches: with_session(options, connections, timeout, SESSIONS) }

@@ -6,14 +6,15 @@ use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::{
     CardKey, Job, Movement, Posted,
     known::Known,
     locked,
-    plan::{self, Plan, Wanted},
+    plan::{self, Plan, Step, Wanted},
     posting::Entry,
+    short,
     store::{self, Draft, Kept, Stand},
 };
 use crate::database::Pools;
@@ -104,10 +105,17 @@ async fn attempt(pool: &PgPool, known: &Known, jobs: Vec<Job>) -> Left {
     }
     let drafts: Vec<Draft> = plan.entries.iter().filter_map(|(index, entry)| jobs.get(*index).map(|job| draft(job, *entry))).collect();
     let (steps, movements) = (plan.steps.clone(), drafts.iter().map(|draft| draft.id).collect::<Vec<_>>());
-    let written = unit::autocommit(pool, move |unit| Box::pin(async move { store::write_all(unit, &drafts, &steps).await })).await;
+    let written = unit::autocommit(pool, move |unit| Box::pin(async move { write(unit, &drafts, &steps).await })).await;
     match written {
         Ok(stands) => settle(known, jobs, &plan, &movements, stands),
         Err(error) => give_up(known, jobs, &plan, &error),
+    }
+}
+
+async fn write(connection: &mut PgConnection, drafts: &[Draft], steps: &[Step]) -> std::result::Result<Vec<(CardKey, Stand)>, sqlx::Error> {
+    match (drafts, steps) {
+        ([draft], [step]) if draft.kept.is_none() => Ok(vec![short::write(connection, draft, step).await?]),
+        _ => store::write_all(connection, drafts, steps).await,
     }
 }
 

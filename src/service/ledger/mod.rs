@@ -9,6 +9,7 @@ mod known;
 mod locked;
 mod plan;
 mod posting;
+mod short;
 mod store;
 mod verify;
 

@@ -14,12 +14,12 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use crate::{
     config::{Environment, Settings},
     database::{
-        self, DatabaseError, Pools,
+        self, DatabaseError,
         private::{PrivateError, PrivatePostgres},
     },
     http::{self, App, Limits},
     service::{
-        self, Services,
+        self, Pools, Services,
         auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
     },
@@ -144,7 +144,7 @@ impl Server {
             per_email: settings.rate_limit.failed_logins_per_email,
             per_source: settings.rate_limit.failed_logins_per_address,
         };
-        let pools = Pools::beside(pool, Services::BATCHES);
+        let pools = Pools { batches: database::pool_for_lists(&pool, batches(settings)), requests: pool };
         let services = Services::new(&pools, tokens, lifetimes, logins, settings.rate_limit.per_hour)?;
         if settings.environment == Environment::Sandbox {
             seed(&services).await?;
@@ -229,13 +229,18 @@ async fn forget(services: Services) {
 pub async fn prepare(settings: &Settings, options: PgConnectOptions) -> Result<PgPool, StartError> {
     database::wait_for(&options).await?;
     let acquire_timeout = Duration::from_millis(settings.database.acquire_timeout_ms);
-    let connections = settings.database.max_connections.saturating_sub(Services::BATCHES).max(1);
+    let connections = settings.database.max_connections.saturating_sub(batches(settings)).max(1);
     let pool = database::pool(options.clone(), connections, acquire_timeout);
     if let Some(found) = Deployment::new(pool.clone()).environment().await? {
         refuse_another(&found, settings.environment)?;
     }
     database::migrate(&options).await?;
     Ok(pool)
+}
+
+/// How many of the connections are for batches: at most half.
+fn batches(settings: &Settings) -> u32 {
+    Pools::BATCHES.min(settings.database.max_connections / 2).max(1)
 }
 
 fn refuse_another(found: &str, environment: Environment) -> Result<(), StartError> {

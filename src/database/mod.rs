@@ -17,9 +17,11 @@ use sqlx::{
 /// How long a database that is still starting is waited for.
 const START_WAIT: Duration = Duration::from_secs(30);
 
-/// What every connection of the pool is told: a lock is given up on before a statement, a statement
-/// before a request, and a transaction that somebody forgot does not stay.
-const SESSION: &str = "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'";
+/// What every connection is told: a lock is given up on before a statement, a statement before a request, and
+/// a transaction that somebody forgot does not stay. Everything is looked up by a key: a plan that was made while
+/// a table was small, and reads all of it, must not be there when it has grown.
+const SESSION: &str =
+    "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'; set enable_seqscan = off";
 
 /// After so long a connection is asked whether it is still there, before it is used.
 const RESTED: Duration = Duration::from_millis(500);
@@ -82,32 +84,13 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     Ok(migrated?)
 }
 
-/// The pools of a server.
-#[derive(Clone, Debug)]
-pub struct Pools {
-    /// For what a request does by itself.
-    pub requests: PgPool,
-    /// For what requests do together: few statements, each of which takes a list of keys.
-    pub batches: PgPool,
-}
-
-impl Pools {
-    /// Beside an open pool, the one for batches, of `connections`.
-    ///
-    /// A list of keys has no length yet when a statement is planned for all lists, and one that is planned
-    /// for each costs more to plan than to run. So they are planned once, and by the keys' indexes: to read
-    /// whole tables for a few keys is what the planner would choose while they are small or unknown to it.
-    pub fn beside(requests: PgPool, connections: u32) -> Self {
-        const PLANS: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_mergejoin = off";
-        const SESSIONS: &[&str] = &[SESSION, PLANS];
-        let (options, timeout) = (requests.connect_options().as_ref().clone(), requests.options().get_acquire_timeout());
-        Self { requests, batches: with_session(options, connections, timeout, SESSIONS) }
-    }
-
-    /// Closes both, once what is under way has ended.
-    pub async fn close(&self) {
-        tokio::join!(self.requests.close(), self.batches.close());
-    }
+/// Beside an open pool, one of at most `max_connections` for statements that take lists of keys.
+///
+/// A list has no length yet when a statement is planned for all lists, and one that is planned for each
+/// costs more to plan than to run. So they are planned once.
+pub fn pool_for_lists(beside: &PgPool, max_connections: u32) -> PgPool {
+    const SESSIONS: &[&str] = &[SESSION, "set plan_cache_mode = force_generic_plan; set enable_mergejoin = off"];
+    with_session(beside.connect_options().as_ref().clone(), max_connections, beside.options().get_acquire_timeout(), SESSIONS)
 }
 
 /// A pool of at most `max_connections`, opened as they are needed.

@@ -22,7 +22,7 @@ pub mod users;
 
 use std::num::NonZeroU32;
 
-use crate::database::Pools;
+use sqlx::PgPool;
 
 use self::{
     accounts::Accounts,
@@ -63,10 +63,26 @@ pub struct Services {
     pub users: Users,
 }
 
-impl Services {
-    /// How many connections batches take, all kinds together.
+/// The connections of a server.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    /// For what a request does by itself.
+    pub requests: PgPool,
+    /// For what requests do together: few statements, each of which takes a list of keys.
+    pub batches: PgPool,
+}
+
+impl Pools {
+    /// How many batches there are at once, of all kinds together; fewer connections make them wait.
     pub const BATCHES: u32 = ledger::FLIGHTS + admission::FLIGHTS + cards::FLIGHTS;
 
+    /// Closes both, once what is under way has ended.
+    pub async fn close(&self) {
+        tokio::join!(self.requests.close(), self.batches.close());
+    }
+}
+
+impl Services {
     /// Wires the services.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ use self::{
     store::Row,
 };
 use super::{
+    Pools,
     audit::{self, Actor, Event, Origin},
     auth::{Caller, Claims, Role},
     batch::Batches,
@@ -31,7 +32,6 @@ use super::{
     id::AccountId,
     unit,
 };
-use crate::database::Pools;
 
 /// Round trips at once, each with a connection. One account's requests are in one of them at a time.
 pub(super) const FLIGHTS: u32 = 2;

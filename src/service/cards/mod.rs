@@ -16,6 +16,7 @@ pub use self::{
     status::{CardStatus, TargetStatus, UnknownStatus},
 };
 use super::{
+    Pools,
     audit::{self, Actor, Event},
     customers,
     error::{Error, Result},
@@ -24,7 +25,6 @@ use super::{
     money::Money,
     unit,
 };
-use crate::database::Pools;
 
 /// A card as its account sees it.
 #[derive(Clone, Debug)]

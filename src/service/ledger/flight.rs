@@ -17,7 +17,7 @@ use super::{
     short,
     store::{self, Draft, Kept, Stand},
 };
-use crate::database::Pools;
+use crate::service::Pools;
 use crate::service::{
     batch::Flight,
     error::{Error, Result},
@@ -112,10 +112,11 @@ async fn attempt(pool: &PgPool, known: &Known, jobs: Vec<Job>) -> Left {
     }
 }
 
+/// Writes drafts in one statement.
 async fn write(connection: &mut PgConnection, drafts: &[Draft], steps: &[Step]) -> std::result::Result<Vec<(CardKey, Stand)>, sqlx::Error> {
-    match (drafts, steps) {
-        ([draft], [step]) if draft.kept.is_none() => Ok(vec![short::write(connection, draft, step).await?]),
-        _ => store::write_all(connection, drafts, steps).await,
+    match short::write(connection, drafts, steps).await {
+        Some(written) => written,
+        None => store::write_all(connection, drafts, steps).await,
     }
 }
 

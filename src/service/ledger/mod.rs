@@ -25,6 +25,7 @@ pub use self::{
     verify::{Drift, Fault, Read, verify},
 };
 use super::{
+    Pools,
     audit::Actor,
     batch::Batches,
     error::{Error, Result},
@@ -34,7 +35,6 @@ use super::{
     text::Description,
     unit,
 };
-use crate::database::Pools;
 
 /// Flights at once. Each holds a connection, and all of them together write less than one that is full:
 /// this is for the few who come alone.

@@ -249,6 +249,10 @@ async fn without_file_descriptors_it_waits_for_some() {
         let limited = Command::new("prlimit").args(["--pid", &sandbox.process.id().to_string(), &format!("--nofile={most}:")]).status();
         assert!(limited.expect("run").success());
     };
+    // Once it serves, it has raised its own limit as far as it wants to.
+    let served =
+        Socket::to(&sandbox.actor).await.send("GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.answer().await;
+    assert_eq!(served.status, 200);
     // What it has stays open; there is no number left for another, whichever of the low ones has come free.
     limit_to("3");
     let actor = sandbox.actor.clone();

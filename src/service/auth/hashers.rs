@@ -3,6 +3,7 @@
 //! A hash takes a core for tens of milliseconds and anybody may ask for one. So each lane has a thread
 //! for a core and no more; all of them yield to requests, which are short; and no flood of strangers
 //! fills the lane of those who are known, nor takes the last core, nor more than a part of the others.
+//! Nor do those who are known keep strangers out: a stranger has a core's next turn.
 
 use std::{
     collections::VecDeque,
@@ -16,6 +17,7 @@ use std::{
 use argon2::Block;
 use tokio::{sync::oneshot, time::timeout};
 
+use super::priority::stand_back;
 use crate::service::error::{Error, Result};
 
 /// How many may wait in a lane for each of its threads; the rest is told to come back.
@@ -27,7 +29,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// While the strangers' lane is half full, they rest after a hash for so many times as long as it took. To
 /// yield is not enough: a core that hashes is given up late, and its cache is full of the hash. A flood
 /// costs requests what it has of the cores, so it has little; a few who come at once never wait for this.
-const STRANGERS_REST: u32 = 4;
+const STRANGERS_REST: u32 = 6;
+
+/// How long those who are known leave a core to a stranger. A hash takes less, unless requests take all the
+/// time there is, and then it is not for strangers to hold others up.
+const LONGEST_TURN: Duration = Duration::from_millis(100);
 
 /// Who waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +63,9 @@ impl Hashers {
     /// # Errors
     /// The system gives no more threads.
     pub(super) fn start(cores: usize) -> Result<Self> {
-        let known = Threads::start("hash-known", Lane::Known, cores, 0)?;
-        let strangers = Threads::start("hash-stranger", Lane::Stranger, cores.saturating_sub(1).max(1), STRANGERS_REST)?;
+        let turns: Vec<Arc<Turn>> = (1..cores.max(2)).map(|_| Arc::default()).collect();
+        let known = Threads::start("hash-known", Lane::Known, (0..cores).map(|core| turns.get(core).cloned()))?;
+        let strangers = Threads::start("hash-stranger", Lane::Stranger, turns.iter().cloned().map(Some))?;
         Ok(Self { known, strangers })
     }
 
@@ -94,20 +101,34 @@ impl fmt::Debug for Threads {
 }
 
 impl Threads {
-    fn start(name: &str, lane: Lane, number: usize, rest: u32) -> Result<Self> {
-        let queue = Queue { waiting: Mutex::default(), longest: number * WAITING_PER_THREAD, something_waits: Condvar::new() };
+    /// A thread for each turn; none is a core that is shared with no other thread that hashes.
+    fn start(name: &str, lane: Lane, turns: impl ExactSizeIterator<Item = Option<Arc<Turn>>>) -> Result<Self> {
+        let queue = Queue { waiting: Mutex::default(), longest: turns.len() * WAITING_PER_THREAD, something_waits: Condvar::new() };
         let threads = Self(Arc::new(queue));
-        for _ in 0..number {
+        for turn in turns {
             let queue = Arc::clone(&threads.0);
             let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
                 stand_back(lane);
-                let mut memory = Memory::new();
-                while let Some(job) = queue.pop() {
-                    let began = Instant::now();
-                    // What panics fails its own caller, who gets no answer, and nobody else.
-                    let _panicked = catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
-                    if queue.is_half_full() {
-                        thread::sleep(began.elapsed() * rest);
+                let (turn, mut memory) = (turn.as_deref(), Memory::new());
+                // What panics fails its own caller, who gets no answer, and nobody else.
+                let mut hash = |job: Job| drop(catch_unwind(AssertUnwindSafe(|| job(&mut memory))));
+                match lane {
+                    Lane::Known => {
+                        while let Some(job) = queue.pop() {
+                            hash(job);
+                            turn.inspect(|turn| turn.wait());
+                        }
+                    }
+                    Lane::Stranger => {
+                        while let Some(job) = queue.pop() {
+                            let began = Instant::now();
+                            turn.inspect(|turn| turn.take());
+                            hash(job);
+                            turn.inspect(|turn| turn.end());
+                            if queue.is_half_full() {
+                                thread::sleep(began.elapsed() * STRANGERS_REST);
+                            }
+                        }
                     }
                 }
             });
@@ -121,6 +142,34 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.0.lock().closed = true;
         self.0.something_waits.notify_all();
+    }
+}
+
+/// Whose turn it is on a core: the scheduler alone would have strangers wait for as long as anybody who is
+/// known hashes.
+#[derive(Default)]
+struct Turn {
+    is_a_stranger_s: Mutex<bool>,
+    ended: Condvar,
+}
+
+impl Turn {
+    fn take(&self) {
+        *self.lock() = true;
+    }
+
+    fn end(&self) {
+        *self.lock() = false;
+        self.ended.notify_all();
+    }
+
+    /// Until no stranger has it, or one had it for long.
+    fn wait(&self) {
+        drop(self.ended.wait_timeout_while(self.lock(), LONGEST_TURN, |is_a_stranger_s| *is_a_stranger_s));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.is_a_stranger_s.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,28 +213,6 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Has the calling thread yield to those that serve: a little if it hashes for those who are known, and
-/// whenever anybody else has something to do if it hashes for strangers.
-#[cfg(target_os = "linux")]
-fn stand_back(lane: Lane) {
-    use thread_priority::{
-        NormalThreadSchedulePolicy::{Idle, Other},
-        ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
-    };
-    let (policy, priority) = match lane {
-        // A quarter of the way up from the lowest: 9 as nice(2) counts it.
-        Lane::Known => (Other, ThreadPriorityValue::try_from(25).map_or(ThreadPriority::Min, ThreadPriority::Crossplatform)),
-        Lane::Stranger => (Idle, ThreadPriority::Min),
-    };
-    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), priority, ThreadSchedulePolicy::Normal(policy)) {
-        tracing::warn!(?error, "hashing is as urgent as everything else");
-    }
-}
-
-/// Elsewhere hashing is as urgent as everything else.
-#[cfg(not(target_os = "linux"))]
-const fn stand_back(_: Lane) {}
 
 #[cfg(test)]
 mod tests {
@@ -248,6 +275,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_known_leaves_a_core_to_a_stranger_between_two_hashes_but_not_for_long() {
+        let (hashers, hold) = busy().await;
+        // One thread each, on one core: the first is hashed, and then it is the stranger's turn.
+        let began = Instant::now();
+        assert_eq!(hashers.run(Lane::Known, |_| 1).await.expect("hashed"), 1);
+        assert_eq!(hashers.run(Lane::Known, |_| 2).await.expect("hashed"), 2);
+        assert!(began.elapsed() >= LONGEST_TURN, "the stranger had no turn");
+        drop(hold);
+    }
+
+    #[tokio::test]
     async fn threads_end_with_the_lanes() {
         let hashers = Hashers::start(2).expect("started");
         let queue = Arc::downgrade(&hashers.known.0);
@@ -259,23 +297,5 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("threads are left behind");
-    }
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn hashing_stands_back_and_the_threads_that_serve_do_not() {
-        // proc_pid_stat(5): the nineteenth is how nice, the forty-first by which policy (sched(7)); the name before them has no spaces.
-        let standing = |_: &mut Memory| {
-            let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("read");
-            let fields: Vec<String> = stat.rsplit(')').next().expect("fields").split_whitespace().map(str::to_owned).collect();
-            (fields[16].clone(), fields[38].clone())
-        };
-        let (normal, idle) = ("0".to_owned(), "5".to_owned());
-        let before = standing(&mut Memory::new());
-        let hashers = Hashers::start(2).expect("started");
-        assert_eq!(hashers.run(Lane::Known, standing).await.expect("run"), ("9".to_owned(), normal.clone()));
-        assert_eq!(hashers.run(Lane::Stranger, standing).await.expect("run").1, idle);
-        assert_eq!(before.1, normal);
-        assert_eq!(standing(&mut Memory::new()), before);
     }
 }

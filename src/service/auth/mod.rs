@@ -5,6 +5,7 @@ mod grant;
 mod hashers;
 mod key;
 mod password;
+mod priority;
 mod refresh;
 mod role;
 mod sessions;

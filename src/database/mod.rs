@@ -19,9 +19,10 @@ const START_WAIT: Duration = Duration::from_secs(30);
 
 /// What every connection is told: a lock is given up on before a statement, a statement before a request, and
 /// a transaction that somebody forgot does not stay. Everything is looked up by a key: a plan that was made while
-/// a table was small, and reads all of it, must not be there when it has grown.
-const SESSION: &str =
-    "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'; set enable_seqscan = off";
+/// a table was small, and reads all of it, must not be there when it has grown. Where there is nothing but to read
+/// all of it, that counts as so dear that Postgres would compile the plan first, which takes longer than it saves.
+const SESSION: &str = "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'; \
+    set enable_seqscan = off; set jit = off";
 
 /// After so long a connection is asked whether it is still there, before it is used.
 const RESTED: Duration = Duration::from_millis(500);

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use self::{
     front::{Front, Seen},
-    store::Row,
+    store::{Asked, Row},
 };
 use super::{
     Pools,
@@ -135,13 +135,13 @@ impl Admission {
     }
 }
 
-/// Asks the database for all of them together, and gives each its answer.
+/// Asks the database for all of them together, for each session once, and gives each its answer.
 async fn carry(pool: &PgPool, front: &Front, per_hour: NonZeroU32, jobs: Vec<Job>) {
-    let claims: Vec<Claims> = jobs.iter().map(|job| job.claims).collect();
+    let (asked, places) = by_session(jobs.iter().map(|job| &job.claims));
     let most = i32::try_from(per_hour.get()).unwrap_or(i32::MAX);
-    let asked = Instant::now();
-    match unit::read(pool, move |unit| Box::pin(async move { store::admit(unit, &claims, most).await })).await {
-        Ok(rows) => settle(front, per_hour, asked, jobs, &rows),
+    let since = Instant::now();
+    match unit::read(pool, move |unit| Box::pin(async move { store::admit(unit, &asked, most).await })).await {
+        Ok(rows) => settle(front, per_hour, since, jobs.into_iter().zip(places), &rows),
         Err(error) => {
             for job in jobs {
                 drop(job.answer.send(Err(error.for_another())));
@@ -150,11 +150,26 @@ async fn carry(pool: &PgPool, front: &Front, per_hour: NonZeroU32, jobs: Vec<Job
     }
 }
 
+/// The sessions, each once, and for each of the claims the place of its session, from 1.
+fn by_session<'a>(claims: impl Iterator<Item = &'a Claims>) -> (Vec<Asked>, Vec<i64>) {
+    let (mut asked, mut places): (Vec<Asked>, HashMap<_, usize>) = Default::default();
+    let numbers = claims.map(|Claims { account, user, session, .. }| {
+        let place = *places.entry((*account, *user, *session)).or_insert(asked.len());
+        match asked.get_mut(place) {
+            Some(asked) => asked.requests += 1,
+            None => asked.push(Asked { account: *account, session: *session, user: *user, requests: 1 }),
+        }
+        i64::try_from(place + 1).unwrap_or(i64::MAX)
+    });
+    let numbers = numbers.collect();
+    (asked, numbers)
+}
+
 /// Of an account's requests those that came first are the ones that were let in.
-fn settle(front: &Front, per_hour: NonZeroU32, asked: Instant, jobs: Vec<Job>, rows: &[Row]) {
+fn settle(front: &Front, per_hour: NonZeroU32, asked: Instant, jobs: impl Iterator<Item = (Job, i64)>, rows: &[Row]) {
     let rows: HashMap<i64, &Row> = rows.iter().map(|row| (row.number, row)).collect();
     let mut heard: HashMap<AccountId, i32> = HashMap::new();
-    for (number, job) in (1..).zip(jobs) {
+    for (job, number) in jobs {
         let Some((row, role)) = rows.get(&number).and_then(|row| row.role.map(|role| (row, role))) else {
             drop(job.answer.send(Err(Error::Unauthenticated)));
             continue;

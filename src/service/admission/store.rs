@@ -5,13 +5,22 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::service::{
-    auth::{Claims, Role},
+    auth::Role,
     error::Result,
+    id::{AccountId, SessionId, UserId},
 };
 
-/// What became of one request.
+/// Requests that come in one session.
+pub(super) struct Asked {
+    pub(super) account: AccountId,
+    pub(super) session: SessionId,
+    pub(super) user: UserId,
+    pub(super) requests: i64,
+}
+
+/// What became of the requests of one session.
 pub(super) struct Row {
-    /// Its place among those that were asked for, from 1.
+    /// The session's place among those that were asked for, from 1.
     pub(super) number: i64,
     /// None: the session is over, or the user disabled.
     pub(super) role: Option<Role>,
@@ -34,18 +43,20 @@ pub(super) struct Row {
 /// A statement that waits for that lock across the full hour finds the next one begun, and counts in
 /// it. (A window further ahead is what a clock that was once wrong left behind, and is no longer one.)
 /// No money is in it, so its commit does not wait for the disk.
-pub(super) async fn admit(connection: &mut PgConnection, claims: &[Claims], per_hour: i32) -> Result<Vec<Row>> {
-    let column = |of: fn(&Claims) -> Uuid| claims.iter().map(of).collect::<Vec<Uuid>>();
+pub(super) async fn admit(connection: &mut PgConnection, asked: &[Asked], per_hour: i32) -> Result<Vec<Row>> {
+    let column = |of: fn(&Asked) -> Uuid| asked.iter().map(of).collect::<Vec<Uuid>>();
     let rows = sqlx::query_as!(
         Row,
         r#"
         with asked as materialized (
             select *
-            from unnest($1::uuid[], $2::uuid[], $3::uuid[]) with ordinality as asked (account_id, session_id, user_id, number)
+            from unnest($1::uuid[], $2::uuid[], $3::uuid[], $5::bigint[]) with ordinality
+                as asked (account_id, session_id, user_id, requests, number)
         ), callers as materialized (
             select
                 asked.number,
                 asked.account_id,
+                asked.requests,
                 users.role,
                 accounts.requests_per_hour
             from asked
@@ -61,8 +72,8 @@ pub(super) async fn admit(connection: &mut PgConnection, claims: &[Claims], per_
             select
                 account_id,
                 date_trunc('hour', now(), 'UTC'),
-                least(count(*), coalesce(min(requests_per_hour), $4))::integer,
-                least(count(*), coalesce(min(requests_per_hour), $4))::integer,
+                least(sum(requests), coalesce(min(requests_per_hour), $4))::integer,
+                least(sum(requests), coalesce(min(requests_per_hour), $4))::integer,
                 coalesce(min(requests_per_hour), $4)
             from callers
             group by account_id
@@ -103,10 +114,11 @@ pub(super) async fn admit(connection: &mut PgConnection, claims: &[Claims], per_
         left join callers on callers.number = asked.number
         left join counted on counted.account_id = asked.account_id
         "#,
-        &column(|claims| claims.account.into()),
-        &column(|claims| claims.session.into()),
-        &column(|claims| claims.user.into()),
+        &column(|asked| asked.account.into()),
+        &column(|asked| asked.session.into()),
+        &column(|asked| asked.user.into()),
         per_hour,
+        &asked.iter().map(|asked| asked.requests).collect::<Vec<i64>>(),
     )
     .fetch_all(connection)
     .await?;

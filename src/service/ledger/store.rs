@@ -1,5 +1,7 @@
 //! The SQL of the ledger. Decides nothing, begins and commits nothing.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -210,18 +212,21 @@ pub(super) async fn write_all(
             where lines.key is not null
         )
         select
-            steps.account_id as "account_id!: AccountId",
-            steps.card_id as "card_id!: CardId",
-            moved.id is not null as "moved!",
             statement_timestamp() as "at!",
-            cards.status as "status?: CardStatus",
-            cards.balance as "balance?: Money",
-            cards.seq as "seq?",
-            repeated.keys as "repeated?"
-        from steps
-        left join moved on moved.account_id = steps.account_id and moved.id = steps.card_id
-        left join cards on cards.account_id = steps.account_id and cards.id = steps.card_id and moved.id is null
-        left join repeated on repeated.account_id = steps.account_id and repeated.card_id = steps.card_id
+            elsewhere.account_id as "account_id?: AccountId",
+            elsewhere.card_id as "card_id?: CardId",
+            elsewhere.status as "status?: CardStatus",
+            elsewhere.balance as "balance?: Money",
+            elsewhere.seq as "seq?",
+            elsewhere.keys as "repeated?"
+        from (values (true)) as always
+        left join (
+            select steps.account_id, steps.card_id, cards.status, cards.balance, cards.seq, repeated.keys
+            from steps
+            left join cards on cards.account_id = steps.account_id and cards.id = steps.card_id
+            left join repeated on repeated.account_id = steps.account_id and repeated.card_id = steps.card_id
+            where not exists (select from moved where moved.account_id = steps.account_id and moved.id = steps.card_id)
+        ) as elsewhere on true
         "#,
         &column(|draft| draft.actor.account.into()),
         &column(|draft| draft.card.into()),
@@ -247,13 +252,19 @@ pub(super) async fn write_all(
     )
     .fetch_all(connection)
     .await?;
-    let stands = rows.into_iter().map(|row| {
+    let at = rows.first().map(|row| row.at);
+    let mut elsewhere: HashMap<CardKey, Stand> = HashMap::new();
+    for row in rows {
+        let (Some(account), Some(card)) = (row.account_id, row.card_id) else { continue };
         let position = match (row.status, row.balance, row.seq) {
             (Some(status), Some(balance), Some(seq)) => Some(Position { status, balance, seq }),
             _ => None,
         };
-        let elsewhere = Stand::Elsewhere { position, repeated: row.repeated.unwrap_or_default() };
-        ((row.account_id, row.card_id), if row.moved { Stand::Moved { at: row.at } } else { elsewhere })
+        elsewhere.insert((account, card), Stand::Elsewhere { position, repeated: row.repeated.unwrap_or_default() });
+    }
+    let stands = steps.iter().filter_map(|Step { card, .. }| {
+        let stand = elsewhere.remove(card).or_else(|| at.map(|at| Stand::Moved { at }))?;
+        Some((*card, stand))
     });
     Ok(stands.collect())
 }

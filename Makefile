@@ -1,7 +1,7 @@
 # The commands a person types. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check queries openapi soak slow-clients login-attack bench
+.PHONY: help sandbox test check integration queries openapi soak slow-clients login-attack bench
 
 MINUTES ?= 10
 
@@ -23,6 +23,11 @@ check: ## formatting, lints, licences, and that .sqlx matches the source
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/prepare-queries --check
 	scripts/deny
+
+integration: ## run the examples, the generated clients and schemathesis against a sandbox of their own
+	@scripts/postgres
+	cargo build --release --locked
+	scripts/integration target/release/core-api
 
 queries: ## describe the SQL queries anew, after one was changed
 	@scripts/postgres

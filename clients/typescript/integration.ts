@@ -82,6 +82,9 @@ type Codes<P extends keyof paths, M extends keyof paths[P], S extends number> = 
   ? Body['code']
   : never;
 
+type Moments = NonNullable<paths['/cards/{cardId}/movements']['get']['parameters']['query']>;
+type Change = paths['/users/{userId}']['patch']['requestBody']['content']['application/json'];
+
 export function types() {
   true satisfies Same<typeof card, Schemas['Card']>;
   true satisfies Same<typeof card.balance, number>;
@@ -90,6 +93,8 @@ export function types() {
   true satisfies Same<typeof movements, Schemas['Movement'][]>;
   true satisfies Same<Codes<'/customers', 'post', 409>, 'duplicate_email' | 'idempotency_key_in_use'>;
   true satisfies Same<Codes<'/cards/{cardId}', 'get', 404>, 'card_not_found'>;
+  true satisfies Same<Moments['from'], string | undefined>;
+  true satisfies Same<Change, { role?: Schemas['Role']; disabled?: boolean }>;
   // @ts-expect-error a currency that there is not
   void api.POST('/cards', { body: { currency: 'GBP' } });
   // @ts-expect-error the amount is a number

@@ -8,6 +8,7 @@ mod cards;
 mod code;
 mod command;
 mod customers;
+mod docs;
 mod document;
 mod error;
 mod explanations;

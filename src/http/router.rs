@@ -9,7 +9,7 @@ use serde_json::Value;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::{
-    App, audit_events, auth, balances, cards, customers,
+    App, audit_events, auth, balances, cards, customers, docs,
     document::{self, Document},
     error::Error,
     explanations, health,
@@ -103,6 +103,7 @@ pub fn router(app: App) -> Router {
     let mut router = open
         .merge(authenticated)
         .merge(always.router)
+        .merge(docs::pages())
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(from_fn_with_state(app.clone(), origin::find))

@@ -14,6 +14,7 @@ mod commands;
 mod concurrency;
 mod cors;
 mod customers;
+mod docs;
 mod edge;
 mod errors;
 mod explanations;

@@ -34,7 +34,8 @@ impl Described {
         }
         if !self.optional.is_empty() {
             let one_of_them: Vec<Value> = self.optional.iter().map(|name| json!({"required": [name]})).collect();
-            schema.insert("anyOf".to_owned(), one_of_them.into());
+            // Beside the properties itself, generators take it for the whole of the schema.
+            schema.insert("allOf".to_owned(), json!([{"anyOf": one_of_them}]));
         }
         schema.insert("properties".to_owned(), self.fields.into());
         schema

@@ -75,7 +75,7 @@ schema! {
     Moment => "Moment", json_schema!({
         "description": "A date, which is its first moment in UTC, or a moment (RFC 3339).",
         "type": "string",
-        "anyOf": [{"format": "date"}, {"format": "date-time"}],
+        "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
         "examples": ["2025-02-10", "2025-02-10T12:00:00Z"],
     });
     Timestamp => "Timestamp", json_schema!({

@@ -190,3 +190,22 @@ fn settle(front: &Front, per_hour: NonZeroU32, asked: Instant, jobs: impl Iterat
         drop(job.answer.send(Ok(Admitted { role, requests_per_hour: own, standing })));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::id::{SessionId, UserId};
+
+    #[test]
+    fn each_session_is_asked_for_once_and_each_request_finds_its_own() {
+        let (account, user) = (AccountId::new(), UserId::new());
+        let claims = |session| Claims { account, user, session, issued_at: 0, expires_at: 1 };
+        let (one, other) = (claims(SessionId::new()), claims(SessionId::new()));
+        // A token that says another user of the same session is another question.
+        let forged = Claims { user: UserId::new(), ..one };
+        let (asked, places) = by_session([&one, &other, &one, &forged, &one].into_iter());
+        assert_eq!(places, [1, 2, 1, 3, 1]);
+        let asked: Vec<_> = asked.iter().map(|asked| (asked.session, asked.user, asked.requests)).collect();
+        assert_eq!(asked, [(one.session, user, 3), (other.session, user, 1), (one.session, forged.user, 1)]);
+    }
+}

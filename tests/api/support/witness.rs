@@ -56,6 +56,10 @@ impl Sent {
 
     /// Holds what came back against the document.
     pub fn was_answered(&self, reply: &Reply) {
+        // Pages for people are not in it; what else is asked of their folder is a failure like any other.
+        if self.path.starts_with("/docs") && reply.status == 200 {
+            return;
+        }
         if let Err(why) = WITNESS.judge(self, reply) {
             panic!("{} {} was answered with what the document does not have: {why}\n{reply:?}", self.method, self.path);
         }

@@ -1,0 +1,55 @@
+//! `GET /docs`: the guide and an interactive reference, served from the binary. The page around it is ours
+//! (`docs/`), the reference itself is Swagger UI; neither asks any other host for anything.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Path,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use utoipa_swagger_ui::Config;
+
+use super::{
+    App,
+    error::{Error, Result},
+};
+use crate::service::error::Error as ServiceError;
+
+/// What the page may load: itself. Swagger UI writes styles into its elements and draws with `data:` images.
+const ITSELF: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+    connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The pages. They are for people: the document, which is for programs, does not list them.
+pub(super) fn pages() -> Router<App> {
+    Router::new().route("/docs", get(page)).route("/docs/{file}", get(file))
+}
+
+async fn page() -> impl IntoResponse {
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, ITSELF)];
+    (headers, include_str!("docs/index.html"))
+}
+
+async fn file(Path(name): Path<String>) -> Result<Response> {
+    let own = |kind: &'static str, text: &'static str| ([(header::CONTENT_TYPE, kind)], text).into_response();
+    match name.as_str() {
+        "docs.css" => Ok(own("text/css; charset=utf-8", include_str!("docs/docs.css"))),
+        "docs.js" => Ok(own("text/javascript; charset=utf-8", include_str!("docs/docs.js"))),
+        "swagger-ui.css" | "swagger-ui-bundle.js" => swagger_ui(&name),
+        _ => Err(Error::RouteNotFound),
+    }
+}
+
+fn swagger_ui(name: &str) -> Result<Response> {
+    let found = utoipa_swagger_ui::serve(name, Arc::new(Config::from("/openapi.json")));
+    let found = found.map_err(|error| ServiceError::internal("reading a file of Swagger UI", error.to_string()))?;
+    let file = found.ok_or(Error::RouteNotFound)?;
+    let mut response = ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response();
+    if file.gzpipped {
+        // It is kept compressed and sent so: there is no browser that minds.
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}

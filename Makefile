@@ -24,7 +24,7 @@ check: ## formatting, lints, licences, and that .sqlx matches the source
 	scripts/prepare-queries --check
 	scripts/deny
 
-integration: ## run the examples, the generated clients and schemathesis against a sandbox of their own
+integration: ## run the examples, the generated clients, the /docs page in a browser and schemathesis against a sandbox
 	@scripts/postgres
 	cargo build --release --locked
 	scripts/integration target/release/core-api

@@ -94,7 +94,7 @@
       ui.preauthorizeApiKey(SCHEME, body.token);
     } else if ((path === '/auth/logout' && status === 200) || body?.code === 'token_expired' || body?.code === 'unauthenticated') {
       known = {};
-      ui.authActions.logout([SCHEME]);
+      if (token()) ui.authActions.logout([SCHEME]);
     }
   }
 

@@ -1,0 +1,212 @@
+// The reference at /docs, used in a real browser.
+//   API=http://127.0.0.1:8080 npm test        the address of a running sandbox
+//   CHROMIUM=...                              the program, if scripts/browser does not find it
+//   SCREENSHOTS=...                           a folder for pictures of what was seen
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { API, DESKTOP, PHONE, assertNoOverflow, call, launch, logIn, screenshot, visiting } from './page.mjs';
+
+let browser;
+before(async () => { browser = await launch(); });
+after(() => browser?.close());
+
+let customers = 0;
+/** An email names one customer, and the sandbox may have been used before. */
+function newEmail() {
+  customers += 1;
+  return `juan.${Date.now().toString(36)}.${process.pid}.${customers}@email.com`;
+}
+
+/** From no login to an active card with 500 on it, on the page alone. */
+async function makeCard(page) {
+  await logIn(page);
+  const customer = await call(page, 'createCustomer', { body: { name: 'Juan Perez', email: newEmail() } });
+  assert.equal(customer.status, 200, JSON.stringify(customer.body));
+  const { customerId } = customer.body;
+  const card = await call(page, 'createCard', { body: { currency: 'USD' } });
+  assert.equal(card.body.status, 'inactive');
+  const { cardId } = card.body;
+  assert.deepEqual((await call(page, 'assignCard', { body: { cardId, customerId } })).body, { success: true, cardId, customerId });
+  const added = await call(page, 'addBalance', { body: { cardId, amount: 500 }, 'Idempotency-Key': `docs-${cardId}` });
+  assert.equal(added.body.balance, 500, JSON.stringify(added.body));
+  await call(page, 'changeCardStatus', { body: { cardId, status: 'active' } });
+
+  const { status, body } = await call(page, 'getCard', { cardId });
+  assert.equal(status, 200);
+  const { createdAt, ...rest } = body;
+  assert.ok(createdAt);
+  assert.deepEqual(rest, { cardId, status: 'active', currency: 'USD', balance: 500, customerId });
+}
+
+const getCard = (page) => page.locator('.opblock[id$="-getCard"]');
+
+test('opens with the guide, every operation, and links that lead somewhere', () =>
+  visiting(browser, {}, async (page, response) => {
+    const policy = response.headers()['content-security-policy'] ?? '';
+    assert.match(policy, /default-src 'none'; script-src 'self';/);
+    assert.equal(await page.title(), 'Core API reference');
+    assert.equal(await page.getAttribute('html', 'lang'), 'en');
+
+    const spec = await (await fetch(`${API}/openapi.json`)).json();
+    const operations = Object.values(spec.paths).flatMap((path) => Object.values(path));
+    const inOrder = spec.tags.flatMap(({ name }) => operations.filter(({ tags }) => tags[0] === name)).map(({ operationId }) => operationId);
+    assert.deepEqual(await page.locator('.opblock').evaluateAll((blocks) => blocks.map(({ id }) => id.split('-').at(-1))), inOrder);
+    assert.equal(await page.locator('.swagger-ui .info').count(), 0, 'the description is told once, by the guide');
+
+    for (const link of await page.locator('.contents a').all()) {
+      const target = decodeURIComponent(await link.getAttribute('href')).replace('#/', '#operations-tag-').replaceAll(' ', '_');
+      await link.click();
+      await page.waitForFunction((id) => {
+        const { top } = document.querySelector(id).getBoundingClientRect();
+        return top >= -1 && top < innerHeight;
+      }, target);
+    }
+    for (const path of await page.locator('.skip, .top a, .text a').evaluateAll((links) => links.map((link) => link.getAttribute('href')))) {
+      if (path.startsWith('#')) assert.equal(await page.locator(path).count(), 1, path);
+      else assert.equal((await fetch(API + path)).status, 200, path);
+    }
+    await assertNoOverflow(page, 'on a desktop');
+  }));
+
+test('an address leads to its operation', () =>
+  visiting(browser, { path: '/docs#/Customers/createCustomer' }, async (page) => {
+    await page.locator('.opblock[id$="-createCustomer"] .execute').waitFor();
+  }));
+
+test('one logs in and gets to an active card with 500 on it', () =>
+  visiting(browser, { viewport: DESKTOP }, async (page) => {
+    await screenshot(page, 'desktop-opened');
+    await logIn(page);
+    await screenshot(page, 'desktop-logged-in');
+    await page.reload();
+    await page.locator('.opblock').first().waitFor();
+    assert.equal(await page.locator('#login').isVisible(), true, 'a token is not kept beyond the page');
+    await makeCard(page);
+    await getCard(page).locator('.live-responses-table').scrollIntoViewIfNeeded();
+    await screenshot(page, 'desktop-card');
+    await page.getByRole('button', { name: 'Authorize' }).first().click();
+    await page.getByRole('heading', { name: 'Available authorizations' }).waitFor();
+    await screenshot(page, 'desktop-authorize');
+  }));
+
+test('a phone shows it all without moving sideways', () =>
+  visiting(browser, { viewport: PHONE, hasTouch: true, isMobile: true }, async (page) => {
+    await assertNoOverflow(page, 'opened');
+    await screenshot(page, 'phone-opened');
+    await page.getByText('Contents', { exact: true }).click();
+    await assertNoOverflow(page, 'with the contents');
+    await screenshot(page, 'phone-contents');
+    await makeCard(page);
+    await assertNoOverflow(page, 'with answers');
+    await getCard(page).locator('.live-responses-table').scrollIntoViewIfNeeded();
+    await screenshot(page, 'phone-card');
+    await getCard(page).getByRole('button', { name: 'Example', exact: true }).first().click();
+    await assertNoOverflow(page, 'with an example');
+    await page.getByRole('button', { name: 'Authorize' }).first().click();
+    await page.getByRole('heading', { name: 'Available authorizations' }).waitFor();
+    await assertNoOverflow(page, 'with the dialog');
+    await screenshot(page, 'phone-authorize');
+  }));
+
+test('a wrong password is told, and a right one is taken after it', () =>
+  visiting(browser, { refusals: [401] }, async (page) => {
+    const { detail } = await (await fetch(`${API}/auth/login`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"email":"nobody@example.com","password":"wrong"}',
+    })).json();
+    await page.locator('#password').fill('wrong');
+    await page.getByRole('button', { name: 'Log in', exact: true }).click();
+    await page.getByRole('alert').getByText(detail).waitFor();
+    await screenshot(page, 'desktop-wrong-password');
+    assert.equal((await call(page, 'listCustomers')).status, 401);
+    await page.locator('#password').fill('test123');
+    await logIn(page);
+    assert.equal(await page.getByRole('alert').innerText(), '');
+    assert.equal((await call(page, 'listCustomers')).status, 200);
+  }));
+
+test('a keyboard is enough to log in', () =>
+  visiting(browser, {}, async (page) => {
+    const focused = () => page.evaluate(() => document.activeElement.id);
+    for (let presses = 0; (await focused()) !== 'email'; presses += 1) {
+      assert.ok(presses < 60, 'the form is not reached');
+      await page.keyboard.press('Tab');
+    }
+    const outline = await page.locator('#email').evaluate((field) => getComputedStyle(field).outlineStyle);
+    assert.equal(outline, 'solid', 'one sees where one is');
+    await page.keyboard.press('Tab');
+    assert.equal(await focused(), 'password');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Logged in as test@example.com' }).waitFor();
+    assert.equal(await focused(), 'logged-in');
+  }));
+
+test('logins, refreshes and logouts among the operations count as well', () =>
+  visiting(browser, { refusals: [401] }, async (page) => {
+    const login = await call(page, 'login', { body: { email: 'admin@company.com', password: 'secure_password' } });
+    assert.equal(login.status, 200);
+    await page.locator('#session-held').getByText('Logged in').waitFor();
+    assert.equal((await call(page, 'listCards')).status, 200);
+
+    const sent = () => page.waitForRequest((request) => request.url().endsWith('/cards')).then((request) => request.headers().authorization);
+    const refreshed = await call(page, 'refresh', { body: { refreshToken: login.body.refreshToken } });
+    assert.notEqual(refreshed.body.token, login.body.token);
+    const [authorization] = await Promise.all([sent(), call(page, 'listCards')]);
+    assert.equal(authorization, `Bearer ${refreshed.body.token}`);
+
+    assert.deepEqual((await call(page, 'logout')).body, { success: true });
+    await page.locator('#session-held').waitFor({ state: 'hidden' });
+    const [nothing] = await Promise.all([sent(), call(page, 'listCards')]);
+    assert.equal(nothing, undefined);
+
+    await logIn(page);
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.locator('#login').waitFor();
+    assert.equal((await call(page, 'listCards')).status, 401);
+  }));
+
+test('a session that was ended elsewhere is told as ended', () =>
+  visiting(browser, { refusals: [401] }, async (page) => {
+    const [login] = await Promise.all([page.waitForResponse(`${API}/auth/login`), logIn(page)]);
+    const { token } = await login.json();
+    await fetch(`${API}/auth/logout`, { method: 'POST', headers: { Authorization: `Bearer ${token}` } });
+    assert.equal((await call(page, 'listCards')).status, 401);
+    await page.locator('#login').waitFor();
+  }));
+
+test('the example is copied, and does what it says', () =>
+  visiting(browser, { permissions: ['clipboard-read', 'clipboard-write'] }, async (page) => {
+    await page.locator('#script').getByRole('button').click();
+    await page.locator('#script').getByText('Copied').waitFor();
+    const script = await page.evaluate(() => navigator.clipboard.readText());
+    assert.ok(script.startsWith(`API=${API}\n`), script);
+    const printed = execFileSync('sh', ['-c', script.replace('juan@email.com', newEmail())], { encoding: 'utf8' });
+    assert.match(printed, /"status":"active","currency":"USD","balance":500,"customerId":"cus_/);
+  }));
+
+test('production has no login on the page', () =>
+  visiting(browser, {
+    before: (page) => page.route('**/openapi.json', async (route) => {
+      const response = await route.fetch();
+      const spec = await response.json();
+      for (const path of Object.keys(spec.paths)) if (path.startsWith('/sandbox/')) delete spec.paths[path];
+      await route.fulfill({ response, json: spec });
+    }),
+  }, async (page) => {
+    await page.locator('#tags').getByText('Customers').waitFor();
+    assert.equal(await page.locator('#login').isVisible(), false);
+    assert.equal(await page.locator('.badge.sandbox').isVisible(), false);
+    assert.equal(await page.locator('#tags').getByText('Sandbox').count(), 0);
+    await page.locator('#session').getByText('Not logged in').waitFor();
+  }));
+
+test('it can be read in the dark', () =>
+  visiting(browser, { colorScheme: 'dark' }, async (page) => {
+    const grounds = await page.evaluate(() => ['body', '.swagger-ui'].map((each) => getComputedStyle(document.querySelector(each)).backgroundColor));
+    assert.deepEqual(grounds, ['rgb(28, 32, 34)', 'rgb(28, 32, 34)']);
+    await logIn(page);
+    await call(page, 'listCustomers');
+    await page.locator('.opblock[id$="-listCustomers"]').scrollIntoViewIfNeeded();
+    await screenshot(page, 'desktop-dark');
+  }));

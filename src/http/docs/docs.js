@@ -176,6 +176,7 @@
       'select.examples-select-element': 'Example',
       '.copy-to-clipboard button': 'Copy',
       '.close-modal': 'Close',
+      '.json-schema-2020-12-accordion:not(:has(.json-schema-2020-12__title))': 'Schema',
     };
     for (const [selector, name] of Object.entries(names)) {
       for (const each of document.querySelectorAll(`#swagger-ui ${selector}:not([aria-label])`)) each.setAttribute('aria-label', name);

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::Path,
     http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    response::{Html, IntoResponse, Response},
     routing::get,
 };
 use utoipa_swagger_ui::Config;
@@ -22,24 +21,14 @@ use crate::service::error::Error as ServiceError;
 const ITSELF: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
     connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The pages. They are for people: the document, which is for programs, does not list them.
+/// The page and what it loads. They are for people: the document, which is for programs, does not list them.
 pub(super) fn pages() -> Router<App> {
-    Router::new().route("/docs", get(page)).route("/docs/{file}", get(file))
-}
-
-async fn page() -> impl IntoResponse {
-    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, ITSELF)];
-    (headers, include_str!("docs/index.html"))
-}
-
-async fn file(Path(name): Path<String>) -> Result<Response> {
-    let own = |kind: &'static str, text: &'static str| ([(header::CONTENT_TYPE, kind)], text).into_response();
-    match name.as_str() {
-        "docs.css" => Ok(own("text/css; charset=utf-8", include_str!("docs/docs.css"))),
-        "docs.js" => Ok(own("text/javascript; charset=utf-8", include_str!("docs/docs.js"))),
-        "swagger-ui.css" | "swagger-ui-bundle.js" => swagger_ui(&name),
-        _ => Err(Error::RouteNotFound),
-    }
+    Router::new()
+        .route("/docs", get(async || ([(header::CONTENT_SECURITY_POLICY, ITSELF)], Html(include_str!("docs/index.html")))))
+        .route("/docs/docs.css", get(async || ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("docs/docs.css"))))
+        .route("/docs/docs.js", get(async || ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("docs/docs.js"))))
+        .route("/docs/swagger-ui.css", get(async || swagger_ui("swagger-ui.css")))
+        .route("/docs/swagger-ui-bundle.js", get(async || swagger_ui("swagger-ui-bundle.js")))
 }
 
 fn swagger_ui(name: &str) -> Result<Response> {

@@ -56,8 +56,8 @@ impl Sent {
 
     /// Holds what came back against the document.
     pub fn was_answered(&self, reply: &Reply) {
-        // Pages for people are not in it; what else is asked of their folder is a failure like any other.
-        if self.path.starts_with("/docs") && reply.status == 200 {
+        // The page for people is not in it, nor is what that loads; what else is asked there is a failure like any other.
+        if (self.path == "/docs" || self.path.starts_with("/docs/")) && reply.status == 200 {
             return;
         }
         if let Err(why) = WITNESS.judge(self, reply) {

@@ -23,6 +23,7 @@ use crate::{
         auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
     },
+    telemetry::{metrics::Metrics, scrape},
 };
 
 /// The logins that every sandbox has: the published reference's test credentials, and those of
@@ -62,6 +63,9 @@ pub enum StartError {
     /// The address is taken or not ours.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
+    /// Measuring did not begin.
+    #[error("cannot measure")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
     /// Serving ended by itself.
     #[error("serving failed")]
     Serve(#[source] std::io::Error),
@@ -114,10 +118,13 @@ impl Postgres {
 pub struct Server {
     listener: TcpListener,
     limits: Limits,
+    /// Where it is watched, if it is.
+    watched: Option<(TcpListener, Metrics)>,
     router: Router,
     app: App,
     services: Services,
     pools: Pools,
+    linger: Duration,
     drain: Duration,
 }
 
@@ -152,14 +159,20 @@ impl Server {
         let app = App::new(services.clone(), settings);
         let router = http::router(app.clone());
         let listen = settings.server.listen;
-        let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
+        let listener = bind(listen).await?;
+        let watched = match settings.metrics.listen {
+            Some(address) => Some((bind(address).await?, Metrics::start(settings.environment.name())?)),
+            None => None,
+        };
         Ok(Self {
             listener,
+            watched,
             limits: settings.into(),
             router,
             app,
             services,
             pools,
+            linger: Duration::from_secs(settings.server.linger_seconds),
             drain: Duration::from_secs(settings.server.drain_seconds),
         })
     }
@@ -183,10 +196,13 @@ impl Server {
         let app = self.app.clone();
         let sweeping = tokio::spawn(self.app.sweep());
         let forgetting = tokio::spawn(forget(self.services));
+        let watching = self.watched.map(|(listener, metrics)| tokio::spawn(scrape::serve(listener, metrics, self.pools.clone())));
         let serving = tokio::spawn(http::serve(self.listener, self.router, self.limits, async move {
             stop.await;
             app.shut_down();
             tracing::info!("shutting down");
+            // Whoever balances the load finds out by asking, and until then sends requests here.
+            tokio::time::sleep(self.linger).await;
             stopping.send_replace(true);
         }));
         let overdue = async {
@@ -203,10 +219,17 @@ impl Server {
         };
         sweeping.abort();
         forgetting.abort();
+        if let Some(watching) = watching {
+            watching.abort();
+        }
         // Whoever is still there had their time.
         let _closed = timeout(Duration::from_secs(1), self.pools.close()).await;
         served
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))
 }
 
 /// Deletes what nobody may ask for any more, in small batches. Runs until it is dropped; between two

@@ -1,6 +1,7 @@
 //! The command line: parses it, calls one thing, and says on standard error what kept it from working.
 
 use std::{
+    collections::HashMap,
     env,
     fmt::Write as _,
     io::IsTerminal,
@@ -54,6 +55,8 @@ enum Command {
     /// Prove the ledger: replay every card's movements. Prints each card that does not add up, and
     /// ends with 1 if there is one.
     VerifyLedger,
+    /// Print every setting that is in force and where it came from; secrets are hidden.
+    Config,
     /// Print the OpenAPI document of what `CORE_API_ENV` serves.
     Openapi,
     /// Manage tenants.
@@ -132,6 +135,7 @@ pub async fn run() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate => migrate().await,
         Command::VerifyLedger => return verify_ledger().await.unwrap_or_else(|failure| complain(&failure)),
+        Command::Config => Settings::keys(variables()).map(|keys| keys.iter().for_each(print)).map_err(Failure::from),
         Command::Openapi => openapi(),
         Command::Account(command) => account(command).await,
         Command::User(command) => user(command).await,
@@ -142,10 +146,13 @@ pub async fn run() -> ExitCode {
     }
 }
 
+/// The environment. A variable that is not UTF-8 can be none of ours.
+fn variables() -> HashMap<String, String> {
+    env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
 fn settings() -> Result<Settings, Failure> {
-    // A variable that is not UTF-8 can be none of ours.
-    let variables = env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    let settings = Settings::from_variables(variables.collect())?;
+    let settings = Settings::from_variables(variables())?;
     telemetry::init(&settings.log)?;
     Ok(settings)
 }
@@ -182,7 +189,8 @@ async fn start(settings: &Settings) -> Result<(Postgres, Server), Failure> {
 
 /// Needs no database and no key: whoever reads the document has none.
 fn openapi() -> Result<(), Failure> {
-    print(&http::openapi(Environment::from_variable(env::var("CORE_API_ENV").ok().as_deref())?).trim_end());
+    let environment = Environment::from_variable(variables().get("CORE_API_ENV").map(String::as_str))?;
+    print(&http::openapi(environment).trim_end());
     Ok(())
 }
 

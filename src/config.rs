@@ -2,62 +2,19 @@
 //!
 //! Reads and checks, and nothing else: no setting is looked up anywhere but here.
 
+mod environment;
+mod keys;
 mod origins;
 
-use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use config::{Config, Environment as Variables, File, FileFormat};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
-pub use self::origins::Origins;
+pub use self::{environment::Environment, keys::Key, origins::Origins};
 
-/// Which deployment this is. Each has a database, keys and a token audience of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Environment {
-    /// No real money, seeded logins, purchases and refunds on demand.
-    Sandbox,
-    /// The real thing.
-    Production,
-}
-
-impl Environment {
-    /// Its name, which is the audience of its tokens.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sandbox => "sandbox",
-            Self::Production => "production",
-        }
-    }
-
-    /// The environment that `CORE_API_ENV` names; the sandbox when it is not set.
-    ///
-    /// # Errors
-    /// It names none.
-    pub fn from_variable(text: Option<&str>) -> Result<Self, SettingsError> {
-        text.map_or(Ok(Self::Sandbox), str::parse)
-    }
-
-    const fn file(self) -> &'static str {
-        match self {
-            Self::Sandbox => include_str!("../config/sandbox.toml"),
-            Self::Production => include_str!("../config/production.toml"),
-        }
-    }
-}
-
-impl FromStr for Environment {
-    type Err = SettingsError;
-
-    fn from_str(text: &str) -> Result<Self, SettingsError> {
-        match text {
-            "sandbox" => Ok(Self::Sandbox),
-            "production" => Ok(Self::Production),
-            _ => Err(SettingsError::UnknownEnvironment(text.to_owned())),
-        }
-    }
-}
+const DEFAULTS: &str = include_str!("../config/default.toml");
 
 /// The most that a number of seconds, milliseconds or connections can sensibly be: ten years.
 const MAX: u64 = 10 * 366 * 24 * 60 * 60;
@@ -71,13 +28,25 @@ pub enum SettingsError {
     /// A key has a value it does not take.
     #[error("{0}")]
     Invalid(#[from] config::ConfigError),
+    /// A variable would set a key that does not exist.
+    #[error("{variable} sets no key there is; {near} may be meant (`core-api config` lists all keys)")]
+    UnknownKey {
+        /// The variable.
+        variable: String,
+        /// The most similar one that exists.
+        near: String,
+    },
     /// A number is out of its range.
     #[error("{0} must be above zero and at most {MAX}")]
     OutOfRange(&'static str),
+    /// A time that may be none is too long.
+    #[error("{0} must be at most {MAX}")]
+    TooLong(&'static str),
 }
 
 /// Everything that can be set. `config/default.toml` says what each key means.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Not a key: from `CORE_API_ENV`.
     #[serde(skip, default = "sandbox")]
@@ -92,15 +61,19 @@ pub struct Settings {
     pub auth: Auth,
     /// How many requests.
     pub rate_limit: RateLimit,
+    /// Where it is watched.
+    pub metrics: Metrics,
     /// What is logged, and how.
     pub log: Log,
 }
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct Server {
     pub listen: SocketAddr,
+    pub linger_seconds: u64,
     pub drain_seconds: u64,
     pub trusted_hops: usize,
     pub max_in_flight: usize,
@@ -113,6 +86,7 @@ pub struct Server {
 
 /// `[cors]`
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct Cors {
     pub allowed_origins: Origins,
@@ -120,8 +94,10 @@ pub struct Cors {
 
 /// `[database]`
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct Database {
+    #[serde(deserialize_with = "unless_empty")]
     pub url: Option<SecretString>,
     pub data_dir: PathBuf,
     pub max_connections: u32,
@@ -130,16 +106,19 @@ pub struct Database {
 
 /// `[auth]`
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct Auth {
     pub token_ttl_seconds: u64,
     pub session_ttl_seconds: u64,
     pub issuer: String,
+    #[serde(deserialize_with = "unless_empty")]
     pub signing_keys: Option<SecretString>,
 }
 
 /// `[rate_limit]`
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct RateLimit {
     pub per_hour: NonZeroU32,
@@ -150,8 +129,18 @@ pub struct RateLimit {
     pub failed_authentications_per_minute: NonZeroU32,
 }
 
+/// `[metrics]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Metrics {
+    #[serde(deserialize_with = "address_unless_empty")]
+    pub listen: Option<SocketAddr>,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct Log {
     pub level: String,
@@ -168,6 +157,16 @@ pub enum LogFormat {
     Json,
 }
 
+fn unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
+    let text = String::deserialize(from)?;
+    Ok(if text.is_empty() { None } else { Some(text.into()) })
+}
+
+fn address_unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+}
+
 const fn sandbox() -> Environment {
     Environment::Sandbox
 }
@@ -179,9 +178,10 @@ impl Settings {
     /// A variable has a value its key does not take; the message names the key.
     pub fn from_variables(variables: HashMap<String, String>) -> Result<Self, SettingsError> {
         let environment = Environment::from_variable(variables.get("CORE_API_ENV").map(String::as_str))?;
+        keys::refuse_unknown(&variables)?;
         let database_url = variables.get("DATABASE_URL").filter(|url| !url.is_empty()).cloned();
         let read = Config::builder()
-            .add_source(File::from_str(include_str!("../config/default.toml"), FileFormat::Toml))
+            .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
             .add_source(File::from_str(environment.file(), FileFormat::Toml))
             .set_override_option("database.url", database_url)?
             .add_source(
@@ -192,6 +192,16 @@ impl Settings {
         settings.environment = environment;
         settings.check()?;
         Ok(settings)
+    }
+
+    /// Every key with its value in force and where that came from, in alphabetical order. Nothing of a secret is in it.
+    ///
+    /// # Errors
+    /// As for [`Settings::from_variables`].
+    pub fn keys(variables: HashMap<String, String>) -> Result<Vec<Key>, SettingsError> {
+        let keys = keys::in_force(Environment::from_variable(variables.get("CORE_API_ENV").map(String::as_str))?, &variables)?;
+        Self::from_variables(variables)?;
+        Ok(keys)
     }
 
     fn check(&self) -> Result<(), SettingsError> {
@@ -211,6 +221,11 @@ impl Settings {
         ] {
             if value == 0 || value > MAX {
                 return Err(SettingsError::OutOfRange(key));
+            }
+        }
+        for (key, value) in [("server.linger_seconds", self.server.linger_seconds), ("server.drain_seconds", self.server.drain_seconds)] {
+            if value > MAX {
+                return Err(SettingsError::TooLong(key));
             }
         }
         Ok(())
@@ -253,8 +268,10 @@ mod tests {
             ("CORE_API__RATE_LIMIT__PER_HOUR", "7"),
             ("CORE_API__AUTH__TOKEN_TTL_SECONDS", "60"),
             ("CORE_API__AUTH__SIGNING_KEYS", "a:AAAA,b:BBBB"),
+            ("CORE_API__METRICS__LISTEN", "127.0.0.1:9464"),
         ])
         .expect("settings");
+        assert_eq!(settings.metrics.listen.map(|address| address.port()), Some(9464));
         assert_eq!(settings.server.listen.port(), 0);
         assert_eq!(settings.database.data_dir, PathBuf::from("/tmp/123"));
         assert_eq!(settings.rate_limit.per_hour.get(), 7);
@@ -280,6 +297,10 @@ mod tests {
             ("CORE_API__SERVER__IDLE_TIMEOUT_SECONDS", "0", "server.idle_timeout_seconds"),
             ("CORE_API__SERVER__WRITE_TIMEOUT_SECONDS", "0", "server.write_timeout_seconds"),
             ("CORE_API__CORS__ALLOWED_ORIGINS", "*", "cors.allowed_origins"),
+            ("CORE_API__METRICS__LISTEN", "9464", "metrics.listen"),
+            ("CORE_API__SERVER__LINGER_SECONDS", "-1", "server.linger_seconds"),
+            ("CORE_API__SERVER__LINGER_SECONDS", "18446744073709551615", "server.linger_seconds"),
+            ("CORE_API__NOTHING", "1", "CORE_API__NOTHING"),
         ] {
             let message = settings(&[(key, value)]).expect_err("refused").to_string();
             assert!(message.contains(named), "{key}={value}: {message}");

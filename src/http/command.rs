@@ -21,6 +21,7 @@ use crate::service::{
     idempotency::{Key, Once, Outcome, Receipt},
     users::Users,
 };
+use crate::telemetry::metrics;
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 static IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -101,6 +102,7 @@ pub(super) fn answer<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> 
     match outcome {
         Outcome::Fresh(done) => JsonBody(body(&done)).into_response(),
         Outcome::Replayed(receipt) => {
+            metrics::replayed();
             let status = StatusCode::from_u16(receipt.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let media_type = if status.is_success() { "application/json" } else { "application/problem+json" };
             let mut response = (status, receipt.body).into_response();

@@ -9,9 +9,12 @@ use std::{
     fmt,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use futures_util::future::BoxFuture;
+
+use crate::telemetry::metrics;
 
 /// The most jobs in one flight.
 const MOST: usize = 512;
@@ -23,6 +26,8 @@ type Carry<K, J> = Box<dyn Fn(Vec<J>, Flight<K, J>) -> BoxFuture<'static, ()> + 
 pub(super) struct Batches<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static>(Arc<Inner<K, J>>);
 
 struct Inner<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> {
+    /// What is carried, as it is called where it is watched.
+    name: &'static str,
     /// How many flights at once. Each has a connection.
     flights: u32,
     carry: Carry<K, J>,
@@ -30,7 +35,7 @@ struct Inner<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> {
 }
 
 struct State<K, J> {
-    waiting: VecDeque<(K, J)>,
+    waiting: VecDeque<(K, J, Instant)>,
     under_way: HashSet<K>,
     flights: u32,
 }
@@ -48,18 +53,18 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> fmt::Debug for Bat
 }
 
 impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Batches<K, J> {
-    pub(super) fn new<F>(flights: u32, carry: impl Fn(Vec<J>, Flight<K, J>) -> F + Send + Sync + 'static) -> Self
+    pub(super) fn new<F>(name: &'static str, flights: u32, carry: impl Fn(Vec<J>, Flight<K, J>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let carry: Carry<K, J> = Box::new(move |jobs, flight| Box::pin(carry(jobs, flight)));
         let state = State { waiting: VecDeque::new(), under_way: HashSet::new(), flights: 0 };
-        Self(Arc::new(Inner { flights, carry, state: Mutex::new(state) }))
+        Self(Arc::new(Inner { name, flights, carry, state: Mutex::new(state) }))
     }
 
     /// Sends a job on its way, at once if nothing is in the way.
     pub(super) fn submit(&self, key: K, job: J) {
-        self.0.lock().waiting.push_back((key, job));
+        self.0.lock().waiting.push_back((key, job, Instant::now()));
         Inner::depart(&self.0);
     }
 }
@@ -72,8 +77,9 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Inner<K, J> {
 
     fn depart(inner: &Arc<Self>) {
         loop {
-            let Some((keys, jobs)) = inner.lock().board(inner.flights) else { return };
-            let flight = Flight { inner: Arc::clone(inner), keys, has_slot: true };
+            let Some((keys, jobs, first_came)) = inner.lock().board(inner.flights) else { return };
+            metrics::departed(inner.name, jobs.len(), first_came);
+            let flight = Flight { inner: Arc::clone(inner), keys, has_slot: true, since: Instant::now() };
             tokio::spawn((inner.carry)(jobs, flight));
         }
     }
@@ -81,27 +87,26 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Inner<K, J> {
 
 impl<K: Copy + Eq + Hash, J> State<K, J> {
     /// Takes what can go now, in the order it came in.
-    fn board(&mut self, flights: u32) -> Option<(Vec<K>, Vec<J>)> {
+    fn board(&mut self, flights: u32) -> Option<(Vec<K>, Vec<J>, Instant)> {
         if self.flights >= flights || self.waiting.is_empty() {
             return None;
         }
-        let (mut keys, mut jobs) = (HashSet::new(), Vec::new());
+        let (mut keys, mut jobs, mut first_came) = (HashSet::new(), Vec::new(), None);
         let mut staying = VecDeque::new();
-        for (key, job) in self.waiting.drain(..) {
+        for (key, job, came) in self.waiting.drain(..) {
             if jobs.len() < MOST && !self.under_way.contains(&key) {
                 keys.insert(key);
                 jobs.push(job);
+                first_came.get_or_insert(came);
             } else {
-                staying.push_back((key, job));
+                staying.push_back((key, job, came));
             }
         }
         self.waiting = staying;
-        if jobs.is_empty() {
-            return None;
-        }
+        let first_came = first_came?;
         self.under_way.extend(&keys);
         self.flights += 1;
-        Some((keys.into_iter().collect(), jobs))
+        Some((keys.into_iter().collect(), jobs, first_came))
     }
 }
 
@@ -110,6 +115,7 @@ pub(super) struct Flight<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static
     inner: Arc<Inner<K, J>>,
     keys: Vec<K>,
     has_slot: bool,
+    since: Instant,
 }
 
 impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Flight<K, J> {
@@ -133,6 +139,7 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Flight<K, J> {
 impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Drop for Flight<K, J> {
     fn drop(&mut self) {
         self.make_way(&HashSet::new());
+        metrics::landed(self.inner.name, self.since);
     }
 }
 
@@ -152,7 +159,7 @@ mod tests {
         let (landed, mut flights) = mpsc::unbounded_channel();
         let go = Arc::new(Notify::new());
         let opened = Arc::clone(&go);
-        let batches = Batches::new(1, move |jobs: Vec<u32>, flight| {
+        let batches = Batches::new("test", 1, move |jobs: Vec<u32>, flight| {
             let (landed, opened) = (landed.clone(), Arc::clone(&opened));
             async move {
                 let _until_landed = flight;
@@ -174,7 +181,7 @@ mod tests {
         let most = Arc::new(AtomicUsize::new(0));
         let (landed, mut flights) = mpsc::unbounded_channel();
         let (under_way, seen) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&most));
-        let batches = Batches::new(4, move |jobs: Vec<(u32, u32)>, flight| {
+        let batches = Batches::new("test", 4, move |jobs: Vec<(u32, u32)>, flight| {
             let (landed, under_way, seen) = (landed.clone(), Arc::clone(&under_way), Arc::clone(&seen));
             async move {
                 let of_the_first = jobs.iter().any(|(key, _)| *key == 0);
@@ -210,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_panics_takes_nobody_s_turn() {
         let (landed, mut flights) = mpsc::unbounded_channel();
-        let batches = Batches::new(1, move |jobs: Vec<u32>, flight| {
+        let batches = Batches::new("test", 1, move |jobs: Vec<u32>, flight| {
             let landed = landed.clone();
             async move {
                 let _until_landed = flight;

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::telemetry::metrics;
+
 use super::{
     admission::Standing,
     auth::Role,
@@ -189,6 +191,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// Every database failure that no store has given a meaning of its own, before a commit was sent.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        metrics::database_failed(&error);
         if is_the_database_away(&error) {
             Self::DatabaseUnavailable(Arc::new(error))
         } else {

@@ -11,12 +11,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
 use tokio::time::timeout;
+
+use crate::telemetry::metrics;
 
 use super::{
     error::{Error, Result},
@@ -42,7 +44,10 @@ struct Held {
 
 impl Held {
     async fn of(pool: &PgPool) -> Result<Self> {
-        Ok(Self { connection: pool.acquire().await?, is_at_rest: false })
+        let since = Instant::now();
+        let connection = pool.acquire().await?;
+        metrics::connected(since);
+        Ok(Self { connection, is_at_rest: false })
     }
 
     /// Back to the pool, which rolls back what a failed unit began.
@@ -201,11 +206,16 @@ fn lost_while_committing(error: sqlx::Error) -> Error {
         sqlx::Error::Database(answer) if !answer.code().is_some_and(|state| state.starts_with("57P") || state.starts_with("08")) => {
             Error::from(error)
         }
-        _ => Error::OutcomeUnknown(Arc::new(error)),
+        _ => {
+            metrics::database_failed(&error);
+            Error::OutcomeUnknown(Arc::new(error))
+        }
     }
 }
 
 /// What a database that says nothing any more is reported as.
 fn silence() -> sqlx::Error {
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no word from the database before the deadline"))
+    let error = sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no word from the database before the deadline"));
+    metrics::database_failed(&error);
+    error
 }

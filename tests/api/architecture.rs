@@ -8,7 +8,7 @@ use std::{
 /// A file with more lines than this has become two files.
 const MAX_LINES: usize = 320;
 
-fn sources(folder: &str) -> Vec<(String, String)> {
+pub fn sources(folder: &str) -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder").flatten() {
             match entry.path() {
@@ -32,7 +32,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 }
 
 /// The code of a file, without its comments and its tests.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]").next().unwrap_or_default();
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }

@@ -11,7 +11,7 @@ use axum::{
 use tracing::Instrument;
 
 use super::request_id::RequestId;
-use crate::{http::error::Problem, service::error::chain};
+use crate::{http::error::Problem, service::error::chain, telemetry::metrics};
 
 pub(in crate::http) async fn write(Extension(id): Extension<RequestId>, request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -19,10 +19,14 @@ pub(in crate::http) async fn write(Extension(id): Extension<RequestId>, request:
     // The route and never the path: a path can hold what should not be in a log.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", id = id.as_str());
+    let under_way = metrics::UnderWay::enter();
     let response = next.run(request).instrument(span.clone()).await;
+    drop(under_way);
     let _in_span = span.entered();
     let status = response.status().as_u16();
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let problem = response.extensions().get::<Problem>().map(|problem| problem.code.name());
+    metrics::answered(method.as_str(), &route, status, began.elapsed(), problem);
     match response.extensions().get::<Problem>() {
         Some(problem) if response.status().is_server_error() => {
             let cause = problem.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default();

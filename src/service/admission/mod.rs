@@ -23,6 +23,8 @@ use self::{
     front::{Front, Seen},
     store::{Asked, Row},
 };
+use crate::telemetry::metrics;
+
 use super::{
     Pools,
     audit::{self, Actor, Event, Origin},
@@ -81,7 +83,7 @@ impl Admission {
     pub(super) fn new(pools: Pools, per_hour: NonZeroU32) -> Self {
         let front = Arc::new(Front::default());
         let (asked, learning) = (pools.batches, Arc::clone(&front));
-        let batches = Batches::new(FLIGHTS, move |jobs, flight| {
+        let batches = Batches::new("admission", FLIGHTS, move |jobs, flight| {
             let (pool, front) = (asked.clone(), Arc::clone(&learning));
             async move {
                 carry(&pool, &front, per_hour, jobs).await;
@@ -102,12 +104,13 @@ impl Admission {
         let account = claims.account;
         let entered = self.front.take(account, Instant::now());
         if !whatever_the_quota {
-            entered.map_err(Error::QuotaExceeded)?;
+            entered.inspect_err(|_| metrics::met_quota(false)).map_err(Error::QuotaExceeded)?;
         }
         let (answer, answered) = oneshot::channel();
         self.batches.submit(account, Job { claims: *claims, answer });
         let answered = answered.await.unwrap_or_else(|error| Err(Error::internal("admitting a request", error)));
         let admitted = answered.inspect_err(|_| self.front.give_back(account))?;
+        metrics::met_quota(admitted.standing.is_ok());
         let standing = match admitted.standing {
             Err(standing) if !whatever_the_quota => return Err(Error::QuotaExceeded(standing)),
             Ok(standing) | Err(standing) => standing,

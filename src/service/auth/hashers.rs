@@ -17,7 +17,9 @@ use std::{
 use argon2::Block;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::priority::stand_back;
+use crate::telemetry::metrics;
+
+use super::{priority::stand_back, turn::Turn};
 use crate::service::error::{Error, Result};
 
 /// How many may wait in a lane for each of its threads; the rest is told to come back.
@@ -31,10 +33,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// costs requests what it has of the cores, so it has little; a few who come at once never wait for this.
 const STRANGERS_REST: u32 = 6;
 
-/// How long those who are known leave a core to a stranger. A hash takes less, unless requests take all the
-/// time there is, and then it is not for strangers to hold others up.
-const LONGEST_TURN: Duration = Duration::from_millis(100);
-
 /// Who waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -42,6 +40,15 @@ pub(super) enum Lane {
     Known,
     /// Anybody else.
     Stranger,
+}
+
+impl Lane {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::Stranger => "stranger",
+        }
+    }
 }
 
 /// What a thread hashes in, its own for life. Taken from the system anew for every hash, the 19 MiB cost
@@ -103,7 +110,12 @@ impl fmt::Debug for Threads {
 impl Threads {
     /// A thread for each turn; none is a core that is shared with no other thread that hashes.
     fn start(name: &str, lane: Lane, turns: impl ExactSizeIterator<Item = Option<Arc<Turn>>>) -> Result<Self> {
-        let queue = Queue { waiting: Mutex::default(), longest: turns.len() * WAITING_PER_THREAD, something_waits: Condvar::new() };
+        let queue = Queue {
+            name: lane.name(),
+            waiting: Mutex::default(),
+            longest: turns.len() * WAITING_PER_THREAD,
+            something_waits: Condvar::new(),
+        };
         let threads = Self(Arc::new(queue));
         for turn in turns {
             let queue = Arc::clone(&threads.0);
@@ -111,7 +123,12 @@ impl Threads {
                 stand_back(lane);
                 let (turn, mut memory) = (turn.as_deref(), Memory::new());
                 // What panics fails its own caller, who gets no answer, and nobody else.
-                let mut hash = |job: Job| drop(catch_unwind(AssertUnwindSafe(|| job(&mut memory))));
+                let mut hash = |job: Job| {
+                    let began = Instant::now();
+                    drop(catch_unwind(AssertUnwindSafe(|| job(&mut memory))));
+                    metrics::hashed(lane.name(), began);
+                    metrics::hashes_wait(lane.name(), queue.lock().jobs.len());
+                };
                 match lane {
                     Lane::Known => {
                         while let Some(job) = queue.pop() {
@@ -145,35 +162,8 @@ impl Drop for Threads {
     }
 }
 
-/// Whose turn it is on a core: the scheduler alone would have strangers wait for as long as anybody who is
-/// known hashes.
-#[derive(Default)]
-struct Turn {
-    is_a_stranger_s: Mutex<bool>,
-    ended: Condvar,
-}
-
-impl Turn {
-    fn take(&self) {
-        *self.lock() = true;
-    }
-
-    fn end(&self) {
-        *self.lock() = false;
-        self.ended.notify_all();
-    }
-
-    /// Until no stranger has it, or one had it for long.
-    fn wait(&self) {
-        drop(self.ended.wait_timeout_while(self.lock(), LONGEST_TURN, |is_a_stranger_s| *is_a_stranger_s));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.is_a_stranger_s.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 struct Queue {
+    name: &'static str,
     waiting: Mutex<Waiting>,
     longest: usize,
     something_waits: Condvar,
@@ -192,7 +182,9 @@ impl Queue {
             return Err(Error::Overloaded);
         }
         waiting.jobs.push_back(job);
+        let length = waiting.jobs.len();
         drop(waiting);
+        metrics::hashes_wait(self.name, length);
         self.something_waits.notify_one();
         Ok(())
     }
@@ -219,6 +211,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::service::auth::turn::LONGEST_TURN;
 
     /// One thread a lane, of which the strangers' is kept busy until the sender is dropped.
     async fn busy() -> (Hashers, mpsc::Sender<()>) {

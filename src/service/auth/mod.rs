@@ -11,6 +11,7 @@ mod role;
 mod sessions;
 mod store;
 mod token;
+mod turn;
 
 use std::{fmt, sync::Arc};
 
@@ -35,6 +36,8 @@ pub use self::{
     sessions::Session,
     token::{Claims, Tokens},
 };
+use crate::telemetry::metrics;
+
 use super::{
     audit::{self, Actor, Event, Origin},
     error::{Error, Result, chain},
@@ -99,6 +102,18 @@ impl Auth {
     /// password wrong or the user disabled. [`Error::TooManyAttempts`] before anything is hashed,
     /// and the same again. [`Error::Overloaded`] when too many wait to be hashed.
     pub async fn login(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
+        let granted = self.log_in(email, password, origin).await;
+        metrics::logged_in(match &granted {
+            Ok(_) => "succeeded",
+            Err(Error::InvalidCredentials) => "invalid_credentials",
+            Err(Error::TooManyAttempts { .. }) => "too_many_attempts",
+            Err(Error::Overloaded) => "overloaded",
+            Err(_) => "failed",
+        });
+        granted
+    }
+
+    async fn log_in(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
         let mut attempt = self.attempts.hear(email, &Source::from(origin.address.to_string())).await?;
         let user = attempt.user.take();
         let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str()), attempt.lane).await?;

@@ -27,7 +27,7 @@ pub(super) struct Lookup(Batches<CardId, Job>);
 
 impl Lookup {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self(Batches::new(FLIGHTS, move |jobs, flight| {
+        Self(Batches::new("cards", FLIGHTS, move |jobs, flight| {
             let pool = pool.clone();
             async move {
                 look(&pool, jobs).await;

@@ -24,6 +24,8 @@ pub use self::{
     posting::MovementKind,
     verify::{Drift, Fault, Read, verify},
 };
+use crate::telemetry::metrics;
+
 use super::{
     Pools,
     audit::Actor,
@@ -127,7 +129,7 @@ pub struct Ledger {
 impl Ledger {
     pub(super) fn new(pools: Pools) -> Self {
         let (known, flying) = (Arc::new(Known::default()), pools.clone());
-        let batches = Batches::new(FLIGHTS, move |jobs, flight| {
+        let batches = Batches::new("ledger", FLIGHTS, move |jobs, flight| {
             let (pools, known) = (flying.clone(), Arc::clone(&known));
             async move { flight::carry(&pools, &known, jobs, flight).await }
         });
@@ -139,6 +141,15 @@ impl Ledger {
     /// # Errors
     /// No such card; its status, its balance or the bound forbids the movement.
     pub async fn post(&self, actor: &Actor, posting: Posting, once: Option<Once<Posted>>) -> Result<Outcome<Posted>> {
+        let kind = posting.kind.name();
+        let outcome = self.carry(actor, posting, once).await?;
+        if matches!(outcome, Outcome::Fresh(_)) {
+            metrics::posted(kind);
+        }
+        Ok(outcome)
+    }
+
+    async fn carry(&self, actor: &Actor, posting: Posting, once: Option<Once<Posted>>) -> Result<Outcome<Posted>> {
         let _running = once.as_ref().map(|once| Running::enter(&self.running, once)).transpose()?;
         let Some(card) = posting.card else {
             return locked::post(&self.pool, actor, &posting, once.as_ref()).await;

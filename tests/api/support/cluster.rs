@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use core_api::{
@@ -13,7 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 
-use super::world;
+use super::{bouncer::Bouncer, world};
 
 /// A test's database is thrown away, so nothing in it needs to survive a power cut.
 const SETTINGS: [&str; 4] = ["fsync=off", "full_page_writes=off", "max_connections=400", "shared_buffers=64MB"];
@@ -21,6 +24,7 @@ const SETTINGS: [&str; 4] = ["fsync=off", "full_page_writes=off", "max_connectio
 const TEMPLATE: &str = "template_api";
 
 static CLUSTER: OnceCell<PrivatePostgres> = OnceCell::const_new();
+static BOUNCER: OnceLock<Option<Bouncer>> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A database of one test's own: migrated, with the sandbox's logins and nothing else in it.
@@ -36,7 +40,9 @@ impl Database {
         let mut admin = PgConnection::connect_with(&cluster.options()).await.expect("the cluster answers");
         run(&mut admin, format!("create database {name} template {TEMPLATE}")).await;
         admin.close().await.expect("closed");
-        Self { options: cluster.options().database(&name) }
+        let bouncer = BOUNCER.get_or_init(|| Bouncer::in_front_of(&cluster.options()));
+        let options = bouncer.as_ref().map_or_else(|| cluster.options(), Bouncer::options);
+        Self { options: options.database(&name) }
     }
 
     /// A database with nothing in it at all.

@@ -3,6 +3,7 @@
 
 mod actor;
 pub mod binary;
+mod bouncer;
 mod cluster;
 pub mod forge;
 mod given;

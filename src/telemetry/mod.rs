@@ -2,6 +2,9 @@
 //!
 //! No token, password, body or clear email is ever handed to the log.
 
+pub mod metrics;
+pub mod scrape;
+
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt};

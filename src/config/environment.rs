@@ -1,0 +1,59 @@
+//! Sandbox or production.
+
+use std::str::FromStr;
+
+use super::SettingsError;
+
+/// Which deployment this is. Each has a database, keys and a token audience of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// No real money, seeded logins, purchases and refunds on demand.
+    Sandbox,
+    /// The real thing.
+    Production,
+}
+
+impl Environment {
+    /// Its name, which is the audience of its tokens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Production => "production",
+        }
+    }
+
+    /// The environment that `CORE_API_ENV` names; the sandbox when it is not set.
+    ///
+    /// # Errors
+    /// It names none.
+    pub fn from_variable(text: Option<&str>) -> Result<Self, SettingsError> {
+        text.map_or(Ok(Self::Sandbox), str::parse)
+    }
+
+    pub(super) const fn file_name(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox.toml",
+            Self::Production => "production.toml",
+        }
+    }
+
+    pub(super) const fn file(self) -> &'static str {
+        match self {
+            Self::Sandbox => include_str!("../../config/sandbox.toml"),
+            Self::Production => include_str!("../../config/production.toml"),
+        }
+    }
+}
+
+impl FromStr for Environment {
+    type Err = SettingsError;
+
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
+        match text {
+            "sandbox" => Ok(Self::Sandbox),
+            "production" => Ok(Self::Production),
+            _ => Err(SettingsError::UnknownEnvironment(text.to_owned())),
+        }
+    }
+}

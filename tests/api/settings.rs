@@ -1,0 +1,64 @@
+//! Settings as whoever runs the server meets them.
+
+use std::{
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::support::binary::{assert_refused, bare, base, folder, run, sandbox};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_core-api");
+
+#[tokio::test]
+async fn every_setting_is_listed_with_its_origin_and_no_secret() {
+    let mut command = bare(BINARY);
+    command.arg("config").env("CORE_API_ENV", "production").env("DATABASE_URL", "postgres://u:hunter2@db/c");
+    let output = run(command.env("CORE_API__AUTH__SIGNING_KEYS", "a:hunter2"));
+    let listed = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success() && !listed.contains("hunter2"), "{listed}");
+    for (setting, origin) in [
+        ("server.listen = \"127.0.0.1:0\"", "CORE_API__SERVER__LISTEN"),
+        ("server.linger_seconds = 10", "config/production.toml"),
+        ("rate_limit.per_hour = 1000", "config/default.toml"),
+        ("database.url = (secret)", "DATABASE_URL"),
+        ("auth.signing_keys = (secret)", "CORE_API__AUTH__SIGNING_KEYS"),
+    ] {
+        let line = listed.lines().find(|line| line.starts_with(setting)).unwrap_or_else(|| panic!("no {setting} in {listed}"));
+        assert!(line.ends_with(&format!("# {origin}")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_setting_that_does_not_exist_keeps_it_from_starting() {
+    let folder = folder();
+    let refused = run(sandbox(folder.path()).env("CORE_API__RATE_LIMIT__PER_HUOR", "5"));
+    assert_refused(&refused, "CORE_API__RATE_LIMIT__PER_HUOR sets no key there is; CORE_API__RATE_LIMIT__PER_HOUR may be meant");
+    assert!(!folder.path().join("data").exists(), "it began all the same");
+}
+
+#[tokio::test]
+async fn after_sigterm_it_serves_on_unready_for_as_long_as_it_lingers() {
+    let folder = folder();
+    let mut command = sandbox(folder.path());
+    let mut process = command.env("CORE_API__SERVER__LINGER_SECONDS", "3").stdout(Stdio::piped()).spawn().expect("started");
+    let base = base(&mut process);
+    let status = async |path: &str| Some(reqwest::get(format!("{base}{path}")).await.ok()?.status().as_u16());
+    assert_eq!(status("/health/ready").await, Some(200));
+
+    let signalled = Instant::now();
+    kill(Pid::from_raw(process.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
+    while status("/health/ready").await != Some(503) {
+        assert!(signalled.elapsed() < Duration::from_secs(2), "still ready");
+        sleep(Duration::from_millis(10));
+    }
+    // What else comes, on new connections, is served as before.
+    assert_eq!(status("/openapi.json").await, Some(200));
+    assert!(process.wait().expect("ended").success());
+    assert!(signalled.elapsed() >= Duration::from_secs(3), "it ended after {:?}", signalled.elapsed());
+}

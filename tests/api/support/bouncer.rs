@@ -1,0 +1,83 @@
+//! A pgbouncer between the servers and Postgres, if `TEST_PGBOUNCER` names the program (1.21 or newer).
+
+use std::{
+    env, fs,
+    os::unix::{
+        fs::{MetadataExt, chown},
+        net::UnixStream,
+        process::CommandExt,
+    },
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::unistd::Uid;
+use sqlx::postgres::PgConnectOptions;
+
+/// What `docs/scaling.md` says that it needs. Few connections of a database, so that they are shared; enough for one
+/// replica, all of whose requests may wait for a lock, for whoever holds it, and for a look at who waits.
+const SETTINGS: &str = "pool_mode = transaction
+max_prepared_statements = 200
+ignore_startup_parameters = extra_float_digits
+default_pool_size = 10
+max_client_conn = 4000
+server_idle_timeout = 5
+listen_addr =
+listen_port = 5432
+auth_type = any";
+
+/// What the server tells its connections, told to all of Postgres' own.
+const SESSION: &str = "set lock_timeout = ''2s''; set statement_timeout = ''5s''; \
+    set idle_in_transaction_session_timeout = ''10s''; set enable_seqscan = off; set jit = off";
+
+/// Ends it when the pipe from this process closes, however this process ends.
+const WATCHED: &str = "\"$0\" -q \"$1\" & read -r _; kill -QUIT $!";
+
+/// One that runs as the user that Postgres runs as, beside the folder of its socket.
+pub struct Bouncer {
+    options: PgConnectOptions,
+    // Its standard input is the pipe.
+    _shell: Child,
+}
+
+impl Bouncer {
+    /// None if nobody asked for one.
+    pub fn in_front_of(postgres: &PgConnectOptions) -> Option<Self> {
+        let program = env::var_os("TEST_PGBOUNCER")?;
+        let socket = postgres.get_socket().expect("a socket");
+        let owner = fs::metadata(socket).expect("a folder");
+        let folder = socket.parent().expect("a folder").join("bouncer");
+        let _left_by_an_earlier_run = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).expect("made");
+        chown(&folder, Some(owner.uid()), Some(owner.gid())).expect("given away");
+        let settings = folder.join("pgbouncer.ini");
+        fs::write(&settings, ini(socket, &folder)).expect("written");
+
+        let mut command = Command::new("sh");
+        command.args(["-c", WATCHED]).arg(program).arg(settings).current_dir(&folder);
+        if Uid::effective().is_root() {
+            command.uid(owner.uid()).gid(owner.gid());
+        }
+        let shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
+        let began = Instant::now();
+        while UnixStream::connect(folder.join(".s.PGSQL.5432")).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(10), "no pgbouncer: see {}/log", folder.display());
+            sleep(Duration::from_millis(20));
+        }
+        Some(Self { options: postgres.clone().socket(&folder), _shell: shell })
+    }
+
+    pub fn options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+}
+
+fn ini(socket: &Path, folder: &Path) -> String {
+    let (socket, folder) = (socket.display(), folder.display());
+    format!(
+        "[databases]\n* = host={socket} port=5432 user=core_api connect_query='{SESSION}'\n\
+         [pgbouncer]\n{SETTINGS}\nunix_socket_dir = {folder}\nlogfile = {folder}/log\n"
+    )
+}

@@ -18,25 +18,45 @@ async fn a_ledger_that_does_not_add_up_cannot_be_written() {
              insert into movements select account_id, card_id, {seq}, gen_random_uuid(), 'top_up', {amount}, {after}, 'x', now() from movements where seq = 1"
         )
     };
+    let post_two = |seq: i64, first_after: i64, after: i64, card_seq: i64, balance: i64| {
+        format!(
+            "with moved as (update cards set balance = {balance}, seq = {card_seq})
+             insert into movements select account_id, card_id, line.seq, gen_random_uuid(), 'top_up', 100, line.after, 'x', now()
+             from movements, (values ({seq}, {first_after}), ({seq} + 1, {after})) as line (seq, after) where movements.seq = 1"
+        )
+    };
     let mut connection = world.database.connect().await;
     for (tampering, why) in [
-        (post(4, 100, 8_100, 4, 8_100), "does not continue"),
-        (post(3, 100, 8_101, 3, 8_101), "does not continue"),
-        (post(3, 100, 8_100, 3, 8_101), "does not stand where"),
-        (post(3, 100, 8_100, 4, 8_100), "does not stand where"),
+        (post(4, 100, 8_100, 4, 8_100), "without its movements"),
+        (post(3, 100, 8_101, 3, 8_101), "without its movements"),
+        (post(3, 100, 8_100, 3, 8_101), "without its movements"),
+        (post(3, 100, 8_100, 4, 8_100), "without its movements"),
+        (post_two(3, 8_100, 8_200, 5, 8_200), "without its movements"),
+        (post_two(3, 8_150, 8_200, 4, 8_200), "without its movements"),
+        (post_two(3, 8_100, 8_200, 4, 8_100), "without its movements"),
+        (post_two(3, 8_100, 8_200, 3, 8_100), "ahead of its card"),
         (post(2, 100, 8_100, 2, 8_100), "movements_pkey"),
         (post(3, -100, 7_900, 3, 7_900), "movements_amount_sign"),
         (post(3, 9_007_199_254_740_991, 9_007_199_254_748_991, 3, 9_007_199_254_748_991), "bounds"),
-        (post(3, 100, 8_100, 2, 8_000), "does not stand where"),
-        ("update cards set balance = balance + 1".to_owned(), "changes without a movement"),
-        ("update cards set seq = seq + 1".to_owned(), "changes without a movement"),
+        (post(3, 100, 8_100, 2, 8_000), "ahead of its card"),
+        ("update cards set balance = balance + 1".to_owned(), "without its movements"),
+        ("update cards set seq = seq + 1".to_owned(), "without its movements"),
+        // Where it stood before is not where it stands.
+        ("update cards set seq = 1, balance = 10000".to_owned(), "without its movements"),
+        ("update cards set id = gen_random_uuid(), balance = balance + 1".to_owned(), "cards stay"),
+        ("truncate cards cascade".to_owned(), "cards stay"),
+        (
+            "insert into movements select account_id, gen_random_uuid(), 1, gen_random_uuid(), kind, amount, amount, 'x', now() from movements where seq = 1"
+                .to_owned(),
+            "ahead of its card",
+        ),
         ("update cards set balance = -1".to_owned(), "cards_balance_bounds"),
         (
             "insert into cards (account_id, id, number, currency, balance) select account_id, gen_random_uuid(), 99, 'USD', 1 from cards"
                 .to_owned(),
             "begin empty",
         ),
-        ("delete from cards".to_owned(), "movements_card_fkey"),
+        ("delete from cards".to_owned(), "cards stay"),
         ("update movements set amount = 1".to_owned(), "append-only"),
     ] {
         let refused = connection.execute(AssertSqlSafe(tampering.clone())).await.expect_err(&tampering);
@@ -44,6 +64,8 @@ async fn a_ledger_that_does_not_add_up_cannot_be_written() {
     }
     connection.execute(AssertSqlSafe(post(3, 100, 8_100, 3, 8_100))).await.expect("what adds up is written");
     assert_eq!(admin.card(&card).await["balance"], 81);
+    connection.execute(AssertSqlSafe(post_two(4, 8_200, 8_300, 5, 8_300))).await.expect("and two together");
+    assert_eq!(admin.card(&card).await["balance"], 83);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

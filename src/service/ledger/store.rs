@@ -210,6 +210,10 @@ pub(super) async fn write_all(
             from moved
             join lines on lines.account_id = moved.account_id and lines.card_id = moved.id
             where lines.key is not null
+        ), missed as materialized (
+            select account_id, card_id
+            from steps
+            where (account_id, card_id) not in (select account_id, id from moved)
         )
         select
             statement_timestamp() as "at!",
@@ -221,11 +225,10 @@ pub(super) async fn write_all(
             elsewhere.keys as "repeated?"
         from (values (true)) as always
         left join (
-            select steps.account_id, steps.card_id, cards.status, cards.balance, cards.seq, repeated.keys
-            from steps
-            left join cards on cards.account_id = steps.account_id and cards.id = steps.card_id
-            left join repeated on repeated.account_id = steps.account_id and repeated.card_id = steps.card_id
-            where not exists (select from moved where moved.account_id = steps.account_id and moved.id = steps.card_id)
+            select missed.account_id, missed.card_id, cards.status, cards.balance, cards.seq, repeated.keys
+            from missed
+            left join cards on cards.account_id = missed.account_id and cards.id = missed.card_id
+            left join repeated on repeated.account_id = missed.account_id and repeated.card_id = missed.card_id
         ) as elsewhere on true
         "#,
         &column(|draft| draft.actor.account.into()),

@@ -1,5 +1,7 @@
 //! Batches that form themselves: what waits while others are under way goes together as soon as it
-//! can. No timer, nothing waits for company.
+//! can. No timer, nothing waits for company but for what is about to come anyhow: a flight boards once all
+//! that this replica can do at the moment without waiting is done, so that requests which came or were answered
+//! together do not leave one by one.
 //!
 //! Jobs that would wait for one another in the database, such as two on one card, share a key. Jobs of
 //! one key never are in two flights at a time, and go in the order they came in.
@@ -9,15 +11,20 @@ use std::{
     fmt,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
+use tokio::task::yield_now;
 
 use crate::telemetry::metrics;
 
 /// The most jobs in one flight.
 const MOST: usize = 512;
+
+/// How late a flight is that no longer keeps the next from departing. Until then what waits goes with the next: one
+/// flight that is full costs less than two.
+const LATE: Duration = Duration::from_millis(25);
 
 /// Carries out a flight. It answers its jobs itself, each with its own answer.
 type Carry<K, J> = Box<dyn Fn(Vec<J>, Flight<K, J>) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -28,7 +35,7 @@ pub(super) struct Batches<K: Copy + Eq + Hash + Send + 'static, J: Send + 'stati
 struct Inner<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> {
     /// What is carried, as it is called where it is watched.
     name: &'static str,
-    /// How many flights at once. Each has a connection.
+    /// How many flights at once, should they be late. Each has a connection.
     flights: u32,
     carry: Carry<K, J>,
     state: Mutex<State<K, J>>,
@@ -38,6 +45,10 @@ struct State<K, J> {
     waiting: VecDeque<(K, J, Instant)>,
     under_way: HashSet<K>,
     flights: u32,
+    /// When the last one departed.
+    departed: Instant,
+    /// A flight is about to board.
+    called: bool,
 }
 
 impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Clone for Batches<K, J> {
@@ -58,14 +69,35 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Batches<K, J> {
         F: Future<Output = ()> + Send + 'static,
     {
         let carry: Carry<K, J> = Box::new(move |jobs, flight| Box::pin(carry(jobs, flight)));
-        let state = State { waiting: VecDeque::new(), under_way: HashSet::new(), flights: 0 };
+        let state = State { waiting: VecDeque::new(), under_way: HashSet::new(), flights: 0, departed: Instant::now(), called: false };
         Self(Arc::new(Inner { name, flights, carry, state: Mutex::new(state) }))
     }
 
-    /// Sends a job on its way, at once if nothing is in the way.
-    pub(super) fn submit(&self, key: K, job: J) {
-        self.0.lock().waiting.push_back((key, job, Instant::now()));
-        Inner::depart(&self.0);
+    /// Sends a job on its way.
+    pub(super) async fn submit(&self, key: K, job: J) {
+        let now = Instant::now();
+        let call = {
+            let mut state = self.0.lock();
+            state.waiting.push_back((key, job, now));
+            // Whoever calls boards all who wait then, and whoever lands those who wait then.
+            let calls = state.may_depart(self.0.flights, now) && !std::mem::replace(&mut state.called, true);
+            calls.then(|| Call(&self.0))
+        };
+        if call.is_some() {
+            // What else can run, runs first.
+            yield_now().await;
+        }
+        drop(call);
+    }
+}
+
+/// A flight that is called, and boards when this is dropped: also if whoever called is gone.
+struct Call<'a, K: Copy + Eq + Hash + Send + 'static, J: Send + 'static>(&'a Arc<Inner<K, J>>);
+
+impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Drop for Call<'_, K, J> {
+    fn drop(&mut self) {
+        self.0.lock().called = false;
+        Inner::depart(self.0);
     }
 }
 
@@ -86,9 +118,14 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Inner<K, J> {
 }
 
 impl<K: Copy + Eq + Hash, J> State<K, J> {
+    fn may_depart(&self, flights: u32, now: Instant) -> bool {
+        self.flights == 0 || (self.flights < flights && now.duration_since(self.departed) >= LATE)
+    }
+
     /// Takes what can go now, in the order it came in.
     fn board(&mut self, flights: u32) -> Option<(Vec<K>, Vec<J>, Instant)> {
-        if self.flights >= flights || self.waiting.is_empty() {
+        let now = Instant::now();
+        if self.waiting.is_empty() || !self.may_depart(flights, now) {
             return None;
         }
         let (mut keys, mut jobs, mut first_came) = (HashSet::new(), Vec::new(), None);
@@ -106,6 +143,7 @@ impl<K: Copy + Eq + Hash, J> State<K, J> {
         let first_came = first_came?;
         self.under_way.extend(&keys);
         self.flights += 1;
+        self.departed = now;
         Some((keys.into_iter().collect(), jobs, first_came))
     }
 }
@@ -168,7 +206,7 @@ mod tests {
             }
         });
         for job in 0..5 {
-            batches.submit(job % 2, job);
+            batches.submit(job % 2, job).await;
         }
         go.notify_one();
         assert_eq!(flights.recv().await, Some(vec![0]));
@@ -199,7 +237,7 @@ mod tests {
             }
         });
         for job in 0..300 {
-            batches.submit(job % 3, (job % 3, job));
+            batches.submit(job % 3, (job % 3, job)).await;
             if job % 7 == 0 {
                 tokio::task::yield_now().await;
             }
@@ -225,8 +263,8 @@ mod tests {
                 landed.send(jobs).expect("heard");
             }
         });
-        batches.submit(0, 0);
-        batches.submit(0, 1);
+        batches.submit(0, 0).await;
+        batches.submit(0, 1).await;
         assert_eq!(flights.recv().await, Some(vec![1]));
     }
 }

@@ -15,8 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::database::Pool;
 use chrono::TimeDelta;
-use sqlx::PgPool;
 use tokio::sync::oneshot;
 
 use self::{
@@ -68,7 +68,7 @@ struct Admitted {
 /// The service of admission.
 #[derive(Clone)]
 pub struct Admission {
-    pool: PgPool,
+    pool: Pool,
     front: Arc<Front>,
     batches: Batches<AccountId, Job>,
 }
@@ -107,7 +107,7 @@ impl Admission {
             entered.inspect_err(|_| metrics::met_quota(false)).map_err(Error::QuotaExceeded)?;
         }
         let (answer, answered) = oneshot::channel();
-        self.batches.submit(account, Job { claims: *claims, answer });
+        self.batches.submit(account, Job { claims: *claims, answer }).await;
         let answered = answered.await.unwrap_or_else(|error| Err(Error::internal("admitting a request", error)));
         let admitted = answered.inspect_err(|_| self.front.give_back(account))?;
         metrics::met_quota(admitted.standing.is_ok());
@@ -139,7 +139,7 @@ impl Admission {
 }
 
 /// Asks the database for all of them together, for each session once, and gives each its answer.
-async fn carry(pool: &PgPool, front: &Front, per_hour: NonZeroU32, jobs: Vec<Job>) {
+async fn carry(pool: &Pool, front: &Front, per_hour: NonZeroU32, jobs: Vec<Job>) {
     let (asked, places) = by_session(jobs.iter().map(|job| &job.claims));
     let most = i32::try_from(per_hour.get()).unwrap_or(i32::MAX);
     let since = Instant::now();

@@ -1,6 +1,6 @@
 //! Cards looked up together: what waits while a look is under way goes in the next.
 
-use sqlx::PgPool;
+use crate::database::Pool;
 use tokio::sync::oneshot;
 
 use super::{Card, store};
@@ -26,7 +26,7 @@ struct Job {
 pub(super) struct Lookup(Batches<CardId, Job>);
 
 impl Lookup {
-    pub(super) fn new(pool: PgPool) -> Self {
+    pub(super) fn new(pool: Pool) -> Self {
         Self(Batches::new("cards", FLIGHTS, move |jobs, flight| {
             let pool = pool.clone();
             async move {
@@ -39,12 +39,12 @@ impl Lookup {
     /// The card as it is at some moment after this was called.
     pub(super) async fn find(&self, account: AccountId, card: CardId) -> Result<Option<Card>> {
         let (answer, answered) = oneshot::channel();
-        self.0.submit(card, Job { account, card, answer });
+        self.0.submit(card, Job { account, card, answer }).await;
         answered.await.unwrap_or_else(|error| Err(Error::internal("looking up a card", error)))
     }
 }
 
-async fn look(pool: &PgPool, jobs: Vec<Job>) {
+async fn look(pool: &Pool, jobs: Vec<Job>) {
     let wanted: Vec<(AccountId, CardId)> = jobs.iter().map(|job| (job.account, job.card)).collect();
     match unit::read(pool, move |unit| Box::pin(async move { store::find_all(unit, &wanted).await })).await {
         Ok(found) => {

@@ -7,7 +7,9 @@ mod status;
 mod store;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::Pool;
 
 pub(super) use self::lookup::FLIGHTS;
 use self::{assignment::Assignment, lookup::Lookup, status::StatusChange, store::LockedCard};
@@ -77,7 +79,7 @@ pub struct CardFilter {
 /// The service of cards.
 #[derive(Clone, Debug)]
 pub struct Cards {
-    pool: PgPool,
+    pool: Pool,
     lookup: Lookup,
 }
 

@@ -15,8 +15,8 @@ mod verify;
 
 use std::{sync::Arc, time::Instant};
 
+use crate::database::Pool;
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use tokio::sync::oneshot;
 
 use self::known::Known;
@@ -121,7 +121,7 @@ impl Job {
 /// The service of money.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    pool: PgPool,
+    pool: Pool,
     batches: Batches<CardKey, Job>,
     running: Arc<Running>,
 }
@@ -152,11 +152,11 @@ impl Ledger {
     async fn carry(&self, actor: &Actor, posting: Posting, once: Option<Once<Posted>>) -> Result<Outcome<Posted>> {
         let _running = once.as_ref().map(|once| Running::enter(&self.running, once)).transpose()?;
         let Some(card) = posting.card else {
-            return locked::post(&self.pool, actor, &posting, once.as_ref()).await;
+            return Box::pin(locked::post(&self.pool, actor, &posting, once.as_ref())).await;
         };
         let (answer, answered) = oneshot::channel();
         let job = Job { actor: actor.clone(), card, posting, once, since: Instant::now(), answer };
-        self.batches.submit(job.key(), job);
+        self.batches.submit(job.key(), job).await;
         // Only a bug drops a job unanswered; what became of it, nobody knows then.
         answered.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed))))
     }

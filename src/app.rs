@@ -8,13 +8,13 @@ use std::{
 
 use axum::Router;
 use secrecy::SecretString;
-use sqlx::{PgPool, postgres::PgConnectOptions};
-use tokio::{net::TcpListener, sync::watch, time::timeout};
+use sqlx::postgres::PgConnectOptions;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     config::{Environment, Settings},
     database::{
-        self, DatabaseError,
+        self, DatabaseError, Pool,
         private::{PrivateError, PrivatePostgres},
     },
     http::{self, App, Limits},
@@ -193,11 +193,11 @@ impl Server {
     /// Serving ends by itself.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
         let (stopping, mut stopped) = watch::channel(false);
-        let app = self.app.clone();
+        let (app, serving_app) = (self.app.clone(), self.app.clone());
         let sweeping = tokio::spawn(self.app.sweep());
-        let forgetting = tokio::spawn(forget(self.services));
+        let forgetting = tokio::spawn(forget(self.services, self.pools.clone()));
         let watching = self.watched.map(|(listener, metrics)| tokio::spawn(scrape::serve(listener, metrics, self.pools.clone())));
-        let serving = tokio::spawn(http::serve(self.listener, self.router, self.limits, async move {
+        let serving = tokio::spawn(http::serve(self.listener, serving_app, self.router, self.limits, async move {
             stop.await;
             app.shut_down();
             tracing::info!("shutting down");
@@ -222,8 +222,6 @@ impl Server {
         if let Some(watching) = watching {
             watching.abort();
         }
-        // Whoever is still there had their time.
-        let _closed = timeout(Duration::from_secs(1), self.pools.close()).await;
         served
     }
 }
@@ -232,14 +230,15 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))
 }
 
-/// Deletes what nobody may ask for any more, in small batches. Runs until it is dropped; between two
+/// Deletes what nobody may ask for any more, in small batches, and closes the connections that nobody uses. Runs until it is dropped; between two
 /// batches nothing of it is open.
-async fn forget(services: Services) {
+async fn forget(services: Services, pools: Pools) {
     loop {
         let more = services.forget_some().await.unwrap_or_else(|error| {
             tracing::warn!(cause = service::error::chain(&error), "what is over could not be deleted; trying again later");
             false
         });
+        pools.close_unused();
         let pause = if more { Duration::from_millis(100) } else { Duration::from_secs(60) };
         tokio::time::sleep(pause).await;
     }
@@ -249,7 +248,7 @@ async fn forget(services: Services) {
 ///
 /// # Errors
 /// It is another environment's, which is then left as it is; or it is away.
-pub async fn prepare(settings: &Settings, options: PgConnectOptions) -> Result<PgPool, StartError> {
+pub async fn prepare(settings: &Settings, options: PgConnectOptions) -> Result<Pool, StartError> {
     database::wait_for(&options).await?;
     let acquire_timeout = Duration::from_millis(settings.database.acquire_timeout_ms);
     let connections = settings.database.max_connections.saturating_sub(batches(settings)).max(1);

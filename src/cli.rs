@@ -12,13 +12,13 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
-use sqlx::{Connection as _, PgPool};
+use sqlx::Connection as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     app::{self, Postgres, SANDBOX_LOGINS, Server, StartError},
     config::{Environment, Settings, SettingsError},
-    database::{self, DatabaseError},
+    database::{self, DatabaseError, Pool},
     http,
     service::{
         self,
@@ -265,7 +265,7 @@ async fn list_users(users: &Users, account: AccountId) -> Result<(), Failure> {
 }
 
 /// The database that a server with these settings would use.
-async fn open() -> Result<(PgPool, Postgres), Failure> {
+async fn open() -> Result<(Pool, Postgres), Failure> {
     let settings = settings()?;
     let postgres = Postgres::open(&settings).await?;
     let pool = app::prepare(&settings, postgres.options.clone()).await?;

@@ -1,5 +1,6 @@
 //! Getting to Postgres: which one, a pool of connections, the schema.
 
+mod pool;
 pub mod private;
 
 use std::{
@@ -8,24 +9,12 @@ use std::{
 };
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{
-    Connection, Executor, PgConnection, PgPool,
-    migrate::MigrateError,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectOptions};
+
+pub use self::pool::{Pool, PooledConnection, acquire, close_unused, is_of_use, pool, pool_for_lists};
 
 /// How long a database that is still starting is waited for.
 const START_WAIT: Duration = Duration::from_secs(30);
-
-/// What every connection is told: a lock is given up on before a statement, a statement before a request, and
-/// a transaction that somebody forgot does not stay. Everything is looked up by a key: a plan that was made while
-/// a table was small, and reads all of it, must not be there when it has grown. Where there is nothing but to read
-/// all of it, that counts as so dear that Postgres would compile the plan first, which takes longer than it saves.
-const SESSION: &str = "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'; \
-    set enable_seqscan = off; set jit = off";
-
-/// After so long a connection is asked whether it is still there, before it is used.
-const RESTED: Duration = Duration::from_millis(500);
 
 /// Why there is no database to work on.
 #[derive(Debug, thiserror::Error)]
@@ -83,46 +72,6 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     let migrated = migrator.run(&mut connection).await;
     connection.close().await.map_err(DatabaseError::Connect)?;
     Ok(migrated?)
-}
-
-/// Beside an open pool, one of at most `max_connections` for statements that take lists of keys.
-///
-/// A list has no length yet when a statement is planned for all lists, and one that is planned for each
-/// costs more to plan than to run. So they are planned once.
-pub fn pool_for_lists(beside: &PgPool, max_connections: u32) -> PgPool {
-    const SESSIONS: &[&str] = &[SESSION, "set plan_cache_mode = force_generic_plan; set enable_mergejoin = off"];
-    with_session(beside.connect_options().as_ref().clone(), max_connections, beside.options().get_acquire_timeout(), SESSIONS)
-}
-
-/// A pool of at most `max_connections`, opened as they are needed.
-pub fn pool(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration) -> PgPool {
-    with_session(options, max_connections, acquire_timeout, &[SESSION])
-}
-
-fn with_session(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration, session: &'static [&'static str]) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(acquire_timeout)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                for settings in session {
-                    connection.execute(*settings).await?;
-                }
-                Ok(())
-            })
-        })
-        // In place of the pool's own ping, which would be a round trip before each statement: only what has
-        // rested may have lost its database meanwhile. That it is in the middle of nothing, `service::unit` sees to.
-        .test_before_acquire(false)
-        .before_acquire(|connection, last| {
-            Box::pin(async move {
-                if last.idle_for >= RESTED {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(options)
 }
 
 async fn connect_patiently(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {

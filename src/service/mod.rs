@@ -22,7 +22,7 @@ pub mod users;
 
 use std::num::NonZeroU32;
 
-use sqlx::PgPool;
+use crate::database::{self, Pool};
 
 use self::{
     accounts::Accounts,
@@ -67,18 +67,19 @@ pub struct Services {
 #[derive(Clone, Debug)]
 pub struct Pools {
     /// For what a request does by itself.
-    pub requests: PgPool,
+    pub requests: Pool,
     /// For what requests do together: few statements, each of which takes a list of keys.
-    pub batches: PgPool,
+    pub batches: Pool,
 }
 
 impl Pools {
     /// How many batches there are at once, of all kinds together; fewer connections make them wait.
     pub const BATCHES: u32 = ledger::FLIGHTS + admission::FLIGHTS + cards::FLIGHTS;
 
-    /// Closes both, once what is under way has ended.
-    pub async fn close(&self) {
-        tokio::join!(self.requests.close(), self.batches.close());
+    /// Closes the connections that nobody has used for long.
+    pub fn close_unused(&self) {
+        database::close_unused(&self.requests);
+        database::close_unused(&self.batches);
     }
 }
 

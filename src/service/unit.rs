@@ -15,10 +15,16 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
+use sqlx::{
+    Connection, PgConnection, Postgres, Transaction,
+    postgres::{PgDatabaseError, PgSeverity},
+};
 use tokio::time::timeout;
 
-use crate::telemetry::metrics;
+use crate::{
+    database::{self, Pool, PooledConnection},
+    telemetry::metrics,
+};
 
 use super::{
     error::{Error, Result},
@@ -30,6 +36,9 @@ use super::{
 /// end the wait for it.
 const DEADLINE: Duration = Duration::from_secs(8);
 
+/// How long a connection may take to come to rest after a failure.
+const RECOVERY: Duration = Duration::from_secs(1);
+
 /// How often a unit is tried that the database rolled back for the sake of another.
 const TRIES: u32 = 4;
 
@@ -37,35 +46,44 @@ const TRIES: u32 = 4;
 ///
 /// A future that is dropped half way leaves its connection in the middle of something: in a transaction, it
 /// may be, that would swallow the writes of whoever comes next. So it goes back only by being given back.
-struct Held {
-    connection: PoolConnection<Postgres>,
-    is_at_rest: bool,
-}
+struct Held(Option<PooledConnection>);
 
 impl Held {
-    async fn of(pool: &PgPool) -> Result<Self> {
+    async fn of(pool: &Pool) -> Result<Self> {
         let since = Instant::now();
-        let connection = pool.acquire().await?;
+        let connection = database::acquire(pool).await?;
         metrics::connected(since);
-        Ok(Self { connection, is_at_rest: false })
+        Ok(Self(Some(connection)))
     }
 
-    /// Back to the pool, which rolls back what a failed unit began.
-    fn give_back(mut self) {
-        self.is_at_rest = true;
+    fn connection(&mut self) -> Result<&mut PgConnection> {
+        self.0.as_deref_mut().ok_or_else(|| Error::internal("running a unit of work", "its connection is gone"))
     }
 
-    /// Leaves a connection that says nothing any more, without waiting for its goodbye.
-    fn give_up(mut self) {
-        self.is_at_rest = true;
-        self.connection.close_on_drop();
+    /// Back to the pool: at once if all went well; else it may be that a transaction is to be rolled back, or that
+    /// the connection is none any more.
+    fn give_back<T, E>(mut self, result: &std::result::Result<T, E>) {
+        if result.is_ok() {
+            drop(self.0.take());
+        } else {
+            tokio::spawn(self.recover());
+        }
+    }
+
+    /// Keeps the connection if it is at rest once what was left is rolled back.
+    async fn recover(mut self) {
+        if let Some(connection) = self.0.as_mut()
+            && let Ok(Ok(true)) = timeout(RECOVERY, database::is_of_use(connection)).await
+        {
+            drop(self.0.take());
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if !self.is_at_rest {
-            self.connection.close_on_drop();
+        if let Some(connection) = self.0.take() {
+            drop(PooledConnection::take(connection));
         }
     }
 }
@@ -75,16 +93,15 @@ impl Drop for Held {
 /// # Errors
 /// Those of `work`, and of the database.
 pub(super) async fn read<T>(
-    pool: &PgPool,
+    pool: &Pool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<T> {
     let mut held = Held::of(pool).await?;
-    if let Ok(result) = timeout(DEADLINE, work(&mut held.connection)).await {
-        held.give_back();
-        return result;
-    }
-    held.give_up();
-    Err(Error::DatabaseUnavailable(Arc::new(silence())))
+    let Ok(result) = timeout(DEADLINE, work(held.connection()?)).await else {
+        return Err(Error::DatabaseUnavailable(Arc::new(silence())));
+    };
+    held.give_back(&result);
+    result
 }
 
 /// Runs `work`, one statement that is a transaction of its own.
@@ -93,23 +110,22 @@ pub(super) async fn read<T>(
 /// Those of `work`, and of the database. There is no moment before the commit that can be told from the one
 /// after it: a connection lost on the way is always [`Error::OutcomeUnknown`].
 pub(super) async fn autocommit<T>(
-    pool: &PgPool,
+    pool: &Pool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, std::result::Result<T, sqlx::Error>>,
 ) -> Result<T> {
     let mut held = Held::of(pool).await?;
-    if let Ok(result) = timeout(DEADLINE, work(&mut held.connection)).await {
-        held.give_back();
-        return result.map_err(lost_while_committing);
-    }
-    held.give_up();
-    Err(Error::OutcomeUnknown(Arc::new(silence())))
+    let Ok(result) = timeout(DEADLINE, work(held.connection()?)).await else {
+        return Err(Error::OutcomeUnknown(Arc::new(silence())));
+    };
+    held.give_back(&result);
+    result.map_err(lost_while_committing)
 }
 
 /// Runs `work` in a transaction and commits it, or leaves nothing behind.
 ///
 /// # Errors
 /// Those of `work`, and of the database.
-pub(super) async fn write<T>(pool: &PgPool, work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>) -> Result<T> {
+pub(super) async fn write<T>(pool: &Pool, work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>) -> Result<T> {
     match once(pool, None, work).await? {
         Outcome::Fresh(done) => Ok(done),
         Outcome::Replayed(_) => Err(Error::internal("running a unit of work", "an answer was replayed without a key")),
@@ -124,7 +140,7 @@ pub(super) async fn write<T>(pool: &PgPool, work: impl for<'unit> Fn(&'unit mut 
 /// # Errors
 /// Those of `work`, of the key, and of the database.
 pub(super) async fn once<T>(
-    pool: &PgPool,
+    pool: &Pool,
     once: Option<&Once<T>>,
     work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<Outcome<T>> {
@@ -147,22 +163,18 @@ pub(super) async fn once<T>(
 
 /// One try, given up on after the deadline together with its connection.
 async fn in_time<T>(
-    pool: &PgPool,
+    pool: &Pool,
     once: Option<&Once<T>>,
     work: &impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<Option<Outcome<T>>> {
-    let mut held = Held::of(pool).await?;
     let committing = AtomicBool::new(false);
-    if let Ok(result) = timeout(DEADLINE, attempt(&mut held.connection, once, work, &committing)).await {
-        held.give_back();
-        return result;
-    }
-    held.give_up();
-    if committing.load(Ordering::Relaxed) {
-        Err(Error::OutcomeUnknown(Arc::new(silence())))
-    } else {
-        Err(Error::DatabaseUnavailable(Arc::new(silence())))
-    }
+    let mut held = Held::of(pool).await?;
+    let Ok(result) = timeout(DEADLINE, attempt(held.connection()?, once, work, &committing)).await else {
+        let silence = Arc::new(silence());
+        return Err(if committing.load(Ordering::Relaxed) { Error::OutcomeUnknown(silence) } else { Error::DatabaseUnavailable(silence) });
+    };
+    held.give_back(&result);
+    result
 }
 
 /// None: a twin under the same key committed while this one ran.
@@ -201,16 +213,20 @@ async fn commit(unit: Transaction<'_, Postgres>, committing: &AtomicBool) -> Res
 }
 
 fn lost_while_committing(error: sqlx::Error) -> Error {
-    match &error {
-        // A refusal is an answer: it did not commit. A goodbye (57P0x, 08xxx) is none.
-        sqlx::Error::Database(answer) if !answer.code().is_some_and(|state| state.starts_with("57P") || state.starts_with("08")) => {
-            Error::from(error)
-        }
-        _ => {
-            metrics::database_failed(&error);
-            Error::OutcomeUnknown(Arc::new(error))
-        }
+    if is_refusal(&error) {
+        return Error::from(error);
     }
+    metrics::database_failed(&error);
+    Error::OutcomeUnknown(Arc::new(error))
+}
+
+/// Whether Postgres says that it did not commit. It does so with an ERROR; what is FATAL or a PANIC ends the session, and
+/// may come after the commit is in the log: a goodbye (57P0x), or a disk that fails just then.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    let answer = error.as_database_error().and_then(|answer| answer.try_downcast_ref::<PgDatabaseError>());
+    answer.is_some_and(|answer| {
+        answer.severity() == PgSeverity::Error && !answer.code().starts_with("57P") && !answer.code().starts_with("08")
+    })
 }
 
 /// What a database that says nothing any more is reported as.

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::database::Pool;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
-use sqlx::PgPool;
 
 const REQUESTS: &str = "core_api_http_request_duration_seconds";
 const IN_FLIGHT: &str = "core_api_http_requests_in_flight";
@@ -55,12 +55,12 @@ impl Metrics {
     }
 
     /// Everything, in Prometheus' text format.
-    pub fn render(&self, pools: &[(&'static str, &PgPool)]) -> String {
+    pub fn render(&self, pools: &[(&'static str, &Pool)]) -> String {
         for (name, pool) in pools {
-            let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX).min(pool.size());
-            gauge!(CONNECTIONS, "pool" => *name, "state" => "idle").set(idle);
-            gauge!(CONNECTIONS, "pool" => *name, "state" => "used").set(pool.size() - idle);
-            gauge!(CONNECTIONS_MAX, "pool" => *name).set(pool.options().get_max_connections());
+            let (status, number) = (pool.status(), |number: usize| u32::try_from(number).unwrap_or(u32::MAX));
+            gauge!(CONNECTIONS, "pool" => *name, "state" => "idle").set(number(status.available));
+            gauge!(CONNECTIONS, "pool" => *name, "state" => "used").set(number(status.size.saturating_sub(status.available)));
+            gauge!(CONNECTIONS_MAX, "pool" => *name).set(number(status.max_size));
         }
         self.process.collect();
         self.handle.render()

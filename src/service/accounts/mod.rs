@@ -3,7 +3,9 @@
 mod store;
 
 use secrecy::SecretString;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::Pool;
 
 use super::{
     audit::{self, Actor, Event},
@@ -17,14 +19,14 @@ use super::{
 /// The service of accounts.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    pool: PgPool,
+    pool: Pool,
     passwords: Passwords,
 }
 
 impl Accounts {
     /// The service on a pool: creating accounts needs nothing else of the server.
     #[must_use]
-    pub const fn new(pool: PgPool, passwords: Passwords) -> Self {
+    pub const fn new(pool: Pool, passwords: Passwords) -> Self {
         Self { pool, passwords }
     }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::Pool;
 
 pub use self::event::{Event, EventType, Subject, UnknownEventType};
 use super::{
@@ -87,11 +89,11 @@ pub struct EventFilter {
 /// The service of the trail.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Audit {
-    pub(super) const fn new(pool: PgPool) -> Self {
+    pub(super) const fn new(pool: Pool) -> Self {
         Self { pool }
     }
 

@@ -12,12 +12,13 @@ mod sessions;
 mod store;
 mod token;
 mod turn;
+mod verified;
 
 use std::{fmt, sync::Arc};
 
+use crate::database::Pool;
 use chrono::Utc;
 use secrecy::SecretString;
-use sqlx::PgPool;
 
 pub(super) use self::sessions::{end_sessions_in, may_manage_in};
 use self::{
@@ -76,7 +77,7 @@ const MAX_SESSIONS: i64 = 1000;
 /// The service of logins.
 #[derive(Clone)]
 pub struct Auth {
-    pool: PgPool,
+    pool: Pool,
     passwords: Passwords,
     tokens: Arc<Tokens>,
     lifetimes: Lifetimes,
@@ -90,7 +91,7 @@ impl fmt::Debug for Auth {
 }
 
 impl Auth {
-    pub(super) fn new(pool: PgPool, passwords: Passwords, tokens: Tokens, lifetimes: Lifetimes, limits: LoginLimits) -> Self {
+    pub(super) fn new(pool: Pool, passwords: Passwords, tokens: Tokens, lifetimes: Lifetimes, limits: LoginLimits) -> Self {
         let attempts = Attempts::new(pool.clone(), limits);
         Self { pool, passwords, tokens: Arc::new(tokens), lifetimes, attempts }
     }

@@ -8,7 +8,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Valid
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
-use super::key::{KeyFault, SigningKey};
+use super::{
+    key::{KeyFault, SigningKey},
+    verified::Verified,
+};
 use crate::service::{
     error::{Error, Result},
     id::{AccountId, SessionId, UserId},
@@ -54,6 +57,7 @@ pub struct Tokens {
     validation: Validation,
     issuer: String,
     audience: String,
+    verified: Verified,
 }
 
 impl Tokens {
@@ -81,6 +85,7 @@ impl Tokens {
             validation,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
+            verified: Verified::default(),
         })
     }
 
@@ -106,7 +111,8 @@ impl Tokens {
     /// # Errors
     /// [`Error::TokenExpired`] when all is right but its time, else [`Error::Unauthenticated`].
     pub fn verify(&self, token: &str, now: i64) -> Result<Claims> {
-        self.read(token)
+        self.verified
+            .read(token, |token| self.read(token))
             .filter(|claims| claims.issued_at <= now.saturating_add(AHEAD))
             .ok_or(Error::Unauthenticated)
             .and_then(|claims| if claims.expires_at <= now { Err(Error::TokenExpired) } else { Ok(claims) })

@@ -2,7 +2,9 @@
 
 mod store;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::Pool;
 
 use super::{
     audit::{self, Actor, Event},
@@ -29,11 +31,11 @@ pub struct Customer {
 /// The service of customers.
 #[derive(Clone, Debug)]
 pub struct Customers {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Customers {
-    pub(super) const fn new(pool: PgPool) -> Self {
+    pub(super) const fn new(pool: Pool) -> Self {
         Self { pool }
     }
 

@@ -2,15 +2,15 @@
 
 mod store;
 
+use crate::database::Pool;
 use secrecy::{ExposeSecret, SecretSlice};
-use sqlx::PgPool;
 
 use super::{error::Result, unit};
 
 /// The service of the deployment itself.
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    pool: PgPool,
+    pool: Pool,
 }
 
 /// The environment a database was first started in, and the signing key it keeps if that is the sandbox.
@@ -25,7 +25,7 @@ pub struct Claimed {
 impl Deployment {
     /// The service on a pool, which is all that start-up needs to know before there are keys.
     #[must_use]
-    pub const fn new(pool: PgPool) -> Self {
+    pub const fn new(pool: Pool) -> Self {
         Self { pool }
     }
 

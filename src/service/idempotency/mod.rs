@@ -14,7 +14,9 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::Pool;
 
 use super::{
     error::{Error, Result},
@@ -155,11 +157,11 @@ pub(super) async fn record_in<T>(connection: &mut PgConnection, once: &Once<T>, 
 /// The service that forgets.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Idempotency {
-    pub(super) const fn new(pool: PgPool) -> Self {
+    pub(super) const fn new(pool: Pool) -> Self {
         Self { pool }
     }
 

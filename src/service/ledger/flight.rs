@@ -6,7 +6,9 @@ use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::Pool;
 
 use super::{
     CardKey, Job, Movement, Posted,
@@ -92,7 +94,7 @@ fn by_card(jobs: Vec<Job>) -> Vec<(CardKey, Vec<Job>)> {
 }
 
 /// Writes what can be written in one statement, and answers it.
-async fn attempt(pool: &PgPool, known: &Known, jobs: Vec<Job>) -> Left {
+async fn attempt(pool: &Pool, known: &Known, jobs: Vec<Job>) -> Left {
     if let Err(error) = get_to_know(pool, known, &jobs).await {
         for job in jobs {
             job.answer(Err(error.for_another()));
@@ -121,7 +123,7 @@ async fn write(connection: &mut PgConnection, drafts: &[Draft], steps: &[Step]) 
 }
 
 /// Asks where the cards stand that nobody remembers.
-async fn get_to_know(pool: &PgPool, known: &Known, jobs: &[Job]) -> Result<()> {
+async fn get_to_know(pool: &Pool, known: &Known, jobs: &[Job]) -> Result<()> {
     let strangers: HashSet<CardKey> = jobs.iter().map(Job::key).filter(|card| known.get(card).is_none()).collect();
     if strangers.is_empty() {
         return Ok(());

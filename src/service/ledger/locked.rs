@@ -1,7 +1,7 @@
 //! One posting in a transaction of its own, under the card's row lock: for a posting that is refused or
 //! repeated, and for a card that is being changed elsewhere.
 
-use sqlx::PgPool;
+use crate::database::Pool;
 
 use super::{Posted, Posting, posting, store};
 use crate::service::{
@@ -11,7 +11,7 @@ use crate::service::{
     unit,
 };
 
-pub(super) async fn post(pool: &PgPool, actor: &Actor, posting: &Posting, once: Option<&Once<Posted>>) -> Result<Outcome<Posted>> {
+pub(super) async fn post(pool: &Pool, actor: &Actor, posting: &Posting, once: Option<&Once<Posted>>) -> Result<Outcome<Posted>> {
     unit::once(pool, once, move |unit| {
         let (actor, posting) = (actor.clone(), posting.clone());
         Box::pin(async move {

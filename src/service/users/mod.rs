@@ -5,7 +5,9 @@ mod store;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::Pool;
 
 pub use self::change::Change;
 use self::change::Standing;
@@ -51,14 +53,14 @@ pub struct NewUser {
 /// The service of users.
 #[derive(Clone, Debug)]
 pub struct Users {
-    pool: PgPool,
+    pool: Pool,
     passwords: Passwords,
 }
 
 impl Users {
     /// The service on a pool: managing users needs nothing else of the server.
     #[must_use]
-    pub const fn new(pool: PgPool, passwords: Passwords) -> Self {
+    pub const fn new(pool: Pool, passwords: Passwords) -> Self {
         Self { pool, passwords }
     }
 

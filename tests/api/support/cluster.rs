@@ -6,14 +6,18 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use core_api::{
     app::Server,
-    database::private::{PrivateError, PrivatePostgres},
+    database::{
+        self, Pool,
+        private::{PrivateError, PrivatePostgres},
+    },
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 
 use super::{bouncer::Bouncer, world};
@@ -70,12 +74,12 @@ impl Database {
     pub async fn within_one_hour(&self) {
         let left = self.number("select 3600 - extract(epoch from now())::bigint % 3600").await;
         if left < 20 {
-            tokio::time::sleep(std::time::Duration::from_secs(left.unsigned_abs() + 1)).await;
+            tokio::time::sleep(Duration::from_secs(left.unsigned_abs() + 1)).await;
         }
     }
 
-    pub fn pool(&self) -> PgPool {
-        PgPool::connect_lazy_with(self.options.clone())
+    pub fn pool(&self) -> Pool {
+        database::pool(self.options.clone(), 2, Duration::from_secs(20))
     }
 
     pub async fn execute(&self, sql: &str) {

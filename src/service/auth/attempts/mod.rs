@@ -12,7 +12,9 @@ mod store;
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::Pool;
 
 pub use self::{decision::LoginLimits, key::Source};
 use self::{
@@ -33,7 +35,7 @@ const BATCH: i64 = 500;
 /// What stands between a login and the hash that it costs.
 #[derive(Clone)]
 pub(super) struct Attempts {
-    pool: PgPool,
+    pool: Pool,
     limits: LoginLimits,
     memory: Arc<Memory>,
 }
@@ -63,7 +65,7 @@ pub(super) struct Trace {
 }
 
 impl Attempts {
-    pub(super) fn new(pool: PgPool, limits: LoginLimits) -> Self {
+    pub(super) fn new(pool: Pool, limits: LoginLimits) -> Self {
         Self { pool, limits, memory: Arc::default() }
     }
 

@@ -10,17 +10,13 @@
 //!
 //! No deadline is around a handler: what was begun is done.
 
-use std::{io::ErrorKind, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io::ErrorKind, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo};
-use hyper::{
-    server::conn::http1,
-    service::{Service as _, service_fn},
-};
+use axum::{Router, body::Body};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
-    service::TowerToHyperService,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -30,6 +26,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutWriter;
 
+use super::{App, middleware};
 use crate::config::Settings;
 
 /// What a request's line and headers may take together, in bytes; then 431. As many headers as hyper
@@ -65,7 +62,7 @@ impl From<&Settings> for Limits {
 }
 
 /// Serves until `stop` is done; then accepts nobody any more, and ends when every request under way is answered.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: impl Future<Output = ()> + Send) {
+pub async fn serve(listener: TcpListener, app: App, router: Router, limits: Limits, stop: impl Future<Output = ()> + Send) {
     let places = Arc::new(Semaphore::new(make_room(limits)));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
@@ -77,10 +74,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             accepted = async { (Arc::clone(&places).acquire_owned().await, accept(&listener).await) } => accepted,
         };
         let (place, (stream, peer)) = accepted;
-        let (router, watcher) = (router.clone(), graceful.watcher());
+        let (app, router, watcher) = (app.clone(), router.clone(), graceful.watcher());
         tokio::spawn(async move {
             let _until_closed = place;
-            attend(stream, peer, router, limits, watcher).await;
+            attend(stream, peer, (app, router), limits, watcher).await;
         });
     }
     drop(listener);
@@ -119,22 +116,18 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 /// One connection, from its first byte to its last.
-async fn attend(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits, watcher: Watcher) {
+async fn attend(stream: TcpStream, peer: SocketAddr, (app, router): (App, Router), limits: Limits, watcher: Watcher) {
     // An answer is written in one piece, and should not wait to become a bigger one. Works without, too.
     let _slower = stream.set_nodelay(true);
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.write));
 
     let first_request = Arc::new(Notify::new());
-    let service = TowerToHyperService::new(router);
-    let service = {
-        let first_request = Arc::clone(&first_request);
-        service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            first_request.notify_one();
-            request.extensions_mut().insert(ConnectInfo(peer));
-            service.call(request)
-        })
-    };
+    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        first_request.notify_one();
+        let (app, router) = (app.clone(), router.clone());
+        async move { Ok::<_, Infallible>(middleware::answer(&app, router, peer, request.map(Body::new)).await) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)

@@ -2,18 +2,16 @@
 
 use axum::{
     Extension, Router,
-    http::{HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
 };
 use serde_json::Value;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::{
     App, audit_events, auth, balances, cards, customers, docs,
     document::{self, Document},
     error::Error,
     explanations, health,
-    middleware::{access_log, authenticate, body, catch_panic, cors, origin, problem, request_id, run_to_end, shed},
+    middleware::{self, cors},
     movements, openapi,
     routes::{Entry, Routes},
     sandbox, sessions, users,
@@ -92,32 +90,17 @@ pub fn router(app: App) -> Router {
     let table = Table::new(app.has_sandbox_routes);
     let document = Document(table.document().to_string().into());
     let Table { open, authenticated, always } = table;
-    let bounded = |routes: Router<App>| {
-        let routes = routes.route_layer(from_fn_with_state(app.clone(), shed::limit));
-        routes.route_layer(from_fn_with_state(app.clone(), body::read))
-    };
-    let open = bounded(open.router);
-    let authenticated = bounded(authenticated.router.route_layer(from_fn_with_state(app.clone(), authenticate::require)));
+    let open = open.router.route_layer(from_fn_with_state(app.clone(), middleware::bounded));
+    let authenticated = authenticated.router.route_layer(from_fn_with_state(app.clone(), middleware::authenticated));
+    let always = always.router.layer(Extension(document)).merge(docs::pages()).route_layer(from_fn(middleware::always));
 
-    let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     let mut router = open
         .merge(authenticated)
-        .merge(always.router)
-        .merge(docs::pages())
+        .merge(always)
         .fallback(async || Error::RouteNotFound)
-        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
-        .layer(from_fn_with_state(app.clone(), origin::find))
-        .layer(Extension(document))
-        .layer(from_fn(catch_panic::answer))
-        .layer(from_fn(problem::write));
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed);
     if let Some(cors) = cors::layer(&app.allowed_origins) {
         router = router.layer(cors);
     }
-    router
-        .layer(from_fn(access_log::write))
-        .layer(from_fn(run_to_end::run))
-        .layer(from_fn(request_id::set))
-        .layer(header(header::CACHE_CONTROL, "no-store"))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .with_state(app)
+    router.with_state(app)
 }

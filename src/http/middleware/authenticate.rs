@@ -5,8 +5,7 @@
 use std::time::Instant;
 
 use axum::{
-    Extension,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -23,27 +22,25 @@ use crate::{
     },
 };
 
-pub(in crate::http) async fn require(
-    State(app): State<App>,
-    Extension(source): Extension<Source>,
-    Extension(origin): Extension<Origin>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let claims = match read_token(&app, source, request.headers()) {
+pub(in crate::http) async fn require(app: &App, mut request: Request, next: Next) -> Response {
+    let found = (request.extensions().get::<Source>().copied(), request.extensions().get::<Origin>().cloned());
+    let (Some(source), Some(origin)) = found else {
+        return Error::Service(ServiceError::internal("authenticating", "nobody says where the request is from")).into_response();
+    };
+    let claims = match read_token(app, source, request.headers()) {
         Ok(claims) => claims,
         Err(error) => return Error::from(error).into_response(),
     };
     // Whoever used the hour up, its owner can always end the session.
     let ends_the_session = request.uri().path() == "/auth/logout";
-    let (mut response, standing) = match admit(&app, source, origin.clone(), &claims, ends_the_session).await {
+    let (mut response, standing) = match admit(app, source, origin.clone(), &claims, ends_the_session).await {
         Ok((caller, standing)) => {
             request.extensions_mut().insert(caller);
             (next.run(request).await, Some(standing))
         }
         Err(ServiceError::QuotaExceeded(standing)) => {
             let actor = Actor { account: claims.account, user: Some(claims.user), session: Some(claims.session), origin: Some(origin) };
-            if let Err(error) = app.services.admission.tell(&actor, &standing).await {
+            if let Err(error) = Box::pin(app.services.admission.tell(&actor, &standing)).await {
                 tracing::error!(cause = chain(&error), "that the hour is used up is not in the trail");
             }
             (Error::from(ServiceError::QuotaExceeded(standing)).into_response(), Some(standing))

@@ -4,10 +4,8 @@
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, header},
-    middleware::Next,
-    response::Response,
 };
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
@@ -46,13 +44,13 @@ impl From<BodyFault> for Error {
 #[derive(Clone)]
 pub(in crate::http) struct WholeBody(pub(in crate::http) Result<Bytes, BodyFault>);
 
-pub(in crate::http) async fn read(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(in crate::http) async fn read(app: &App, request: Request) -> Request {
     let (mut parts, body) = request.into_parts();
     if !body.is_end_stream() {
         let whole = timeout(app.body_timeout, collect(body)).await.unwrap_or(Err(BodyFault::Late));
         parts.extensions.insert(WholeBody(whole));
     }
-    next.run(Request::from_parts(parts, Body::empty())).await
+    Request::from_parts(parts, Body::empty())
 }
 
 async fn collect(body: Body) -> Result<Bytes, BodyFault> {

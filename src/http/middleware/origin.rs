@@ -2,12 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::{
-    Extension,
-    extract::{ConnectInfo, Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::extract::Request;
 
 use super::request_id::RequestId;
 use crate::{
@@ -15,16 +10,9 @@ use crate::{
     service::audit::Origin,
 };
 
-pub(in crate::http) async fn find(
-    State(app): State<App>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Extension(id): Extension<RequestId>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(in crate::http) fn find(app: &App, peer: SocketAddr, id: &RequestId, request: &mut Request) {
     let source = Source::of(peer, request.headers(), app.trusted_hops);
     let origin = Origin { request_id: id.as_str().into(), address: source.to_string().into() };
     request.extensions_mut().insert(source);
     request.extensions_mut().insert(origin);
-    next.run(request).await
 }

@@ -2,9 +2,7 @@
 
 use axum::{
     extract::Request,
-    http::{HeaderName, HeaderValue},
-    middleware::Next,
-    response::Response,
+    http::{HeaderMap, HeaderName, HeaderValue},
 };
 use uuid::Uuid;
 
@@ -26,13 +24,15 @@ impl RequestId {
     }
 }
 
-pub(in crate::http) async fn set(mut request: Request, next: Next) -> Response {
+pub(in crate::http) fn set(request: &mut Request) -> RequestId {
     let given = request.headers().get(&X_REQUEST_ID).filter(|id| is_plain(id.as_bytes())).cloned();
-    let id = given.unwrap_or_else(new);
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
-    response.headers_mut().insert(X_REQUEST_ID.clone(), id);
-    response
+    let id = RequestId(given.unwrap_or_else(new));
+    request.extensions_mut().insert(id.clone());
+    id
+}
+
+pub(in crate::http) fn tell(headers: &mut HeaderMap, id: RequestId) {
+    headers.insert(X_REQUEST_ID.clone(), id.0);
 }
 
 /// What may go into a log line and a header without a second thought.

@@ -4,13 +4,11 @@
 //! log has its line.
 
 use axum::{
-    extract::Request,
     http::StatusCode,
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 
-pub(in crate::http) async fn run(request: Request, next: Next) -> Response {
+pub(in crate::http) async fn run(answered: impl Future<Output = Response> + Send + 'static) -> Response {
     // Panics are caught further in; what is left is a runtime that is shutting down.
-    tokio::spawn(next.run(request)).await.unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
+    tokio::spawn(answered).await.unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
 }

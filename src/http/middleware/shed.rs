@@ -1,20 +1,17 @@
 //! Bounded work: past so many requests at once the rest is turned away at once, which costs nothing
 //! and lets those that are under way finish.
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use tokio::sync::SemaphorePermit;
 
 use crate::{
     http::{App, error::Error},
     service::error::Error as ServiceError,
 };
 
-pub(in crate::http) async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
-    match app.in_flight.try_acquire() {
-        Ok(_until_answered) => next.run(request).await,
-        Err(_) => Error::from(ServiceError::Overloaded).into_response(),
-    }
+/// A place among the requests under way, until it is dropped.
+///
+/// # Errors
+/// All are taken.
+pub(in crate::http) fn enter(app: &App) -> Result<SemaphorePermit<'_>, Error> {
+    app.in_flight.try_acquire().map_err(|_| ServiceError::Overloaded.into())
 }

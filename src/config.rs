@@ -253,6 +253,7 @@ mod tests {
 
     #[test]
     fn variables_come_over_the_environment_s_file_and_that_over_the_defaults() {
+        assert_eq!(settings(&[("CORE_API_ENV", "")]).expect("settings").environment, Environment::Sandbox);
         let production = settings(&[("CORE_API_ENV", "production")]).expect("settings");
         assert_eq!(production.log.format, LogFormat::Json);
         let text = settings(&[("CORE_API_ENV", "production"), ("CORE_API__LOG__FORMAT", "text")]).expect("settings");

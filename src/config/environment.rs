@@ -23,12 +23,12 @@ impl Environment {
         }
     }
 
-    /// The environment that `CORE_API_ENV` names; the sandbox when it is not set.
+    /// The environment that `CORE_API_ENV` names; the sandbox when it is not set, or set to nothing.
     ///
     /// # Errors
     /// It names none.
     pub fn from_variable(text: Option<&str>) -> Result<Self, SettingsError> {
-        text.map_or(Ok(Self::Sandbox), str::parse)
+        text.filter(|name| !name.is_empty()).map_or(Ok(Self::Sandbox), str::parse)
     }
 
     pub(super) const fn file_name(self) -> &'static str {

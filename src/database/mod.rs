@@ -1,5 +1,6 @@
 //! Getting to Postgres: which one, a pool of connections, the schema.
 
+mod migrate;
 mod pool;
 pub mod private;
 
@@ -11,6 +12,7 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectOptions};
 
+pub use self::migrate::{MIGRATE_WAIT, migrate};
 pub use self::pool::{Pool, PooledConnection, acquire, close_unused, is_of_use, pool, pool_for_lists};
 
 /// How long a database that is still starting is waited for.
@@ -27,7 +29,10 @@ pub enum DatabaseError {
     Connect(#[source] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("cannot migrate the database")]
-    Migrate(#[from] MigrateError),
+    Migrate(#[source] MigrateError),
+    /// Somebody else migrates, or holds a table that is to be changed.
+    #[error("cannot migrate the database: for {} s others have held what it takes", MIGRATE_WAIT.as_secs())]
+    Held(#[source] MigrateError),
 }
 
 /// Reads `DATABASE_URL`.
@@ -57,21 +62,6 @@ pub async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
 /// The database did not answer for 30 seconds, or refused us.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
     connect_patiently(options).await
-}
-
-/// Brings the schema up to date, on a connection of its own that is then closed: the migrator
-/// holds a lock on it that must not get into the pool. Replicas that start together wait their turn.
-///
-/// # Errors
-/// The database did not answer for 30 seconds, or refused a migration.
-pub async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
-    let mut connection = connect_patiently(options).await?;
-    let mut migrator = sqlx::migrate!();
-    // An older replica may restart beside a newer one that has migrated further.
-    migrator.set_ignore_missing(true);
-    let migrated = migrator.run(&mut connection).await;
-    connection.close().await.map_err(DatabaseError::Connect)?;
-    Ok(migrated?)
 }
 
 async fn connect_patiently(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {

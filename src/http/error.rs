@@ -39,7 +39,7 @@ pub(super) enum Error {
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is longer than this many bytes, which is more than anything here needs.
-    PayloadTooLarge(usize),
+    PayloadTooLarge(u64),
     /// The body did not come in time.
     RequestTimeout,
     /// The path is not text.

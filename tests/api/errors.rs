@@ -2,6 +2,10 @@
 
 use reqwest::Method;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::{Reply, World};
 
@@ -48,6 +52,8 @@ async fn a_body_must_say_that_it_is_json() {
         Reply::of(request.body(body)).await.problem(415, "unsupported_media_type");
     }
     Reply::of(admin.request(Method::POST, "/cards").body(body)).await.problem(415, "unsupported_media_type");
+    let compressed = admin.request(Method::POST, "/cards").header("content-type", "application/json").header("content-encoding", "gzip");
+    Reply::of(compressed.body(body)).await.problem(415, "unsupported_media_type");
     assert_eq!(world.database.rows().await, 0);
     for media_type in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON;charset=\"UTF-8\""] {
         let request = admin.request(Method::POST, "/cards").header("content-type", media_type);
@@ -65,6 +71,14 @@ async fn a_body_that_is_too_long_is_413_however_long() {
     }
     let chunked = reqwest::Body::from(vec![b' '; 20_000]);
     admin.send(Method::POST, "/cards", chunked).await.problem(413, "payload_too_large");
+    // What is declared to be longer than anybody would read is answered before it is sent.
+    let mut socket = TcpStream::connect(admin.base.trim_start_matches("http://")).await.expect("connected");
+    let token = admin.token.as_deref().expect("a token");
+    let head = format!("POST /cards HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 50000000\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 15];
+    socket.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413 Pa");
     let fits = format!("{{\"currency\":\"USD\"{}}}", " ".repeat(16 * 1024 - 18));
     assert_eq!(fits.len(), 16 * 1024);
     admin.send(Method::POST, "/cards", fits).await.ok();

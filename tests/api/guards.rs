@@ -1,8 +1,10 @@
 //! The database's half: what the schema itself refuses, and how a schema comes to be.
 
+use std::time::Duration;
+
 use core_api::app::Server;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::{AssertSqlSafe, Executor, migrate::Migrate};
 
 use crate::support::{Database, World};
 
@@ -78,6 +80,42 @@ async fn replicas_that_start_at_once_on_an_empty_database_all_serve() {
     }
     assert_eq!(database.number("select count(*) from users").await, 2);
     World::on(database, |_| {}).await.admin().await.get("/cards").await.ok();
+}
+
+#[tokio::test]
+async fn where_nothing_is_to_be_migrated_nobody_waits_for_whoever_migrates() {
+    let world = World::new().await;
+    let mut migrating = world.database.connect().await;
+    migrating.lock().await.expect("locked");
+    World::on(world.database.clone(), |_| {}).await.admin().await.given_card().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_waits_for_a_table_that_is_held_and_holds_nobody_up_for_long() {
+    let world = World::new().await;
+    let database = Database::new().await;
+    database.execute("delete from _sqlx_migrations where version = 13").await;
+    database.execute("drop trigger cards_no_truncate on cards; drop trigger cards_keep_their_key on cards").await;
+    database.execute("drop trigger cards_with_movements_are_not_deleted on cards; drop function cards_stay()").await;
+    database
+        .execute(
+            "alter table movements add constraint movements_card_fkey foreign key (account_id, card_id) references cards (account_id, id)",
+        )
+        .await;
+    // Reads the whole table, as `verify-ledger` does.
+    let mut reading = database.connect().await;
+    reading.execute("begin; select count(*) from movements; select count(*) from cards").await.expect("read");
+    let starting = tokio::spawn({
+        let (settings, options) = (world.settings.clone(), database.options.clone());
+        async move { Server::start(&settings, options).await }
+    });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!starting.is_finished(), "it did not wait");
+    // Others get through between its tries.
+    let mut other = database.connect().await;
+    other.execute("set statement_timeout = '4s'; select count(*) from cards").await.expect("not held up for longer than that");
+    reading.execute("commit").await.expect("ended");
+    starting.await.expect("no panic").expect("it starts");
 }
 
 #[tokio::test]

@@ -223,22 +223,22 @@ async fn a_wire_cut_at_the_commit_is_an_unknown_outcome_that_the_key_resolves() 
     let card = admin.given_card_in("active").await;
     let purchase = json!({"cardId": card, "amount": 1, "description": "x"});
     let buy = |key: String| Reply::of(admin.request(Method::POST, "/sandbox/purchases").header("idempotency-key", key).json(&purchase));
-    for (number, cut) in [Cut::Before, Cut::After, Cut::Before, Cut::After].into_iter().enumerate() {
+    for (number, cut) in [Cut::Before, Cut::After, Cut::AfterInPanic, Cut::Before, Cut::After, Cut::AfterInPanic].into_iter().enumerate() {
         let key = format!("top-up-{number}");
         // A top-up is one statement, which its key travels with and which commits itself; a purchase is a transaction.
-        wire.cut_next(&key, cut);
+        wire.cut_statement_of(&key, cut);
         let unknown = add(&admin, &key, &card, json!(5)).await;
         let problem = unknown.problem(503, "outcome_unknown");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("may or may not")), "{problem}");
         let resolved = add(&admin, &key, &card, json!(5)).await;
-        assert_eq!(is_replayed(&resolved), matches!(cut, Cut::After));
+        assert_eq!(is_replayed(&resolved), cut != Cut::Before);
         assert_eq!(resolved.ok()["balance"], 4 * number + 5);
 
-        wire.cut_next("COMMIT", cut);
+        wire.cut_commit_of(&format!("purchase-{number}"), cut);
         buy(format!("purchase-{number}")).await.problem(503, "outcome_unknown");
         let resolved = buy(format!("purchase-{number}")).await;
-        assert_eq!(is_replayed(&resolved), matches!(cut, Cut::After));
+        assert_eq!(is_replayed(&resolved), cut != Cut::Before);
         assert_eq!(resolved.ok()["balance"], 4 * number + 4);
     }
-    assert_eq!(admin.movements(&card).await.len(), 8);
+    assert_eq!(admin.movements(&card).await.len(), 12);
 }

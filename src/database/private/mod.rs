@@ -18,7 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    Connection, Executor, PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 
 use self::folder::{Folder, Owner};
 
@@ -123,7 +126,9 @@ impl PrivatePostgres {
     }
 
     fn options_for(&self, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass().socket(&self.socket).port(5432).username(NAME).database(database)
+        // What the environment asks of other servers, such as encryption, is nothing to this one.
+        let options = PgConnectOptions::new_without_pgpass().socket(&self.socket).port(5432).username(NAME).database(database);
+        options.ssl_mode(PgSslMode::Disable)
     }
 
     fn launch(wanted: &Path, settings: &[&str]) -> Result<Self, PrivateError> {

@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use crate::http::{App, error::Error};
 
 /// The longest body anything here needs, in bytes.
-const MAX_BODY: usize = 16 * 1024;
+const MAX_BODY: u64 = 16 * 1024;
 
 /// How much of a longer one is read and thrown away, so that its sender gets to hear the answer.
-const MAX_DISCARDED: usize = 1024 * 1024;
+const MAX_DISCARDED: u64 = 1024 * 1024;
 
 /// Why there is no body.
 #[derive(Clone, Copy)]
@@ -47,7 +47,13 @@ pub(in crate::http) struct WholeBody(pub(in crate::http) Result<Bytes, BodyFault
 pub(in crate::http) async fn read(app: &App, request: Request) -> Request {
     let (mut parts, body) = request.into_parts();
     if !body.is_end_stream() {
-        let whole = timeout(app.body_timeout, collect(body)).await.unwrap_or(Err(BodyFault::Late));
+        let declared = body.size_hint().lower();
+        let whole = if declared > MAX_DISCARDED {
+            // Nobody waits for so much: who asks first whether to send it is told no, and who does not is cut off.
+            Err(BodyFault::TooLong)
+        } else {
+            timeout(app.body_timeout, collect(body)).await.unwrap_or(Err(BodyFault::Late))
+        };
         parts.extensions.insert(WholeBody(whole));
     }
     Request::from_parts(parts, Body::empty())
@@ -55,11 +61,11 @@ pub(in crate::http) async fn read(app: &App, request: Request) -> Request {
 
 async fn collect(body: Body) -> Result<Bytes, BodyFault> {
     let mut kept = Vec::new();
-    let mut length = 0_usize;
+    let mut length = 0_u64;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| BodyFault::BrokenOff)?;
-        length = length.saturating_add(chunk.len());
+        length = length.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if length <= MAX_BODY {
             kept.extend_from_slice(&chunk);
         } else if length > MAX_DISCARDED {
@@ -69,8 +75,11 @@ async fn collect(body: Body) -> Result<Bytes, BodyFault> {
     if length > MAX_BODY { Err(BodyFault::TooLong) } else { Ok(kept.into()) }
 }
 
-/// Whether a body is declared as JSON in UTF-8. None when nothing is declared.
+/// Whether a body is declared as JSON in UTF-8, as it is and not compressed. None when nothing is declared.
 pub(in crate::http) fn is_declared_as_json(headers: &HeaderMap) -> Option<bool> {
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
+        return Some(false);
+    }
     let declared = headers.get(header::CONTENT_TYPE)?;
     let mime: Option<mime::Mime> = declared.to_str().ok().and_then(|text| text.parse().ok());
     Some(mime.is_some_and(|mime| {

@@ -9,7 +9,7 @@ use super::Reply;
 #[derive(Clone)]
 pub struct Actor {
     client: Client,
-    base: String,
+    pub base: String,
     pub token: Option<String>,
     pub refresh_token: Option<String>,
 }

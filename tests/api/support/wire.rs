@@ -1,30 +1,37 @@
 //! A wire to Postgres that can be cut at the worst moment: around what commits.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU8, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Notify,
+    time::timeout,
 };
 
 use super::binary;
 
 /// Where what commits is met by the scissors.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// It never reaches Postgres.
-    Before = 1,
+    Before,
     /// It reaches Postgres, whose answer reaches nobody.
-    After = 2,
+    After,
+    /// The same, and Postgres says that it panics, as it does when its disk fails just then.
+    AfterInPanic,
 }
-
-/// What the wire does with what is sent next: carries it, cuts off what commits, or swallows everything.
-const SILENT: u8 = 3;
 
 /// A Unix socket in front of Postgres' own.
 pub struct Wire {
@@ -34,9 +41,16 @@ pub struct Wire {
 
 #[derive(Default)]
 struct Scissors {
-    armed: AtomicU8,
-    /// What the message to be cut off has in it.
-    mark: Mutex<Vec<u8>>,
+    is_silent: AtomicBool,
+    armed: Mutex<Option<Armed>>,
+}
+
+struct Armed {
+    cut: Cut,
+    /// What the messages of the connection have in them that is to be cut.
+    key: Vec<u8>,
+    /// Whether it is the message itself that commits, or the COMMIT that comes after it on its connection.
+    commits_itself: bool,
 }
 
 impl Wire {
@@ -60,49 +74,93 @@ impl Wire {
 
     /// From now on nothing gets through, and nobody is told.
     pub fn go_silent(&self) {
-        self.scissors.armed.store(SILENT, Ordering::SeqCst);
+        self.scissors.is_silent.store(true, Ordering::SeqCst);
     }
 
     /// What was swallowed is lost; what comes next gets through.
     pub fn speak_again(&self) {
-        self.scissors.armed.store(0, Ordering::SeqCst);
+        self.scissors.is_silent.store(false, Ordering::SeqCst);
     }
 
-    /// The next message with this in it is cut off, on any connection: "COMMIT", or what only one statement carries.
-    pub fn cut_next(&self, mark: &str, cut: Cut) {
-        mark.as_bytes().clone_into(&mut self.scissors.mark.lock().expect("whole"));
-        self.scissors.armed.store(cut as u8, Ordering::SeqCst);
+    /// The next message with this in it is cut off: a statement that commits itself.
+    pub fn cut_statement_of(&self, key: &str, cut: Cut) {
+        self.arm(key, cut, true);
+    }
+
+    /// The next COMMIT is cut off on a connection that has said this.
+    pub fn cut_commit_of(&self, key: &str, cut: Cut) {
+        self.arm(key, cut, false);
+    }
+
+    fn arm(&self, key: &str, cut: Cut, commits_itself: bool) {
+        *self.scissors.armed.lock().expect("whole") = Some(Armed { cut, key: key.as_bytes().to_owned(), commits_itself });
+    }
+}
+
+impl Scissors {
+    /// Whether this message is to be cut off. `is_marked`: the connection has said the key.
+    fn meet(&self, message: &[u8], is_marked: &mut bool) -> Option<Cut> {
+        let has = |part: &[u8]| message.windows(part.len()).any(|word| word == part);
+        let mut armed = self.armed.lock().expect("whole");
+        let meant = armed.as_ref()?;
+        *is_marked |= has(&meant.key);
+        let is_met = *is_marked && (meant.commits_itself || has(b"COMMIT"));
+        if is_met { armed.take().map(|armed| armed.cut) } else { None }
     }
 }
 
 async fn carry(client: UnixStream, server: UnixStream, scissors: Arc<Scissors>) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
-    let mut buffer = vec![0; 64 * 1024];
+    let (mut from_client, to_client) = client.into_split();
+    let (from_server, mut to_server) = server.into_split();
+    let (is_mute, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+    let back = tokio::spawn(carry_back(from_server, to_client, Arc::clone(&is_mute), Arc::clone(&heard)));
+    let (mut buffer, mut is_marked) = (vec![0; 64 * 1024], false);
     while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
         let message = &buffer[..length];
-        if scissors.armed.load(Ordering::SeqCst) == SILENT {
+        if scissors.is_silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        let mark = scissors.mark.lock().expect("whole").clone();
-        let commits = !mark.is_empty() && message.windows(mark.len()).any(|word| word == mark);
-        match if commits { scissors.armed.swap(0, Ordering::SeqCst) } else { 0 } {
-            0 => {
+        match scissors.meet(message, &mut is_marked) {
+            None => {
                 if to_server.write_all(message).await.is_err() {
                     break;
                 }
             }
-            cut => {
-                back.abort();
-                if cut == Cut::After as u8 {
-                    let _lost = to_server.write_all(message).await;
-                    // Postgres finishes what it has read, though nobody listens.
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            Some(Cut::Before) => break,
+            Some(cut) => {
+                is_mute.store(true, Ordering::SeqCst);
+                let _lost = to_server.write_all(message).await;
+                // Once Postgres has answered it is done.
+                timeout(Duration::from_secs(5), heard.notified()).await.expect("an answer of Postgres");
+                let mut to_client = back.await.expect("what leads to the client");
+                if cut == Cut::AfterInPanic {
+                    to_client.write_all(&panic()).await.expect("told");
                 }
                 return;
             }
         }
     }
     back.abort();
+}
+
+/// Carries what Postgres says until it is to be heard by nobody; then gives the way to the client back.
+async fn carry_back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_mute: Arc<AtomicBool>, heard: Arc<Notify>) -> OwnedWriteHalf {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if is_mute.load(Ordering::SeqCst) {
+            heard.notify_one();
+            break;
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            break;
+        }
+    }
+    to
+}
+
+/// An ErrorResponse (PostgreSQL, message formats) of a server that ends.
+fn panic() -> Vec<u8> {
+    let fields = b"SPANIC\0VPANIC\0C58030\0Mcould not write to the log\0\0";
+    let length = u32::try_from(fields.len() + 4).expect("short");
+    [b"E".as_slice(), &length.to_be_bytes(), fields].concat()
 }

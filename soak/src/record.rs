@@ -19,13 +19,16 @@ pub enum Kind {
 }
 
 /// A request that was sent, and what came back if anything did. All attempts of one operation carry
-/// the same key.
+/// the same key; one without a key is sent once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about what was sent")]
 pub struct Attempt {
     /// Which client sent it.
     pub client: usize,
-    /// The operation: its `Idempotency-Key`, or a name of its own for a read.
+    /// The operation: its `Idempotency-Key`, or a name of its own where it is sent without.
     pub op: String,
+    /// Whether it was sent with its key.
+    pub keyed: bool,
     /// The card's id, as it is on the wire.
     pub card: String,
     /// What was asked for.
@@ -52,4 +55,6 @@ pub struct Attempt {
     pub code: Option<String>,
     /// The client dropped the request on purpose.
     pub hung_up: bool,
+    /// There was nobody to send it to: the connection was refused.
+    pub refused: bool,
 }

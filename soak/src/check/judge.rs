@@ -19,8 +19,10 @@ pub enum Rule {
     Chain,
     /// A 200 whose movement is not there, or is another.
     Lost,
-    /// A movement that no 200 stands for.
+    /// A movement that no 200 stands for, nor anybody who was left without an answer.
     Doubled,
+    /// Done, though everybody who asked for it was told that nothing was.
+    Denied,
     /// One key, several definitive answers.
     Answers,
     /// Never decided, or told what nobody should be told.
@@ -51,6 +53,8 @@ impl fmt::Display for Finding {
 pub struct Verdict {
     pub findings: Vec<Finding>,
     pub acknowledged: usize,
+    /// Sent without a key and never answered: done or not, which nobody can ask for.
+    pub unanswered: usize,
     /// Acknowledged by a replay only: they had been done, and the answer had not arrived.
     pub replayed_only: usize,
     pub refused: usize,
@@ -127,8 +131,12 @@ fn answers(operation: &Operation<'_>, verdict: &mut Verdict) {
         [Decision::Done(..)] => {
             verdict.acknowledged += 1;
             verdict.replayed_only += usize::from(!operation.answered_at_first);
+            if !operation.answered_at_first && !operation.may_be_done {
+                verdict.found(Rule::Denied, format!("{} was done by whoever was told that nothing was", operation.key));
+            }
         }
         [Decision::Refused(..)] => verdict.refused += 1,
+        [] if !operation.keyed => verdict.unanswered += 1,
         [] => verdict.found(Rule::Undecided, format!("{} never got a definitive answer", operation.key)),
         several => verdict.found(Rule::Answers, format!("{} was answered {several:?}", operation.key)),
     }
@@ -165,11 +173,7 @@ fn owned<'a>(id: &str, card: &'a Card, operations: &[&'a Operation<'a>], verdict
             verdict.found(Rule::Lost, format!("{id}: {} was told of {told}, which is not there for it", operation.key));
             continue;
         };
-        let (kind, amount) = match operation.kind {
-            Kind::TopUp => ("top_up", operation.cents),
-            Kind::Purchase => ("purchase", -operation.cents),
-            _ => ("refund", operation.cents),
-        };
+        let (kind, amount) = asked_for(operation);
         if (movement.kind.as_str(), movement.amount) != (kind, amount) {
             verdict.found(Rule::Lost, format!("{id}: {told} is not the {kind} of {amount} of {}", operation.key));
         }
@@ -178,11 +182,31 @@ fn owned<'a>(id: &str, card: &'a Card, operations: &[&'a Operation<'a>], verdict
         }
         made.push(Made { operation, movement });
     }
+    // Whoever had no key and no answer may have made one like it, and no more than one.
+    let mut unanswered: Vec<_> = operations.iter().filter(|operation| !operation.keyed && operation.may_be_done).collect();
+    unanswered.sort_by_key(|operation| operation.invoked);
+    for operation in unanswered {
+        let (kind, amount) = asked_for(operation);
+        let likes = free.values().filter(|movement| (movement.kind.as_str(), movement.amount) == (kind, amount));
+        if let Some(movement) = likes.min_by_key(|movement| movement.seq).copied() {
+            free.remove(movement.id.as_str());
+            made.push(Made { operation, movement });
+        }
+    }
     for movement in free.into_values() {
         verdict.found(Rule::Doubled, format!("{id}: nobody was told of {} at seq {}", movement.id, movement.seq));
     }
     made.sort_by_key(|made| made.movement.seq);
     made
+}
+
+/// The movement that an operation is to make.
+const fn asked_for(operation: &Operation<'_>) -> (&'static str, i64) {
+    match operation.kind {
+        Kind::TopUp => ("top_up", operation.cents),
+        Kind::Purchase => ("purchase", -operation.cents),
+        _ => ("refund", operation.cents),
+    }
 }
 
 /// From the last to the first: whoever stands later was not acknowledged before this one was sent.

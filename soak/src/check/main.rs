@@ -54,6 +54,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     for (name, number) in [
         ("acknowledged operations", verdict.acknowledged),
         ("done though the first answer was lost", verdict.replayed_only),
+        ("without a key and without an answer", verdict.unanswered),
         ("refused operations", verdict.refused),
         ("reads judged", verdict.reads),
         ("movements", verdict.movements),

@@ -13,10 +13,11 @@ pub enum Decision<'a> {
     Refused(u16, Option<&'a str>),
 }
 
-/// All attempts under one key.
+/// All attempts under one key, or the one without.
 #[derive(Debug)]
 pub struct Operation<'a> {
     pub key: &'a str,
+    pub keyed: bool,
     pub card: &'a str,
     pub kind: Kind,
     pub cents: i64,
@@ -27,6 +28,8 @@ pub struct Operation<'a> {
     pub acknowledged: Option<u64>,
     /// Whether a 200 was there that was no replay.
     pub answered_at_first: bool,
+    /// Whether an attempt may have done it that was not told that it did.
+    pub may_be_done: bool,
     /// Each different definitive answer; exactly one is right.
     pub decisions: Vec<Decision<'a>>,
 }
@@ -52,6 +55,7 @@ pub fn gather(attempts: &[Attempt]) -> Vec<Operation<'_>> {
         });
         let operation = &mut operations[index];
         operation.invoked = operation.invoked.min(attempt.invoked);
+        operation.may_be_done |= is_unknown(attempt);
         if attempt.status == Some(200) {
             operation.answered_at_first |= !attempt.replayed;
             operation.acknowledged = Some(operation.acknowledged.map_or(attempt.ended, |first| first.min(attempt.ended)));
@@ -68,6 +72,7 @@ pub fn gather(attempts: &[Attempt]) -> Vec<Operation<'_>> {
 fn begun(attempt: &Attempt) -> Operation<'_> {
     Operation {
         key: &attempt.op,
+        keyed: attempt.keyed,
         card: &attempt.card,
         kind: attempt.kind,
         cents: attempt.cents,
@@ -75,6 +80,7 @@ fn begun(attempt: &Attempt) -> Operation<'_> {
         invoked: attempt.invoked,
         acknowledged: None,
         answered_at_first: false,
+        may_be_done: false,
         decisions: Vec::new(),
     }
 }
@@ -85,6 +91,15 @@ fn decision(attempt: &Attempt) -> Option<Decision<'_>> {
         (409, Some("idempotency_key_in_use")) => None,
         (status @ (404 | 409), code) => Some(Decision::Refused(status, code)),
         _ => None,
+    }
+}
+
+/// Whether what came back leaves it open if it was done: nothing came, or that nobody knows. All else promises
+/// that nothing was done, or says what was. (A 409 `idempotency_key_in_use` is about another attempt.)
+fn is_unknown(attempt: &Attempt) -> bool {
+    match (attempt.status, attempt.code.as_deref()) {
+        (None, _) => !attempt.refused,
+        (Some(status), code) => status == 500 || code == Some("outcome_unknown"),
     }
 }
 

@@ -9,6 +9,7 @@ fn attempt(op: &str, kind: Kind, cents: i64, (from, to): (u64, u64)) -> Attempt 
     Attempt {
         client: 0,
         op: op.to_owned(),
+        keyed: true,
         card: CARD.to_owned(),
         kind,
         cents,
@@ -22,6 +23,7 @@ fn attempt(op: &str, kind: Kind, cents: i64, (from, to): (u64, u64)) -> Attempt 
         movement: None,
         code: None,
         hung_up: false,
+        refused: false,
     }
 }
 
@@ -196,6 +198,39 @@ fn an_operation_that_was_never_decided_is_found() {
     let mut history = history();
     history.push(Attempt { status: Some(503), ..attempt("e", Kind::TopUp, 7, (91, 92)) });
     assert_eq!(rules(&history, &sound()), [Rule::Undecided]);
+}
+
+#[test]
+fn one_without_a_key_and_without_an_answer_may_be_done_once_or_not() {
+    let mut history = history();
+    history.pop();
+    history.push(Attempt { keyed: false, ..attempt("e", Kind::TopUp, 7, (55, 58)) });
+    assert_eq!(rules(&history, &sound()), []);
+    assert_eq!(judge(&history, &sound()).unanswered, 1);
+    assert_eq!(rules(&history, &ledger(&[("a", 100), ("b", 50), ("c", -30), ("x", 7)])), []);
+    assert_eq!(rules(&history, &ledger(&[("a", 100), ("b", 50), ("c", -30), ("x", 8)])), [Rule::Doubled]);
+    assert_eq!(rules(&history, &ledger(&[("a", 100), ("b", 50), ("c", -30), ("x", 7), ("y", 7)])), [Rule::Doubled]);
+}
+
+#[test]
+fn what_was_done_for_somebody_who_was_told_that_nothing_was_is_found() {
+    let unavailable = |keyed, (from, to)| Attempt {
+        keyed,
+        status: Some(503),
+        code: Some("unavailable".to_owned()),
+        ..attempt("e", Kind::TopUp, 7, (from, to))
+    };
+    let mut history = history();
+    history.pop();
+    let done_all_the_same = ledger(&[("a", 100), ("b", 50), ("c", -30), ("e", 7)]);
+    history.push(unavailable(false, (55, 58)));
+    assert_eq!(rules(&history, &done_all_the_same), [Rule::Doubled]);
+    history[4] = unavailable(true, (55, 58));
+    history.push(Attempt { replayed: true, ..done("e", Kind::TopUp, 7, (60, 62), 127) });
+    assert_eq!(rules(&history, &done_all_the_same), [Rule::Denied]);
+    // Had one of those who asked been left without an answer, it would have been right.
+    history.push(attempt("e", Kind::TopUp, 7, (56, 59)));
+    assert_eq!(rules(&history, &done_all_the_same), []);
 }
 
 #[test]

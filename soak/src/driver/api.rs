@@ -22,8 +22,10 @@ const LOGIN_TRIES: usize = 60;
 /// What a client wants done, once, however often it is sent.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// Its `Idempotency-Key`.
+    /// Its `Idempotency-Key`, or what it is recorded as.
     pub key: String,
+    /// Whether it is sent with its key, and hence more than once.
+    pub keyed: bool,
     /// The card's id.
     pub card: String,
     /// What to do.
@@ -37,7 +39,12 @@ pub struct Operation {
 impl Operation {
     /// A new operation with a key of its own.
     pub fn new(card: &str, kind: Kind, cents: i64, to: Option<&'static str>) -> Self {
-        Self { key: Uuid::now_v7().to_string(), card: card.to_owned(), kind, cents, to }
+        Self { key: Uuid::now_v7().to_string(), keyed: true, card: card.to_owned(), kind, cents, to }
+    }
+
+    /// The same without a key: sent once, and never again.
+    pub fn without_key(self) -> Self {
+        Self { keyed: false, ..self }
     }
 }
 
@@ -48,6 +55,8 @@ pub enum Outcome {
     Definitive,
     /// Done or not done: send it again under its key.
     Unknown,
+    /// Not done, as it was told or since nobody was there: send it again.
+    NotDone,
     /// Not looked at: the token is not good any more.
     LoginAgain,
     /// Still running, started by another attempt of the same operation.
@@ -135,7 +144,8 @@ impl Api {
         };
         let ended = self.history.now();
         let hung_up = answer.is_err();
-        let answer = answer.ok().flatten();
+        let refused = matches!(answer, Ok(Err(Silence::Refused)));
+        let answer = answer.ok().and_then(Result::ok);
         let body = answer.as_ref().map_or(&Value::Null, |answer| &answer.body);
         let movement = match operation.kind {
             Kind::TopUp => body["movementId"].as_str(),
@@ -144,6 +154,7 @@ impl Api {
         let attempt = Attempt {
             client,
             op: operation.key.clone(),
+            keyed: operation.keyed,
             card: operation.card.clone(),
             kind: operation.kind,
             cents: operation.cents,
@@ -157,11 +168,15 @@ impl Api {
             movement: movement.map(str::to_owned),
             code: body["code"].as_str().map(str::to_owned),
             hung_up,
+            refused,
         };
         self.history.write(&attempt);
         if hung_up {
             self.history.tally.hang_ups.add();
             return Outcome::HungUp;
+        }
+        if refused {
+            return Outcome::NotDone;
         }
         let outcome = outcome(attempt.status, attempt.code.as_deref());
         if outcome == Outcome::LoginAgain && self.login(&token).await.is_err() {
@@ -175,8 +190,8 @@ impl Api {
         let card = &operation.card;
         let amount = format!("{}.{:02}", operation.cents / 100, operation.cents % 100);
         let post = |path: &str, body: String| {
-            let request = self.http.post(format!("{base}{path}")).header("content-type", "application/json");
-            request.header("idempotency-key", &operation.key).body(body)
+            let request = self.http.post(format!("{base}{path}")).header("content-type", "application/json").body(body);
+            if operation.keyed { request.header("idempotency-key", &operation.key) } else { request }
         };
         let request = match operation.kind {
             Kind::TopUp => post("/balances/add", format!(r#"{{"cardId":"{card}","amount":{amount}}}"#)),
@@ -199,12 +214,21 @@ struct Answer {
 }
 
 /// The whole answer. Half a body is no answer: what it would have said is not known.
-async fn answer(request: RequestBuilder) -> Option<Answer> {
-    let response = request.send().await.ok()?;
+async fn answer(request: RequestBuilder) -> Result<Answer, Silence> {
+    let response = request.send().await.map_err(|error| if error.is_connect() { Silence::Refused } else { Silence::BrokenOff })?;
     let status = response.status().as_u16();
     let replayed = response.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
-    let body = serde_json::from_slice(&response.bytes().await.ok()?).ok()?;
-    Some(Answer { status, replayed, body })
+    let body = response.bytes().await.map_err(|_| Silence::BrokenOff)?;
+    let body = serde_json::from_slice(&body).map_err(|_| Silence::BrokenOff)?;
+    Ok(Answer { status, replayed, body })
+}
+
+/// Why there is no answer.
+enum Silence {
+    /// Nobody was there.
+    Refused,
+    /// Somebody was.
+    BrokenOff,
 }
 
 fn outcome(status: Option<u16>, code: Option<&str>) -> Outcome {
@@ -213,7 +237,8 @@ fn outcome(status: Option<u16>, code: Option<&str>) -> Outcome {
         (Some(200 | 404 | 409), _) => Outcome::Definitive,
         (Some(401), _) | (Some(403), Some("token_expired")) => Outcome::LoginAgain,
         // A 500 fails the run, but what it left behind shall still be known.
-        (None | Some(429 | 500 | 503), _) => Outcome::Unknown,
+        (None | Some(500), _) | (Some(503), Some("outcome_unknown")) => Outcome::Unknown,
+        (Some(429 | 503), _) => Outcome::NotDone,
         _ => Outcome::Wrong,
     }
 }
@@ -251,6 +276,7 @@ mod tests {
         assert_eq!(outcome(Some(409), Some("insufficient_funds")), Outcome::Definitive);
         assert_eq!(outcome(Some(409), Some("idempotency_key_in_use")), Outcome::InUse);
         assert_eq!(outcome(Some(503), Some("outcome_unknown")), Outcome::Unknown);
+        assert_eq!(outcome(Some(503), Some("unavailable")), Outcome::NotDone);
         assert_eq!(outcome(None, None), Outcome::Unknown);
         assert_eq!(outcome(Some(422), Some("idempotency_key_reused")), Outcome::Wrong);
     }

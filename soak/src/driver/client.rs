@@ -58,7 +58,9 @@ impl Town {
                 85..90 => (Kind::Refund, rand::random_range(1..=5_000)),
                 _ => (Kind::Read, 0),
             };
-            self.perform(client, Operation::new(card, kind, cents, None)).await;
+            let operation = Operation::new(card, kind, cents, None);
+            let keyless = kind != Kind::Read && rand::random_bool(0.3);
+            self.perform(client, if keyless { operation.without_key() } else { operation }).await;
         }
     }
 
@@ -81,7 +83,7 @@ impl Town {
     async fn perform(&self, client: usize, operation: Operation) {
         let tally = &self.api.history.tally;
         let patience = rand::random_bool(0.05).then(|| Duration::from_millis(rand::random_range(0..=50)));
-        if operation.kind == Kind::Read {
+        if operation.kind == Kind::Read || !operation.keyed {
             self.send(client, &operation, patience).await;
             return;
         }
@@ -96,14 +98,15 @@ impl Town {
                 tally.duplicates.add();
                 (first, self.send(client, &operation, None).await)
             } else {
-                (first, Outcome::Unknown)
+                (first, Outcome::NotDone)
             }
         };
         let decided = |outcome| matches!(outcome, Outcome::Definitive | Outcome::Wrong);
         if decided(first) {
             return;
         }
-        // A hang-up and a twin that was faster are our own doing: they do not show that a kill was felt.
+        // A hang-up and a twin that was faster are our own doing, and what was not done was told so: neither shows that
+        // a kill was felt in the middle of something.
         let felt = first == Outcome::Unknown;
         if decided(second) || self.insist(client, &operation, PATIENCE).await {
             self.count_resolved(felt);
@@ -124,7 +127,7 @@ impl Town {
             match self.send(client, operation, None).await {
                 Outcome::Definitive | Outcome::Wrong => return true,
                 Outcome::LoginAgain => {}
-                Outcome::Unknown | Outcome::InUse | Outcome::HungUp => {
+                Outcome::Unknown | Outcome::NotDone | Outcome::InUse | Outcome::HungUp => {
                     sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
                     pause = (pause * 2).min(500);
                 }

@@ -33,6 +33,7 @@ mod movements;
 mod openapi;
 mod pages;
 mod process;
+mod races;
 mod rate_limit;
 mod reference;
 mod sandbox;

@@ -128,7 +128,8 @@ pub async fn verify(connection: &mut PgConnection, mut progress: impl FnMut(Read
     if let Some(done) = replay {
         done.end(&mut found);
     }
-    for (account, card) in store::orphans(connection).await? {
+    let mut orphans = store::orphans(connection);
+    while let Some((account, card)) = orphans.try_next().await? {
         found(Drift { account, card, fault: Fault::NoCard });
     }
     progress(read);

@@ -39,7 +39,7 @@ pub(super) fn histories(connection: &mut PgConnection) -> BoxStream<'_, Result<L
 }
 
 /// Cards that are named by movements and are not there.
-pub(super) async fn orphans(connection: &mut PgConnection) -> Result<Vec<(AccountId, CardId)>> {
+pub(super) fn orphans(connection: &mut PgConnection) -> BoxStream<'_, Result<(AccountId, CardId)>> {
     let rows = sqlx::query!(
         r#"
         select distinct account_id as "account_id: AccountId", card_id as "card_id: CardId"
@@ -50,7 +50,6 @@ pub(super) async fn orphans(connection: &mut PgConnection) -> Result<Vec<(Accoun
         )
         "#,
     )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.account_id, row.card_id)).collect())
+    .fetch(connection);
+    rows.map(|row| row.map(|row| (row.account_id, row.card_id)).map_err(Into::into)).boxed()
 }

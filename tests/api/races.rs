@@ -1,0 +1,110 @@
+//! Pairs of things that exclude each other, at once over three replicas: exact counts, and a trail that fits.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{
+    concurrency::{assert_ledger_is_sound, at_once, count, three_replicas},
+    support::{Actor, Reply},
+};
+
+/// What the trail says of a card's status, oldest first.
+async fn statuses(admin: &Actor, card: &str) -> Vec<(String, String)> {
+    let events = admin.get(&format!("/audit-events?type=card_status_changed&subjectId={card}")).await.ok();
+    let status = |event: &Value, when: &str| event[when]["status"].as_str().expect("a status").to_owned();
+    let events = events["auditEvents"].as_array().expect("a list").iter();
+    events.rev().map(|event| (status(event, "before"), status(event, "after"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statuses_asked_for_at_once_are_taken_one_after_the_other() {
+    let world = three_replicas().await;
+    let admin = world.admin().await;
+    for _ in 0..5 {
+        let card = admin.given_card_in("active").await;
+        let replies = at_once(&world, &admin, 15, |actor, number| {
+            let card = card.clone();
+            let status = ["blocked", "active", "cancelled"][number % 3];
+            async move { actor.set_status(&card, status).await }
+        })
+        .await;
+        assert_eq!(count(&replies, 200) + count(&replies, 409), 15);
+        assert_eq!(admin.card(&card).await["status"], "cancelled");
+        // Each change is in the trail once, begins where the one before it ended, and none comes after the last.
+        let taken = statuses(&admin, &card).await;
+        assert!(taken.iter().map(|(_, to)| to).zip(taken.iter().skip(1).map(|(from, _)| from)).all(|(to, from)| to == from), "{taken:?}");
+        assert_eq!(taken.iter().filter(|(_, to)| to == "cancelled").count(), 1, "{taken:?}");
+        assert!(taken.len() <= count(&replies, 200) + 1, "{taken:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_is_assigned_before_it_is_cancelled_or_not_at_all() {
+    let world = three_replicas().await;
+    let admin = world.admin().await;
+    let customer = admin.given_customer().await;
+    for _ in 0..10 {
+        let card = admin.given_card_in("active").await;
+        let replies = at_once(&world, &admin, 12, |actor, number| {
+            let (card, customer) = (card.clone(), customer.clone());
+            async move { if number % 2 == 0 { actor.assign(&card, &customer).await } else { actor.set_status(&card, "cancelled").await } }
+        })
+        .await;
+        let assigned = replies.iter().filter(|reply| reply.status == 200 && reply.json().get("success").is_some()).count();
+        let refused = replies.iter().filter(|reply| reply.status == 409 && reply.json()["code"] == "card_cancelled").count();
+        assert_eq!(assigned + refused, 6);
+        let details = admin.card(&card).await;
+        assert_eq!(details["status"], "cancelled");
+        assert_eq!(details["customerId"], if assigned > 0 { json!(customer) } else { Value::Null });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn top_ups_at_once_reach_the_bound_and_do_not_pass_it() {
+    let world = three_replicas().await;
+    let admin = world.admin().await;
+    // Ten cents below the most that a card can hold.
+    let card = admin.given_card_with(json!(90_071_992_547_409.81)).await;
+    let replies = at_once(&world, &admin, 60, |actor, number| {
+        let card = card.clone();
+        async move { if number % 6 == 5 { actor.purchase(&card, json!(0.01)).await } else { actor.add(&card, json!(0.01)).await } }
+    })
+    .await;
+    let spent = replies.iter().filter(|reply| reply.status == 200 && reply.json().get("movement").is_some()).count();
+    let added = count(&replies, 200) - spent;
+    assert_eq!(spent, 10);
+    assert!((10..=20).contains(&added), "{added} added");
+    let cents = world.database.number("select balance from cards").await;
+    assert_eq!(cents, 9_007_199_254_740_981 + i64::try_from(added).expect("few") - 10);
+    assert!(cents <= 9_007_199_254_740_991);
+    assert_ledger_is_sound(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_key_of_two_accounts_at_once_is_two_keys() {
+    let world = three_replicas().await;
+    let accounts = [world.admin().await, world.other_tenant().await];
+    let cards = [accounts[0].given_card().await, accounts[1].given_card().await];
+    let mut requests = JoinSet::new();
+    for number in 0..60 {
+        let (whose, actor) = (number % 2, world.at(number % 3, &accounts[number % 2]));
+        let body = json!({"cardId": cards[whose], "amount": 7 + whose});
+        requests.spawn(async move {
+            (whose, Reply::of(actor.request(Method::POST, "/balances/add").header("idempotency-key", "the-same").json(&body)).await)
+        });
+    }
+    let mut told = [Vec::new(), Vec::new()];
+    for (whose, reply) in requests.join_all().await {
+        match reply.status {
+            200 => told[whose].push(reply.text),
+            _ => drop(reply.problem(409, "idempotency_key_in_use")),
+        }
+    }
+    for whose in [0, 1] {
+        let text = told[whose].first().expect("one was done");
+        assert!(text.contains(&cards[whose]) && told[whose].iter().all(|other| other == text), "{told:?}");
+        assert_eq!(accounts[whose].card(&cards[whose]).await["balance"], 7 + whose);
+        assert_eq!(accounts[whose].movements(&cards[whose]).await.len(), 1);
+    }
+}

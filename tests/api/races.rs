@@ -108,3 +108,25 @@ async fn one_key_of_two_accounts_at_once_is_two_keys() {
         assert_eq!(accounts[whose].movements(&cards[whose]).await.len(), 1);
     }
 }
+
+/// A replica that has posted to a card remembers where it stands. Whatever another one did since comes first.
+#[tokio::test]
+async fn what_one_replica_did_the_next_posting_at_another_knows() {
+    let world = three_replicas().await;
+    let admin = world.admin().await;
+    let (here, there) = (world.at(1, &admin), world.at(2, &admin));
+    for (status, code) in [("blocked", "card_blocked"), ("cancelled", "card_cancelled")] {
+        let card = admin.given_card_in("active").await;
+        here.add(&card, json!(1)).await.ok();
+        there.set_status(&card, status).await.ok();
+        here.add(&card, json!(1)).await.problem(409, code);
+        assert_eq!(admin.card(&card).await["balance"], 1);
+    }
+    let card = admin.given_card_in("active").await;
+    assert_eq!(here.add(&card, json!(10)).await.ok()["balance"], 10);
+    assert_eq!(there.purchase(&card, json!(8)).await.ok()["balance"], 2);
+    here.purchase(&card, json!(3)).await.problem(409, "insufficient_funds");
+    assert_eq!(here.add(&card, json!(1)).await.ok()["balance"], 3);
+    assert_eq!(there.purchase(&card, json!(3)).await.ok()["balance"], 0);
+    assert_ledger_is_sound(&world).await;
+}

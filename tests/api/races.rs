@@ -115,11 +115,24 @@ async fn what_one_replica_did_the_next_posting_at_another_knows() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let (here, there) = (world.at(1, &admin), world.at(2, &admin));
-    for (status, code) in [("blocked", "card_blocked"), ("cancelled", "card_cancelled")] {
+    // One that comes alone without a key has a statement of its own.
+    for (status, code, keys) in [
+        ("blocked", "card_blocked", [None, None]),
+        ("cancelled", "card_cancelled", [None, None]),
+        ("blocked", "card_blocked", [Some("a"), Some("b")]),
+        ("cancelled", "card_cancelled", [Some("c"), Some("d")]),
+    ] {
         let card = admin.given_card_in("active").await;
-        here.add(&card, json!(1)).await.ok();
+        let add = |key: Option<&str>| {
+            let request = here.request(Method::POST, "/balances/add").json(&json!({"cardId": card, "amount": 1}));
+            Reply::of(match key {
+                Some(key) => request.header("idempotency-key", key),
+                None => request,
+            })
+        };
+        add(keys[0]).await.ok();
         there.set_status(&card, status).await.ok();
-        here.add(&card, json!(1)).await.problem(409, code);
+        add(keys[1]).await.problem(409, code);
         assert_eq!(admin.card(&card).await["balance"], 1);
     }
     let card = admin.given_card_in("active").await;

@@ -56,7 +56,7 @@ bench: ## measure against pgbench on the same Postgres, turn by turn; five minut
 	cargo build --release --locked --workspace
 	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api
 
-bench-long: ## measure whether millions of rows make top-ups, lists or memory worse; ten minutes and 8 GB of temporary disk
+bench-long: ## measure whether millions of rows make top-ups, lists or memory worse; eight minutes and 8 GB of temporary disk
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api --only growth,lists --table target/bench/long.md

@@ -1,7 +1,7 @@
 # The commands a person types. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check integration queries openapi soak slow-clients login-attack bench
+.PHONY: help sandbox test check integration queries openapi soak slow-clients login-attack bench bench-long
 
 MINUTES ?= 10
 
@@ -55,3 +55,8 @@ bench: ## measure against pgbench on the same Postgres, turn by turn; five minut
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api
+
+bench-long: ## measure whether millions of rows make top-ups, lists or memory worse; eight minutes and 8 GB of temporary disk
+	@scripts/postgres
+	cargo build --release --locked --workspace
+	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api --only growth,lists --table target/bench/long.md

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{Failure, http::Connection, load};
 
 /// How many cards the top-ups are spread over.
-const CARDS: usize = 5_000;
+pub const CARDS: usize = 5_000;
 
 /// How many movements the card has whose pages are read.
 const MOVEMENTS: usize = 1_000;
@@ -20,11 +20,11 @@ pub const KEY_DIGITS: usize = 16;
 
 /// The login that owns the cards, and the one that the logins are measured with: a user's oldest sessions
 /// end once there are many.
-const OWNER: (&str, &str) = ("test@example.com", "test123");
+pub const OWNER: (&str, &str) = ("test@example.com", "test123");
 const OTHER: (&str, &str) = ("admin@company.com", "secure_password");
 
 /// Logged in, with cards.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Account {
     address: SocketAddr,
     token: String,
@@ -42,6 +42,11 @@ impl Account {
         Ok(Self { address, token, cards: Vec::new(), long: None })
     }
 
+    /// The same at another server of the same database, or of a copy of it.
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
     /// Gets a new token, before the old one is too old.
     pub async fn log_in_again(&mut self) -> Result<(), Failure> {
         self.token = text(Connection::open(self.address).await?.ask(&login(OWNER)).await?, "token")?;
@@ -56,23 +61,32 @@ impl Account {
         Ok(())
     }
 
+    /// Makes one more card.
+    pub async fn make_card(&self) -> Result<String, Failure> {
+        text(Connection::open(self.address).await?.ask(&self.post("/cards", &json!({"currency": "USD"}), None)).await?, "cardId")
+    }
+
     /// Makes a card with many movements, and follows its pages to the last.
     pub async fn make_movements(&mut self) -> Result<(), Failure> {
-        let mut connection = Connection::open(self.address).await?;
-        let card = text(connection.ask(&self.post("/cards", &json!({"currency": "USD"}), None)).await?, "cardId")?;
+        let card = self.make_card().await?;
         load::each_once(self.address, AT_ONCE, vec![self.top_up(&card, None); MOVEMENTS]).await?;
-        let (mut path, mut read) = (pages(&card), 0);
+        let last = self.follow_pages(&pages(&card), MOVEMENTS).await?;
+        self.long = Some((card, last));
+        Ok(())
+    }
+
+    /// Goes from the first page of so many rows to the last, and tells where that is.
+    pub async fn follow_pages(&self, first: &str, rows: usize) -> Result<String, Failure> {
+        let mut connection = Connection::open(self.address).await?;
+        let (mut path, mut read) = (first.to_owned(), 0);
         loop {
             let page: Value = serde_json::from_slice(connection.ask(&self.get(&path)).await?)?;
-            read += page["movements"].as_array().map_or(0, Vec::len);
+            let list = page.as_object().and_then(|members| members.values().find_map(Value::as_array));
+            read += list.map_or(0, Vec::len);
             let Some(after) = page["nextCursor"].as_str() else { break };
-            path = format!("{}&after={after}", pages(&card));
+            path = format!("{first}&after={after}");
         }
-        if read != MOVEMENTS {
-            return Err(format!("the pages hold {read} movements of {MOVEMENTS}").into());
-        }
-        self.long = Some((card, path));
-        Ok(())
+        if read == rows { Ok(path) } else { Err(format!("the pages hold {read} rows of {rows}").into()) }
     }
 
     /// A top-up of each card.
@@ -117,7 +131,8 @@ impl Account {
         self.post("/balances/add", &json!({"cardId": card, "amount": 1}), key)
     }
 
-    fn get(&self, path: &str) -> Vec<u8> {
+    /// A path, read.
+    pub fn get(&self, path: &str) -> Vec<u8> {
         format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", self.token).into_bytes()
     }
 

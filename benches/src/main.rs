@@ -6,9 +6,14 @@
 
 mod account;
 mod folder;
+mod ground;
+mod growth;
 mod hashes;
 mod http;
+mod idle;
+mod lists;
 mod load;
+mod made;
 mod measure;
 mod pgbench;
 mod plan;
@@ -16,6 +21,7 @@ mod postgres;
 mod report;
 mod sample;
 mod server;
+mod stream;
 mod table;
 
 use std::{
@@ -44,7 +50,7 @@ struct Arguments {
     /// How many turns; each line is the median of its turns.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     turns: u32,
-    /// Only these lines.
+    /// Only these lines; without it all but those that take long, which are growth and lists.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Line>,
     /// Where the table is kept.
@@ -68,13 +74,31 @@ enum Line {
     Page,
     /// Logins, against argon2id alone.
     Login,
-    /// Resident memory.
+    /// Resident memory after load.
     Memory,
+    /// The same after a start, and with 5,000 idle connections.
+    Idle,
+    /// Top-ups with 10 thousand, 1 million and 10 million movements in the table.
+    Growth,
+    /// Lists of a million rows: all at once, read slowly, and by pages.
+    Lists,
+}
+
+impl Line {
+    /// Whether it takes minutes to prepare.
+    const fn is_long(self) -> bool {
+        matches!(self, Self::Growth | Self::Lists)
+    }
+
+    /// Whether it is measured on the server that the rates are.
+    const fn is_of_rates(self) -> bool {
+        !self.is_long() && !matches!(self, Self::Idle)
+    }
 }
 
 impl Arguments {
     fn wants(&self, line: Line) -> bool {
-        self.only.is_empty() || self.only.contains(&line)
+        if self.only.is_empty() { !line.is_long() } else { self.only.contains(&line) }
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::{fs, time::Duration};
 
+use clap::ValueEnum as _;
+
 use crate::{
     Arguments, Failure, Line,
-    account::{self, Account},
+    account::Account,
     allow_open_files,
-    folder::Folder,
-    hashes,
-    http::Connection,
+    ground::Ground,
+    growth, hashes, idle, lists,
     load::{self, Requests},
     pgbench::{Pgbench, Script},
     plan::{self, Run, Work},
-    postgres::Postgres,
+    postgres::{NAME, Postgres},
     report::Report,
     sample::{Sample, median},
     server::Server,
@@ -23,30 +24,46 @@ use crate::{
 /// How often the server is started for that line.
 const STARTS: usize = 3;
 
-/// How many connections are open and idle for the last line.
-const IDLE: usize = 5_000;
+/// The most memory that the server should have after load, in megabytes.
+const MOST_MEMORY: u64 = 100;
 
-/// What the bench has going. Dropped in this order: the server before its database.
+/// What is going on while rates are measured. The server is dropped before its database.
 #[derive(Debug)]
-struct Bench {
+struct Bench<'a> {
     server: Server,
-    pgbench: Pgbench,
     account: Account,
     /// Keys are never used twice.
     next_key: u64,
     time: Duration,
-    postgres: Postgres,
+    pgbench: Pgbench,
+    ground: &'a Ground,
 }
 
 /// Measures what is wanted.
 pub async fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let binary = arguments.binary.canonicalize().map_err(|error| format!("{}: {error}", arguments.binary.display()))?;
     allow_open_files(12_000)?;
-    let folder = Folder::make()?;
-    let postgres = Postgres::start(folder.path()).await?;
-    let pgbench = Pgbench::prepare(&postgres, folder.path().to_owned())?;
-    let (server, starts) = start(&binary, &postgres, &folder, arguments.wants(Line::Start)).await?;
-    let idle = server.memory();
+    let ground = Ground::lay(binary).await?;
+    let pgbench = Pgbench::prepare(&ground.postgres, ground.folder.path().to_owned())?;
+    let mut report = Report::on(machine(&ground.postgres, &pgbench, arguments).await?);
+    if Line::value_variants().iter().any(|line| line.is_of_rates() && arguments.wants(*line)) {
+        rates(&ground, pgbench, arguments, &mut report).await?;
+    }
+    if arguments.wants(Line::Idle) {
+        idle::measure(&ground, &mut report).await?;
+    }
+    if arguments.wants(Line::Growth) {
+        growth::measure(&ground, arguments, &mut report).await?;
+    }
+    if arguments.wants(Line::Lists) {
+        lists::measure(&ground, arguments, &mut report).await?;
+    }
+    Ok(report)
+}
+
+/// What one server does for as long as it is asked.
+async fn rates(ground: &Ground, pgbench: Pgbench, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
+    let (server, starts) = start(ground, arguments.wants(Line::Start)).await?;
     tell("making 5,000 cards");
     let mut account = Account::log_in(server.address()).await?;
     account.make_cards().await?;
@@ -54,9 +71,8 @@ pub async fn run(arguments: &Arguments) -> Result<Report, Failure> {
         account.make_movements().await?;
     }
     let time = Duration::from_secs(arguments.seconds);
-    let mut bench = Bench { server, pgbench, account, next_key: 0, time, postgres };
+    let mut bench = Bench { server, account, next_key: 0, time, pgbench, ground };
 
-    let mut report = Report::on(bench.machine(arguments).await?);
     // The first requests fill caches and open connections.
     bench.run((Work::Spread, 256)).await?;
     let entries = plan::entries(|line| arguments.wants(line));
@@ -81,34 +97,49 @@ pub async fn run(arguments: &Arguments) -> Result<Report, Failure> {
         report.start(median(starts));
     }
     if arguments.wants(Line::Memory) {
-        report.memory("after start", idle, false);
-        report.memory("after load", bench.server.memory(), true);
-        let connections = idle_connections(&bench.server).await?;
-        report.memory("with 5,000 idle connections", bench.server.memory(), false);
-        drop(connections);
+        report.memory("after load", bench.server.memory(), Some(MOST_MEMORY));
     }
-    bench.server.stop().await?;
-    Ok(report)
+    bench.server.stop().await
 }
 
 /// A server on a database that is migrated, and how long its starts took, in microseconds.
-async fn start(binary: &std::path::Path, postgres: &Postgres, folder: &Folder, several: bool) -> Result<(Server, Vec<u64>), Failure> {
-    let (database, mut starts) = (postgres.url(), Vec::new());
-    let mut server = Server::start(binary, &database, folder.path()).await?;
+async fn start(ground: &Ground, several: bool) -> Result<(Server, Vec<u64>), Failure> {
+    let mut starts = Vec::new();
+    let mut server = ground.serve(NAME).await?;
     for _ in 0..if several { STARTS } else { 1 } {
         server.stop().await?;
-        server = Server::start(binary, &database, folder.path()).await?;
+        server = ground.serve(NAME).await?;
         starts.push(u64::try_from(server.took.as_micros())?);
     }
     Ok((server, starts))
 }
 
-impl Bench {
+/// What all of this is worth something on.
+async fn machine(postgres: &Postgres, pgbench: &Pgbench, arguments: &Arguments) -> Result<String, Failure> {
+    let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(format!(" of {}", line.split_once(':')?.1.trim()))
+    });
+    let version = postgres.ask("postgres", "show server_version")?;
+    let alone = pgbench.run(postgres, Script::Spread, 1, Duration::from_secs(arguments.seconds)).await?;
+    let commit = 100_000_000 / alone.rate.max(1);
+    Ok(format!(
+        "{} cores{}, shared by the service, Postgres and the load; PostgreSQL {version}, durable; a commit of one pgbench client takes {}. \
+         Medians of {} runs of {} s.",
+        hashes::cores(),
+        model.unwrap_or_default(),
+        milliseconds(commit),
+        arguments.turns,
+        arguments.seconds
+    ))
+}
+
+impl Bench<'_> {
     /// One run. What was written before it is on the disk before it begins, so that neither pays for the other.
     async fn run(&mut self, (work, clients): Run) -> Result<Sample, Failure> {
-        self.postgres.ask("postgres", "checkpoint")?;
+        self.ground.postgres.ask("postgres", "checkpoint")?;
         let requests = match work {
-            Work::Pgbench(script) => return self.pgbench.run(&self.postgres, script, clients, self.time).await,
+            Work::Pgbench(script) => return self.pgbench.run(&self.ground.postgres, script, clients, self.time).await,
             Work::Argon2 => return hashes::run(self.time).await,
             Work::Spread => Requests::plain(self.account.top_ups()),
             Work::Keys => {
@@ -127,35 +158,4 @@ impl Bench {
         }
         sample.map_err(|error| format!("{work:?}, {clients} clients: {error}").into())
     }
-
-    /// What all of this is worth something on.
-    async fn machine(&self, arguments: &Arguments) -> Result<String, Failure> {
-        let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("model name"))?;
-            Some(format!(" of {}", line.split_once(':')?.1.trim()))
-        });
-        let version = self.postgres.ask("postgres", "show server_version")?;
-        let alone = self.pgbench.run(&self.postgres, Script::Spread, 1, self.time).await?;
-        let commit = 100_000_000 / alone.rate.max(1);
-        Ok(format!(
-            "{} cores{}, shared by the service, Postgres and the load; PostgreSQL {version}, durable; a commit of one pgbench client takes {}. \
-             Medians of {} runs of {} s.",
-            hashes::cores(),
-            model.unwrap_or_default(),
-            milliseconds(commit),
-            arguments.turns,
-            arguments.seconds
-        ))
-    }
-}
-
-/// Connections that have asked once, and are kept open.
-async fn idle_connections(server: &Server) -> Result<Vec<Connection>, Failure> {
-    let mut connections = Vec::new();
-    for _ in 0..IDLE {
-        let mut connection = Connection::open(server.address()).await?;
-        connection.ask(account::alive()).await?;
-        connections.push(connection);
-    }
-    Ok(connections)
 }

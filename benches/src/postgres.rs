@@ -4,12 +4,12 @@ use std::{
     fs::{self, File},
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
 use nix::unistd::{Uid, User};
-use tokio::time::sleep;
+use tokio::{process, time::sleep};
 
 use crate::Failure;
 
@@ -20,8 +20,8 @@ const WATCHED: &str = r#"exec 3<&0; "$@" </dev/null 3<&- & postgres=$!; cat <&3 
 const SETTINGS: [&str; 6] =
     ["fsync=on", "synchronous_commit=on", "full_page_writes=on", "max_connections=400", "shared_buffers=256MB", "listen_addresses="];
 
-/// The superuser, and the database that the service has.
-const NAME: &str = "core_api";
+/// The superuser, and the database that the service has if it needs no other.
+pub const NAME: &str = "core_api";
 
 /// A Postgres that runs. Dropping it ends it.
 #[derive(Debug)]
@@ -78,8 +78,8 @@ impl Postgres {
     }
 
     /// What the service is told.
-    pub fn url(&self) -> String {
-        format!("postgres://{NAME}@localhost/{NAME}?host={}", self.socket.display())
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{NAME}@localhost/{database}?host={}", self.socket.display())
     }
 
     /// One of its client programs, told where to connect.
@@ -91,12 +91,26 @@ impl Postgres {
 
     /// What a database answers to a statement.
     pub fn ask(&self, database: &str, sql: &str) -> Result<String, Failure> {
-        let answer = self.client("psql").args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql]).output()?;
-        if answer.status.success() {
-            Ok(String::from_utf8(answer.stdout)?.trim().to_owned())
-        } else {
-            Err(String::from_utf8_lossy(&answer.stderr).trim().into())
-        }
+        told(self.psql(database, sql).output()?)
+    }
+
+    /// The same for one that takes long: meanwhile other things go on, and this program can be ended.
+    pub async fn ask_patiently(&self, database: &str, sql: &str) -> Result<String, Failure> {
+        told(process::Command::from(self.psql(database, sql)).kill_on_drop(true).output().await?)
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Command {
+        let mut command = self.client("psql");
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql]);
+        command
+    }
+}
+
+fn told(answer: Output) -> Result<String, Failure> {
+    if answer.status.success() {
+        Ok(String::from_utf8(answer.stdout)?.trim().to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&answer.stderr).trim().into())
     }
 }
 

@@ -8,9 +8,6 @@ use crate::{
     table::{Row, Table, hundredths, milliseconds, rate},
 };
 
-/// The most memory that the server should have after load, in megabytes.
-const MOST_MEMORY: u64 = 100;
-
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -38,18 +35,28 @@ impl Report {
             Against::Run(run) => median(done, run).map(|sample| sample.rate),
             Against::BestPgbench => BEST_OF.iter().filter_map(|run| median(done, *run)).map(|sample| sample.rate).max(),
         };
-        let ratio = theirs.map(|theirs| hundredths_of(ours.rate, theirs));
-        let short = ratio.zip(entry.wanted).is_some_and(|(ratio, wanted)| ratio < wanted);
+        self.rated((entry.name, entry.run.1), ours, theirs.map(rate), theirs, entry.wanted);
+    }
+
+    /// A line that is held against another of ours: against its rate, of which it should be so many hundredths at least.
+    pub fn held_against(&mut self, name: &str, clients: u32, ours: Option<Sample>, other: Option<(u64, u64)>) {
+        let Some(ours) = ours else { return };
+        self.rated((name, clients), ours, None, other.map(|(rate, _)| rate), other.map(|(_, wanted)| wanted));
+    }
+
+    fn rated(&mut self, (name, clients): (&str, u32), ours: Sample, theirs: Option<String>, against: Option<u64>, wanted: Option<u64>) {
+        let ratio = against.map(|against| hundredths_of(ours.rate, against));
+        let short = ratio.zip(wanted).is_some_and(|(ratio, wanted)| ratio < wanted);
         self.row(
-            entry.name,
+            name,
             [
-                entry.run.1.to_string(),
+                clients.to_string(),
                 rate(ours.rate),
                 ours.p50.map(milliseconds).unwrap_or_default(),
                 ours.p99.map(milliseconds).unwrap_or_default(),
-                theirs.map(rate).unwrap_or_default(),
+                theirs.unwrap_or_default(),
                 ratio.map(hundredths).unwrap_or_default(),
-                entry.wanted.map(hundredths).unwrap_or_default(),
+                wanted.map(hundredths).unwrap_or_default(),
             ],
             short,
         );
@@ -61,12 +68,22 @@ impl Report {
         self.row("start to ready", only(took, String::new()), false);
     }
 
-    /// The server's resident memory, in kilobytes; `bounded` if it should stay small.
-    pub fn memory(&mut self, name: &str, kilobytes: Option<u64>, bounded: bool) {
-        let Some(kilobytes) = kilobytes else { return };
-        let megabytes = kilobytes.div_ceil(1024);
-        let wanted = if bounded { format!("<= {MOST_MEMORY} MB") } else { String::new() };
-        self.row(&format!("memory {name}"), only(format!("{megabytes} MB"), wanted), bounded && megabytes > MOST_MEMORY);
+    /// The server's resident memory, in kilobytes, and the most megabytes that it should have.
+    pub fn memory(&mut self, name: &str, kilobytes: Option<u64>, most: Option<u64>) {
+        let Some(megabytes) = kilobytes.map(|kilobytes| kilobytes.div_ceil(1024)) else { return };
+        let wanted = most.map(|most| format!("<= {most} MB")).unwrap_or_default();
+        self.row(&format!("memory {name}"), only(format!("{megabytes} MB"), wanted), most.is_some_and(|most| megabytes > most));
+    }
+
+    /// How much the server's memory grew at most, from kilobytes to kilobytes, and how many megabytes that should be.
+    pub fn growth(&mut self, name: &str, peak: Option<u64>, rest: Option<u64>, most: u64) {
+        let Some(megabytes) = peak.zip(rest).map(|(peak, rest)| peak.saturating_sub(rest).div_ceil(1024)) else { return };
+        self.row(name, only(format!("+{megabytes} MB"), format!("<= {most} MB")), megabytes > most);
+    }
+
+    /// Of something there should be none.
+    pub fn none_of(&mut self, name: &str, number: u64) {
+        self.row(name, only(number.to_string(), "0".to_owned()), number > 0);
     }
 
     fn row(&mut self, name: &str, [clients, ours, p50, p99, theirs, ratio, wanted]: [String; 7], short: bool) {
@@ -127,12 +144,26 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_after_load_only() {
+    fn a_line_is_held_against_another_of_ours() {
         let mut report = Report::default();
-        report.memory("with many connections", Some(500 * 1024), false);
-        report.memory("after load", Some(100 * 1024), true);
+        report.held_against("few", 64, Some(sample(1_000)), None);
+        report.held_against("many", 64, Some(sample(800)), Some((1_000, 80)));
         assert!(report.good(), "{report}");
-        report.memory("after load", Some(100 * 1024 + 1), true);
-        assert!(!report.good(), "{report}");
+        report.held_against("more", 64, Some(sample(799)), Some((1_000, 80)));
+        assert!(report.to_string().ends_with("FAIL: more (64 clients)"), "{report}");
+    }
+
+    #[test]
+    fn memory_is_bounded_where_there_is_a_bound() {
+        let mut report = Report::default();
+        report.memory("after start", Some(500 * 1024), None);
+        report.memory("after load", Some(100 * 1024), Some(100));
+        report.growth("memory for a list", Some(150 * 1024), Some(100 * 1024), 50);
+        report.none_of("connections", 0);
+        assert!(report.good(), "{report}");
+        report.memory("after load", Some(100 * 1024 + 1), Some(100));
+        report.growth("memory for a list", Some(150 * 1024 + 1), Some(100 * 1024), 50);
+        report.none_of("connections", 1);
+        assert!(report.to_string().ends_with("FAIL: memory after load, memory for a list, connections"), "{report}");
     }
 }

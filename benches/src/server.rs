@@ -64,8 +64,23 @@ impl Server {
 
     /// Its resident memory, in kilobytes; none where the system does not tell.
     pub fn memory(&self) -> Option<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it was since `forget_peak`.
+    pub fn peak(&self) -> Option<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// Has the system watch for a new peak from now on.
+    pub fn forget_peak(&self) -> Result<(), Failure> {
+        let path = format!("/proc/{}/clear_refs", self.process.id());
+        fs::write(&path, "5").map_err(|error| format!("{path}: {error}").into())
+    }
+
+    fn status(&self, name: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
-        resident(&status)
+        kilobytes(&status, name)
     }
 
     /// Asks it to end, and waits until it has.
@@ -94,8 +109,8 @@ impl Drop for Server {
     }
 }
 
-fn resident(status: &str) -> Option<u64> {
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
+fn kilobytes(status: &str, name: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -104,7 +119,8 @@ mod tests {
 
     #[test]
     fn resident_memory_is_read_from_what_the_system_says() {
-        assert_eq!(resident("VmHWM:\t  200 kB\nVmRSS:\t   12345 kB\n"), Some(12_345));
-        assert_eq!(resident(""), None);
+        let status = "VmHWM:\t  20000 kB\nVmRSS:\t   12345 kB\n";
+        assert_eq!((kilobytes(status, "VmRSS:"), kilobytes(status, "VmHWM:")), (Some(12_345), Some(20_000)));
+        assert_eq!(kilobytes("", "VmRSS:"), None);
     }
 }

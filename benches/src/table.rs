@@ -49,7 +49,8 @@ pub fn milliseconds(micros: u64) -> String {
     format!("{} ms", hundredths(micros / 10))
 }
 
-fn thousands(number: u64) -> String {
+/// A number with commas.
+pub fn thousands(number: u64) -> String {
     if number < 1_000 { number.to_string() } else { format!("{},{:03}", thousands(number / 1_000), number % 1_000) }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod metrics;
 pub mod scrape;
+pub mod trace_context;
 
 use std::io::{IsTerminal, stderr};
 

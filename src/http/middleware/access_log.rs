@@ -11,12 +11,17 @@ use tower::ServiceExt as _;
 use tracing::Instrument;
 
 use super::{problem, request_id::RequestId};
-use crate::{http::error::Problem, service::error::chain, telemetry::metrics};
+use crate::{
+    http::error::Problem,
+    service::error::chain,
+    telemetry::{metrics, trace_context::TraceContext},
+};
 
 pub(in crate::http) async fn write(id: RequestId, router: Router, request: Request) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
-    let span = tracing::info_span!("request", id = id.as_str());
+    let trace = TraceContext::of(request.headers());
+    let span = tracing::info_span!("request", id = id.as_str(), trace_id = trace.map(|trace| tracing::field::display(trace.trace_id)));
     let under_way = metrics::UnderWay::enter();
     let Ok(response) = router.oneshot(request).instrument(span.clone()).await;
     let response = problem::write(&id, response);

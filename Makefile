@@ -13,14 +13,15 @@ sandbox: ## build the release binary and serve the sandbox on 127.0.0.1:8080
 	cargo build --release --locked
 	@exec env -u DATABASE_URL CORE_API_ENV=sandbox target/release/core-api
 
-test: ## run every test, on a Postgres of their own
+test: ## run every test with every feature, on a Postgres of their own
 	@scripts/postgres
-	cargo test --locked --workspace
+	cargo test --locked --workspace --all-features
 
-check: ## formatting, lints, licences, and that .sqlx matches the source
+check: ## formatting, lints with every feature and with none, licences, and that .sqlx matches the source
 	@scripts/postgres
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+	cargo clippy --locked -- -D warnings
 	scripts/prepare-queries --check
 	scripts/deny
 

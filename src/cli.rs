@@ -1,9 +1,10 @@
 //! The command line: parses it, calls one thing, and says on standard error what kept it from working.
 
+mod serve;
+
 use std::{
     collections::HashMap,
     env,
-    fmt::Write as _,
     io::IsTerminal,
     num::NonZeroU32,
     process::ExitCode,
@@ -13,10 +14,9 @@ use std::{
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 use sqlx::Connection as _;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    app::{self, Postgres, SANDBOX_LOGINS, Server, StartError},
+    app::{self, Postgres, StartError},
     config::{Environment, Settings, SettingsError},
     database::{self, DatabaseError, Pool},
     http,
@@ -32,7 +32,7 @@ use crate::{
         text::{Email, Name},
         users::{NewUser, Users},
     },
-    telemetry,
+    telemetry::{self, TelemetryError},
 };
 
 /// How many users are read at a time when they are listed.
@@ -114,8 +114,8 @@ enum UserCommand {
 enum Failure {
     #[error("settings: {0}")]
     Settings(#[from] SettingsError),
-    #[error("settings: log.level: {0}")]
-    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    #[error("settings: {0}")]
+    Telemetry(#[from] TelemetryError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -132,7 +132,7 @@ enum Failure {
 pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve().await,
+        Command::Serve => serve::serve().await,
         Command::Migrate => migrate().await,
         Command::VerifyLedger => return verify_ledger().await.unwrap_or_else(|failure| complain(&failure)),
         Command::Config => Settings::keys(variables()).map(|keys| keys.iter().for_each(print)).map_err(Failure::from),
@@ -153,38 +153,9 @@ fn variables() -> HashMap<String, String> {
 
 fn settings() -> Result<Settings, Failure> {
     let settings = Settings::from_variables(variables())?;
-    telemetry::init(&settings.log)?;
+    // What ends by itself answers no requests, whose spans could be exported.
+    let _nothing_exported = telemetry::init(&settings.log, None)?;
     Ok(settings)
-}
-
-async fn serve() -> Result<(), Failure> {
-    let settings = settings()?;
-    // From here on, so that a Ctrl-C while Postgres starts ends it in order as well.
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::Signals)?;
-    let mut stop = Box::pin(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    });
-    // Whatever is dropped on the way stops what it started.
-    let started = tokio::select! {
-        started = start(&settings) => started?,
-        () = &mut stop => return Ok(()),
-    };
-    let (postgres, server) = started;
-    greet(&settings, &server)?;
-    server.serve(stop).await?;
-    Ok(postgres.close()?)
-}
-
-async fn start(settings: &Settings) -> Result<(Postgres, Server), Failure> {
-    let postgres = Postgres::open(settings).await?;
-    let server = Server::start(settings, postgres.options.clone()).await?;
-    Ok((postgres, server))
 }
 
 /// Needs no database and no key: whoever reads the document has none.
@@ -285,28 +256,6 @@ fn password() -> std::io::Result<SecretString> {
 #[expect(clippy::print_stdout, reason = "this is what the command prints")]
 fn print(line: &impl std::fmt::Display) {
     println!("{line}");
-}
-
-/// Tells a person at a terminal how to begin; production has its log for that.
-#[expect(clippy::print_stdout, reason = "this is what the command prints")]
-fn greet(settings: &Settings, server: &Server) -> Result<(), Failure> {
-    let address = server.address()?;
-    if settings.environment == Environment::Production {
-        tracing::info!(%address, "serving");
-        return Ok(());
-    }
-    let mut logins = String::new();
-    for (_, email, password) in SANDBOX_LOGINS {
-        // Writing to a string does not fail.
-        let _written = writeln!(logins, "    {email:<20} {password}");
-    }
-    let (_, email, password) = SANDBOX_LOGINS[0];
-    println!(
-        "\nThe Core API sandbox is up at http://{address}\n\nLogins:\n{logins}\nTry it:\n    \
-         curl -X POST http://{address}/auth/login -H 'Content-Type: application/json' -d '{{\"email\":\"{email}\",\"password\":\"{password}\"}}'\n\n\
-         Ctrl-C stops it; its data stays.\n"
-    );
-    Ok(())
 }
 
 #[expect(clippy::print_stderr, reason = "this is where a command says why it failed")]

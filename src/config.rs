@@ -5,14 +5,19 @@
 mod environment;
 mod keys;
 mod origins;
+mod sections;
 
-use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::collections::HashMap;
 
 use config::{Config, Environment as Variables, File, FileFormat};
-use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 
-pub use self::{environment::Environment, keys::Key, origins::Origins};
+pub use self::{
+    environment::Environment,
+    keys::Key,
+    origins::Origins,
+    sections::{Auth, Cors, Database, Log, LogFormat, Metrics, RateLimit, Server, Tracing},
+};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
@@ -42,6 +47,14 @@ pub enum SettingsError {
     /// A time that may be none is too long.
     #[error("{0} must be at most {MAX}")]
     TooLong(&'static str),
+    /// A key is set that this binary has no code for.
+    #[error("{key} is set, but this binary was built without the feature {feature} (cargo build --release --features {feature})")]
+    NotBuiltIn {
+        /// The key.
+        key: &'static str,
+        /// The cargo feature that it needs.
+        feature: &'static str,
+    },
 }
 
 /// Everything that can be set. `config/default.toml` says what each key means.
@@ -63,108 +76,10 @@ pub struct Settings {
     pub rate_limit: RateLimit,
     /// Where it is watched.
     pub metrics: Metrics,
+    /// Where traces go.
+    pub tracing: Tracing,
     /// What is logged, and how.
     pub log: Log,
-}
-
-/// `[server]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct Server {
-    pub listen: SocketAddr,
-    pub linger_seconds: u64,
-    pub drain_seconds: u64,
-    pub trusted_hops: usize,
-    pub max_in_flight: usize,
-    pub max_connections: usize,
-    pub head_timeout_seconds: u64,
-    pub body_timeout_seconds: u64,
-    pub idle_timeout_seconds: u64,
-    pub write_timeout_seconds: u64,
-}
-
-/// `[cors]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct Cors {
-    pub allowed_origins: Origins,
-}
-
-/// `[database]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct Database {
-    #[serde(deserialize_with = "unless_empty")]
-    pub url: Option<SecretString>,
-    pub data_dir: PathBuf,
-    pub max_connections: u32,
-    pub acquire_timeout_ms: u64,
-}
-
-/// `[auth]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct Auth {
-    pub token_ttl_seconds: u64,
-    pub session_ttl_seconds: u64,
-    pub issuer: String,
-    #[serde(deserialize_with = "unless_empty")]
-    pub signing_keys: Option<SecretString>,
-}
-
-/// `[rate_limit]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct RateLimit {
-    pub per_hour: NonZeroU32,
-    pub failed_logins_per_minute: NonZeroU32,
-    pub failed_logins_per_email_and_address: NonZeroU32,
-    pub failed_logins_per_email: NonZeroU32,
-    pub failed_logins_per_address: NonZeroU32,
-    pub failed_authentications_per_minute: NonZeroU32,
-}
-
-/// `[metrics]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct Metrics {
-    #[serde(deserialize_with = "address_unless_empty")]
-    pub listen: Option<SocketAddr>,
-}
-
-/// `[log]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
-pub struct Log {
-    pub level: String,
-    pub format: LogFormat,
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
-}
-
-fn unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
-    let text = String::deserialize(from)?;
-    Ok(if text.is_empty() { None } else { Some(text.into()) })
-}
-
-fn address_unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
-    let text = String::deserialize(from)?;
-    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
 }
 
 const fn sandbox() -> Environment {
@@ -190,7 +105,7 @@ impl Settings {
             .build()?;
         let mut settings: Self = read.try_deserialize()?;
         settings.environment = environment;
-        settings.check()?;
+        settings.check(cfg!(feature = "otel"))?;
         Ok(settings)
     }
 
@@ -204,7 +119,7 @@ impl Settings {
         Ok(keys)
     }
 
-    fn check(&self) -> Result<(), SettingsError> {
+    fn check(&self, exports_traces: bool) -> Result<(), SettingsError> {
         // What is no count at all on this machine is out of range as well.
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         for (key, value) in [
@@ -228,12 +143,17 @@ impl Settings {
                 return Err(SettingsError::TooLong(key));
             }
         }
+        if self.tracing.otlp_endpoint.is_some() && !exports_traces {
+            return Err(SettingsError::NotBuiltIn { key: "tracing.otlp_endpoint", feature: "otel" });
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -299,13 +219,27 @@ mod tests {
             ("CORE_API__SERVER__WRITE_TIMEOUT_SECONDS", "0", "server.write_timeout_seconds"),
             ("CORE_API__CORS__ALLOWED_ORIGINS", "*", "cors.allowed_origins"),
             ("CORE_API__METRICS__LISTEN", "9464", "metrics.listen"),
+            ("CORE_API__TRACING__OTLP_ENDPOINT", "localhost:4318", "tracing.otlp_endpoint"),
+            ("CORE_API__TRACING__OTLP_ENDPOINT", "https://localhost:4318", "tracing.otlp_endpoint"),
+            ("CORE_API__TRACING__OTLP_ENDPOINT", "http://user:hunter2@localhost:4318", "tracing.otlp_endpoint"),
+            ("CORE_API__TRACING__OTLP_ENDPOINT", "http://localhost:4318?key=hunter2", "tracing.otlp_endpoint"),
             ("CORE_API__SERVER__LINGER_SECONDS", "-1", "server.linger_seconds"),
             ("CORE_API__SERVER__LINGER_SECONDS", "18446744073709551615", "server.linger_seconds"),
             ("CORE_API__NOTHING", "1", "CORE_API__NOTHING"),
         ] {
             let message = settings(&[(key, value)]).expect_err("refused").to_string();
-            assert!(message.contains(named), "{key}={value}: {message}");
+            assert!(message.contains(named) && !message.contains("hunter2"), "{key}={value}: {message}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_for_traces_is_taken_only_by_a_binary_that_can_export_them() {
+        let mut settings = settings(&[]).expect("defaults");
+        settings.check(false).expect("none is set");
+        settings.tracing.otlp_endpoint = "http://localhost:4318".parse().ok();
+        settings.check(true).expect("taken");
+        let message = settings.check(false).expect_err("refused").to_string();
+        assert!(message.contains("tracing.otlp_endpoint") && message.contains("--features otel"), "{message}");
     }
 
     #[test]

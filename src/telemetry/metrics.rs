@@ -108,10 +108,9 @@ impl Drop for UnderWay {
     }
 }
 
-/// A request was answered. A method that is none of HTTP's own must not become a label.
+/// A request was answered.
 pub(crate) fn answered(method: &str, route: &str, status: u16, took: Duration, problem: Option<&'static str>) {
-    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+    let method = super::known_method(method).unwrap_or("other");
     histogram!(REQUESTS, "method" => method, "route" => route.to_owned(), "status" => status.to_string()).record(took);
     if let Some(code) = problem {
         counter!(PROBLEMS, "code" => code).increment(1);

@@ -1,21 +1,11 @@
 //! What the log says, and what it never does.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::Stdio,
-    sync::{Arc, Mutex},
-};
-
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
     Actor, Database, Reply,
-    binary::{bare, base},
+    binary::{Logged, bare},
 };
 
 /// Does a bit of everything; gives every secret and personal word that was in it.
@@ -52,17 +42,9 @@ async fn everything(actor: &Actor) -> Vec<String> {
 async fn log_of_everything(level: &str) -> (Vec<String>, Vec<String>) {
     let database = Database::new().await;
     let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
-    command.env("DATABASE_URL", database.url()).env("CORE_API__LOG__FORMAT", "json").env("CORE_API__LOG__LEVEL", level);
-    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let (writing, errors) = (Arc::clone(&lines), BufReader::new(process.stderr.take().expect("its log")));
-    let reading = std::thread::spawn(move || errors.lines().for_each(|line| writing.lock().expect("whole").push(line.expect("text"))));
-    let secrets = everything(&Actor::new(&base(&mut process))).await;
-    kill(Pid::from_raw(process.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
-    assert!(process.wait().expect("ended").success());
-    reading.join().expect("read");
-    let lines = lines.lock().expect("whole").clone();
-    (lines, secrets)
+    let process = Logged::start(command.env("DATABASE_URL", database.url()).env("CORE_API__LOG__LEVEL", level));
+    let secrets = everything(&Actor::new(&process.base)).await;
+    (process.end(), secrets)
 }
 
 #[tokio::test]
@@ -87,5 +69,38 @@ async fn not_even_a_log_of_everything_has_a_secret_in_it() {
     for secret in secrets {
         let told = lines.iter().find(|line| line.contains(&secret));
         assert!(told.is_none(), "{secret} is in {told:?}");
+    }
+}
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+#[tokio::test]
+async fn every_line_of_a_request_names_its_caller_s_trace_and_nothing_that_is_none() {
+    let database = Database::new().await;
+    let process = Logged::start(bare(env!("CARGO_BIN_EXE_core-api")).env("DATABASE_URL", database.url()));
+    let actor = Actor::new(&process.base);
+    let upper = TRACE.to_uppercase();
+    let traceparent = |trace: &str| format!("00-{trace}-b7ad6b7169203331-01");
+    for (id, traceparents) in [
+        ("valid", vec![traceparent(TRACE)]),
+        ("later", vec![format!("01-{TRACE}-b7ad6b7169203331-00-more")]),
+        ("none", vec![]),
+        ("upper", vec![traceparent(&upper)]),
+        ("long", vec![format!("{}-more", traceparent(TRACE))]),
+        ("twice", vec![traceparent(TRACE), traceparent(TRACE)]),
+    ] {
+        let mut request = actor.request(Method::POST, "/auth/login").header("x-request-id", id);
+        for traceparent in traceparents {
+            request = request.header("traceparent", traceparent);
+        }
+        Reply::of(request.json(&json!({"email": "test@example.com", "password": "test123"}))).await.ok();
+    }
+    let lines: Vec<Value> = process.end().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for id in ["valid", "later", "none", "upper", "long", "twice"] {
+        let spans: Vec<&Value> = lines.iter().map(|line| &line["span"]).filter(|span| span["id"] == id).collect();
+        assert_eq!(spans.len(), 2, "the login's own line and the request's of {id} in {lines:#?}");
+        let trace = ["valid", "later"].contains(&id).then_some(TRACE);
+        assert!(spans.iter().all(|span| span["trace_id"].as_str() == trace), "{id}: {spans:?}");
+        assert!(spans.iter().all(|span| span.as_object().expect("an object").len() == if trace.is_some() { 3 } else { 2 }), "{spans:?}");
     }
 }

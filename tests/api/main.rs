@@ -18,6 +18,8 @@ mod docs;
 mod edge;
 mod errors;
 mod explanations;
+#[cfg(feature = "otel")]
+mod export;
 mod forged_tokens;
 mod forgeries;
 mod framing;

@@ -11,20 +11,32 @@ use tower::ServiceExt as _;
 use tracing::Instrument;
 
 use super::{problem, request_id::RequestId};
-use crate::{http::error::Problem, service::error::chain, telemetry::metrics};
+#[cfg(feature = "otel")]
+use crate::telemetry::otlp::ServerSpan;
+use crate::{
+    http::error::Problem,
+    service::error::chain,
+    telemetry::{metrics, trace_context::TraceContext},
+};
 
 pub(in crate::http) async fn write(id: RequestId, router: Router, request: Request) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
-    let span = tracing::info_span!("request", id = id.as_str());
+    let trace = TraceContext::of(request.headers());
+    let span = tracing::info_span!("request", id = id.as_str(), trace_id = trace.map(|trace| tracing::field::display(trace.trace_id)));
+    #[cfg(feature = "otel")]
+    let exported = ServerSpan::begin(trace.as_ref());
     let under_way = metrics::UnderWay::enter();
     let Ok(response) = router.oneshot(request).instrument(span.clone()).await;
     let response = problem::write(&id, response);
     drop(under_way);
     // The route and never the path: a path can hold what should not be in a log.
-    let route = response.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    let matched = response.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = matched.unwrap_or("none");
     let _in_span = span.entered();
     let status = response.status().as_u16();
+    #[cfg(feature = "otel")]
+    exported.end(method.as_str(), matched, status);
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let problem = response.extensions().get::<Problem>().map(|problem| problem.code.name());
     metrics::answered(method.as_str(), route, status, began.elapsed(), problem);

@@ -4,10 +4,14 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Output, Stdio},
-    thread::sleep,
+    thread::{JoinHandle, sleep},
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 /// A folder of a test's own, with a short path that everybody can reach.
@@ -49,6 +53,30 @@ pub fn base(process: &mut Child) -> String {
     // Read on, or the process would stall once the pipe is full.
     std::thread::spawn(move || lines.for_each(drop));
     base
+}
+
+/// A server whose log is kept.
+pub struct Logged {
+    process: Child,
+    pub base: String,
+    reading: JoinHandle<Vec<String>>,
+}
+
+impl Logged {
+    pub fn start(command: &mut Command) -> Self {
+        let mut process =
+            command.env("CORE_API__LOG__FORMAT", "json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+        let errors = BufReader::new(process.stderr.take().expect("its log"));
+        let reading = std::thread::spawn(move || errors.lines().map(|line| line.expect("text")).collect());
+        Self { base: base(&mut process), process, reading }
+    }
+
+    /// Tells it to end, and gives its log once it has.
+    pub fn end(mut self) -> Vec<String> {
+        kill(Pid::from_raw(self.process.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
+        assert!(self.process.wait().expect("ended").success());
+        self.reading.join().expect("read")
+    }
 }
 
 /// Runs a command that ends by itself.

@@ -1,0 +1,132 @@
+//! The sections of the settings, as they are in `config/default.toml`.
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use url::Url;
+
+use super::Origins;
+
+/// `[server]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub linger_seconds: u64,
+    pub drain_seconds: u64,
+    pub trusted_hops: usize,
+    pub max_in_flight: usize,
+    pub max_connections: usize,
+    pub head_timeout_seconds: u64,
+    pub body_timeout_seconds: u64,
+    pub idle_timeout_seconds: u64,
+    pub write_timeout_seconds: u64,
+}
+
+/// `[cors]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Cors {
+    pub allowed_origins: Origins,
+}
+
+/// `[database]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Database {
+    #[serde(deserialize_with = "unless_empty")]
+    pub url: Option<SecretString>,
+    pub data_dir: PathBuf,
+    pub max_connections: u32,
+    pub acquire_timeout_ms: u64,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Auth {
+    pub token_ttl_seconds: u64,
+    pub session_ttl_seconds: u64,
+    pub issuer: String,
+    #[serde(deserialize_with = "unless_empty")]
+    pub signing_keys: Option<SecretString>,
+}
+
+/// `[rate_limit]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct RateLimit {
+    pub per_hour: NonZeroU32,
+    pub failed_logins_per_minute: NonZeroU32,
+    pub failed_logins_per_email_and_address: NonZeroU32,
+    pub failed_logins_per_email: NonZeroU32,
+    pub failed_logins_per_address: NonZeroU32,
+    pub failed_authentications_per_minute: NonZeroU32,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Metrics {
+    #[serde(deserialize_with = "address_unless_empty")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[tracing]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Tracing {
+    #[serde(deserialize_with = "collector_unless_empty")]
+    pub otlp_endpoint: Option<Url>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+fn unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
+    let text = String::deserialize(from)?;
+    Ok(if text.is_empty() { None } else { Some(text.into()) })
+}
+
+fn address_unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+}
+
+fn collector_unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // TLS is not built into the exporter. What goes to somewhere else goes through a collector beside this process, which
+    // also keeps whatever password is needed there: here it would be shown to whoever lists the settings.
+    let plain = |url: &Url| {
+        url.scheme() == "http" && url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
+    };
+    let wrong = || D::Error::custom("it takes the address of a collector, such as http://localhost:4318, without TLS, user or query");
+    Url::parse(&text).ok().filter(plain).map(Some).ok_or_else(wrong)
+}

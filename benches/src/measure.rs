@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use clap::ValueEnum as _;
+use tokio::time::sleep;
 
 use crate::{
     Arguments, Failure, Line,
@@ -26,6 +27,9 @@ const STARTS: usize = 3;
 
 /// The most memory that the server should have after load, in megabytes.
 const MOST_MEMORY: u64 = 100;
+
+/// How long after the last request that is looked at.
+const REST: Duration = Duration::from_secs(8);
 
 /// What is going on while rates are measured. The server is dropped before its database.
 #[derive(Debug)]
@@ -97,6 +101,8 @@ async fn rates(ground: &Ground, pgbench: Pgbench, arguments: &Arguments, report:
         report.start(median(starts));
     }
     if arguments.wants(Line::Memory) {
+        // What is kept for the next moment's work is given back by then.
+        sleep(REST).await;
         report.memory("after load", bench.server.memory(), Some(MOST_MEMORY));
     }
     bench.server.stop().await

@@ -33,6 +33,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// costs requests what it has of the cores, so it has little; a few who come at once never wait for this.
 const STRANGERS_REST: u32 = 6;
 
+/// How long a thread that has nothing to hash keeps its memory.
+const KEPT: Duration = Duration::from_secs(5);
+
 /// Who waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -51,7 +54,7 @@ impl Lane {
     }
 }
 
-/// What a thread hashes in, its own for life. Taken from the system anew for every hash, the 19 MiB cost
+/// What a thread hashes in, its own while it is busy. Taken from the system anew for every hash, the 19 MiB cost
 /// as much time as the hash itself, and hold everybody up who needs memory meanwhile.
 pub(super) type Memory = Vec<Block>;
 
@@ -123,24 +126,24 @@ impl Threads {
                 stand_back(lane);
                 let (turn, mut memory) = (turn.as_deref(), Memory::new());
                 // What panics fails its own caller, who gets no answer, and nobody else.
-                let mut hash = |job: Job| {
+                let hash = |job: Job, memory: &mut Memory| {
                     let began = Instant::now();
-                    drop(catch_unwind(AssertUnwindSafe(|| job(&mut memory))));
+                    drop(catch_unwind(AssertUnwindSafe(|| job(memory))));
                     metrics::hashed(lane.name(), began);
                     metrics::hashes_wait(lane.name(), queue.lock().jobs.len());
                 };
                 match lane {
                     Lane::Known => {
-                        while let Some(job) = queue.pop() {
-                            hash(job);
+                        while let Some(job) = queue.pop(&mut memory) {
+                            hash(job, &mut memory);
                             turn.inspect(|turn| turn.wait());
                         }
                     }
                     Lane::Stranger => {
-                        while let Some(job) = queue.pop() {
+                        while let Some(job) = queue.pop(&mut memory) {
                             let began = Instant::now();
                             turn.inspect(|turn| turn.take());
-                            hash(job);
+                            hash(job, &mut memory);
                             turn.inspect(|turn| turn.end());
                             if queue.is_half_full() {
                                 thread::sleep(began.elapsed() * STRANGERS_REST);
@@ -189,10 +192,16 @@ impl Queue {
         Ok(())
     }
 
-    /// The next job, waited for; none when there will be no more.
-    fn pop(&self) -> Option<Job> {
-        let waiting = self.something_waits.wait_while(self.lock(), |waiting| waiting.jobs.is_empty() && !waiting.closed);
-        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+    /// The next job, waited for, and the memory given back where that takes long; none when there will be no more.
+    fn pop(&self, memory: &mut Memory) -> Option<Job> {
+        let nothing_waits = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
+        let waited = self.something_waits.wait_timeout_while(self.lock(), KEPT, nothing_waits);
+        let (mut waiting, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            drop(waiting);
+            *memory = Memory::new();
+            waiting = self.something_waits.wait_while(self.lock(), nothing_waits).unwrap_or_else(PoisonError::into_inner);
+        }
         if waiting.closed { None } else { waiting.jobs.pop_front() }
     }
 

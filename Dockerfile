@@ -26,6 +26,6 @@ USER 10001:10001
 STOPSIGNAL SIGTERM
 # Bash asks, so that no program is installed for it. Whether it is ready as well is the balancer's question.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=40s \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/${CORE_API__SERVER__LISTEN##*:} && printf 'GET /health/live HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/${CORE_API__SERVER__LISTEN##*:} && printf 'GET /health/live HTTP/1.0\\r\\n\\r\\n' >&3 && read -t 2 -r _ status _ <&3 && [ \"$status\" = 200 ]"]
 ENTRYPOINT ["core-api"]
 CMD ["serve"]

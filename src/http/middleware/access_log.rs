@@ -41,9 +41,9 @@ pub(in crate::http) async fn write(id: RequestId, router: Router, request: Reque
     let problem = response.extensions().get::<Problem>().map(|problem| problem.code.name());
     metrics::answered(method.as_str(), route, status, began.elapsed(), problem);
     match response.extensions().get::<Problem>() {
-        Some(problem) if response.status().is_server_error() => {
-            let cause = problem.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default();
-            tracing::error!(%method, route, status, milliseconds, code = problem.code.name(), cause);
+        // A 5xx without a cause is no failure: it was not ready, or turned away what was too much.
+        Some(Problem { code, cause: Some(cause), .. }) if response.status().is_server_error() => {
+            tracing::error!(%method, route, status, milliseconds, code = code.name(), cause = chain(&**cause));
         }
         Some(problem) => tracing::info!(%method, route, status, milliseconds, code = problem.code.name()),
         None => tracing::info!(%method, route, status, milliseconds),

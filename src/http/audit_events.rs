@@ -141,7 +141,8 @@ pub(super) const LIST: Operation = Operation::new("listAuditEvents", Tag::Audit,
     .filters(&[
         Filter::new::<EventType>("type", "Only of this type."),
         Filter::new::<UserId>("userId", "Only what this user did."),
-        Filter::new::<SubjectId>("subjectId", "Only what was done to this."),
+        // Whatever it is: what is no id is nothing, and has no events.
+        Filter::new::<String>("subjectId", "Only what was done to this, by its id."),
     ])
     .list::<EventBody>(
         "auditEvents",

@@ -76,7 +76,8 @@ async fn is_up_to_date(connection: &mut PgConnection, migrator: &Migrator) -> Re
     Ok(connection.dirty_version(TABLE).await?.is_none() && migrator.iter().all(|migration| is_done(migration.version, &migration.checksum)))
 }
 
+/// A lock was not had in time, or whoever had it wanted one of ours: nothing was done, and it may be had later.
 fn is_held(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|state| state == "55P03")
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|state| matches!(&*state, "55P03" | "40P01"))
 }

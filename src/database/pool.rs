@@ -30,6 +30,9 @@ const SESSION_FOR_LISTS: &str = "set plan_cache_mode = force_generic_plan; set e
 /// After so long a connection is asked whether it is still there, before it is used.
 const RESTED: Duration = Duration::from_millis(500);
 
+/// How long it has for its answer.
+const ANSWER: Duration = Duration::from_millis(250);
+
 /// How long a connection is used at most: after a failover it may be one to a server that is no primary any more.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
@@ -67,7 +70,13 @@ impl Manager for Connector {
         }
         // Only what has rested may have lost its database meanwhile.
         if metrics.last_used() >= RESTED {
-            return if Box::pin(is_of_use(connection)).await? { Ok(()) } else { Err(RecycleError::message("a standby")) };
+            // One that says nothing must not take all the time there is for one.
+            return match timeout(ANSWER, Box::pin(is_of_use(connection))).await {
+                Ok(Ok(true)) => Ok(()),
+                Ok(Ok(false)) => Err(RecycleError::message("a standby")),
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(RecycleError::message("silent")),
+            };
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::sleep_until};
 
 use crate::telemetry::metrics;
 
@@ -49,6 +49,8 @@ struct State<K, J> {
     departed: Instant,
     /// A flight is about to board.
     called: bool,
+    /// Somebody sees to it that what waits departs once the flight under way is late.
+    is_watched: bool,
 }
 
 impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Clone for Batches<K, J> {
@@ -69,7 +71,14 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Batches<K, J> {
         F: Future<Output = ()> + Send + 'static,
     {
         let carry: Carry<K, J> = Box::new(move |jobs, flight| Box::pin(carry(jobs, flight)));
-        let state = State { waiting: VecDeque::new(), under_way: HashSet::new(), flights: 0, departed: Instant::now(), called: false };
+        let state = State {
+            waiting: VecDeque::new(),
+            under_way: HashSet::new(),
+            flights: 0,
+            departed: Instant::now(),
+            called: false,
+            is_watched: false,
+        };
         Self(Arc::new(Inner { name, flights, carry, state: Mutex::new(state) }))
     }
 
@@ -86,6 +95,8 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Batches<K, J> {
         if call.is_some() {
             // What else can run, runs first.
             yield_now().await;
+        } else {
+            Inner::watch(&self.0);
         }
         drop(call);
     }
@@ -109,11 +120,31 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Inner<K, J> {
 
     fn depart(inner: &Arc<Self>) {
         loop {
-            let Some((keys, jobs, first_came)) = inner.lock().board(inner.flights) else { return };
+            let Some((keys, jobs, first_came)) = inner.lock().board(inner.flights) else { break };
             metrics::departed(inner.name, jobs.len(), first_came);
             let flight = Flight { inner: Arc::clone(inner), keys, has_slot: true, since: Instant::now() };
             tokio::spawn((inner.carry)(jobs, flight));
         }
+        Self::watch(inner);
+    }
+
+    /// Nobody may come any more who would see that a flight is late, and those who wait must not wait for it to land.
+    fn watch(inner: &Arc<Self>) {
+        let at = {
+            let mut state = inner.lock();
+            if state.waiting.is_empty() || state.flights >= inner.flights || std::mem::replace(&mut state.is_watched, true) {
+                return;
+            }
+            // If it is late already, what waits has to wait for what is under way: until then there is no hurry.
+            let now = Instant::now();
+            if now < state.departed + LATE { state.departed + LATE } else { now + LATE }
+        };
+        let inner = Arc::clone(inner);
+        tokio::spawn(async move {
+            sleep_until(at.into()).await;
+            inner.lock().is_watched = false;
+            Self::depart(&inner);
+        });
     }
 }
 
@@ -250,6 +281,27 @@ mod tests {
             *last = Some(job);
         }
         assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn what_waits_does_not_wait_for_a_flight_that_is_late_though_nobody_else_comes() {
+        let (landed, mut flights) = mpsc::unbounded_channel();
+        let batches = Batches::new("test", 2, move |jobs: Vec<u32>, flight| {
+            let landed = landed.clone();
+            async move {
+                let _until_landed = flight;
+                if jobs == [0] {
+                    std::future::pending::<()>().await;
+                }
+                landed.send(jobs).expect("heard");
+            }
+        });
+        batches.submit(0, 0).await;
+        batches.submit(1, 1).await;
+        // Of the key that is under way: it stays, and keeps nobody busy.
+        batches.submit(0, 2).await;
+        let next = tokio::time::timeout(Duration::from_secs(5), flights.recv()).await;
+        assert_eq!(next.expect("in time"), Some(vec![1]));
     }
 
     #[tokio::test]

@@ -60,10 +60,10 @@ impl Held {
         self.0.as_deref_mut().ok_or_else(|| Error::internal("running a unit of work", "its connection is gone"))
     }
 
-    /// Back to the pool: at once if all went well; else it may be that a transaction is to be rolled back, or that
-    /// the connection is none any more.
-    fn give_back<T, E>(mut self, result: &std::result::Result<T, E>) {
-        if result.is_ok() {
+    /// Back to the pool: at once if it is at rest; else it may be that a transaction is to be rolled back, or that the
+    /// connection is none any more.
+    fn give_back(mut self, is_at_rest: bool) {
+        if is_at_rest {
             drop(self.0.take());
         } else {
             tokio::spawn(self.recover());
@@ -100,7 +100,7 @@ pub(super) async fn read<T>(
     let Ok(result) = timeout(DEADLINE, work(held.connection()?)).await else {
         return Err(Error::DatabaseUnavailable(Arc::new(silence())));
     };
-    held.give_back(&result);
+    held.give_back(result.is_ok());
     result
 }
 
@@ -117,7 +117,7 @@ pub(super) async fn autocommit<T>(
     let Ok(result) = timeout(DEADLINE, work(held.connection()?)).await else {
         return Err(Error::OutcomeUnknown(Arc::new(silence())));
     };
-    held.give_back(&result);
+    held.give_back(result.is_ok());
     result.map_err(lost_while_committing)
 }
 
@@ -173,7 +173,8 @@ async fn in_time<T>(
         let silence = Arc::new(silence());
         return Err(if committing.load(Ordering::Relaxed) { Error::OutcomeUnknown(silence) } else { Error::DatabaseUnavailable(silence) });
     };
-    held.give_back(&result);
+    // What was replayed, or is to be looked at again, is a transaction that was not committed.
+    held.give_back(matches!(result, Ok(Some(Outcome::Fresh(_)))));
     result
 }
 

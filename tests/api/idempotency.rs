@@ -153,6 +153,25 @@ async fn a_key_is_1_to_255_visible_characters_given_once() {
     assert!(is_replayed(&add(&admin, "\"order-1\"", &card, json!(1)).await), "in quotes it is the same key");
 }
 
+#[tokio::test]
+async fn an_answer_given_again_leaves_no_transaction_open() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card_with(json!(10)).await;
+    let body = json!({"cardId": card, "amount": 1, "description": "x"});
+    let buy = || Reply::of(admin.request(Method::POST, "/sandbox/purchases").header("idempotency-key", "once").json(&body));
+    buy().await.ok();
+    assert!(is_replayed(&buy().await));
+    let open = "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'";
+    for _ in 0..100 {
+        if world.database.number(open).await == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("a connection went back in the middle of a transaction");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_at_once_under_one_key_move_the_money_once() {
     let mut world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;

@@ -15,7 +15,7 @@ use super::{problem, request_id::RequestId};
 use crate::telemetry::otlp::ServerSpan;
 use crate::{
     http::error::Problem,
-    service::error::chain,
+    service::error::{Error as ServiceError, chain},
     telemetry::{metrics, trace_context::TraceContext},
 };
 
@@ -41,8 +41,10 @@ pub(in crate::http) async fn write(id: RequestId, router: Router, request: Reque
     let problem = response.extensions().get::<Problem>().map(|problem| problem.code.name());
     metrics::answered(method.as_str(), route, status, began.elapsed(), problem);
     match response.extensions().get::<Problem>() {
-        // A 5xx without a cause is no failure: it was not ready, or turned away what was too much.
-        Some(Problem { code, cause: Some(cause), .. }) if response.status().is_server_error() => {
+        // A 5xx may be none of ours: it was not ready, or turned away what was too much.
+        Some(Problem { code, cause: Some(cause), .. })
+            if response.status().is_server_error() && !matches!(**cause, ServiceError::Overloaded) =>
+        {
             tracing::error!(%method, route, status, milliseconds, code = code.name(), cause = chain(&**cause));
         }
         Some(problem) => tracing::info!(%method, route, status, milliseconds, code = problem.code.name()),

@@ -128,14 +128,14 @@ impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Inner<K, J> {
         Self::watch(inner);
     }
 
-    /// Nobody may come any more who would see that a flight is late, and those who wait must not wait for it to land.
+    /// Nobody may come any more who would see that a flight is late.
     fn watch(inner: &Arc<Self>) {
         let at = {
             let mut state = inner.lock();
             if state.waiting.is_empty() || state.flights >= inner.flights || std::mem::replace(&mut state.is_watched, true) {
                 return;
             }
-            // If it is late already, what waits has to wait for what is under way: until then there is no hurry.
+            // If it is late already, what waits has to wait for what is under way.
             let now = Instant::now();
             if now < state.departed + LATE { state.departed + LATE } else { now + LATE }
         };
@@ -291,17 +291,15 @@ mod tests {
             async move {
                 let _until_landed = flight;
                 if jobs == [0] {
-                    std::future::pending::<()>().await;
+                    std::future::pending().await
                 }
                 landed.send(jobs).expect("heard");
             }
         });
         batches.submit(0, 0).await;
         batches.submit(1, 1).await;
-        // Of the key that is under way: it stays, and keeps nobody busy.
         batches.submit(0, 2).await;
-        let next = tokio::time::timeout(Duration::from_secs(5), flights.recv()).await;
-        assert_eq!(next.expect("in time"), Some(vec![1]));
+        assert_eq!(tokio::time::timeout(Duration::from_secs(5), flights.recv()).await.expect("in time"), Some(vec![1]));
     }
 
     #[tokio::test]

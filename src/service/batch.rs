@@ -291,7 +291,7 @@ mod tests {
             async move {
                 let _until_landed = flight;
                 if jobs == [0] {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
                 landed.send(jobs).expect("heard");
             }

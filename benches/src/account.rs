@@ -107,6 +107,11 @@ impl Account {
         self.cards.iter().take(1).map(|card| self.top_up(card, None)).collect()
     }
 
+    /// Top-ups of a few other cards than that.
+    pub fn other_top_ups(&self) -> Vec<Vec<u8>> {
+        self.cards.iter().rev().take(4).map(|card| self.top_up(card, None)).collect()
+    }
+
     /// Each card, read.
     pub fn reads(&self) -> Vec<Vec<u8>> {
         self.cards.iter().map(|card| self.get(&format!("/cards/{card}"))).collect()

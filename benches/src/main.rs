@@ -68,6 +68,8 @@ enum Line {
     Keys,
     /// Top-ups of one card.
     Hot,
+    /// Top-ups of other cards beside many of one, against as many of all.
+    Beside,
     /// A card by its id.
     Read,
     /// A page of movements, the first and the last.

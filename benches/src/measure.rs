@@ -13,7 +13,7 @@ use crate::{
     growth, hashes, idle, lists,
     load::{self, Requests},
     pgbench::{Pgbench, Script},
-    plan::{self, Run, Work},
+    plan::{self, BESIDE, Run, Work},
     postgres::{NAME, Postgres},
     report::Report,
     sample::{Sample, median},
@@ -153,12 +153,26 @@ impl Bench<'_> {
                 Requests::keyed(each, key_at, self.next_key)
             }
             Work::Hot => Requests::plain(self.account.hot_top_up()),
+            Work::Others | Work::OthersBesideSpread | Work::OthersBesideHot => Requests::plain(self.account.other_top_ups()),
             Work::Read => Requests::plain(self.account.reads()),
             Work::FirstPage => Requests::plain(self.account.first_page()),
             Work::LastPage => Requests::plain(self.account.last_page()),
             Work::Login => Requests::plain(Account::logins()),
         };
-        let sample = load::run(self.server.address(), clients, &requests, self.time).await;
+        let beside = match work {
+            Work::OthersBesideSpread => Some(self.account.top_ups()),
+            Work::OthersBesideHot => Some(self.account.hot_top_up()),
+            _ => None,
+        };
+        let sample = async {
+            let (address, time) = (self.server.address(), self.time);
+            let ours = load::run(address, clients, &requests, time);
+            match beside.map(Requests::plain) {
+                Some(beside) => Ok(tokio::try_join!(ours, load::run(address, BESIDE, &beside, time))?.0),
+                None => ours.await,
+            }
+        };
+        let sample = sample.await;
         if work == Work::Keys {
             self.next_key = requests.next_key();
         }

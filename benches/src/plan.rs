@@ -11,6 +11,12 @@ pub enum Work {
     Keys,
     /// Top-ups of one card.
     Hot,
+    /// Top-ups of a few other cards.
+    Others,
+    /// The same while many more clients top up all cards.
+    OthersBesideSpread,
+    /// The same while as many top up one card.
+    OthersBesideHot,
     /// Cards, read.
     Read,
     /// The newest movements of a card.
@@ -37,6 +43,8 @@ pub enum Against {
     Run(Run),
     /// Whatever number of clients pgbench's top-ups are fastest with.
     BestPgbench,
+    /// How long this run took for all but the slowest hundredth, instead of its rate.
+    SlowestOf(Run),
 }
 
 /// A line of the table.
@@ -56,6 +64,11 @@ pub struct Entry {
 /// The numbers of clients of which pgbench's best is taken.
 pub const BEST_OF: [Run; 3] = [top_up(8), top_up(64), top_up(256)];
 
+/// How many clients top up other cards than the one that is hot, and beside how many.
+const OTHERS: u32 = 4;
+pub const BESIDE: u32 = 200;
+const BESIDE_SPREAD: Run = (Work::OthersBesideSpread, OTHERS);
+
 const fn top_up(clients: u32) -> Run {
     (Work::Pgbench(Script::Spread), clients)
 }
@@ -71,6 +84,15 @@ pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
         entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 256), Against::BestPgbench, Some(140)),
         entry(Line::Keys, "with an Idempotency-Key each", (Work::Keys, 256), Against::BestPgbench, Some(100)),
         entry(Line::Hot, "top-ups of one card", (Work::Hot, 256), Against::Run((Work::Pgbench(Script::Hot), 256)), Some(800)),
+        entry(Line::Beside, "other cards", (Work::Others, OTHERS), Against::Nothing, None),
+        entry(Line::Beside, "other cards, beside 200 clients of all", BESIDE_SPREAD, Against::Nothing, None),
+        entry(
+            Line::Beside,
+            "other cards, beside 200 clients of one",
+            (Work::OthersBesideHot, OTHERS),
+            Against::SlowestOf(BESIDE_SPREAD),
+            Some(50),
+        ),
         entry(Line::Read, "a card, read", (Work::Read, 256), Against::Run((Work::Pgbench(Script::Read), 256)), Some(50)),
         entry(Line::Page, "first page of 1,000 movements", (Work::FirstPage, 64), Against::Nothing, None),
         entry(Line::Page, "last page of 1,000 movements", (Work::LastPage, 64), Against::Nothing, None),
@@ -85,7 +107,7 @@ pub fn turn(entries: &[Entry]) -> Vec<Run> {
     for entry in entries {
         match entry.against {
             Against::Nothing => {}
-            Against::Run(run) => runs.push(run),
+            Against::Run(run) | Against::SlowestOf(run) => runs.push(run),
             Against::BestPgbench => runs.push(top_up(entry.run.1)),
         }
         runs.push(entry.run);

@@ -31,6 +31,11 @@ impl Report {
     pub fn line(&mut self, entry: &Entry, done: &[(Run, Sample)]) {
         let Some(ours) = median(done, entry.run) else { return };
         let theirs = match entry.against {
+            Against::SlowestOf(run) => {
+                let (theirs, slowest) = (median(done, run).and_then(|sample| sample.p99), ours.p99);
+                let ratio = theirs.zip(slowest).map(|(theirs, ours)| hundredths_of(theirs, ours));
+                return self.compared((entry.name, entry.run.1), ours, None, ratio, entry.wanted);
+            }
             Against::Nothing => None,
             Against::Run(run) => median(done, run).map(|sample| sample.rate),
             Against::BestPgbench => BEST_OF.iter().filter_map(|run| median(done, *run)).map(|sample| sample.rate).max(),
@@ -46,6 +51,10 @@ impl Report {
 
     fn rated(&mut self, (name, clients): (&str, u32), ours: Sample, theirs: Option<String>, against: Option<u64>, wanted: Option<u64>) {
         let ratio = against.map(|against| hundredths_of(ours.rate, against));
+        self.compared((name, clients), ours, theirs, ratio, wanted);
+    }
+
+    fn compared(&mut self, (name, clients): (&str, u32), ours: Sample, theirs: Option<String>, ratio: Option<u64>, wanted: Option<u64>) {
         let short = ratio.zip(wanted).is_some_and(|(ratio, wanted)| ratio < wanted);
         self.row(
             name,
@@ -101,7 +110,8 @@ impl fmt::Display for Report {
         let best = BEST_OF.map(|(_, clients)| clients.to_string()).join(", ");
         writeln!(
             out,
-            "Top-ups of 64 and 256 clients are held against pgbench's best of {best} clients; logins against argon2id on all cores."
+            "Top-ups of 64 and 256 clients are held against pgbench's best of {best} clients; logins against argon2id on all cores; \
+             other cards beside one that is hot, by their p99, against those beside as many clients of all cards."
         )?;
         if self.good() { write!(out, "PASS") } else { write!(out, "FAIL: {}", self.short.join(", ")) }
     }
@@ -141,6 +151,18 @@ mod tests {
         report.line(&keys[0], &done);
         assert!(!report.good(), "{report}");
         assert!(report.to_string().ends_with("FAIL: with an Idempotency-Key each (256 clients)"), "{report}");
+    }
+
+    #[test]
+    fn a_line_may_be_held_against_how_long_another_took() {
+        let beside = entries(|line| line == Line::Beside);
+        let took = |p99| Sample { rate: 1, p50: Some(1), p99: Some(p99) };
+        for (ours, good) in [(2_000, true), (2_100, false)] {
+            let mut report = Report::default();
+            let done = [((Work::OthersBesideSpread, 4), took(1_000)), ((Work::OthersBesideHot, 4), took(ours))];
+            report.line(&beside[2], &done);
+            assert_eq!(report.good(), good, "{report}");
+        }
     }
 
     #[test]

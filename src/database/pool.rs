@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult};
+use deadpool::{
+    Runtime,
+    managed::{Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult},
+};
 use sqlx::{ConnectOptions as _, Executor as _, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
@@ -32,6 +35,9 @@ const RESTED: Duration = Duration::from_millis(500);
 
 /// How long it has for its answer.
 const ANSWER: Duration = Duration::from_millis(250);
+
+/// How long a connection may take to be made. Whoever wants it may not wait so long; it is there for the next then.
+const MAKING: Duration = Duration::from_secs(3);
 
 /// How long a connection is used at most: after a failover it may be one to a server that is no primary any more.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -103,10 +109,12 @@ pub fn pool_for_lists(beside: &Pool, max_connections: u32) -> Pool {
     of(Connector { options: options.clone(), acquire_timeout: *acquire_timeout, takes_lists: true }, max_connections)
 }
 
-#[expect(clippy::expect_used, reason = "only a pool with timeouts of its own and no runtime is refused")]
+#[expect(clippy::expect_used, reason = "only timeouts without a runtime are refused")]
 fn of(connector: Connector, max_connections: u32) -> Pool {
     let size = usize::try_from(max_connections).unwrap_or(usize::MAX);
-    Pool::builder(connector).max_size(size).queue_mode(QueueMode::Lifo).build().expect("a pool without timeouts")
+    let wait = connector.acquire_timeout;
+    let pool = Pool::builder(connector).max_size(size).queue_mode(QueueMode::Lifo).runtime(Runtime::Tokio1);
+    pool.wait_timeout(Some(wait)).create_timeout(Some(MAKING)).build().expect("timeouts with a runtime")
 }
 
 /// A connection, opened if none is at rest and there may be more.
@@ -114,7 +122,16 @@ fn of(connector: Connector, max_connections: u32) -> Pool {
 /// # Errors
 /// There was none for as long as the pool waits, or the database is away.
 pub async fn acquire(pool: &Pool) -> Result<PooledConnection, sqlx::Error> {
-    match timeout(pool.manager().acquire_timeout, pool.get()).await {
+    let (status, patience) = (pool.status(), pool.manager().acquire_timeout);
+    let got = if status.available == 0 && status.size < status.max_size {
+        // One that is being made is made to its end, also when it takes longer than anybody waits: a pool whose
+        // every connection is dropped a moment before it is ready would never have one.
+        let pool = pool.clone();
+        timeout(patience, tokio::spawn(async move { pool.get().await })).await.map(|made| made.unwrap_or(Err(PoolError::Closed)))
+    } else {
+        timeout(patience, pool.get()).await
+    };
+    match got {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(PoolError::Backend(error))) => Err(error),
         Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed),

@@ -98,7 +98,7 @@ pub fn router(app: App) -> Router {
         .merge(authenticated)
         .merge(always)
         .fallback(async || Error::RouteNotFound)
-        .method_not_allowed_fallback(async || Error::MethodNotAllowed);
+        .method_not_allowed_fallback(middleware::method_not_allowed);
     if let Some(cors) = cors::layer(&app.allowed_origins) {
         router = router.layer(cors);
     }

@@ -46,7 +46,10 @@ async fn a_page_that_settings_name_may_call_and_read_what_it_needs() {
         assert_eq!(asked.status, 200);
         assert_eq!(asked.header("access-control-allow-origin"), Some(origin));
         assert_eq!(asked.header("access-control-allow-methods"), Some("GET,POST,PATCH,DELETE"));
-        assert_eq!(asked.header("access-control-allow-headers"), Some("authorization,content-type,idempotency-key,x-request-id"));
+        assert_eq!(
+            asked.header("access-control-allow-headers"),
+            Some("authorization,content-type,idempotency-key,x-request-id,traceparent")
+        );
         assert!(asked.header("access-control-max-age").is_some());
         for name in ["x-request-id", "cache-control", "x-content-type-options"] {
             assert!(asked.header(name).is_some(), "no {name}");

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use core_api::database;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
@@ -134,6 +135,23 @@ async fn more_logins_than_can_be_hashed_are_sent_away_at_once() {
     }
     assert!(served >= cores && sent_away >= 1, "{served} served, {sent_away} sent away");
     world.admin().await.get("/cards").await.ok();
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_longer_than_anybody_waits_is_there_for_the_next() {
+    let origin = World::new().await;
+    let wire = Wire::to(&origin.database.options);
+    let pool = database::pool(wire.options(&origin.database.options), 1, Duration::from_millis(300));
+    wire.connect_after(Duration::from_millis(600));
+    let refused = database::acquire(&pool).await.err();
+    assert!(matches!(refused, Some(sqlx::Error::PoolTimedOut)), "{refused:?}");
+    for _ in 0..100 {
+        if pool.status().available == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(database::acquire(&pool).await.expect("the one that was made meanwhile"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

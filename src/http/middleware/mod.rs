@@ -5,7 +5,7 @@
 //! 3. `run_to_end`: from here in, a client that hangs up changes nothing.
 //! 4. `access_log`: sees the answer as the client will.
 //! 5. `problem`: writes the body of a failure, whoever failed.
-//! 6. `cors`, if settings allow any web page: answers its browser's questions.
+//! 6. `cors`, if settings allow any web page: answers its browser's questions. A layer of the router.
 //! 7. `catch_panic`: makes a failure of a panic.
 //! 8. `body`, on everything but health: reads it, before anything is taken for the request.
 //! 9. `shed`, there too: how many at once.
@@ -38,9 +38,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::App;
+use super::{App, error::Error};
 
-/// 1 to 6: around the router.
+/// 1 to 5: around the router.
 pub(super) async fn answer(app: &App, router: Router, peer: SocketAddr, mut request: Request) -> Response {
     let id = request_id::set(&mut request);
     origin::find(app, peer, &id, &mut request);
@@ -79,6 +79,11 @@ pub(super) async fn authenticated(State(app): State<App>, route: MatchedPath, re
         }
     };
     of(route, catch_panic::answer(answered).await)
+}
+
+/// What no layer is around: the log is told all the same which route it was.
+pub(super) async fn method_not_allowed(route: MatchedPath) -> Response {
+    of(route, Error::MethodNotAllowed.into_response())
 }
 
 /// Tells the log which route it was.

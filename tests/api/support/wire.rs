@@ -42,6 +42,8 @@ pub struct Wire {
 #[derive(Default)]
 struct Scissors {
     is_silent: AtomicBool,
+    /// How long a new connection is kept waiting.
+    delay: Mutex<Duration>,
     armed: Mutex<Option<Armed>>,
 }
 
@@ -77,6 +79,11 @@ impl Wire {
         self.scissors.is_silent.store(true, Ordering::SeqCst);
     }
 
+    /// From now on a new connection takes so long.
+    pub fn connect_after(&self, delay: Duration) {
+        *self.scissors.delay.lock().expect("whole") = delay;
+    }
+
     /// What was swallowed is lost; what comes next gets through.
     pub fn speak_again(&self) {
         self.scissors.is_silent.store(false, Ordering::SeqCst);
@@ -110,6 +117,8 @@ impl Scissors {
 }
 
 async fn carry(client: UnixStream, server: UnixStream, scissors: Arc<Scissors>) {
+    let delay = *scissors.delay.lock().expect("whole");
+    tokio::time::sleep(delay).await;
     let (mut from_client, to_client) = client.into_split();
     let (from_server, mut to_server) = server.into_split();
     let (is_mute, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));

@@ -34,7 +34,7 @@ pub enum Work {
 /// What is done, and by how many.
 pub type Run = (Work, u32);
 
-/// What a line's rate is held against.
+/// What a line is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Against {
     /// Nothing.
@@ -43,8 +43,8 @@ pub enum Against {
     Run(Run),
     /// Whatever number of clients pgbench's top-ups are fastest with.
     BestPgbench,
-    /// How long this run took for all but the slowest hundredth, instead of its rate.
-    SlowestOf(Run),
+    /// The p99 of this run, instead of its rate.
+    P99(Run),
 }
 
 /// A line of the table.
@@ -88,9 +88,9 @@ pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
         entry(Line::Beside, "other cards, beside 200 clients of all", BESIDE_SPREAD, Against::Nothing, None),
         entry(
             Line::Beside,
-            "other cards, beside 200 clients of one",
+            "other cards, beside 200 clients of one (p99)",
             (Work::OthersBesideHot, OTHERS),
-            Against::SlowestOf(BESIDE_SPREAD),
+            Against::P99(BESIDE_SPREAD),
             Some(50),
         ),
         entry(Line::Read, "a card, read", (Work::Read, 256), Against::Run((Work::Pgbench(Script::Read), 256)), Some(50)),
@@ -107,7 +107,7 @@ pub fn turn(entries: &[Entry]) -> Vec<Run> {
     for entry in entries {
         match entry.against {
             Against::Nothing => {}
-            Against::Run(run) | Against::SlowestOf(run) => runs.push(run),
+            Against::Run(run) | Against::P99(run) => runs.push(run),
             Against::BestPgbench => runs.push(top_up(entry.run.1)),
         }
         runs.push(entry.run);

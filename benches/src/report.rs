@@ -31,7 +31,7 @@ impl Report {
     pub fn line(&mut self, entry: &Entry, done: &[(Run, Sample)]) {
         let Some(ours) = median(done, entry.run) else { return };
         let theirs = match entry.against {
-            Against::SlowestOf(run) => {
+            Against::P99(run) => {
                 let (theirs, slowest) = (median(done, run).and_then(|sample| sample.p99), ours.p99);
                 let ratio = theirs.zip(slowest).map(|(theirs, ours)| hundredths_of(theirs, ours));
                 return self.compared((entry.name, entry.run.1), ours, None, ratio, entry.wanted);

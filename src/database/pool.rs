@@ -4,14 +4,17 @@
 //! no deadline and keeps the connection's place meanwhile. Here a connection goes back as it is, and whoever
 //! takes one (`service::unit`) says in which state it is.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use deadpool::{
     Runtime,
     managed::{Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult},
 };
 use sqlx::{ConnectOptions as _, Executor as _, PgConnection, postgres::PgConnectOptions};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
+use tracing::Instrument as _;
+
+use crate::telemetry::metrics;
 
 /// Connections to one database.
 pub type Pool = deadpool::managed::Pool<Connector>;
@@ -36,7 +39,9 @@ const RESTED: Duration = Duration::from_millis(500);
 /// How long it has for its answer.
 const ANSWER: Duration = Duration::from_millis(250);
 
-/// How long a connection may take to be made. Whoever wants it may not wait so long; it is there for the next then.
+/// How long a connection may take to be made, from the name of the database's host to a session. Whoever wants it may
+/// not wait so long; it is there for the next then. No longer, since for so long a database that is back after silence
+/// is not noticed.
 const MAKING: Duration = Duration::from_secs(3);
 
 /// How long a connection is used at most: after a failover it may be one to a server that is no primary any more.
@@ -59,15 +64,15 @@ impl Manager for Connector {
 
     // Both boxed: they are seldom, and what they need would be room in every request.
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
-        Box::pin(async {
+        let made = Box::pin(async {
             let mut connection = self.options.connect().await?;
             connection.execute(SESSION).await?;
             if self.takes_lists {
                 connection.execute(SESSION_FOR_LISTS).await?;
             }
             Ok(connection)
-        })
-        .await
+        });
+        timeout(MAKING, made).await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time").into()))
     }
 
     async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -109,12 +114,12 @@ pub fn pool_for_lists(beside: &Pool, max_connections: u32) -> Pool {
     of(Connector { options: options.clone(), acquire_timeout: *acquire_timeout, takes_lists: true }, max_connections)
 }
 
-#[expect(clippy::expect_used, reason = "only timeouts without a runtime are refused")]
+#[expect(clippy::expect_used, reason = "only a timeout without a runtime is refused")]
 fn of(connector: Connector, max_connections: u32) -> Pool {
     let size = usize::try_from(max_connections).unwrap_or(usize::MAX);
     let wait = connector.acquire_timeout;
-    let pool = Pool::builder(connector).max_size(size).queue_mode(QueueMode::Lifo).runtime(Runtime::Tokio1);
-    pool.wait_timeout(Some(wait)).create_timeout(Some(MAKING)).build().expect("timeouts with a runtime")
+    let pool = Pool::builder(connector).max_size(size).queue_mode(QueueMode::Lifo);
+    pool.runtime(Runtime::Tokio1).wait_timeout(Some(wait)).build().expect("a timeout with a runtime")
 }
 
 /// A connection, opened if none is at rest and there may be more.
@@ -124,12 +129,14 @@ fn of(connector: Connector, max_connections: u32) -> Pool {
 pub async fn acquire(pool: &Pool) -> Result<PooledConnection, sqlx::Error> {
     let (status, patience) = (pool.status(), pool.manager().acquire_timeout);
     let got = if status.available == 0 && status.size < status.max_size {
-        // One that is being made is made to its end, also when it takes longer than anybody waits: a pool whose
-        // every connection is dropped a moment before it is ready would never have one.
-        let pool = pool.clone();
-        timeout(patience, tokio::spawn(async move { pool.get().await })).await.map(|made| made.unwrap_or(Err(PoolError::Closed)))
+        timeout(patience, make(pool.clone())).await
     } else {
-        timeout(patience, pool.get()).await
+        let got = timeout(patience, pool.get()).await;
+        if got.is_err() {
+            // If some are at rest and none was to be had, they are silent, and each would be waited for.
+            let _closed = pool.retain(|_, metrics| metrics.last_used() < RESTED);
+        }
+        got
     };
     match got {
         Ok(Ok(connection)) => Ok(connection),
@@ -137,6 +144,22 @@ pub async fn acquire(pool: &Pool) -> Result<PooledConnection, sqlx::Error> {
         Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed),
         Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
     }
+}
+
+/// A new connection, made to its end also when that takes longer than anybody waits: a pool whose every connection is
+/// dropped a moment before it is ready would never have one. There are as many at a time as there is room in the pool;
+/// the others wait no longer than their callers do.
+async fn make(pool: Pool) -> Result<PooledConnection, PoolError<sqlx::Error>> {
+    let (tell, told) = oneshot::channel();
+    let made = async move {
+        // What nobody hears: a connection goes to the pool, and a failure is told nowhere else.
+        if let Err(Err(PoolError::Backend(error))) = tell.send(pool.get().await) {
+            metrics::database_failed(&error);
+            tracing::warn!(%error, "no connection to the database could be made");
+        }
+    };
+    tokio::spawn(made.in_current_span());
+    told.await.unwrap_or(Err(PoolError::Closed))
 }
 
 /// Closes the connections that nobody has used for long.

@@ -110,7 +110,8 @@ impl Drop for UnderWay {
 
 /// A request was answered.
 pub(crate) fn answered(method: &str, route: &str, status: u16, took: Duration, problem: Option<&'static str>) {
-    let method = super::known_method(method).unwrap_or("other");
+    // A wrong one is anybody's choice, on every route.
+    let method = super::known_method(method).filter(|_| status != 405).unwrap_or("other");
     histogram!(REQUESTS, "method" => method, "route" => route.to_owned(), "status" => status.to_string()).record(took);
     if let Some(code) = problem {
         counter!(PROBLEMS, "code" => code).increment(1);

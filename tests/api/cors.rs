@@ -48,7 +48,7 @@ async fn a_page_that_settings_name_may_call_and_read_what_it_needs() {
         assert_eq!(asked.header("access-control-allow-methods"), Some("GET,POST,PATCH,DELETE"));
         assert_eq!(
             asked.header("access-control-allow-headers"),
-            Some("authorization,content-type,idempotency-key,x-request-id,traceparent")
+            Some("authorization,content-type,idempotency-key,x-request-id,traceparent,tracestate")
         );
         assert!(asked.header("access-control-max-age").is_some());
         for name in ["x-request-id", "cache-control", "x-content-type-options"] {

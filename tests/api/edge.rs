@@ -154,6 +154,24 @@ async fn a_connection_that_takes_longer_than_anybody_waits_is_there_for_the_next
     drop(database::acquire(&pool).await.expect("the one that was made meanwhile"));
 }
 
+#[tokio::test]
+async fn connections_that_were_lost_in_silence_cost_one_request_its_answer_and_not_each_one() {
+    let origin = World::new().await;
+    let wire = Wire::to(&origin.database.options);
+    let pool = database::pool(wire.options(&origin.database.options), 12, Duration::from_secs(1));
+    let mut held = Vec::new();
+    for _ in 0..12 {
+        held.push(database::acquire(&pool).await.expect("a connection"));
+    }
+    drop(held);
+    wire.lose_connections();
+    // Longer than a connection is believed without being asked.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = database::acquire(&pool).await.err();
+    assert!(matches!(refused, Some(sqlx::Error::PoolTimedOut)), "{refused:?}");
+    drop(database::acquire(&pool).await.expect("a new one"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_goes_silent_is_given_up_on_and_its_connections_with_it() {
     let origin = World::new().await;

@@ -21,7 +21,14 @@ pub(in crate::http) fn layer(origins: &Origins) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, name("idempotency-key"), name("x-request-id"), name("traceparent")])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            name("idempotency-key"),
+            name("x-request-id"),
+            name("traceparent"),
+            name("tracestate"),
+        ])
         .expose_headers([
             name("x-request-id"),
             name("x-ratelimit-limit"),

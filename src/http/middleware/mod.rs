@@ -81,7 +81,7 @@ pub(super) async fn authenticated(State(app): State<App>, route: MatchedPath, re
     of(route, catch_panic::answer(answered).await)
 }
 
-/// What no layer is around: the log is told all the same which route it was.
+/// 7 to 10 are not around it: a wrong method takes no part in anything, and the log is told all the same which route it was.
 pub(super) async fn method_not_allowed(route: MatchedPath) -> Response {
     of(route, Error::MethodNotAllowed.into_response())
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -42,6 +42,8 @@ pub struct Wire {
 #[derive(Default)]
 struct Scissors {
     is_silent: AtomicBool,
+    /// How often all connections were lost.
+    losses: AtomicUsize,
     /// How long a new connection is kept waiting.
     delay: Mutex<Duration>,
     armed: Mutex<Option<Armed>>,
@@ -77,6 +79,11 @@ impl Wire {
     /// From now on nothing gets through, and nobody is told.
     pub fn go_silent(&self) {
         self.scissors.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// The connections there are say nothing any more, and nobody is told. New ones do.
+    pub fn lose_connections(&self) {
+        self.scissors.losses.fetch_add(1, Ordering::SeqCst);
     }
 
     /// From now on a new connection takes so long.
@@ -124,9 +131,10 @@ async fn carry(client: UnixStream, server: UnixStream, scissors: Arc<Scissors>) 
     let (is_mute, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
     let back = tokio::spawn(carry_back(from_server, to_client, Arc::clone(&is_mute), Arc::clone(&heard)));
     let (mut buffer, mut is_marked) = (vec![0; 64 * 1024], false);
+    let losses = scissors.losses.load(Ordering::SeqCst);
     while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
         let message = &buffer[..length];
-        if scissors.is_silent.load(Ordering::SeqCst) {
+        if scissors.is_silent.load(Ordering::SeqCst) || scissors.losses.load(Ordering::SeqCst) > losses {
             std::future::pending::<()>().await;
         }
         match scissors.meet(message, &mut is_marked) {

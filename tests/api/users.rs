@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Executor as _;
 
-use crate::support::World;
+use crate::support::{Reply, World};
 
 fn new_user(email: &str, role: &str) -> Value {
     json!({"email": email, "password": "a long enough password", "role": role})
@@ -134,10 +135,7 @@ async fn a_change_says_what_is_to_change() {
 async fn under_a_key_a_user_is_created_once_and_the_password_is_not_kept_to_be_guessed() {
     let world = World::new().await;
     let admin = world.admin().await;
-    let send = async |body: Value| {
-        let request = admin.request(reqwest::Method::POST, "/users").header("idempotency-key", "hire-ana").json(&body);
-        crate::support::Reply::of(request).await
-    };
+    let send = async |body: Value| Reply::of(admin.request(Method::POST, "/users").header("idempotency-key", "hire-ana").json(&body)).await;
     let body = new_user("ana@example.com", "viewer");
     let first = send(body.clone()).await;
     let again = send(body).await;
@@ -150,6 +148,37 @@ async fn under_a_key_a_user_is_created_once_and_the_password_is_not_kept_to_be_g
     let plain = "sha256(convert_to('POST /users' || chr(10) || '{\"email\":\"ana@example.com\",\"password\":\"a long enough password\",\"role\":\"viewer\"}', 'UTF8'))";
     let found = format!("select count(*) from idempotency_keys where fingerprint = {plain}");
     assert_eq!(world.database.number(Box::leak(found.into_boxed_str())).await, 0);
+}
+
+#[tokio::test]
+async fn under_a_key_a_user_is_changed_once_whatever_was_made_of_them_since() {
+    let mut world = World::new().await;
+    world.add_replica().await;
+    let admin = world.admin().await;
+    let (id, _) = world.hired(&admin, "ana@example.com", "viewer").await;
+    let (other, _) = world.hired(&admin, "juan@example.com", "viewer").await;
+    let send = async |replica: usize, id: &str, body: Value| {
+        let request = world.at(replica, &admin).request(Method::PATCH, &format!("/users/{id}"));
+        Reply::of(request.header("idempotency-key", "promote-ana").json(&body)).await
+    };
+    let change = json!({"role": "operator", "disabled": true});
+    let first = send(0, &id, change.clone()).await;
+    assert_eq!(first.header("idempotent-replayed"), None);
+    let text = first.text.clone();
+    assert_eq!(first.ok()["role"], "operator");
+    let back = admin.patch(&format!("/users/{id}"), json!({"role": "viewer", "disabled": false})).await.ok();
+    for replica in [0, 1, 0] {
+        let again = send(replica, &id, change.clone()).await;
+        assert_eq!((again.header("idempotent-replayed"), &again.text), (Some("true"), &text));
+        again.ok();
+    }
+    for (id, body) in [(&id, json!({"role": "admin"})), (&id, json!({"disabled": true})), (&other, change)] {
+        send(1, id, body).await.problem(422, "idempotency_key_reused");
+    }
+    assert_eq!(admin.get(&format!("/users/{id}")).await.ok(), back);
+    for told in ["type = 'user_role_changed' and after->>'role' = 'operator'", "type = 'user_disabled'"] {
+        assert_eq!(world.database.number(&format!("select count(*) from audit_events where {told}")).await, 1, "{told}");
+    }
 }
 
 #[tokio::test]

@@ -211,27 +211,35 @@ async fn more_requests_than_can_be_under_way_are_turned_away_at_once() {
     let admin = world.admin().await;
     let card = admin.given_card().await;
     let mut holder = hold_the_cards(&world).await;
+    let held = Instant::now();
     let mut waiting = Vec::new();
     for _ in 0..2 {
         let (actor, card) = (admin.clone(), card.clone());
         waiting.push(tokio::spawn(async move { actor.add(&card, json!(5)).await }));
     }
     until_somebody_waits(&world).await;
-    for _ in 0..200 {
-        let reply = admin.get("/cards").await;
-        if reply.status == 503 {
-            reply.problem(503, "unavailable");
-            assert_eq!(admin.get("/health/live").await.status, 200);
-            holder.execute("rollback").await.expect("let go");
-            for reply in waiting {
-                reply.await.expect("a reply").ok();
-            }
-            admin.get("/cards").await.ok();
-            return;
-        }
+    while admin.get("/cards").await.status != 503 {
+        assert!(held.elapsed() < Duration::from_millis(1_500), "nobody was turned away");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("nobody was turned away");
+    let mut took = Vec::new();
+    while took.len() < 21 && held.elapsed() < Duration::from_millis(1_500) {
+        let began = Instant::now();
+        let reply = admin.get("/cards").await;
+        took.push(began.elapsed());
+        let detail = reply.problem(503, "unavailable")["detail"].clone();
+        assert_eq!(detail, "Too much is under way. Nothing was done; try again.");
+    }
+    assert_eq!(admin.get("/health/live").await.status, 200);
+    // Longer than any of those took: nobody who was turned away has waited for what is under way.
+    tokio::time::sleep(Duration::from_millis(1_100).saturating_sub(held.elapsed())).await;
+    holder.execute("rollback").await.expect("let go");
+    for reply in waiting {
+        reply.await.expect("a reply").ok();
+    }
+    took.sort_unstable();
+    assert!(took[took.len() / 2] < Duration::from_millis(100) && took[took.len() - 1] < Duration::from_millis(500), "{took:?}");
+    admin.get("/cards").await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

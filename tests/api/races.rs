@@ -75,6 +75,9 @@ async fn top_ups_at_once_reach_the_bound_and_do_not_pass_it() {
     let added = count(&replies, 200) - spent;
     assert_eq!(spent, 10);
     assert!((10..=20).contains(&added), "{added} added");
+    // Who came too late was told so by the rule, and not by a constraint of the database.
+    let refused = replies.iter().filter(|reply| reply.status == 409 && reply.json()["code"] == "balance_limit_exceeded").count();
+    assert_eq!(spent + added + refused, replies.len());
     let cents = world.database.number("select balance from cards").await;
     assert_eq!(cents, 9_007_199_254_740_981 + i64::try_from(added).expect("few") - 10);
     assert!(cents <= 9_007_199_254_740_991);

@@ -113,7 +113,10 @@ async fn a_migration_waits_for_a_table_that_is_held_and_holds_nobody_up_for_long
     assert!(!starting.is_finished(), "it did not wait");
     // Others get through between its tries.
     let mut other = database.connect().await;
-    other.execute("set statement_timeout = '4s'; select count(*) from cards").await.expect("not held up for longer than that");
+    other
+        .execute("set statement_timeout = '4s'; select count(*) from movements; select count(*) from cards")
+        .await
+        .expect("not held up for longer than that");
     reading.execute("commit").await.expect("ended");
     starting.await.expect("no panic").expect("it starts");
 }

@@ -57,6 +57,11 @@ async fn a_card_is_assigned_before_it_is_cancelled_or_not_at_all() {
         let details = admin.card(&card).await;
         assert_eq!(details["status"], "cancelled");
         assert_eq!(details["customerId"], if assigned > 0 { json!(customer) } else { Value::Null });
+        let events = admin.get(&format!("/audit-events?subjectId={card}")).await.ok();
+        let told = events["auditEvents"].as_array().expect("a list").iter().rev().map(|event| event["type"].as_str().expect("a type"));
+        let mut expected = vec!["card_created", "card_status_changed", "card_assigned", "card_status_changed"];
+        expected.retain(|told| assigned > 0 || *told != "card_assigned");
+        assert_eq!(told.collect::<Vec<_>>(), expected);
     }
 }
 

@@ -3,6 +3,7 @@
 use core_api::service::auth::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 use tokio::task::JoinSet;
 
 use crate::support::{
@@ -131,6 +132,24 @@ async fn a_key_is_the_account_s_own() {
     let other = keyed(&theirs, "k", Method::POST, "/cards", &body).await;
     assert!(!is_replayed(&one) && !is_replayed(&other));
     assert_ne!(one.ok()["cardId"], other.ok()["cardId"]);
+}
+
+#[tokio::test]
+async fn a_key_that_runs_for_one_account_is_free_for_another() {
+    let world = World::new().await;
+    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+    let held = mine.given_card().await;
+    let mut holder = world.database.connect().await;
+    holder.execute("begin; select from cards for update").await.expect("held");
+    let running = tokio::spawn(async move { add(&mine, "k", &held, json!(1)).await });
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while world.database.number(waiting).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let free = theirs.given_card().await;
+    add(&theirs, "k", &free, json!(1)).await.ok();
+    holder.execute("rollback").await.expect("let go");
+    running.await.expect("a reply").ok();
 }
 
 #[tokio::test]

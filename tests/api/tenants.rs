@@ -90,3 +90,31 @@ async fn another_account_s_cursor_shows_nothing_of_it() {
     let cursor = page["nextCursor"].as_str().expect("more");
     assert_eq!(mine.get(&format!("/cards?limit=1&after={cursor}")).await.ok(), json!({"cards": [], "nextCursor": null}));
 }
+
+/// Ids do not meet by chance. Where they do, each account has its own all the same: each statement says whose it asks for.
+#[tokio::test]
+async fn two_accounts_with_cards_of_one_id_have_each_their_own() {
+    let world = World::new().await;
+    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+    let card = theirs.given_card().await;
+    world
+        .database
+        .execute(
+            "insert into cards (account_id, id, number, currency)
+             select accounts.account_id, cards.id, 1, 'EUR' from cards, accounts where accounts.account_id <> cards.account_id",
+        )
+        .await;
+    theirs.set_status(&card, "active").await.ok();
+    theirs.add(&card, json!(7)).await.ok();
+    theirs.purchase(&card, json!(2)).await.ok();
+    theirs.assign(&card, &theirs.given_customer().await).await.ok();
+    let untouched = mine.card(&card).await;
+    assert_eq!((&untouched["status"], &untouched["balance"], &untouched["customerId"]), (&json!("inactive"), &json!(0), &Value::Null));
+    assert_eq!((&untouched["currency"], mine.movements(&card).await), (&json!("EUR"), Vec::new()));
+    mine.add(&card, json!(100)).await.ok();
+    let (own, other) = (mine.movements(&card).await, theirs.movements(&card).await);
+    assert_eq!((own.len(), &own[0]["amount"]), (1, &json!(100)));
+    assert_eq!((other.len(), &theirs.card(&card).await["balance"]), (2, &json!(5)));
+    let listed = mine.get("/cards").await.ok();
+    assert_eq!((listed["cards"].as_array().map(Vec::len), &listed["cards"][0]["balance"]), (Some(1), &json!(100)));
+}

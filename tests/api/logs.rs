@@ -1,7 +1,10 @@
 //! What the log says, and what it never does.
 
-use reqwest::Method;
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use crate::support::{
     Actor, Database, Reply,
@@ -103,4 +106,49 @@ async fn every_line_of_a_request_names_its_caller_s_trace_and_nothing_that_is_no
         assert!(spans.iter().all(|span| span["trace_id"].as_str() == trace), "{id}: {spans:?}");
         assert!(spans.iter().all(|span| span.as_object().expect("an object").len() == if trace.is_some() { 3 } else { 2 }), "{spans:?}");
     }
+}
+
+/// A request that the log can be asked for.
+fn named(actor: &Actor, id: &str, method: Method, path: &str) -> RequestBuilder {
+    actor.request(method, path).header("x-request-id", id)
+}
+
+#[tokio::test]
+async fn what_failed_is_an_error_in_the_log_and_what_was_turned_away_is_none() {
+    let database = Database::new().await;
+    let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
+    command.env("CORE_API__SERVER__MAX_IN_FLIGHT", "1").env("CORE_API__SERVER__LINGER_SECONDS", "3");
+    let process = Logged::start(command.env("DATABASE_URL", database.url()));
+    let actor = Actor::new(&process.base).logged_in("test@example.com", "test123").await;
+    let card = actor.given_card().await;
+    let top_up = json!({"cardId": card, "amount": 5});
+    let mut holder = database.connect().await;
+    holder.execute("begin; select from cards for update").await.expect("held");
+    let waiting = tokio::spawn(Reply::of(named(&actor, "held", Method::POST, "/balances/add").json(&top_up)));
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while database.number(waits).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Reply::of(named(&actor, "shed", Method::GET, "/cards")).await.problem(503, "unavailable");
+    // Nobody lets go, so it is the database that says no.
+    waiting.await.expect("a reply").problem(503, "unavailable");
+    holder.execute("rollback; drop table movements").await.expect("broken");
+    Reply::of(named(&actor, "bug", Method::POST, "/balances/add").json(&top_up)).await.problem(500, "internal_error");
+    process.tell_to_end();
+    loop {
+        let reply = Reply::of(named(&actor, "not-ready", Method::GET, "/health/ready")).await;
+        if reply.status == 503 {
+            reply.problem(503, "unavailable");
+            break;
+        }
+    }
+    let lines: Vec<Value> = process.log().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for (id, status, level) in [("shed", 503, "INFO"), ("held", 503, "ERROR"), ("bug", 500, "ERROR"), ("not-ready", 503, "INFO")] {
+        let is_told = |line: &&Value| line["span"]["id"] == id && line["status"] == status;
+        let told: Vec<&Value> = lines.iter().filter(is_told).collect();
+        assert_eq!(told.len(), 1, "{id} in {lines:#?}");
+        assert_eq!((&told[0]["level"], told[0]["cause"].is_string()), (&json!(level), level == "ERROR"), "{}", told[0]);
+    }
+    let errors = lines.iter().filter(|line| line["level"] == "ERROR").count();
+    assert_eq!(errors, 2, "{lines:#?}");
 }

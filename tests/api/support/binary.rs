@@ -72,8 +72,17 @@ impl Logged {
     }
 
     /// Tells it to end, and gives its log once it has.
-    pub fn end(mut self) -> Vec<String> {
+    pub fn end(self) -> Vec<String> {
+        self.tell_to_end();
+        self.log()
+    }
+
+    pub fn tell_to_end(&self) {
         kill(Pid::from_raw(self.process.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
+    }
+
+    /// Its log, once it has ended.
+    pub fn log(mut self) -> Vec<String> {
         assert!(self.process.wait().expect("ended").success());
         self.reading.join().expect("read")
     }

@@ -1,7 +1,10 @@
 //! Pairs of things that exclude each other, at once over three replicas: exact counts, and a trail that fits.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -63,6 +66,37 @@ async fn a_card_is_assigned_before_it_is_cancelled_or_not_at_all() {
         expected.retain(|told| assigned > 0 || *told != "card_assigned");
         assert_eq!(told.collect::<Vec<_>>(), expected);
     }
+}
+
+/// What a card was when somebody asked is not what it is once their turn has come.
+#[tokio::test]
+async fn whoever_waits_for_a_card_while_it_is_cancelled_is_refused() {
+    let world = three_replicas().await;
+    let admin = world.admin().await;
+    let (card, customer) = (admin.given_card_with(json!(5)).await, admin.given_customer().await);
+    let mut holder = world.database.connect().await;
+    holder.execute("begin; select from cards for update").await.expect("held");
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let mut asked = Vec::new();
+    for (method, path, body) in [
+        (Method::PATCH, "/cards/status", json!({"cardId": card, "status": "cancelled"})),
+        (Method::POST, "/cards/assign", json!({"cardId": card, "customerId": customer})),
+        (Method::POST, "/balances/add", json!({"cardId": card, "amount": 1})),
+    ] {
+        let replica = world.at(asked.len(), &admin);
+        asked.push(tokio::spawn(Reply::of(replica.request(method, path).json(&body))));
+        while world.database.number(waiting).await < i64::try_from(asked.len()).expect("few") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    holder.execute("rollback").await.expect("let go");
+    let mut replies = asked.into_iter();
+    replies.next().expect("the first").await.expect("a reply").ok();
+    for reply in replies {
+        reply.await.expect("a reply").problem(409, "card_cancelled");
+    }
+    let details = admin.card(&card).await;
+    assert_eq!((&details["customerId"], &details["balance"]), (&Value::Null, &json!(5)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

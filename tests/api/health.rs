@@ -42,3 +42,19 @@ async fn without_its_database_it_is_live_says_503_and_serves_again_by_itself_wit
     world.admin().await.given_customer().await;
     assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
 }
+
+#[tokio::test]
+async fn a_database_that_was_away_while_nobody_asked_is_missed_by_nobody() {
+    let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
+    let postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
+    let world = World::on(Database { options: postgres.options() }, |_| {}).await;
+    let admin = world.admin().await;
+    let card = admin.given_card_with(json!(5)).await;
+    postgres.stop().expect("stopped");
+    let _postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
+    // A connection that was used less than half a second ago is taken for one that is still there.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    admin.add(&card, json!(1)).await.ok();
+    admin.given_customer().await;
+    assert_eq!(admin.card(&card).await["balance"], 6);
+}

@@ -152,3 +152,18 @@ async fn what_failed_is_an_error_in_the_log_and_what_was_turned_away_is_none() {
     let errors = lines.iter().filter(|line| line["level"] == "ERROR").count();
     assert_eq!(errors, 2, "{lines:#?}");
 }
+
+#[tokio::test]
+async fn a_method_that_a_path_does_not_take_is_logged_with_the_path_s_route() {
+    let database = Database::new().await;
+    let process = Logged::start(bare(env!("CARGO_BIN_EXE_core-api")).env("DATABASE_URL", database.url()));
+    let actor = Actor::new(&process.base);
+    for (id, path) in [("live", "/health/live"), ("login", "/auth/login"), ("card", "/cards/card_001"), ("error", "/errors/unavailable")] {
+        Reply::of(named(&actor, id, Method::PUT, path)).await.problem(405, "method_not_allowed");
+    }
+    let lines: Vec<Value> = process.end().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for (id, route) in [("live", "/health/live"), ("login", "/auth/login"), ("card", "/cards/{cardId}"), ("error", "/errors/{code}")] {
+        let told = lines.iter().find(|line| line["span"]["id"] == id).expect("its line");
+        assert_eq!((&told["status"], &told["route"]), (&json!(405), &json!(route)), "{told}");
+    }
+}

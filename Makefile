@@ -52,12 +52,12 @@ login-attack: ## guess at passwords, flood the login with hashes, time its answe
 	cargo build --release --locked --workspace
 	target/release/login-attack --binary target/release/core-api
 
-bench: ## measure against pgbench on the same Postgres, turn by turn; five minutes, best on an idle machine
+bench: ## measure against pgbench on the same Postgres, turn by turn; six minutes, best on an idle machine
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api
 
-bench-long: ## measure whether millions of rows make top-ups, lists or memory worse; eight minutes and 8 GB of temporary disk
+bench-long: ## measure whether millions of rows make top-ups, lists or memory worse; six to eight minutes and 8 GB of temporary disk
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api --only growth,lists --table target/bench/long.md

@@ -61,6 +61,13 @@ struct Arguments {
     /// a temporary folder, which is removed if the soak passes.
     #[arg(long)]
     folder: Option<PathBuf>,
+    /// The address of a service that runs already, such as behind a balancer: nothing is started then, and what
+    /// is to die is killed by somebody else. Its quota has to be out of the way.
+    #[arg(long, requires = "database_url")]
+    through: Option<String>,
+    /// The database of that service.
+    #[arg(long, requires = "through")]
+    database_url: Option<String>,
 }
 
 #[tokio::main]
@@ -96,7 +103,10 @@ async fn run(arguments: &Arguments) -> Result<Verdict, Box<dyn Error>> {
     let folder = folder.canonicalize()?;
     let binary = arguments.binary.canonicalize().map_err(|error| format!("{}: {error}", arguments.binary.display()))?;
     say(&format!("soaking for {} minutes in {}", arguments.minutes, folder.display()));
-    let report = soak(arguments.minutes, &binary, &folder).await?;
+    let report = match (&arguments.through, &arguments.database_url) {
+        (Some(base), Some(url)) => soak_through(base, url, arguments.minutes, &binary, &folder).await?,
+        _ => soak(arguments.minutes, &binary, &folder).await?,
+    };
     let verdict = report.print()?;
     if verdict == Verdict::Pass && arguments.folder.is_none() {
         fs::remove_dir_all(&folder)?;
@@ -116,41 +126,23 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     let api = Arc::new(Api::new(bases, History::create(&history_file)?)?);
     let mut chaos = Chaos::new(cluster, replicas);
     chaos.settle(&api).await?;
-    api.login("").await?;
-    let mut cards = Vec::new();
-    for _ in 0..CARDS {
-        cards.push(api.create_card().await?);
-    }
+    let mut crowd = Crowd::gather(&api).await?;
     chaos.revived = 0;
 
-    let town = Arc::new(Town::new(Arc::clone(&api), cards, SET_ASIDE));
-    let (end, ended) = watch::channel(false);
-    let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        clients.spawn(Arc::clone(&town).live(client, ended.clone()));
-    }
-    let began = Instant::now();
-    let whole = Duration::from_secs(minutes * 60);
     // Chaos first, clients after it: the last kill is felt too.
     let (stop_chaos, chaos_stopped) = watch::channel(false);
     let timer = async {
-        while began.elapsed() < whole {
-            sleep(whole.saturating_sub(began.elapsed()).min(Duration::from_secs(30))).await;
-            say(&format!("{} s: {} attempts", began.elapsed().as_secs(), api.history.tally.attempts.get()));
-        }
+        pass(minutes, &api).await;
         stop_chaos.send_replace(true);
         Ok(())
     };
     tokio::try_join!(chaos.run(chaos_stopped), timer)?;
     chaos.settle(&api).await?;
-    end.send_replace(true);
-    let all_ended = async { while clients.join_next().await.is_some() {} };
-    timeout(CLIENTS_END, all_ended).await.map_err(|_| "the clients did not end")?;
-    let undecided = town.resolve().await;
+    let undecided = crowd.disperse().await?;
     api.history.flush()?;
 
     say("checking");
-    let mut report = Report::new(minutes, &api.history.tally, &chaos, undecided);
+    let mut report = Report::new(minutes, &api.history.tally, Some(&chaos), undecided);
     report.check(&history_file, &url).await?;
     report.verify_ledger(binary, &url).await?;
     let Chaos { cluster, mut replicas, .. } = chaos;
@@ -160,6 +152,63 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     cluster.stop().await?;
     report.read_logs(folder, REPLICAS)?;
     Ok(report)
+}
+
+/// The clients and the proof alone.
+async fn soak_through(base: &str, url: &str, minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<dyn Error>> {
+    let history_file = folder.join("history.jsonl");
+    let api = Arc::new(Api::new(vec![base.to_owned()], History::create(&history_file)?)?);
+    let mut crowd = Crowd::gather(&api).await?;
+    pass(minutes, &api).await;
+    let undecided = crowd.disperse().await?;
+    api.history.flush()?;
+    say("checking");
+    let mut report = Report::new(minutes, &api.history.tally, None, undecided);
+    report.check(&history_file, url).await?;
+    report.verify_ledger(binary, url).await?;
+    Ok(report)
+}
+
+/// Clients at work.
+struct Crowd {
+    town: Arc<Town>,
+    clients: JoinSet<()>,
+    end: watch::Sender<bool>,
+}
+
+impl Crowd {
+    /// Logs in, makes the cards, and begins.
+    async fn gather(api: &Arc<Api>) -> Result<Self, Box<dyn Error>> {
+        api.login("").await?;
+        let mut cards = Vec::new();
+        for _ in 0..CARDS {
+            cards.push(api.create_card().await?);
+        }
+        let town = Arc::new(Town::new(Arc::clone(api), cards, SET_ASIDE));
+        let (end, ended) = watch::channel(false);
+        let mut clients = JoinSet::new();
+        for client in 0..CLIENTS {
+            clients.spawn(Arc::clone(&town).live(client, ended.clone()));
+        }
+        Ok(Self { town, clients, end })
+    }
+
+    /// Lets everybody finish, and tries once more what has no answer. How many stay without one.
+    async fn disperse(&mut self) -> Result<usize, Box<dyn Error>> {
+        self.end.send_replace(true);
+        let all_ended = async { while self.clients.join_next().await.is_some() {} };
+        timeout(CLIENTS_END, all_ended).await.map_err(|_| "the clients did not end")?;
+        Ok(self.town.resolve().await)
+    }
+}
+
+/// Lets time pass, and says how far things are.
+async fn pass(minutes: u64, api: &Api) {
+    let (began, whole) = (Instant::now(), Duration::from_secs(minutes * 60));
+    while began.elapsed() < whole {
+        sleep(whole.saturating_sub(began.elapsed()).min(Duration::from_secs(30))).await;
+        say(&format!("{} s: {} attempts", began.elapsed().as_secs(), api.history.tally.attempts.get()));
+    }
 }
 
 /// Takes only a folder that is new or empty: what an earlier soak found stays there to be looked at.

@@ -33,12 +33,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// What the driver knows.
-    pub fn new(minutes: u64, tally: &Tally, chaos: &Chaos, undecided: usize) -> Self {
+    /// What the driver knows. Without chaos of its own it asks for no kill to be felt.
+    pub fn new(minutes: u64, tally: &Tally, chaos: Option<&Chaos>, undecided: usize) -> Self {
         let mut rows = vec![("minutes".to_owned(), minutes), ("attempts".to_owned(), tally.attempts.get())];
-        rows.extend(chaos.done.iter().map(|(kind, times)| ((*kind).to_owned(), *times)));
+        if let Some(chaos) = chaos {
+            rows.extend(chaos.done.iter().map(|(kind, times)| ((*kind).to_owned(), *times)));
+            rows.push(("replicas started again by the supervisor".to_owned(), chaos.revived));
+        }
         for (name, number) in [
-            ("replicas started again by the supervisor", chaos.revived),
             ("unknown outcomes resolved", tally.resolved.get()),
             ("... of them by kills alone", tally.felt.get()),
             ("duplicates sent", tally.duplicates.get()),
@@ -53,7 +55,7 @@ impl Report {
         if tally.unrecorded.get() > 0 {
             faults.push(format!("{} attempts could not be recorded", tally.unrecorded.get()));
         }
-        Self { rows, checked: BTreeMap::new(), felt: tally.felt.get(), felt_at_least: felt_at_least(minutes), faults }
+        Self { rows, checked: BTreeMap::new(), felt: tally.felt.get(), felt_at_least: chaos.map_or(0, |_| felt_at_least(minutes)), faults }
     }
 
     /// Has the history checked by the separate program beside this one.

@@ -103,7 +103,11 @@ fn is_unknown(attempt: &Attempt) -> bool {
     }
 }
 
-/// What no client should ever be told: neither an answer that stands nor one that says to come again.
+/// What no client should ever be told: neither an answer that stands nor one that says to come again. (502 and 504 are
+/// a balancer's, whose replica was lost or silent while it answered.)
 pub fn is_never_right(attempt: &Attempt) -> bool {
-    !matches!((attempt.status, attempt.code.as_deref()), (None | Some(200 | 401 | 404 | 409 | 503), _) | (Some(403), Some("token_expired")))
+    !matches!(
+        (attempt.status, attempt.code.as_deref()),
+        (None | Some(200 | 401 | 404 | 409 | 503), _) | (Some(403), Some("token_expired")) | (Some(502 | 504), Some("outcome_unknown"))
+    )
 }

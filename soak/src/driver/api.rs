@@ -236,8 +236,9 @@ fn outcome(status: Option<u16>, code: Option<&str>) -> Outcome {
         (Some(409), Some("idempotency_key_in_use")) => Outcome::InUse,
         (Some(200 | 404 | 409), _) => Outcome::Definitive,
         (Some(401), _) | (Some(403), Some("token_expired")) => Outcome::LoginAgain,
-        // A 500 fails the run, but what it left behind shall still be known.
-        (None | Some(500), _) | (Some(503), Some("outcome_unknown")) => Outcome::Unknown,
+        // A 500 fails the run, but what it left behind shall still be known. With 502 and 504 it is a balancer that says so,
+        // whose replica was lost or silent while it answered.
+        (None | Some(500), _) | (Some(502..=504), Some("outcome_unknown")) => Outcome::Unknown,
         (Some(429 | 503), _) => Outcome::NotDone,
         _ => Outcome::Wrong,
     }
@@ -276,6 +277,8 @@ mod tests {
         assert_eq!(outcome(Some(409), Some("insufficient_funds")), Outcome::Definitive);
         assert_eq!(outcome(Some(409), Some("idempotency_key_in_use")), Outcome::InUse);
         assert_eq!(outcome(Some(503), Some("outcome_unknown")), Outcome::Unknown);
+        assert_eq!(outcome(Some(502), Some("outcome_unknown")), Outcome::Unknown);
+        assert_eq!(outcome(Some(502), None), Outcome::Wrong);
         assert_eq!(outcome(Some(503), Some("unavailable")), Outcome::NotDone);
         assert_eq!(outcome(None, None), Outcome::Unknown);
         assert_eq!(outcome(Some(422), Some("idempotency_key_reused")), Outcome::Wrong);

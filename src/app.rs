@@ -14,16 +14,19 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     config::{Environment, Settings},
     database::{
-        self, DatabaseError, Pool,
+        self, DatabaseError, Pool, Pools,
         private::{PrivateError, PrivatePostgres},
     },
     http::{self, App, Limits},
     service::{
-        self, Pools, Services,
+        self, Services,
         auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
     },
-    telemetry::{metrics::Metrics, scrape},
+    telemetry::{
+        metrics::{Metrics, PoolSize},
+        scrape,
+    },
 };
 
 /// The logins that every sandbox has: the published reference's test credentials, and those of
@@ -196,7 +199,10 @@ impl Server {
         let (app, serving_app) = (self.app.clone(), self.app.clone());
         let sweeping = tokio::spawn(self.app.sweep());
         let forgetting = tokio::spawn(forget(self.services, self.pools.clone()));
-        let watching = self.watched.map(|(listener, metrics)| tokio::spawn(scrape::serve(listener, metrics, self.pools.clone())));
+        let watching = self.watched.map(|(listener, metrics)| {
+            let pools = self.pools.clone();
+            tokio::spawn(scrape::serve(listener, metrics, move || pool_sizes(&pools)))
+        });
         let serving = tokio::spawn(http::serve(self.listener, serving_app, self.router, self.limits, async move {
             stop.await;
             app.shut_down();
@@ -230,8 +236,16 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))
 }
 
-/// Deletes what nobody may ask for any more, in small batches, and closes the connections that nobody uses. Runs until it is dropped; between two
-/// batches nothing of it is open.
+/// What the metrics say of the pools.
+fn pool_sizes(pools: &Pools) -> [PoolSize; 2] {
+    [("requests", &pools.requests), ("batches", &pools.batches)].map(|(name, pool)| {
+        let status = pool.status();
+        PoolSize { name, idle: status.available, used: status.size.saturating_sub(status.available), max: status.max_size }
+    })
+}
+
+/// Deletes expired rows in small batches and closes idle connections. Runs until it is dropped; between two batches it
+/// holds no connection.
 async fn forget(services: Services, pools: Pools) {
     loop {
         let more = services.forget_some().await.unwrap_or_else(|error| {
@@ -262,7 +276,7 @@ pub async fn prepare(settings: &Settings, options: PgConnectOptions) -> Result<P
 
 /// How many of the connections are for batches: at most half.
 fn batches(settings: &Settings) -> u32 {
-    Pools::BATCHES.min(settings.database.max_connections / 2).max(1)
+    Services::BATCHES.min(settings.database.max_connections / 2).max(1)
 }
 
 fn refuse_another(found: &str, environment: Environment) -> Result<(), StartError> {
@@ -296,7 +310,7 @@ async fn seed(services: &Services) -> Result<(), StartError> {
     for (account, email, password) in SANDBOX_LOGINS {
         let invalid = |_| service::error::Error::internal("seeding the sandbox", "a seeded login is not valid");
         let (name, email) = (account.parse().map_err(invalid)?, email.parse().map_err(invalid)?);
-        services.accounts.seed(&name, &email, &SecretString::from(password)).await?;
+        services.users.seed(&name, &email, &SecretString::from(password)).await?;
     }
     Ok(())
 }

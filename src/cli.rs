@@ -15,6 +15,12 @@ use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 use sqlx::Connection as _;
 
+use crate::domain::{
+    actor::Actor,
+    id::{AccountId, UserId},
+    role::Role,
+    text::{Email, Name},
+};
 use crate::{
     app::{self, Postgres, StartError},
     config::{Environment, Settings, SettingsError},
@@ -23,13 +29,10 @@ use crate::{
     service::{
         self,
         accounts::Accounts,
-        audit::Actor,
-        auth::{NewPassword, Passwords, Role, WeakPassword},
+        auth::{NewPassword, Passwords, WeakPassword},
         error::chain,
-        id::{AccountId, UserId},
         idempotency::Outcome,
         ledger::{self, Drift},
-        text::{Email, Name},
         users::{NewUser, Users},
     },
     telemetry::{self, TelemetryError},
@@ -198,7 +201,7 @@ async fn verify_ledger() -> Result<ExitCode, Failure> {
 
 async fn account(command: AccountCommand) -> Result<(), Failure> {
     let (pool, postgres) = open().await?;
-    let accounts = Accounts::new(pool, Passwords::new()?);
+    let accounts = Accounts::new(pool);
     match command {
         AccountCommand::Create { name, rate_limit } => print(&accounts.create(&name, rate_limit.map(NonZeroU32::get)).await?),
     }

@@ -83,3 +83,20 @@ fn may_come_up(error: &sqlx::Error) -> bool {
         _ => false,
     }
 }
+
+/// The connections of a server.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    /// For what a request does by itself.
+    pub requests: Pool,
+    /// For batches: few statements, each of which takes a list of keys.
+    pub batches: Pool,
+}
+
+impl Pools {
+    /// Closes the connections that have been idle for long.
+    pub fn close_unused(&self) {
+        close_unused(&self.requests);
+        close_unused(&self.batches);
+    }
+}

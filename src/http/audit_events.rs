@@ -17,11 +17,12 @@ use super::{
     query::Query,
     time::Timestamp,
 };
-use crate::service::{
-    audit::{Entry, EventFilter, EventType, Subject},
-    error::Error as ServiceError,
+use crate::domain::{
+    audit_event::{EventType, Subject},
+    error::Refusal,
     id::{AccountId, CardId, CustomerId, EventId, NotAnId, SessionId, UserId},
 };
+use crate::service::audit::{Entry, EventFilter};
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -125,7 +126,7 @@ impl Filters {
     async fn resolve(&self, app: &App, account: AccountId) -> Result<Option<EventFilter>> {
         let user = match &self.user_id {
             Some(text) => {
-                let id = text.parse().map_err(|_| ServiceError::UserNotFound)?;
+                let id = text.parse().map_err(|_| Refusal::UserNotFound)?;
                 Some(app.services.users.get(account, id).await?.id)
             }
             None => None,

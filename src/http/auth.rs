@@ -17,12 +17,10 @@ use super::{
     openapi::{Operation, Tag},
     time::Timestamp,
 };
+use crate::domain::{actor::Origin, id::UserId, text::MAX_EMAIL};
 use crate::service::{
-    audit::Origin,
     auth::{Grant, MAX_PASSWORD, NewPassword},
     error::Error as ServiceError,
-    id::UserId,
-    text::MAX_EMAIL,
 };
 
 /// The longest refresh token worth a look, in characters.

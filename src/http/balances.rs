@@ -13,14 +13,15 @@ use super::{
     json::{Fields, FromFields},
     openapi::{Operation, Tag},
 };
-use crate::service::{
-    cards::Currency,
-    error::Error as ServiceError,
+use crate::domain::{
+    currency::Currency,
+    error::Refusal,
     id::{CardId, MovementId},
-    ledger::{MovementKind, Posted, Posting},
     money::{Amount, Money},
+    posting::MovementKind,
     text::Description,
 };
+use crate::service::ledger::{Posted, Posting};
 
 pub(super) struct AddRequest {
     card_id: Option<CardId>,
@@ -82,7 +83,7 @@ pub(super) const GET: Operation = Operation::new("getBalance", Tag::Balances, "G
 
 /// `GET /balances/{cardId}`
 pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>) -> Result<JsonBody<Balance>> {
-    let id = id.map_err(|_| ServiceError::CardNotFound)?;
+    let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?;
     Ok(JsonBody(Balance { card_id: card.id, balance: card.balance, currency: card.currency }))
 }

@@ -16,12 +16,14 @@ use super::{
     query::Query,
     time::Timestamp,
 };
-use crate::service::{
-    cards::{Assigned, Card, CardFilter, CardStatus, Currency, StatusSet, TargetStatus},
-    error::Error as ServiceError,
+use crate::domain::{
+    card::{CardStatus, TargetStatus},
+    currency::Currency,
+    error::Refusal,
     id::{CardId, CustomerId},
     money::Money,
 };
+use crate::service::cards::{Assigned, Card, CardFilter, StatusSet};
 
 pub(super) struct NewCard {
     currency: Currency,
@@ -96,7 +98,7 @@ pub(super) const GET: Operation = Operation::new("getCard", Tag::VirtualCards, "
 
 /// `GET /cards/{cardId}`
 pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>) -> Result<JsonBody<CardBody>> {
-    let id = id.map_err(|_| ServiceError::CardNotFound)?;
+    let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?;
     Ok(JsonBody((&card).into()))
 }
@@ -158,7 +160,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut que
     query.done()?;
     let customer_id = match filters.customer_id {
         Some(text) => {
-            let id = text.parse().map_err(|_| ServiceError::CustomerNotFound)?;
+            let id = text.parse().map_err(|_| Refusal::CustomerNotFound)?;
             Some(app.services.customers.get(caller.account, id).await?.id)
         }
         None => None,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use axum::http::StatusCode;
 
-use crate::service::id::NotAnId;
+use crate::domain::id::NotAnId;
 
 macro_rules! codes {
     ($($variant:ident $name:literal $status:ident $title:literal means: $meaning:literal do: $advice:literal)*) => {

@@ -15,9 +15,9 @@ use super::{
     json::{FromFields, read_json},
     middleware::request_id::RequestId,
 };
+use crate::domain::id::AccountId;
 use crate::service::{
     error::Error as ServiceError,
-    id::AccountId,
     idempotency::{Key, Once, Outcome, Receipt},
     users::Users,
 };

@@ -15,12 +15,12 @@ use super::{
     page::{Cursor, Page},
     query::Query,
 };
-use crate::service::{
-    customers::Customer,
-    error::Error as ServiceError,
+use crate::domain::{
+    error::Refusal,
     id::CustomerId,
     text::{Email, Name},
 };
+use crate::service::customers::Customer;
 
 pub(super) struct NewCustomer {
     name: Name,
@@ -72,7 +72,7 @@ pub(super) const GET: Operation = Operation::new("getCustomer", Tag::Customers, 
 
 /// `GET /customers/{customerId}`
 pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CustomerId>) -> Result<JsonBody<CustomerBody>> {
-    let id = id.map_err(|_| ServiceError::CustomerNotFound)?;
+    let id = id.map_err(|_| Refusal::CustomerNotFound)?;
     let customer = app.services.customers.get(caller.account, id).await?;
     Ok(JsonBody(CustomerBody::of(&customer)))
 }

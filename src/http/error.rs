@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId};
-use crate::service::{admission::Standing, error::Error as ServiceError};
+use crate::domain::{error::Refusal, quota::QuotaSnapshot};
+use crate::service::error::Error as ServiceError;
 
 /// The result of a handler.
 pub(super) type Result<T> = std::result::Result<T, Error>;
@@ -50,6 +51,12 @@ pub(super) enum Error {
     MethodNotAllowed,
     /// The process is about to end.
     ShuttingDown,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Service(refusal.into())
+    }
 }
 
 impl From<ServiceError> for Error {
@@ -152,35 +159,14 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         }
         ServiceError::InvalidCredentials => (Code::InvalidCredentials, "The email or the password is wrong."),
         ServiceError::InvalidRefreshToken => (Code::InvalidRefreshToken, "The refresh token is unknown, used or over. Log in again."),
-        ServiceError::QuotaExceeded(Standing { limit, .. }) => {
+        ServiceError::QuotaExceeded(QuotaSnapshot { limit, .. }) => {
             return (
                 Code::RateLimitExceeded,
                 format!("The account's {limit} requests of this hour are used up. Wait as Retry-After says."),
             );
         }
         ServiceError::TooManyAttempts { .. } => (Code::TooManyAttempts, "Too many failed attempts. Wait as Retry-After says."),
-        ServiceError::CustomerNotFound => (Code::CustomerNotFound, "The account has no such customer."),
-        ServiceError::CardNotFound => (Code::CardNotFound, "The account has no such card."),
-        ServiceError::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
-        ServiceError::DuplicateUser => (Code::DuplicateUser, "There is already a user with this email."),
-        ServiceError::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
-        ServiceError::UserNotFound => (Code::UserNotFound, "The account has no such user."),
-        ServiceError::SessionNotFound => (Code::SessionNotFound, "You have no such session, or it is over."),
-        ServiceError::LastAdmin => (Code::LastAdmin, "This is the account's only enabled admin. Make somebody else one first."),
-        ServiceError::CardAlreadyAssigned => {
-            (Code::CardAlreadyAssigned, "The card is assigned to another customer. Create a new card instead.")
-        }
-        ServiceError::CardTransition { from, to } => {
-            let (from, to) = (from.name(), to.status().name());
-            return (Code::InvalidStatusTransition, format!("A card cannot go from {from} to {to}."));
-        }
-        ServiceError::CardBlocked => (Code::CardBlocked, "The card is blocked. Set its status to active first."),
-        ServiceError::CardCancelled => (Code::CardCancelled, "The card is cancelled, for good. Create a new card instead."),
-        ServiceError::CardNotActive(status) => {
-            return (Code::CardNotActive, format!("The card is {}; only an active card can pay.", status.name()));
-        }
-        ServiceError::InsufficientFunds => (Code::InsufficientFunds, "The card holds less than this costs."),
-        ServiceError::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The card would hold more than a card can: 90071992547409.91."),
+        ServiceError::Refused(refusal) => return describe_refusal(*refusal),
         ServiceError::IdempotencyKeyReused => {
             (Code::IdempotencyKeyReused, "This Idempotency-Key was used for a request with another method, path or body. Use a new key.")
         }
@@ -193,6 +179,32 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             (Code::OutcomeUnknown, "The connection to the database was lost while committing: this may or may not have been done.")
         }
         ServiceError::Internal { .. } => (Code::InternalError, "Something is wrong on this side. Contact support with the requestId."),
+    };
+    (code, detail.to_owned())
+}
+
+fn describe_refusal(refusal: Refusal) -> (Code, String) {
+    let (code, detail) = match refusal {
+        Refusal::CustomerNotFound => (Code::CustomerNotFound, "The account has no such customer."),
+        Refusal::CardNotFound => (Code::CardNotFound, "The account has no such card."),
+        Refusal::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
+        Refusal::DuplicateUser => (Code::DuplicateUser, "There is already a user with this email."),
+        Refusal::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
+        Refusal::UserNotFound => (Code::UserNotFound, "The account has no such user."),
+        Refusal::SessionNotFound => (Code::SessionNotFound, "You have no such session, or it is over."),
+        Refusal::LastAdmin => (Code::LastAdmin, "This is the account's only enabled admin. Make somebody else one first."),
+        Refusal::CardAlreadyAssigned => (Code::CardAlreadyAssigned, "The card is assigned to another customer. Create a new card instead."),
+        Refusal::CardTransition { from, to } => {
+            let (from, to) = (from.name(), to.status().name());
+            return (Code::InvalidStatusTransition, format!("A card cannot go from {from} to {to}."));
+        }
+        Refusal::CardBlocked => (Code::CardBlocked, "The card is blocked. Set its status to active first."),
+        Refusal::CardCancelled => (Code::CardCancelled, "The card is cancelled, for good. Create a new card instead."),
+        Refusal::CardNotActive(status) => {
+            return (Code::CardNotActive, format!("The card is {}; only an active card can pay.", status.name()));
+        }
+        Refusal::InsufficientFunds => (Code::InsufficientFunds, "The card holds less than this costs."),
+        Refusal::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The card would hold more than a card can: 90071992547409.91."),
     };
     (code, detail.to_owned())
 }

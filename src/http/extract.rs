@@ -14,12 +14,8 @@ use super::{
     error::{Error, Result},
     query::Query,
 };
-use crate::service::{
-    audit::Event,
-    auth::{Caller, Permission},
-    error::Error as ServiceError,
-    id::NotAnId,
-};
+use crate::domain::{audit_event::Event, id::NotAnId, role::Permission};
+use crate::service::{auth::Caller, error::Error as ServiceError};
 
 /// Somebody who may read.
 pub(super) struct Reader(pub(super) Caller);

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::FieldFault;
-use crate::service::{auth::WeakPassword, money::MoneyFault, text::TextFault};
+use crate::domain::{money::MoneyFault, text::TextFault};
+use crate::service::auth::WeakPassword;
 
 /// What is wrong with a field, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]

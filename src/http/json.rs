@@ -19,7 +19,8 @@ use super::{
     openapi::{Described, schema},
     strict::{self, Members},
 };
-use crate::service::{auth::NewPassword, id::NotAnId, money::Amount, text::TextFault};
+use crate::domain::{id::NotAnId, money::Amount, text::TextFault};
+use crate::service::auth::NewPassword;
 
 /// A request body of one endpoint.
 pub(super) trait FromFields: Sized {

@@ -4,11 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::time::Timestamp;
-use crate::service::{
-    id::MovementId,
-    ledger::{Movement, MovementKind},
-    money::Money,
-};
+use crate::domain::{id::MovementId, money::Money, posting::MovementKind};
+use crate::service::ledger::Movement;
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

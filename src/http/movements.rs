@@ -14,11 +14,8 @@ use super::{
     query::Query,
     time::Moment,
 };
-use crate::service::{
-    error::Error as ServiceError,
-    id::CardId,
-    ledger::{Movement, MovementFilter, MovementKind},
-};
+use crate::domain::{error::Refusal, id::CardId, posting::MovementKind};
+use crate::service::ledger::{Movement, MovementFilter};
 
 /// What a history is narrowed to, as text that a cursor can carry.
 struct Filters(MovementFilter);
@@ -72,7 +69,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, PathId(
     }
     let page = Page::read(&mut query, cursor.as_ref(), &list, &filters.canonical());
     query.done()?;
-    let id = id.map_err(|_| ServiceError::CardNotFound)?;
+    let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?.id;
     let ledger = app.services.ledger.clone();
     page.answer(

@@ -9,7 +9,7 @@ use super::{
     faults::{self, FaultCode},
     time::Moment,
 };
-use crate::service::text::{Email, TextFault};
+use crate::domain::text::{Email, TextFault};
 
 /// The parameters of a request, and the faults found in them so far.
 pub(super) struct Query {

@@ -14,12 +14,15 @@ use super::{
     movement_body::MovementBody,
     openapi::{Operation, Tag},
 };
+use crate::domain::{
+    id::CardId,
+    money::{Amount, Money},
+    posting::MovementKind,
+    text::Description,
+};
 use crate::service::{
     auth::Caller,
-    id::CardId,
-    ledger::{MovementKind, Posted, Posting},
-    money::{Amount, Money},
-    text::Description,
+    ledger::{Posted, Posting},
 };
 
 pub(super) struct MerchantRequest {

@@ -14,7 +14,8 @@ use super::{
     query::Query,
     time::Timestamp,
 };
-use crate::service::{auth::Session, error::Error as ServiceError, id::SessionId};
+use crate::domain::{error::Refusal, id::SessionId};
+use crate::service::auth::Session;
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -77,7 +78,7 @@ pub(super) const END: Operation = Operation::new("endSession", Tag::Authenticati
 
 /// `DELETE /auth/sessions/{sessionId}`
 pub(super) async fn end(State(app): State<App>, LoggedIn(caller): LoggedIn, PathId(id): PathId<SessionId>) -> Result<JsonBody<Ended>> {
-    let id = id.map_err(|_| ServiceError::SessionNotFound)?;
+    let id = id.map_err(|_| Refusal::SessionNotFound)?;
     app.services.auth.end_session(&caller, id).await?;
     Ok(JsonBody(Ended { success: true }))
 }

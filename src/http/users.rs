@@ -16,12 +16,8 @@ use super::{
     query::Query,
     time::Timestamp,
 };
-use crate::service::{
-    auth::Role,
-    error::Error as ServiceError,
-    id::UserId,
-    users::{Change, NewUser, User},
-};
+use crate::domain::{error::Refusal, id::UserId, role::Role, user::Change};
+use crate::service::users::{NewUser, User};
 
 impl FromFields for NewUser {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
@@ -100,7 +96,7 @@ pub(super) const GET: Operation = Operation::new("getUser", Tag::Users, "Get Use
 
 /// `GET /users/{userId}`
 pub(super) async fn get(State(app): State<App>, Manager(caller): Manager, PathId(id): PathId<UserId>) -> Result<JsonBody<UserBody>> {
-    let id = id.map_err(|_| ServiceError::UserNotFound)?;
+    let id = id.map_err(|_| Refusal::UserNotFound)?;
     let user = app.services.users.get(caller.account, id).await?;
     Ok(JsonBody(UserBody::of(&user)))
 }

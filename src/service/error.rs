@@ -4,11 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::telemetry::metrics;
 
-use super::{
-    admission::Standing,
-    auth::Role,
-    cards::{CardStatus, TargetStatus},
-};
+use crate::domain::{actor::Forbidden, error::Refusal, quota::QuotaSnapshot, role::Role};
 
 /// The result of everything a service does.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -33,7 +29,7 @@ pub enum Error {
     InvalidRefreshToken,
     /// The hour's quota is used up.
     #[error("quota used up")]
-    QuotaExceeded(Standing),
+    QuotaExceeded(QuotaSnapshot),
     /// Too many failures: from one address, of one email, or of both together.
     #[error("too many failed attempts")]
     TooManyAttempts {
@@ -41,56 +37,9 @@ pub enum Error {
         retry_after: Duration,
     },
 
-    /// The account has no such customer.
-    #[error("no such customer")]
-    CustomerNotFound,
-    /// The account has no such card.
-    #[error("no such card")]
-    CardNotFound,
-    /// The account has a customer with this email.
-    #[error("email taken")]
-    DuplicateEmail,
-    /// The deployment has a user with this email.
-    #[error("user email taken")]
-    DuplicateUser,
-    /// There is no such account.
-    #[error("no such account")]
-    AccountNotFound,
-    /// The account has no such user.
-    #[error("no such user")]
-    UserNotFound,
-    /// The user has no such session that lives.
-    #[error("no such session")]
-    SessionNotFound,
-    /// Nobody would be left to manage the account.
-    #[error("the account's last admin")]
-    LastAdmin,
-    /// The card belongs to another customer.
-    #[error("card assigned to another customer")]
-    CardAlreadyAssigned,
-    /// The state machine has no such step.
-    #[error("card may not go from {from:?} to {to:?}")]
-    CardTransition {
-        /// The status the card has.
-        from: CardStatus,
-        /// The status it was asked to take.
-        to: TargetStatus,
-    },
-    /// Money cannot be added to a blocked card.
-    #[error("card blocked")]
-    CardBlocked,
-    /// Nothing can be done with a cancelled card.
-    #[error("card cancelled")]
-    CardCancelled,
-    /// Only active cards can pay.
-    #[error("card not active but {0:?}")]
-    CardNotActive(CardStatus),
-    /// The card has less than the purchase costs.
-    #[error("insufficient funds")]
-    InsufficientFunds,
-    /// The balance would pass the most a card can hold.
-    #[error("balance limit exceeded")]
-    BalanceLimitExceeded,
+    /// The state of the account forbids it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 
     /// The Idempotency-Key stands for another request.
     #[error("idempotency key reused")]
@@ -125,44 +74,14 @@ impl Error {
         Self::Internal { doing, source: source.into() }
     }
 
-    /// Whether the state of things was the reason: the same request gets the same refusal under its
-    /// Idempotency-Key, even once the state is another.
-    pub(super) const fn is_decided_by_state(&self) -> bool {
-        match self {
-            Self::CustomerNotFound
-            | Self::CardNotFound
-            | Self::AccountNotFound
-            | Self::UserNotFound
-            | Self::SessionNotFound
-            | Self::LastAdmin
-            | Self::DuplicateEmail
-            | Self::DuplicateUser
-            | Self::CardAlreadyAssigned
-            | Self::CardTransition { .. }
-            | Self::CardBlocked
-            | Self::CardCancelled
-            | Self::CardNotActive(_)
-            | Self::InsufficientFunds
-            | Self::BalanceLimitExceeded => true,
-            Self::Unauthenticated
-            | Self::TokenExpired
-            | Self::InsufficientPermissions(_)
-            | Self::InvalidCredentials
-            | Self::InvalidRefreshToken
-            | Self::QuotaExceeded(_)
-            | Self::TooManyAttempts { .. }
-            | Self::IdempotencyKeyReused
-            | Self::IdempotencyKeyInUse
-            | Self::Overloaded
-            | Self::DatabaseUnavailable(_)
-            | Self::OutcomeUnknown(_)
-            | Self::Internal { .. } => false,
-        }
+    /// Whether the same request gets the same refusal under its Idempotency-Key, even after the state has changed.
+    pub(super) const fn is_cacheable_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
     }
 
-    /// Whether the database rolled a transaction back for the sake of another: nothing was done, and
-    /// at once it may be.
-    pub(super) fn asks_for_another_try(&self) -> bool {
+    /// Whether the database rolled the transaction back in favour of another: nothing was done, and the same work may
+    /// succeed at once.
+    pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::DatabaseUnavailable(error) => error
                 .as_database_error()
@@ -172,8 +91,8 @@ impl Error {
         }
     }
 
-    /// The same again for somebody else whom it struck as well.
-    pub(super) fn for_another(&self) -> Self {
+    /// A copy for another job of the batch that failed.
+    pub(super) fn shared_copy(&self) -> Self {
         match self {
             Self::Overloaded => Self::Overloaded,
             Self::DatabaseUnavailable(error) => Self::DatabaseUnavailable(Arc::clone(error)),
@@ -189,6 +108,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Every database failure that no store has given a meaning of its own, before a commit was sent.
+impl From<Forbidden> for Error {
+    fn from(forbidden: Forbidden) -> Self {
+        match forbidden {
+            Forbidden::Unauthenticated => Self::Unauthenticated,
+            Forbidden::Role(role) => Self::InsufficientPermissions(role),
+        }
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         metrics::database_failed(&error);

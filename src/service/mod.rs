@@ -12,17 +12,14 @@ pub mod cards;
 pub mod customers;
 pub mod deployment;
 pub mod error;
-pub mod id;
 pub mod idempotency;
 pub mod ledger;
-pub mod money;
-pub mod text;
 mod unit;
 pub mod users;
 
 use std::num::NonZeroU32;
 
-use crate::database::{self, Pool};
+use crate::database::Pools;
 
 use self::{
     accounts::Accounts,
@@ -63,27 +60,10 @@ pub struct Services {
     pub users: Users,
 }
 
-/// The connections of a server.
-#[derive(Clone, Debug)]
-pub struct Pools {
-    /// For what a request does by itself.
-    pub requests: Pool,
-    /// For what requests do together: few statements, each of which takes a list of keys.
-    pub batches: Pool,
-}
-
-impl Pools {
-    /// How many batches there are at once, of all kinds together; fewer connections make them wait.
+impl Services {
+    /// The most batches of every kind together that execute at once. With fewer connections some of them wait.
     pub const BATCHES: u32 = ledger::FLIGHTS + admission::FLIGHTS + cards::FLIGHTS;
 
-    /// Closes the connections that nobody has used for long.
-    pub fn close_unused(&self) {
-        database::close_unused(&self.requests);
-        database::close_unused(&self.batches);
-    }
-}
-
-impl Services {
     /// Wires the services.
     ///
     /// # Errors
@@ -92,7 +72,7 @@ impl Services {
         let pool = &pools.requests;
         let passwords = Passwords::new()?;
         Ok(Self {
-            accounts: Accounts::new(pool.clone(), passwords.clone()),
+            accounts: Accounts::new(pool.clone()),
             audit: Audit::new(pool.clone()),
             auth: Auth::new(pool.clone(), passwords.clone(), tokens, lifetimes, logins),
             cards: Cards::new(pools.clone()),

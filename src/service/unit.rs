@@ -1,12 +1,9 @@
-//! A unit of work: one connection for as long as it takes and no longer, one transaction if it writes,
-//! done once per key, tried again where the database asks for it, whose commit tells "done", "not done"
-//! and "nobody knows" apart.
-//!
-//! `work` owns what it needs and hands a copy to each try. (An `AsyncFn` that borrows would read
-//! better; the compiler cannot yet see that its future may move between threads.)
+//! A unit of work: one connection for as long as it takes and no longer, and one transaction if it writes. It is
+//! tried again where the database asks for that, and its commit tells "done", "not done" and "unknown" apart.
 
 use std::{
     io,
+    marker::PhantomData,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,42 +23,38 @@ use crate::{
     telemetry::metrics,
 };
 
-use super::{
-    error::{Error, Result},
-    idempotency::{self, Once, Outcome},
-};
+use super::error::{Error, Result};
 
-/// How long a unit may hold its connection. Statements end themselves sooner (`lock_timeout`,
-/// `statement_timeout`), so only a database that has gone silent gets here: nothing else would ever
-/// end the wait for it.
+/// How long a unit may hold its connection. Statements end themselves sooner (`lock_timeout`, `statement_timeout`), so
+/// only a database that has gone silent exceeds it. Nothing else would end the wait.
 const DEADLINE: Duration = Duration::from_secs(8);
 
 /// How long a connection may take to come to rest after a failure.
 const RECOVERY: Duration = Duration::from_secs(1);
 
-/// How often a unit is tried that the database rolled back for the sake of another.
-const TRIES: u32 = 4;
+/// How often a unit is tried that the database rolls back in favour of another.
+pub(super) const TRIES: u32 = 4;
 
 /// A connection of the pool for as long as a unit takes.
 ///
-/// A future that is dropped half way leaves its connection in the middle of something: in a transaction, it
-/// may be, that would swallow the writes of whoever comes next. So it goes back only by being given back.
-struct Held(Option<PooledConnection>);
+/// A future that is dropped half way may leave its connection in an open transaction, which would swallow the writes of
+/// the next unit. So a connection returns to the pool only through `give_back`; dropped, it is closed.
+struct UnitConnection(Option<PooledConnection>);
 
-impl Held {
-    async fn of(pool: &Pool) -> Result<Self> {
+impl UnitConnection {
+    async fn acquire(pool: &Pool) -> Result<Self> {
         let since = Instant::now();
         let connection = database::acquire(pool).await?;
         metrics::connected(since);
         Ok(Self(Some(connection)))
     }
 
-    fn connection(&mut self) -> Result<&mut PgConnection> {
+    fn get(&mut self) -> Result<&mut PgConnection> {
         self.0.as_deref_mut().ok_or_else(|| Error::internal("running a unit of work", "its connection is gone"))
     }
 
-    /// Back to the pool: at once if it is at rest; else it may be that a transaction is to be rolled back, or that the
-    /// connection is none any more.
+    /// Returns the connection to the pool: at once if it is at rest. Otherwise a transaction may have to be rolled back,
+    /// or the connection may be broken.
     fn give_back(mut self, is_at_rest: bool) {
         if is_at_rest {
             drop(self.0.take());
@@ -70,7 +63,7 @@ impl Held {
         }
     }
 
-    /// Keeps the connection if it is at rest once what was left is rolled back.
+    /// Returns the connection to the pool if it works once an open transaction is rolled back; closes it otherwise.
     async fn recover(mut self) {
         if let Some(connection) = self.0.as_mut()
             && let Ok(Ok(true)) = timeout(RECOVERY, database::is_of_use(connection)).await
@@ -80,7 +73,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for UnitConnection {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             drop(PooledConnection::take(connection));
@@ -96,113 +89,122 @@ pub(super) async fn read<T>(
     pool: &Pool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<T> {
-    let mut held = Held::of(pool).await?;
-    let Ok(result) = timeout(DEADLINE, work(held.connection()?)).await else {
+    let mut connection = UnitConnection::acquire(pool).await?;
+    let Ok(result) = timeout(DEADLINE, work(connection.get()?)).await else {
         return Err(Error::DatabaseUnavailable(Arc::new(silence())));
     };
-    held.give_back(result.is_ok());
+    connection.give_back(result.is_ok());
     result
 }
 
 /// Runs `work`, one statement that is a transaction of its own.
 ///
 /// # Errors
-/// Those of `work`, and of the database. There is no moment before the commit that can be told from the one
-/// after it: a connection lost on the way is always [`Error::OutcomeUnknown`].
+/// Those of `work`, and of the database. The statement commits by itself, so a connection lost while it runs is always
+/// [`Error::OutcomeUnknown`].
 pub(super) async fn autocommit<T>(
     pool: &Pool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, std::result::Result<T, sqlx::Error>>,
 ) -> Result<T> {
-    let mut held = Held::of(pool).await?;
-    let Ok(result) = timeout(DEADLINE, work(held.connection()?)).await else {
+    let mut connection = UnitConnection::acquire(pool).await?;
+    let Ok(result) = timeout(DEADLINE, work(connection.get()?)).await else {
         return Err(Error::OutcomeUnknown(Arc::new(silence())));
     };
-    held.give_back(result.is_ok());
+    connection.give_back(result.is_ok());
     result.map_err(lost_while_committing)
+}
+
+/// Work for one transaction.
+///
+/// A retry calls `run` again, so a unit owns or borrows everything that it needs.
+pub(super) trait Unit: Sync {
+    /// What the work comes to.
+    type Output: Send;
+
+    /// Does the work within a transaction that the caller has begun and will end.
+    fn run(&self, connection: &mut PgConnection) -> impl Future<Output = Result<Self::Output>> + Send;
+
+    /// Whether the transaction is committed, once `run` has succeeded. Otherwise it is rolled back.
+    fn commits(&self, _: &Self::Output) -> bool {
+        true
+    }
+}
+
+/// A closure as a unit.
+pub(super) struct Closure<T, W> {
+    work: W,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T, W> Closure<T, W>
+where
+    W: for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
+{
+    pub(super) const fn new(work: W) -> Self {
+        Self { work, output: PhantomData }
+    }
+}
+
+impl<T: Send, W> Unit for Closure<T, W>
+where
+    W: for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>> + Sync,
+{
+    type Output = T;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<T> {
+        (self.work)(connection).await
+    }
 }
 
 /// Runs `work` in a transaction and commits it, or leaves nothing behind.
 ///
 /// # Errors
 /// Those of `work`, and of the database.
-pub(super) async fn write<T>(pool: &Pool, work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>) -> Result<T> {
-    match once(pool, None, work).await? {
-        Outcome::Fresh(done) => Ok(done),
-        Outcome::Replayed(_) => Err(Error::internal("running a unit of work", "an answer was replayed without a key")),
-    }
+pub(super) async fn write<T: Send>(
+    pool: &Pool,
+    work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>> + Sync,
+) -> Result<T> {
+    execute(pool, &Closure::new(work)).await
 }
 
-/// Runs `work` in a transaction, once per key if there is one, and commits it, or leaves nothing behind.
-///
-/// Under a key the answer is kept in the same transaction, also when the answer is a refusal that the
-/// state decided: `work` decides before it writes, so there is nothing to undo beside it.
+/// Runs a unit in a transaction, again where the database rolled it back in favour of another.
 ///
 /// # Errors
-/// Those of `work`, of the key, and of the database.
-pub(super) async fn once<T>(
-    pool: &Pool,
-    once: Option<&Once<T>>,
-    work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
-) -> Result<Outcome<T>> {
-    let mut tries = 0;
+/// Those of the unit, and of the database.
+pub(super) async fn execute<U: Unit>(pool: &Pool, unit: &U) -> Result<U::Output> {
+    let mut tries = 1;
     loop {
-        tries += 1;
-        match in_time(pool, once, &work).await {
-            Ok(Some(outcome)) => return Ok(outcome),
-            // A twin was a moment faster; its answer is there now.
-            Ok(None) if tries < TRIES => {}
-            Ok(None) => return Err(Error::IdempotencyKeyInUse),
-            Err(error) if tries < TRIES && error.asks_for_another_try() => {
+        match attempt(pool, unit).await {
+            Err(error) if tries < TRIES && error.is_retryable() => {
                 tracing::debug!(tries, "a unit of work is tried again");
                 tokio::time::sleep(Duration::from_millis(u64::from(rand::random_range(5..=20 * tries)))).await;
+                tries += 1;
             }
-            Err(error) => return Err(error),
+            result => return result,
         }
     }
 }
 
-/// One try, given up on after the deadline together with its connection.
-async fn in_time<T>(
-    pool: &Pool,
-    once: Option<&Once<T>>,
-    work: &impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
-) -> Result<Option<Outcome<T>>> {
+/// One try. After the deadline it is given up together with its connection.
+async fn attempt<U: Unit>(pool: &Pool, unit: &U) -> Result<U::Output> {
     let committing = AtomicBool::new(false);
-    let mut held = Held::of(pool).await?;
-    let Ok(result) = timeout(DEADLINE, attempt(held.connection()?, once, work, &committing)).await else {
+    let mut connection = UnitConnection::acquire(pool).await?;
+    let Ok(result) = timeout(DEADLINE, transact(connection.get()?, unit, &committing)).await else {
         let silence = Arc::new(silence());
         return Err(if committing.load(Ordering::Relaxed) { Error::OutcomeUnknown(silence) } else { Error::DatabaseUnavailable(silence) });
     };
-    // What was replayed, or is to be looked at again, is a transaction that was not committed.
-    held.give_back(matches!(result, Ok(Some(Outcome::Fresh(_)))));
+    // A transaction that was not committed is still to be rolled back.
+    connection.give_back(result.is_ok() && committing.load(Ordering::Relaxed));
     result
 }
 
-/// None: a twin under the same key committed while this one ran.
-async fn attempt<T>(
-    connection: &mut PgConnection,
-    once: Option<&Once<T>>,
-    work: &impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
-    committing: &AtomicBool,
-) -> Result<Option<Outcome<T>>> {
-    let mut unit = connection.begin().await?;
-    let Some(once) = once else {
-        let done = work(&mut unit).await?;
-        commit(unit, committing).await?;
-        return Ok(Some(Outcome::Fresh(done)));
-    };
-    if let Some(receipt) = idempotency::begin_in(&mut unit, once).await? {
-        return Ok(Some(Outcome::Replayed(receipt)));
+async fn transact<U: Unit>(connection: &mut PgConnection, unit: &U, committing: &AtomicBool) -> Result<U::Output> {
+    let mut transaction = connection.begin().await?;
+    let output = unit.run(&mut transaction).await?;
+    if unit.commits(&output) {
+        commit(transaction, committing).await?;
     }
-    let result = work(&mut unit).await;
-    if result.as_ref().is_err_and(|error| !error.is_decided_by_state()) {
-        return result.map(|done| Some(Outcome::Fresh(done)));
-    }
-    if !idempotency::record_in(&mut unit, once, result.as_ref()).await? {
-        return Ok(None);
-    }
-    commit(unit, committing).await?;
-    result.map(|done| Some(Outcome::Fresh(done)))
+    Ok(output)
 }
 
 /// Makes a transaction permanent.
@@ -221,8 +223,8 @@ fn lost_while_committing(error: sqlx::Error) -> Error {
     Error::OutcomeUnknown(Arc::new(error))
 }
 
-/// Whether Postgres says that it did not commit. It does so with an ERROR; what is FATAL or a PANIC ends the session, and
-/// may come after the commit is in the log: a goodbye (57P0x), or a disk that fails just then.
+/// Whether Postgres says that it did not commit. It says so with an ERROR. A FATAL or a PANIC ends the session and may
+/// come after the commit is in the log: at a shutdown (57P0x), or when the disk fails just then.
 fn is_refusal(error: &sqlx::Error) -> bool {
     let answer = error.as_database_error().and_then(|answer| answer.try_downcast_ref::<PgDatabaseError>());
     answer.is_some_and(|answer| {
@@ -230,7 +232,7 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     })
 }
 
-/// What a database that says nothing any more is reported as.
+/// The error of a database that has gone silent.
 fn silence() -> sqlx::Error {
     let error = sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no word from the database before the deadline"));
     metrics::database_failed(&error);

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::database::Pool;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
@@ -37,6 +36,19 @@ pub struct Metrics {
     process: Collector,
 }
 
+/// The connections of one pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSize {
+    /// The pool's name.
+    pub name: &'static str,
+    /// Connections at rest.
+    pub idle: usize,
+    /// Connections in use.
+    pub used: usize,
+    /// The most connections it opens.
+    pub max: usize,
+}
+
 impl Metrics {
     /// Begins to measure. Once a process.
     ///
@@ -55,12 +67,12 @@ impl Metrics {
     }
 
     /// Everything, in Prometheus' text format.
-    pub fn render(&self, pools: &[(&'static str, &Pool)]) -> String {
-        for (name, pool) in pools {
-            let (status, number) = (pool.status(), |number: usize| u32::try_from(number).unwrap_or(u32::MAX));
-            gauge!(CONNECTIONS, "pool" => *name, "state" => "idle").set(number(status.available));
-            gauge!(CONNECTIONS, "pool" => *name, "state" => "used").set(number(status.size.saturating_sub(status.available)));
-            gauge!(CONNECTIONS_MAX, "pool" => *name).set(number(status.max_size));
+    pub fn render(&self, pools: &[PoolSize]) -> String {
+        for PoolSize { name, idle, used, max } in pools {
+            let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            gauge!(CONNECTIONS, "pool" => *name, "state" => "idle").set(number(*idle));
+            gauge!(CONNECTIONS, "pool" => *name, "state" => "used").set(number(*used));
+            gauge!(CONNECTIONS_MAX, "pool" => *name).set(number(*max));
         }
         self.process.collect();
         self.handle.render()

@@ -5,8 +5,7 @@ use std::time::Duration;
 use axum::{Router, http::header, routing::get};
 use tokio::net::TcpListener;
 
-use super::metrics::Metrics;
-use crate::service::Pools;
+use super::metrics::{Metrics, PoolSize};
 
 /// How often what was measured is tidied, also when nobody fetches it.
 const TIDY: Duration = Duration::from_secs(5);
@@ -15,10 +14,14 @@ const TIDY: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Serving ends by itself.
-pub async fn serve(listener: TcpListener, metrics: Metrics, pools: Pools) -> std::io::Result<()> {
+pub async fn serve<const N: usize>(
+    listener: TcpListener,
+    metrics: Metrics,
+    pools: impl Fn() -> [PoolSize; N] + Clone + Send + Sync + 'static,
+) -> std::io::Result<()> {
     let tidied = metrics.clone();
     let answer = move || {
-        let text = metrics.render(&[("requests", &pools.requests), ("batches", &pools.batches)]);
+        let text = metrics.render(&pools());
         async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text) }
     };
     let tidy = async {

@@ -1,12 +1,13 @@
 //! The house rules that the compiler cannot hold.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
-/// A file with more lines than this has become two files.
-const MAX_LINES: usize = 320;
+/// A file with more lines than this is split by meaning.
+const MAX_LINES: usize = 400;
 
 pub fn sources(folder: &str) -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -54,6 +55,157 @@ fn files_stay_readable() {
         let lines = text.lines().count();
         assert!(lines <= MAX_LINES, "{name} has {lines} lines");
     }
+}
+
+/// From the lowest floor to the highest. A floor imports only those before it.
+const FLOORS: [&str; 8] = ["domain", "config", "telemetry", "database", "service", "http", "app", "cli"];
+
+/// The modules of the crate that a file imports or names by their full path: `database::pool` of `use crate::database::{pool, ..}`.
+fn imports(text: &str) -> Vec<String> {
+    let code = code(text);
+    code.split("crate::").skip(1).flat_map(|rest| leaves(rest, &[])).collect()
+}
+
+/// The paths of a `use` tree, without what comes after it.
+fn leaves(tree: &str, prefix: &[&str]) -> Vec<String> {
+    let end = tree.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(tree.len());
+    let (name, rest) = tree.split_at(end);
+    let path: Vec<&str> = prefix.iter().copied().chain([name]).filter(|name| !name.is_empty()).collect();
+    let rest = if name.is_empty() { Some(rest) } else { rest.strip_prefix("::") };
+    let Some(rest) = rest else { return vec![path.join("::")] };
+    let Some(group) = rest.strip_prefix('{') else { return leaves(rest, &path) };
+    let (mut depth, mut begin, mut found) = (0, 0, Vec::new());
+    for (at, letter) in group.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            ',' | '}' if depth == 0 => {
+                let part = group[begin..at].trim();
+                if !part.is_empty() {
+                    found.extend(leaves(part, &path));
+                }
+                begin = at + 1;
+                if letter == '}' {
+                    break;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    found
+}
+
+/// `use super::..` and `use self::..` as paths of the crate.
+fn absolute(name: &str, text: &str) -> String {
+    let module: Vec<&str> = name.trim_start_matches("src/").trim_end_matches(".rs").split('/').filter(|part| *part != "mod").collect();
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut text = text.replace("use self::", &format!("use crate::{}::", module.join("::")));
+    for up in (1..=module.len()).rev() {
+        let place = module[..module.len() - up].join("::");
+        let place = if place.is_empty() { "crate::".to_owned() } else { format!("crate::{place}::") };
+        text = text.replace(&format!("use {}", "super::".repeat(up)), &format!("use {place}"));
+    }
+    text
+}
+
+fn floor_of(path: &str) -> Option<usize> {
+    let first = path.split("::").next()?;
+    FLOORS.iter().position(|floor| *floor == first)
+}
+
+/// Imports that do not look down: (file, what it imports).
+fn upward(files: &[(String, String)]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (name, text) in files {
+        let module = name.trim_start_matches("src/").trim_end_matches(".rs").replace('/', "::");
+        let Some(own) = floor_of(&module) else { continue };
+        for import in imports(&absolute(name, text)) {
+            if floor_of(&import).is_some_and(|floor| floor > own) {
+                found.push((name.clone(), import));
+            }
+        }
+    }
+    found
+}
+
+/// Modules of `service` that reach themselves through what they import. The folder's own file wires them and is left out.
+fn circles(files: &[(String, String)]) -> Vec<String> {
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, text) in files {
+        let Some(path) = name.strip_prefix("src/service/") else { continue };
+        let module = path.trim_end_matches(".rs").split('/').next().unwrap_or_default().to_owned();
+        if module == "mod" {
+            continue;
+        }
+        let imported = imports(&absolute(name, text)).into_iter();
+        let siblings =
+            imported.filter_map(|path| path.strip_prefix("service::").and_then(|path| path.split("::").next().map(str::to_owned)));
+        let others: BTreeSet<String> = siblings.filter(|sibling| *sibling != module).collect();
+        edges.entry(module).or_default().extend(others);
+    }
+    let reaches = |from: &String| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+        while let Some(module) = open.pop() {
+            for next in edges.get(module).into_iter().flatten() {
+                if seen.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        seen.contains(from)
+    };
+    edges.keys().filter(|module| reaches(module)).cloned().collect()
+}
+
+#[test]
+fn floors_import_only_lower_floors() {
+    let files = sources("src");
+    assert!(files.iter().filter(|(name, text)| !imports(&absolute(name, text)).is_empty()).count() > 50, "imports are not read");
+    assert_eq!(upward(&files), []);
+}
+
+#[test]
+fn an_upward_import_is_found_however_it_is_written() {
+    for text in [
+        "use crate::http::App;",
+        "use crate::{\n    domain::id::CardId,\n    http::{App, Limits},\n};",
+        "use super::super::http::App;",
+        "fn f() { crate::http::router(); }",
+    ] {
+        assert_eq!(upward(&[("src/service/cards.rs".to_owned(), text.to_owned())]).len(), 1, "{text}");
+    }
+    assert_eq!(upward(&[("src/service/cards.rs".to_owned(), "use crate::domain::id::CardId;".to_owned())]), []);
+}
+
+#[test]
+fn modules_of_the_service_import_each_other_in_no_circle() {
+    assert_eq!(circles(&sources("src/service")), [""; 0]);
+}
+
+#[test]
+fn a_circle_is_found_over_several_modules() {
+    let file = |name: &str, text: &str| (format!("src/service/{name}.rs"), text.to_owned());
+    let files = [file("a/mod", "use super::{b, error::Error};"), file("b", "use crate::service::c::C;"), file("c", "use super::a::A;")];
+    assert_eq!(circles(&files), ["a", "b", "c"]);
+    assert_eq!(circles(&files[..2]), [""; 0]);
+}
+
+#[test]
+fn the_domain_is_pure() {
+    let words = [
+        "sqlx::query",
+        "PgConnection",
+        "axum",
+        "tokio",
+        "tracing",
+        "metrics",
+        "Utc::now",
+        "Instant::now",
+        "SystemTime",
+        "std::fs",
+        "std::net",
+    ];
+    assert_never("src/domain", &words, &[]);
 }
 
 #[test]

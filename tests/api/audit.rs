@@ -68,7 +68,7 @@ async fn every_change_of_state_is_told_once_and_what_changed_nothing_is_not() {
 #[tokio::test]
 async fn every_security_event_is_told() {
     let world = World::with(|settings| settings.rate_limit.per_hour = 12.try_into().expect("above zero")).await;
-    let admin = world.somebody(core_api::service::auth::Role::Admin, Some(1000)).await;
+    let admin = world.somebody(core_api::domain::role::Role::Admin, Some(1000)).await;
     let (_, viewer) = world.hired(&admin, "ana@example.com", "viewer").await;
     viewer.post("/cards", json!({"currency": "USD"})).await.problem(403, "insufficient_permissions");
     let wrong = json!({"email": "ana@example.com", "password": "wrong"});
@@ -106,7 +106,7 @@ async fn every_security_event_is_told() {
 #[tokio::test]
 async fn a_used_up_hour_is_told_once() {
     let world = World::new().await;
-    let admin = world.somebody(core_api::service::auth::Role::Admin, Some(5)).await;
+    let admin = world.somebody(core_api::domain::role::Role::Admin, Some(5)).await;
     for _ in 0..5 {
         admin.get("/cards").await.ok();
     }

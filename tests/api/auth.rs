@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use core_api::service::auth::Role;
+use core_api::domain::role::Role;
 use reqwest::Method;
 use serde_json::json;
 

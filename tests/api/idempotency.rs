@@ -1,6 +1,6 @@
 //! `Idempotency-Key`: once per key, whatever is sent again, by whom and how often.
 
-use core_api::service::auth::Role;
+use core_api::domain::role::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Executor as _;

@@ -1,6 +1,6 @@
 //! The quota: so many requests per account and clock hour, exactly, over all replicas.
 
-use core_api::service::auth::Role;
+use core_api::domain::role::Role;
 use serde_json::json;
 
 use crate::support::World;

@@ -12,11 +12,13 @@ use axum::{
 };
 
 use super::rate_limit;
+use crate::domain::{
+    actor::{Actor, Origin, Principal},
+    quota::QuotaSnapshot,
+};
 use crate::{
     http::{App, address::Source, error::Error},
     service::{
-        admission::Standing,
-        audit::{Actor, Origin},
         auth::{Caller, Claims},
         error::{Error as ServiceError, chain},
     },
@@ -39,7 +41,8 @@ pub(in crate::http) async fn require(app: &App, mut request: Request, next: Next
             (next.run(request).await, Some(standing))
         }
         Err(ServiceError::QuotaExceeded(standing)) => {
-            let actor = Actor { account: claims.account, user: Some(claims.user), session: Some(claims.session), origin: Some(origin) };
+            let actor =
+                Actor { account: claims.account, principal: Principal::User { user: claims.user, session: claims.session, origin } };
             if let Err(error) = Box::pin(app.services.admission.tell(&actor, &standing)).await {
                 tracing::error!(cause = chain(&error), "that the hour is used up is not in the trail");
             }
@@ -64,7 +67,7 @@ async fn admit(
     origin: Origin,
     claims: &Claims,
     whatever_the_quota: bool,
-) -> Result<(Caller, Standing), ServiceError> {
+) -> Result<(Caller, QuotaSnapshot), ServiceError> {
     app.services.admission.admit(claims, origin, whatever_the_quota).await.map_err(|error| refused(app, source, error))
 }
 

@@ -5,10 +5,8 @@ use std::net::SocketAddr;
 use axum::extract::Request;
 
 use super::request_id::RequestId;
-use crate::{
-    http::{App, address::Source},
-    service::audit::Origin,
-};
+use crate::domain::actor::Origin;
+use crate::http::{App, address::Source};
 
 pub(in crate::http) fn find(app: &App, peer: SocketAddr, id: &RequestId, request: &mut Request) {
     let source = Source::of(peer, request.headers(), app.trusted_hops);

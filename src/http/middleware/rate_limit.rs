@@ -14,17 +14,15 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 
-use crate::{
-    http::address::Source,
-    service::{admission::Standing, error::Error},
-};
+use crate::domain::quota::QuotaSnapshot;
+use crate::{http::address::Source, service::error::Error};
 
 static LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 static RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// Tells a caller where the account stands in its hour.
-pub(in crate::http) fn tell(headers: &mut HeaderMap, standing: &Standing) {
+pub(in crate::http) fn tell(headers: &mut HeaderMap, standing: &QuotaSnapshot) {
     headers.insert(LIMIT.clone(), standing.limit.into());
     headers.insert(REMAINING.clone(), standing.remaining.into());
     headers.insert(RESET.clone(), standing.reset.into());

@@ -8,20 +8,22 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::domain::{
+    audit_event::EventType,
+    card::{CardStatus, TargetStatus},
+    currency::Currency,
+    money::{Amount, MAX_MINOR, Money},
+    posting::MovementKind,
+    role::Role,
+    text::{Description, Email, MAX_EMAIL, MAX_TEXT, Name},
+};
 use crate::{
     http::{
         code::Code,
         error::ProblemBody,
         time::{Moment, Timestamp},
     },
-    service::{
-        audit::EventType,
-        auth::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED, Role},
-        cards::{CardStatus, Currency, TargetStatus},
-        ledger::MovementKind,
-        money::{Amount, MAX_MINOR, Money},
-        text::{Description, Email, MAX_EMAIL, MAX_TEXT, Name},
-    },
+    service::auth::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED},
 };
 
 macro_rules! schema {

@@ -7,16 +7,14 @@ use axum::{Extension, extract::State, http::HeaderMap};
 use schemars::JsonSchema;
 
 use super::operation::{SchemaOf, schema_of};
-use crate::{
-    http::{
-        App,
-        code::Code,
-        command::Command,
-        extract::{LoggedIn, Manager, PathId, Reader, Writer},
-        json::{Fields, FromFields, Json},
-        query::Query,
-    },
-    service::auth::{Permission, Role},
+use crate::domain::role::{Permission, Role};
+use crate::http::{
+    App,
+    code::Code,
+    command::Command,
+    extract::{LoggedIn, Manager, PathId, Reader, Writer},
+    json::{Fields, FromFields, Json},
+    query::Query,
 };
 
 /// What is known of an endpoint from its handler's parameters.

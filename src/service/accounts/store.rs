@@ -2,7 +2,8 @@
 
 use sqlx::PgConnection;
 
-use crate::service::{error::Result, id::AccountId, text::Name};
+use crate::domain::{id::AccountId, text::Name};
+use crate::service::error::Result;
 
 pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, name: &Name, requests_per_hour: Option<u32>) -> Result<()> {
     // The column is the database's 31-bit integer; a limit beyond it limits nothing.

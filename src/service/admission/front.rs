@@ -13,8 +13,7 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, RateLimiter};
 
-use super::Standing;
-use crate::service::id::AccountId;
+use crate::domain::{id::AccountId, quota::QuotaSnapshot};
 
 /// The largest bucket. Governor counts an hour per cell in 64 bits of nanoseconds, which is enough
 /// for five million; above that the database alone counts.
@@ -64,7 +63,7 @@ impl Front {
     ///
     /// # Errors
     /// The hour is known to be full.
-    pub(super) fn take(&self, account: AccountId, now: Instant) -> Result<(), Standing> {
+    pub(super) fn take(&self, account: AccountId, now: Instant) -> Result<(), QuotaSnapshot> {
         let mut windows = self.lock();
         let Some(window) = windows.by_account.get_mut(&account).filter(|window| now < window.ends) else {
             return Ok(());
@@ -76,7 +75,7 @@ impl Front {
             window.given_back -= 1;
             return Ok(());
         }
-        Err(Standing { limit: window.limit.get(), remaining: 0, reset: window.reset, retry_after: window.ends.duration_since(now) })
+        Err(QuotaSnapshot { limit: window.limit.get(), remaining: 0, reset: window.reset, retry_after: window.ends.duration_since(now) })
     }
 
     /// Gives back the cell of a request that was not counted after all.

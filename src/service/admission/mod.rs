@@ -7,15 +7,16 @@
 mod front;
 mod store;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    num::NonZeroU32,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc, time::Instant};
 
-use crate::database::Pool;
+use crate::database::{Pool, Pools};
+use crate::domain::{
+    actor::{Actor, Origin},
+    audit_event::Event,
+    id::AccountId,
+    quota::QuotaSnapshot,
+    role::Role,
+};
 use chrono::TimeDelta;
 use tokio::sync::oneshot;
 
@@ -26,30 +27,15 @@ use self::{
 use crate::telemetry::metrics;
 
 use super::{
-    Pools,
-    audit::{self, Actor, Event, Origin},
-    auth::{Caller, Claims, Role},
+    audit,
+    auth::{Caller, Claims},
     batch::Batches,
     error::{Error, Result},
-    id::AccountId,
     unit,
 };
 
 /// Round trips at once, each with a connection. One account's requests are in one of them at a time.
 pub(super) const FLIGHTS: u32 = 2;
-
-/// Where an account stands in its hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Requests per hour.
-    pub limit: u32,
-    /// How many are left after this one.
-    pub remaining: u32,
-    /// Epoch second at which the next hour begins, by the database's clock.
-    pub reset: i64,
-    /// The time until then.
-    pub retry_after: Duration,
-}
 
 /// A request that waits to be admitted.
 struct Job {
@@ -62,7 +48,7 @@ struct Admitted {
     role: Role,
     requests_per_hour: Option<u32>,
     /// Err: the hour was full without it.
-    standing: std::result::Result<Standing, Standing>,
+    standing: std::result::Result<QuotaSnapshot, QuotaSnapshot>,
 }
 
 /// The service of admission.
@@ -100,7 +86,7 @@ impl Admission {
     /// # Errors
     /// [`Error::Unauthenticated`] when the session is over or the user disabled; [`Error::QuotaExceeded`]
     /// when memory alone knows that the hour is full, unless it is to be admitted `whatever_the_quota`.
-    pub async fn admit(&self, claims: &Claims, origin: Origin, whatever_the_quota: bool) -> Result<(Caller, Standing)> {
+    pub async fn admit(&self, claims: &Claims, origin: Origin, whatever_the_quota: bool) -> Result<(Caller, QuotaSnapshot)> {
         let account = claims.account;
         let entered = self.front.take(account, Instant::now());
         if !whatever_the_quota {
@@ -123,7 +109,7 @@ impl Admission {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn tell(&self, actor: &Actor, standing: &Standing) -> Result<()> {
+    pub async fn tell(&self, actor: &Actor, standing: &QuotaSnapshot) -> Result<()> {
         let account = actor.account;
         if !self.front.is_news(account) {
             return Ok(());
@@ -147,7 +133,7 @@ async fn carry(pool: &Pool, front: &Front, per_hour: NonZeroU32, jobs: Vec<Job>)
         Ok(rows) => settle(front, per_hour, since, jobs.into_iter().zip(places), &rows),
         Err(error) => {
             for job in jobs {
-                drop(job.answer.send(Err(error.for_another())));
+                drop(job.answer.send(Err(error.shared_copy())));
             }
         }
     }
@@ -188,7 +174,7 @@ fn settle(front: &Front, per_hour: NonZeroU32, asked: Instant, jobs: impl Iterat
         let used = used.and_then(|used| u32::try_from(used).ok());
         // Measured from before the question, so that the front forgets a full hour early rather than late.
         front.learn(job.claims.account, Seen { reset: reset.timestamp(), ends: asked + retry_after, limit, used }, asked);
-        let standing = |remaining| Standing { limit: limit.get(), remaining, reset: reset.timestamp(), retry_after };
+        let standing = |remaining| QuotaSnapshot { limit: limit.get(), remaining, reset: reset.timestamp(), retry_after };
         let standing = used.map_or_else(|| Err(standing(0)), |used| Ok(standing(limit.get().saturating_sub(used))));
         drop(job.answer.send(Ok(Admitted { role, requests_per_hour: own, standing })));
     }
@@ -197,7 +183,7 @@ fn settle(front: &Front, per_hour: NonZeroU32, asked: Instant, jobs: impl Iterat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::id::{SessionId, UserId};
+    use crate::domain::id::{SessionId, UserId};
 
     #[test]
     fn each_session_is_asked_for_once_and_each_request_finds_its_own() {

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::service::{
-    auth::Role,
-    error::Result,
+use crate::domain::{
     id::{AccountId, SessionId, UserId},
+    role::Role,
 };
+use crate::service::error::Result;
 
 /// Requests that come in one session.
 pub(super) struct Asked {

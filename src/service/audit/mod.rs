@@ -1,52 +1,19 @@
 //! The trail: who did what, from where, written in the transaction that did it.
 
-mod event;
 mod store;
-
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::database::Pool;
-
-pub use self::event::{Event, EventType, Subject, UnknownEventType};
-use super::{
-    error::Result,
+use crate::domain::{
+    actor::Actor,
+    audit_event::{Event, EventType, Subject},
     id::{AccountId, EventId, SessionId, UserId},
-    unit,
 };
 
-/// Through which request, and from where.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// The request's `X-Request-Id`.
-    pub request_id: Arc<str>,
-    /// The client's address, of IPv6 the first 64 bits.
-    pub address: Arc<str>,
-}
-
-/// Who acts.
-#[derive(Clone, Debug)]
-pub struct Actor {
-    /// In which account.
-    pub account: AccountId,
-    /// Who; none for the command line, and for somebody who is not logged in.
-    pub user: Option<UserId>,
-    /// In which login.
-    pub session: Option<SessionId>,
-    /// Through which request; none for the command line.
-    pub origin: Option<Origin>,
-}
-
-impl Actor {
-    /// Whoever operates the deployment, on its command line.
-    #[must_use]
-    pub const fn command_line(account: AccountId) -> Self {
-        Self { account, user: None, session: None, origin: None }
-    }
-}
+use super::{error::Result, unit};
 
 /// An entry of the trail.
 #[derive(Clone, Debug)]

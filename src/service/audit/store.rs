@@ -3,14 +3,13 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{
-    Actor, Entry, EventFilter,
-    event::{Described, EventType, Subject},
-};
-use crate::service::{
-    error::{Error, Result},
+use super::{Entry, EventFilter};
+use crate::domain::{
+    actor::Actor,
+    audit_event::{Described, EventType, Subject},
     id::{AccountId, EventId, SessionId, UserId},
 };
+use crate::service::error::{Error, Result};
 
 pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: EventId, event: &Described) -> Result<()> {
     let (kind, subject) = columns(event.subject);
@@ -24,14 +23,14 @@ pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: Eve
         actor.account as AccountId,
         id as EventId,
         event.event_type.name(),
-        actor.user as Option<UserId>,
-        actor.session as Option<SessionId>,
+        actor.user() as Option<UserId>,
+        actor.session() as Option<SessionId>,
         kind,
         subject,
         event.before,
         event.after,
-        actor.origin.as_ref().map(|origin| &*origin.request_id),
-        actor.origin.as_ref().map(|origin| &*origin.address),
+        actor.origin().map(|origin| &*origin.request_id),
+        actor.origin().map(|origin| &*origin.address),
     )
     .execute(connection)
     .await?;

@@ -6,10 +6,8 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use super::{Claims, Tokens, refresh::RefreshToken};
-use crate::service::{
-    error::Result,
-    id::{AccountId, SessionId, UserId},
-};
+use crate::domain::id::{AccountId, SessionId, UserId};
+use crate::service::error::Result;
 
 /// What a login or a refresh gives.
 pub struct Grant {

@@ -7,7 +7,6 @@ mod key;
 mod password;
 mod priority;
 mod refresh;
-mod role;
 mod sessions;
 mod store;
 mod token;
@@ -17,6 +16,12 @@ mod verified;
 use std::{fmt, sync::Arc};
 
 use crate::database::Pool;
+use crate::domain::{
+    actor::{Actor, Origin, Principal},
+    audit_event::Event,
+    id::{AccountId, SessionId, UserId},
+    role::Role,
+};
 use chrono::Utc;
 use secrecy::SecretString;
 
@@ -33,16 +38,14 @@ pub use self::{
     grant::{Grant, Lifetimes},
     key::{KeyFault, MIN_KEY_BYTES, SigningKey},
     password::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED, Passwords, WeakPassword},
-    role::{Permission, Role},
     sessions::Session,
     token::{Claims, Tokens},
 };
 use crate::telemetry::metrics;
 
 use super::{
-    audit::{self, Actor, Event, Origin},
+    audit,
     error::{Error, Result, chain},
-    id::{AccountId, SessionId, UserId},
     unit,
 };
 
@@ -67,7 +70,7 @@ impl Caller {
     /// The caller as somebody who acts.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        Actor { account: self.account, user: Some(self.user), session: Some(self.session), origin: Some(self.origin.clone()) }
+        Actor { account: self.account, principal: Principal::User { user: self.user, session: self.session, origin: self.origin.clone() } }
     }
 }
 
@@ -135,7 +138,7 @@ impl Auth {
         if let Some(user) = user {
             let (auth, origin) = (self.clone(), origin.clone());
             tokio::spawn(async move {
-                let actor = Actor { account: user.account_id, user: None, session: None, origin: Some(origin) };
+                let actor = Actor { account: user.account_id, principal: Principal::Anonymous(origin) };
                 if let Err(error) = auth.record(&actor, Event::LoginFailed { user: user.id }).await {
                     tracing::error!(cause = chain(&error), "a failed login is not in the trail");
                 }
@@ -148,12 +151,12 @@ impl Auth {
         let (account, user_id, session) = (user.account_id, user.id, SessionId::new());
         let refresh = RefreshToken::new(account, session);
         let (hash, lifetime) = (refresh.hash(), self.lifetimes.session);
-        let actor = Actor { account, user: Some(user_id), session: Some(session), origin: Some(origin.clone()) };
+        let actor = Actor { account, principal: Principal::User { user: user_id, session, origin: origin.clone() } };
         let times = unit::write(&self.pool, move |unit| {
             let (user, trace, actor) = (user.clone(), trace.clone(), actor.clone());
             Box::pin(async move {
                 // Asks again, in the write, whether the user is enabled and the password still this one.
-                let address = actor.origin.as_ref().map(|origin| &*origin.address);
+                let address = actor.origin().map(|origin| &*origin.address);
                 let times = store::insert_session(unit, &user, session, lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
                 store::insert_refresh_token(unit, account, session, &hash).await?;
                 store::end_sessions_beyond(unit, account, user_id, MAX_SESSIONS).await?;
@@ -190,7 +193,7 @@ impl Auth {
             Box::pin(async move {
                 let live = store::lock_session(unit, account, session).await?.ok_or(Error::InvalidRefreshToken)?;
                 let first_use = store::use_refresh_token(unit, account, session, &hash).await?.ok_or(Error::InvalidRefreshToken)?;
-                let actor = Actor { account, user: Some(live.user_id), session: Some(session), origin: Some(origin) };
+                let actor = Actor { account, principal: Principal::User { user: live.user_id, session, origin } };
                 if first_use {
                     store::insert_refresh_token(unit, account, session, &next_hash).await?;
                     audit::record_in(unit, &actor, Event::Refresh { session }).await?;

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::service::id::{AccountId, SessionId};
+use crate::domain::id::{AccountId, SessionId};
 
 const PREFIX: &str = "crt_";
 

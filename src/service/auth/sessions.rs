@@ -3,13 +3,15 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Auth, Caller, Permission, store};
-use crate::service::{
-    audit::{self, Actor, Event},
-    error::{Error, Result},
+use super::{Auth, Caller, store};
+use crate::domain::{
+    actor::{Actor, Principal},
+    audit_event::Event,
+    error::Refusal,
     id::{AccountId, SessionId, UserId},
-    unit,
+    role::Permission,
 };
+use crate::service::{audit, error::Result, unit};
 
 /// A login that lives.
 #[derive(Clone, Debug)]
@@ -60,7 +62,7 @@ impl Auth {
     /// Ends one of the caller's sessions, on every replica at once.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]: it is over, or not the caller's.
+    /// [`Refusal::SessionNotFound`]: it is over, or not the caller's.
     pub async fn end_session(&self, caller: &Caller, session: SessionId) -> Result<()> {
         let actor = caller.actor();
         let (account, user) = (caller.account, caller.user);
@@ -68,7 +70,7 @@ impl Auth {
             let actor = actor.clone();
             Box::pin(async move {
                 if !store::end_session(unit, account, user, session).await? {
-                    return Err(Error::SessionNotFound);
+                    return Err(Refusal::SessionNotFound.into());
                 }
                 audit::record_in(unit, &actor, Event::SessionEnded { session }).await
             })
@@ -79,12 +81,14 @@ impl Auth {
     }
 }
 
-/// Asks again, within the write, what was asked when the request came: that the actor's session lives and their
-/// role may manage. It stays so until the commit. The command line may everything.
+/// Checks again, in the transaction that writes, that the actor's session lives and that their role permits managing
+/// users. The rows stay locked until the commit, so neither can change before it.
 pub(in crate::service) async fn may_manage_in(connection: &mut PgConnection, actor: &Actor) -> Result<()> {
-    let (Some(user), Some(session)) = (actor.user, actor.session) else { return Ok(()) };
-    let role = store::hold_role(connection, actor.account, user, session).await?.ok_or(Error::Unauthenticated)?;
-    if role.may(Permission::Manage) { Ok(()) } else { Err(Error::InsufficientPermissions(role)) }
+    let role = match actor.principal {
+        Principal::User { user, session, .. } => store::hold_role(connection, actor.account, user, session).await?,
+        Principal::CommandLine | Principal::Anonymous(_) => None,
+    };
+    Ok(actor.principal.check(Permission::Manage, role)?)
 }
 
 /// Ends every session of a user, within the transaction that is the reason.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
-use super::{Role, Session, SessionTimes};
-use crate::service::{
-    error::{Error, Result},
+use super::{Session, SessionTimes};
+use crate::domain::{
     id::{AccountId, SessionId, UserId},
+    role::Role,
 };
+use crate::service::error::{Error, Result};
 
 /// A user as a login finds one.
 #[derive(Clone)]

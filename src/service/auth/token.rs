@@ -12,10 +12,8 @@ use super::{
     key::{KeyFault, SigningKey},
     verified::Verified,
 };
-use crate::service::{
-    error::{Error, Result},
-    id::{AccountId, SessionId, UserId},
-};
+use crate::domain::id::{AccountId, SessionId, UserId};
+use crate::service::error::{Error, Result};
 
 /// The longest that any token is good for, in seconds: as long as `auth.token_ttl_seconds` can be.
 const LONGEST: i64 = 10 * 366 * 24 * 60 * 60;

@@ -53,7 +53,7 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::id::{AccountId, SessionId, UserId};
+    use crate::domain::id::{AccountId, SessionId, UserId};
 
     #[test]
     fn each_token_is_verified_once_and_what_is_none_every_time() {

@@ -4,10 +4,10 @@ use crate::database::Pool;
 use tokio::sync::oneshot;
 
 use super::{Card, store};
+use crate::domain::id::{AccountId, CardId};
 use crate::service::{
     batch::Batches,
     error::{Error, Result},
-    id::{AccountId, CardId},
     unit,
 };
 
@@ -54,7 +54,7 @@ async fn look(pool: &Pool, jobs: Vec<Job>) {
         }
         Err(error) => {
             for job in jobs {
-                drop(job.answer.send(Err(error.for_another())));
+                drop(job.answer.send(Err(error.shared_copy())));
             }
         }
     }

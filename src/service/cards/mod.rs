@@ -1,30 +1,29 @@
 //! Cards: created inactive, assigned once, moved through their statuses. Their money is the ledger's.
 
-mod assignment;
-mod currency;
 mod lookup;
-mod status;
 mod store;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::database::Pool;
+use crate::database::{Pool, Pools};
+use crate::domain::{
+    actor::Actor,
+    assignment::{self, Assignment},
+    audit_event::Event,
+    card::{CardStatus, StatusChange, TargetStatus},
+    currency::Currency,
+    error::Refusal,
+    id::{AccountId, CardId, CustomerId},
+    money::Money,
+};
 
 pub(super) use self::lookup::FLIGHTS;
-use self::{assignment::Assignment, lookup::Lookup, status::StatusChange, store::LockedCard};
-pub use self::{
-    currency::{Currency, UnknownCurrency},
-    status::{CardStatus, TargetStatus, UnknownStatus},
-};
+use self::{lookup::Lookup, store::LockedCard};
 use super::{
-    Pools,
-    audit::{self, Actor, Event},
-    customers,
-    error::{Error, Result},
-    id::{AccountId, CardId, CustomerId},
-    idempotency::{Once, Outcome},
-    money::Money,
+    audit, customers,
+    error::Result,
+    idempotency::{self, Once, Outcome},
     unit,
 };
 
@@ -94,7 +93,7 @@ impl Cards {
     /// The database is away.
     pub async fn create(&self, actor: &Actor, currency: Currency, once: Option<&Once<Card>>) -> Result<Outcome<Card>> {
         let actor = actor.clone();
-        unit::once(&self.pool, once, move |unit| {
+        idempotency::once(&self.pool, once, move |unit| {
             let actor = actor.clone();
             Box::pin(async move {
                 let card = store::insert(unit, actor.account, CardId::new(), currency).await?;
@@ -108,9 +107,9 @@ impl Cards {
     /// One card.
     ///
     /// # Errors
-    /// [`Error::CardNotFound`].
+    /// [`Refusal::CardNotFound`].
     pub async fn get(&self, account: AccountId, id: CardId) -> Result<Card> {
-        self.lookup.find(account, id).await?.ok_or(Error::CardNotFound)
+        self.lookup.find(account, id).await?.ok_or(Refusal::CardNotFound.into())
     }
 
     /// At most `limit` cards after position `after`, in the order they were created.
@@ -133,12 +132,12 @@ impl Cards {
         once: Option<&Once<Assigned>>,
     ) -> Result<Outcome<Assigned>> {
         let actor = actor.clone();
-        unit::once(&self.pool, once, move |unit| {
+        idempotency::once(&self.pool, once, move |unit| {
             let actor = actor.clone();
             Box::pin(async move {
                 let account = actor.account;
                 let (id, card) = lock(unit, account, id).await?;
-                let customer = customer.ok_or(Error::CustomerNotFound)?;
+                let customer = customer.ok_or(Refusal::CustomerNotFound)?;
                 customers::exists_in(unit, account, customer).await?;
                 match assignment::assign(card.status, card.customer_id, customer)? {
                     Assignment::Unchanged => {}
@@ -165,7 +164,7 @@ impl Cards {
         once: Option<&Once<StatusSet>>,
     ) -> Result<Outcome<StatusSet>> {
         let actor = actor.clone();
-        unit::once(&self.pool, once, move |unit| {
+        idempotency::once(&self.pool, once, move |unit| {
             let actor = actor.clone();
             Box::pin(async move {
                 let account = actor.account;
@@ -186,7 +185,7 @@ impl Cards {
 
 /// Locks a card's row until the transaction ends. An id that is none names no card.
 async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<CardId>) -> Result<(CardId, LockedCard)> {
-    let id = id.ok_or(Error::CardNotFound)?;
-    let card = store::lock(connection, account, id).await?.ok_or(Error::CardNotFound)?;
+    let id = id.ok_or(Refusal::CardNotFound)?;
+    let card = store::lock(connection, account, id).await?.ok_or(Refusal::CardNotFound)?;
     Ok((id, card))
 }

@@ -3,12 +3,14 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Card, CardFilter, CardStatus, Currency};
-use crate::service::{
-    error::Result,
+use super::{Card, CardFilter};
+use crate::domain::{
+    card::CardStatus,
+    currency::Currency,
     id::{AccountId, CardId, CustomerId},
     money::Money,
 };
+use crate::service::error::Result;
 
 /// What rules about a card are decided on, read under its row lock.
 pub(super) struct LockedCard {

@@ -5,13 +5,18 @@ mod store;
 use sqlx::PgConnection;
 
 use crate::database::Pool;
+use crate::domain::{
+    actor::Actor,
+    audit_event::Event,
+    error::Refusal,
+    id::{AccountId, CustomerId},
+    text::{Email, Name},
+};
 
 use super::{
-    audit::{self, Actor, Event},
-    error::{Error, Result},
-    id::{AccountId, CustomerId},
-    idempotency::{Once, Outcome},
-    text::{Email, Name},
+    audit,
+    error::Result,
+    idempotency::{self, Once, Outcome},
     unit,
 };
 
@@ -42,14 +47,14 @@ impl Customers {
     /// Creates a customer.
     ///
     /// # Errors
-    /// [`Error::DuplicateEmail`], compared without case.
+    /// [`Refusal::DuplicateEmail`], compared without case.
     pub async fn create(&self, actor: &Actor, name: Name, email: Email, once: Option<&Once<Customer>>) -> Result<Outcome<Customer>> {
         let actor = actor.clone();
-        unit::once(&self.pool, once, move |unit| {
+        idempotency::once(&self.pool, once, move |unit| {
             let (actor, name, email) = (actor.clone(), name.clone(), email.clone());
             Box::pin(async move {
                 let created = store::insert(unit, actor.account, CustomerId::new(), &name, &email).await?;
-                let customer = created.ok_or(Error::DuplicateEmail)?;
+                let customer = created.ok_or(Refusal::DuplicateEmail)?;
                 audit::record_in(unit, &actor, Event::CustomerCreated { customer: customer.id }).await?;
                 Ok(customer)
             })
@@ -60,9 +65,9 @@ impl Customers {
     /// One customer.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`].
+    /// [`Refusal::CustomerNotFound`].
     pub async fn get(&self, account: AccountId, id: CustomerId) -> Result<Customer> {
-        unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Error::CustomerNotFound)
+        unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Refusal::CustomerNotFound.into())
     }
 
     /// At most `limit` customers, or the one of this email, after position `after`, in the order they were created.
@@ -78,5 +83,5 @@ impl Customers {
 
 /// Whether the account has this customer, within the caller's transaction.
 pub(super) async fn exists_in(connection: &mut PgConnection, account: AccountId, id: CustomerId) -> Result<()> {
-    if store::exists(connection, account, id).await? { Ok(()) } else { Err(Error::CustomerNotFound) }
+    if store::exists(connection, account, id).await? { Ok(()) } else { Err(Refusal::CustomerNotFound.into()) }
 }

@@ -3,11 +3,11 @@
 use sqlx::PgConnection;
 
 use super::Customer;
-use crate::service::{
-    error::Result,
+use crate::domain::{
     id::{AccountId, CustomerId},
     text::{Email, Name},
 };
+use crate::service::error::Result;
 
 /// None: the account has a customer with this email.
 ///

@@ -14,15 +14,16 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::database::Pool;
 
 use super::{
     error::{Error, Result},
-    id::AccountId,
-    unit,
+    unit::{self, Unit},
 };
+use crate::domain::id::AccountId;
 
 /// How long an answer is kept at least.
 pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -134,24 +135,72 @@ struct Remembered {
     receipt: Receipt,
 }
 
-/// Looks a key up and takes it for the rest of the transaction. None: it is new.
+/// Runs `work` in a transaction, once per key if the request has one, and commits it, or leaves nothing behind.
+///
+/// Under a key the answer is stored in the same transaction, also when the answer is a refusal that the state decided:
+/// `work` decides before it writes, so a refusal has nothing to undo.
 ///
 /// # Errors
-/// The key stands for another request, or for one that is still running.
-pub(super) async fn begin_in<T>(connection: &mut PgConnection, once: &Once<T>) -> Result<Option<Receipt>> {
-    let found = store::take(connection, once.account, &once.key.0).await?;
-    match found.remembered {
-        Some(remembered) if remembered.fingerprint == once.fingerprint => Ok(Some(remembered.receipt)),
-        Some(_) => Err(Error::IdempotencyKeyReused),
-        None if found.taken => Ok(None),
-        None => Err(Error::IdempotencyKeyInUse),
+/// Those of `work`, of the key, and of the database.
+pub(super) async fn once<T: Send + Sync>(
+    pool: &Pool,
+    request: Option<&Once<T>>,
+    work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>> + Sync,
+) -> Result<Outcome<T>> {
+    let work = unit::Closure::new(work);
+    let Some(request) = request else { return unit::execute(pool, &work).await.map(Outcome::Fresh) };
+    let keyed = Keyed { request, work };
+    for _ in 0..unit::TRIES {
+        match unit::execute(pool, &keyed).await? {
+            Attempt::Done(result) => return result.map(Outcome::Fresh),
+            Attempt::Replayed(receipt) => return Ok(Outcome::Replayed(receipt)),
+            // The twin's answer is there now.
+            Attempt::LostToTwin => {}
+        }
     }
+    Err(Error::IdempotencyKeyInUse)
 }
 
-/// Keeps the answer. False: a twin committed one after [`begin_in`] had looked; nothing of this transaction may stay.
-pub(super) async fn record_in<T>(connection: &mut PgConnection, once: &Once<T>, result: std::result::Result<&T, &Error>) -> Result<bool> {
-    let receipt = (once.render)(result);
-    store::insert(connection, once.account, &once.key.0, &once.fingerprint, &receipt).await
+/// A unit under a key.
+struct Keyed<'a, T, U> {
+    request: &'a Once<T>,
+    work: U,
+}
+
+/// What one try under a key comes to.
+enum Attempt<T> {
+    /// The work was done or refused, and the answer is stored.
+    Done(Result<T>),
+    /// The request was answered before.
+    Replayed(Receipt),
+    /// A request under the same key committed after this one had looked for it: nothing of this transaction may stay.
+    LostToTwin,
+}
+
+impl<T: Send + Sync, U: Unit<Output = T>> Unit for Keyed<'_, T, U> {
+    type Output = Attempt<T>;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Attempt<T>> {
+        let Once { account, key, fingerprint, render } = self.request;
+        let found = store::take(connection, *account, &key.0).await?;
+        match found.remembered {
+            Some(remembered) if remembered.fingerprint == fingerprint => return Ok(Attempt::Replayed(remembered.receipt)),
+            Some(_) => return Err(Error::IdempotencyKeyReused),
+            None if found.taken => {}
+            None => return Err(Error::IdempotencyKeyInUse),
+        }
+        let result = self.work.run(connection).await;
+        if result.as_ref().is_err_and(|error| !error.is_cacheable_refusal()) {
+            return result.map(|done| Attempt::Done(Ok(done)));
+        }
+        let receipt = render(result.as_ref());
+        let stored = store::insert(connection, *account, &key.0, fingerprint, &receipt).await?;
+        Ok(if stored { Attempt::Done(result) } else { Attempt::LostToTwin })
+    }
+
+    fn commits(&self, attempt: &Attempt<T>) -> bool {
+        matches!(attempt, Attempt::Done(_))
+    }
 }
 
 /// The service that forgets.

@@ -5,10 +5,8 @@ use std::time::Duration;
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use super::{Receipt, Remembered};
-use crate::service::{
-    error::{Error, Result},
-    id::AccountId,
-};
+use crate::domain::id::AccountId;
+use crate::service::error::{Error, Result};
 
 /// What was found under a key, and whether it was free to be taken.
 pub(super) struct Found {

@@ -8,22 +8,20 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 use sqlx::PgConnection;
 
-use crate::database::Pool;
+use crate::database::{Pool, Pools};
 
 use super::{
     CardKey, Job, Movement, Posted,
     known::Known,
     locked,
     plan::{self, Plan, Step, Wanted},
-    posting::Entry,
     short,
     store::{self, Draft, Kept, Stand},
 };
-use crate::service::Pools;
+use crate::domain::{id::MovementId, posting::Entry};
 use crate::service::{
     batch::Flight,
     error::{Error, Result},
-    id::MovementId,
     idempotency::Outcome,
     unit,
 };
@@ -97,7 +95,7 @@ fn by_card(jobs: Vec<Job>) -> Vec<(CardKey, Vec<Job>)> {
 async fn attempt(pool: &Pool, known: &Known, jobs: Vec<Job>) -> Left {
     if let Err(error) = get_to_know(pool, known, &jobs).await {
         for job in jobs {
-            job.answer(Err(error.for_another()));
+            job.answer(Err(error.shared_copy()));
         }
         return Left::default();
     }
@@ -213,8 +211,8 @@ fn give_up(known: &Known, jobs: Vec<Job>, plan: &Plan, error: &Error) -> Left {
             // The statement was refused as a whole: a key that a twin elsewhere took in the same moment, or one
             // posting that the database does not take. Each is tried by itself, so that none fails for another.
             Error::Internal { .. } => left.again.push(job),
-            _ if error.asks_for_another_try() => left.again.push(job),
-            _ if planned.contains(&index) => job.answer(Err(error.for_another())),
+            _ if error.is_retryable() => left.again.push(job),
+            _ if planned.contains(&index) => job.answer(Err(error.shared_copy())),
             _ => left.again.push(job),
         }
     }

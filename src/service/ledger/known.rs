@@ -6,7 +6,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{CardKey, posting::Position};
+use super::CardKey;
+use crate::domain::posting::Position;
 
 /// How many cards are remembered: some ten megabytes.
 const MOST: usize = 100_000;

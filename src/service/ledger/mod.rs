@@ -8,34 +8,32 @@ mod flight;
 mod known;
 mod locked;
 mod plan;
-mod posting;
 mod short;
 mod store;
 mod verify;
 
 use std::{sync::Arc, time::Instant};
 
-use crate::database::Pool;
+use crate::database::{Pool, Pools};
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
 use self::known::Known;
-pub use self::{
-    posting::MovementKind,
-    verify::{Drift, Fault, Read, verify},
-};
+pub use self::verify::{Drift, Fault, Read, verify};
 use crate::telemetry::metrics;
 
 use super::{
-    Pools,
-    audit::Actor,
     batch::Batches,
     error::{Error, Result},
-    id::{AccountId, CardId, MovementId},
     idempotency::{Once, Outcome, Running},
-    money::{Amount, Money},
-    text::Description,
     unit,
+};
+use crate::domain::{
+    actor::Actor,
+    id::{AccountId, CardId, MovementId},
+    money::{Amount, Money},
+    posting::MovementKind,
+    text::Description,
 };
 
 /// Flights at once. Each holds a connection, and all of them together write less than one that is full:

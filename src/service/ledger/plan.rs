@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{
-    CardKey,
+use super::CardKey;
+use crate::domain::{
+    money::Amount,
     posting::{self, Entry, MovementKind, Position},
 };
-use crate::service::money::Amount;
 
 /// A posting, as far as the plan goes.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +76,8 @@ pub(super) fn plan(postings: &[Wanted], stand: impl Fn(&CardKey) -> Option<Posit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{
-        cards::CardStatus,
+    use crate::domain::{
+        card::CardStatus,
         id::{AccountId, CardId},
         money::Money,
     };

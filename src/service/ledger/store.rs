@@ -6,19 +6,16 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{
-    CardKey, Movement, MovementFilter,
-    plan::Step,
-    posting::{Entry, MovementKind, Position},
-};
-use crate::service::{
-    audit::Actor,
-    cards::CardStatus,
-    error::Result,
+use super::{CardKey, Movement, MovementFilter, plan::Step};
+use crate::domain::{
+    actor::Actor,
+    card::CardStatus,
     id::{AccountId, CardId, MovementId, UserId},
     money::Money,
+    posting::{Entry, MovementKind, Position},
     text::Description,
 };
+use crate::service::error::Result;
 
 pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Option<Position>> {
     let position = sqlx::query_as!(
@@ -80,8 +77,8 @@ pub(super) async fn write(
         entry.balance_after as Money,
         entry.amount as Money,
         description.as_str(),
-        actor.user as Option<UserId>,
-        actor.origin.as_ref().map(|origin| &*origin.request_id),
+        actor.user() as Option<UserId>,
+        actor.origin().map(|origin| &*origin.request_id),
     )
     .fetch_one(connection)
     .await?;
@@ -239,8 +236,8 @@ pub(super) async fn write_all(
         &number(|draft| draft.entry.amount.minor()),
         &number(|draft| draft.entry.balance_after.minor()),
         &drafts.iter().map(|draft| draft.description.as_str().to_owned()).collect::<Vec<_>>(),
-        &drafts.iter().map(|draft| draft.actor.user.map(Uuid::from)).collect::<Vec<_>>() as &[Option<Uuid>],
-        &drafts.iter().map(|draft| draft.actor.origin.as_ref().map(|origin| origin.request_id.to_string())).collect::<Vec<_>>()
+        &drafts.iter().map(|draft| draft.actor.user().map(Uuid::from)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &drafts.iter().map(|draft| draft.actor.origin().map(|origin| origin.request_id.to_string())).collect::<Vec<_>>()
             as &[Option<String>],
         &drafts.iter().map(|draft| draft.kept.as_ref().map(|kept| kept.key.clone())).collect::<Vec<_>>() as &[Option<String>],
         &drafts.iter().map(|draft| draft.kept.as_ref().map(|kept| kept.fingerprint.to_vec())).collect::<Vec<_>>() as &[Option<Vec<u8>>],

@@ -1,24 +1,28 @@
 //! The people who log in for an account, and what each may do. An email names one user of the deployment.
 
-mod change;
 mod store;
 
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
 use crate::database::Pool;
-
-pub use self::change::Change;
-use self::change::Standing;
-use super::{
-    accounts,
-    audit::{self, Actor, Event},
-    auth::{self, NewPassword, Passwords, Role},
-    error::{Error, Result},
+use crate::domain::{
+    actor::Actor,
+    audit_event::Event,
+    error::Refusal,
     id::{AccountId, UserId},
-    idempotency::{Key, Once, Outcome},
-    text::Email,
+    role::Role,
+    text::{Email, Name},
+    user::{self, Change, Standing},
+};
+
+use super::{
+    accounts, audit,
+    auth::{self, NewPassword, Passwords},
+    error::{Error, Result},
+    idempotency::{self, Key, Once, Outcome},
     unit,
 };
 
@@ -64,14 +68,41 @@ impl Users {
         Self { pool, passwords }
     }
 
+    /// An account with its first admin, unless that admin's email is taken already: several
+    /// replicas may seed one database at once. Takes any password, a published one as well.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn seed(&self, name: &Name, email: &Email, password: &SecretString) -> Result<()> {
+        let wanted = email.clone();
+        let taken = unit::read(&self.pool, move |unit| Box::pin(async move { store::email_is_taken(unit, &wanted).await })).await?;
+        if taken {
+            return Ok(());
+        }
+        let hash = self.passwords.hash(password).await?;
+        let (account, name, email) = (AccountId::new(), name.clone(), email.clone());
+        let seeded = unit::write(&self.pool, move |unit| {
+            let (name, email, hash) = (name.clone(), email.clone(), hash.clone());
+            Box::pin(async move {
+                accounts::create_in(unit, account, &name, None).await?;
+                create_in(unit, &Actor::command_line(account), &email, &hash, Role::Admin).await.map(drop)
+            })
+        });
+        match seeded.await {
+            // Another replica was first, and nothing of this account stayed.
+            Err(Error::Refused(Refusal::DuplicateUser)) => Ok(()),
+            seeded => seeded,
+        }
+    }
+
     /// Creates somebody who can log in for the actor's account.
     ///
     /// # Errors
-    /// [`Error::DuplicateUser`]; [`Error::AccountNotFound`].
+    /// [`Refusal::DuplicateUser`]; [`Refusal::AccountNotFound`].
     pub async fn create(&self, actor: &Actor, new: NewUser, once: Option<&Once<User>>) -> Result<Outcome<User>> {
         let hash = self.passwords.hash(new.password.secret()).await?;
         let actor = actor.clone();
-        unit::once(&self.pool, once, move |unit| {
+        idempotency::once(&self.pool, once, move |unit| {
             let (actor, email, hash) = (actor.clone(), new.email.clone(), hash.clone());
             Box::pin(async move { create_in(unit, &actor, &email, &hash, new.role).await })
         })
@@ -91,9 +122,9 @@ impl Users {
     /// One user.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`].
+    /// [`Refusal::UserNotFound`].
     pub async fn get(&self, account: AccountId, id: UserId) -> Result<User> {
-        unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Error::UserNotFound)
+        unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Refusal::UserNotFound.into())
     }
 
     /// At most `limit` users after position `after`, in the order they were created.
@@ -108,19 +139,19 @@ impl Users {
     /// Whoever is kept out has no session any more, on any replica.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`]; [`Error::LastAdmin`].
+    /// [`Refusal::UserNotFound`]; [`Refusal::LastAdmin`].
     pub async fn change(&self, actor: &Actor, id: Option<UserId>, wanted: Change, once: Option<&Once<User>>) -> Result<Outcome<User>> {
         let actor = actor.clone();
-        unit::once(&self.pool, once, move |unit| {
+        idempotency::once(&self.pool, once, move |unit| {
             let actor = actor.clone();
             Box::pin(async move {
-                let id = id.ok_or(Error::UserNotFound)?;
+                let id = id.ok_or(Refusal::UserNotFound)?;
                 // One change of an account's users at a time, so that two admins cannot demote each other.
                 accounts::lock_in(unit, actor.account).await?;
                 auth::may_manage_in(unit, &actor).await?;
-                let user = store::find(unit, actor.account, id).await?.ok_or(Error::UserNotFound)?;
+                let user = store::find(unit, actor.account, id).await?.ok_or(Refusal::UserNotFound)?;
                 let others_manage = store::has_another_admin(unit, actor.account, id).await?;
-                let changed = change::change(Standing { role: user.role, disabled: user.disabled }, wanted, others_manage)?;
+                let changed = user::change(Standing { role: user.role, disabled: user.disabled }, wanted, others_manage)?;
                 apply_in(unit, &actor, user, changed).await
             })
         })
@@ -130,14 +161,18 @@ impl Users {
     /// Keeps a user out from now on, the last admin as well: whoever has the command line can make another.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`].
+    /// [`Refusal::UserNotFound`].
     pub async fn disable(&self, actor: &Actor, id: UserId) -> Result<()> {
         let actor = actor.clone();
         unit::write(&self.pool, move |unit| {
             let actor = actor.clone();
             Box::pin(async move {
-                accounts::lock_in(unit, actor.account).await.map_err(|_| Error::UserNotFound)?;
-                let user = store::find(unit, actor.account, id).await?.ok_or(Error::UserNotFound)?;
+                let locked = accounts::lock_in(unit, actor.account).await;
+                locked.map_err(|error| match error {
+                    Error::Refused(Refusal::AccountNotFound) => Refusal::UserNotFound.into(),
+                    other => other,
+                })?;
+                let user = store::find(unit, actor.account, id).await?.ok_or(Refusal::UserNotFound)?;
                 let disabled = Standing { role: user.role, disabled: true };
                 apply_in(unit, &actor, user, disabled).await.map(drop)
             })
@@ -150,14 +185,9 @@ impl Users {
 pub(super) async fn create_in(connection: &mut PgConnection, actor: &Actor, email: &Email, hash: &str, role: Role) -> Result<User> {
     accounts::lock_in(connection, actor.account).await?;
     auth::may_manage_in(connection, actor).await?;
-    let user = store::insert(connection, actor.account, UserId::new(), email, hash, role).await?.ok_or(Error::DuplicateUser)?;
+    let user = store::insert(connection, actor.account, UserId::new(), email, hash, role).await?.ok_or(Refusal::DuplicateUser)?;
     audit::record_in(connection, actor, Event::UserCreated { user: user.id, role }).await?;
     Ok(user)
-}
-
-/// Whether an email names a user already, of whichever account.
-pub(super) async fn email_is_taken_in(connection: &mut PgConnection, email: &Email) -> Result<bool> {
-    store::email_is_taken(connection, email).await
 }
 
 async fn apply_in(connection: &mut PgConnection, actor: &Actor, user: User, changed: Standing) -> Result<User> {

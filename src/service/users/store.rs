@@ -2,13 +2,14 @@
 
 use sqlx::PgConnection;
 
-use super::{User, change::Standing};
-use crate::service::{
-    auth::Role,
-    error::Result,
+use super::User;
+use crate::domain::{
     id::{AccountId, UserId},
+    role::Role,
     text::Email,
+    user::Standing,
 };
+use crate::service::error::Result;
 
 /// None: the deployment has a user with this email.
 pub(super) async fn insert(

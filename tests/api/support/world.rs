@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
+use core_api::domain::{actor::Actor as AuditActor, id::AccountId, role::Role};
 use core_api::{
     app::Server,
     config::Settings,
     service::{
         accounts::Accounts,
-        audit::Actor as AuditActor,
-        auth::{NewPassword, Passwords, Role},
-        id::AccountId,
+        auth::{NewPassword, Passwords},
         users::{NewUser, Users},
     },
 };
@@ -96,7 +95,7 @@ impl World {
 
     /// Somebody with a role in an account of their own, with an hourly quota of its own if given.
     pub async fn somebody(&self, role: Role, requests_per_hour: Option<u32>) -> Actor {
-        let accounts = Accounts::new(self.database.pool(), Passwords::new().expect("randomness"));
+        let accounts = Accounts::new(self.database.pool());
         let account = accounts.create(&"Somebody's".parse().expect("a name"), requests_per_hour).await.expect("an account");
         self.colleague(account, role).await
     }

@@ -23,10 +23,13 @@ use self::{
     memory::{Memory, UnderWay},
 };
 use super::{hashers::Lane, store::StoredUser};
+use crate::domain::{
+    id::{AccountId, UserId},
+    text,
+};
 use crate::service::{
     error::{Error, Result},
-    id::{AccountId, UserId},
-    text, unit,
+    unit,
 };
 
 /// How many rows are forgotten at a time.

@@ -9,10 +9,10 @@ use super::{
     decision::Count,
     key::{Key, Keys, Source},
 };
+use crate::domain::id::{AccountId, UserId};
 use crate::service::{
     auth::store::StoredUser,
     error::{Error, Result},
-    id::{AccountId, UserId},
 };
 
 /// Everything there is about an attempt, at one moment of the database's clock.

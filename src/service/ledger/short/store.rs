@@ -4,14 +4,14 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::service::{
-    cards::CardStatus,
+use crate::domain::{
+    card::CardStatus,
     id::{AccountId, CardId},
-    ledger::{
-        CardKey,
-        plan::Step,
-        store::{Draft, Stand},
-    },
+};
+use crate::service::ledger::{
+    CardKey,
+    plan::Step,
+    store::{Draft, Stand},
 };
 
 /// Moves the card with its draft, if it stands where its step begins and nobody holds it. One statement,
@@ -49,8 +49,8 @@ pub(super) async fn write(connection: &mut PgConnection, draft: &Draft, step: &S
         draft.kind.name(),
         draft.entry.amount.minor(),
         draft.description.as_str(),
-        draft.actor.user.map(Uuid::from),
-        draft.actor.origin.as_ref().map(|origin| origin.request_id.to_string()),
+        draft.actor.user().map(Uuid::from),
+        draft.actor.origin().map(|origin| origin.request_id.to_string()),
     )
     .fetch_optional(connection)
     .await?;

@@ -9,10 +9,8 @@ use std::fmt;
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
-use crate::service::{
-    error::Result,
-    id::{AccountId, CardId},
-};
+use crate::domain::id::{AccountId, CardId};
+use crate::service::error::Result;
 
 /// Something that does not add up. Sums are in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

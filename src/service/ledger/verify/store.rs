@@ -4,10 +4,8 @@ use futures_util::{StreamExt as _, stream::BoxStream};
 use sqlx::PgConnection;
 
 use super::{Entry, Line};
-use crate::service::{
-    error::Result,
-    id::{AccountId, CardId},
-};
+use crate::domain::id::{AccountId, CardId};
+use crate::service::error::Result;
 
 /// Every card with each of its movements, in their order; a card without movements once.
 pub(super) fn histories(connection: &mut PgConnection) -> BoxStream<'_, Result<Line>> {

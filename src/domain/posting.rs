@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::service::{
-    cards::CardStatus,
-    error::{Error, Result},
+use crate::domain::{
+    card::CardStatus,
+    error::Refusal,
     money::{Amount, Money},
 };
 
@@ -31,7 +31,7 @@ pub struct UnknownKind;
 impl FromStr for MovementKind {
     type Err = UnknownKind;
 
-    fn from_str(text: &str) -> std::result::Result<Self, UnknownKind> {
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
         Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(UnknownKind)
     }
 }
@@ -53,48 +53,48 @@ impl MovementKind {
 
 /// What a posting needs to know of its card, as read under the card's row lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
+pub struct Position {
     /// The card's status.
-    pub(super) status: CardStatus,
+    pub status: CardStatus,
     /// What is on it.
-    pub(super) balance: Money,
+    pub balance: Money,
     /// The seq of its newest movement, 0 before the first.
-    pub(super) seq: i64,
+    pub seq: i64,
 }
 
 /// A movement that may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Its place in the card's history, from 1 without a gap.
-    pub(super) seq: i64,
+    pub seq: i64,
     /// What it changes: below zero for a purchase.
-    pub(super) amount: Money,
+    pub amount: Money,
     /// The balance it leaves.
-    pub(super) balance_after: Money,
+    pub balance_after: Money,
 }
 
 /// Decides one posting.
 ///
 /// # Errors
 /// The card's status forbids it, it has too little, or it would hold too much.
-pub(super) fn post(card: Position, kind: MovementKind, amount: Amount) -> Result<Entry> {
+pub fn post(card: Position, kind: MovementKind, amount: Amount) -> Result<Entry, Refusal> {
     match (kind, card.status) {
         (MovementKind::TopUp, CardStatus::Inactive | CardStatus::Active)
         | (MovementKind::Purchase, CardStatus::Active)
         | (MovementKind::Refund, CardStatus::Inactive | CardStatus::Active | CardStatus::Blocked) => {}
-        (MovementKind::TopUp, CardStatus::Blocked) => return Err(Error::CardBlocked),
-        (MovementKind::TopUp | MovementKind::Refund, CardStatus::Cancelled) => return Err(Error::CardCancelled),
+        (MovementKind::TopUp, CardStatus::Blocked) => return Err(Refusal::CardBlocked),
+        (MovementKind::TopUp | MovementKind::Refund, CardStatus::Cancelled) => return Err(Refusal::CardCancelled),
         (MovementKind::Purchase, status @ (CardStatus::Inactive | CardStatus::Blocked | CardStatus::Cancelled)) => {
-            return Err(Error::CardNotActive(status));
+            return Err(Refusal::CardNotActive(status));
         }
     }
     let change = match kind {
         MovementKind::TopUp | MovementKind::Refund => amount.money(),
         MovementKind::Purchase => amount.money().negated(),
     };
-    let balance_after = card.balance.plus(change).ok_or(Error::BalanceLimitExceeded)?;
+    let balance_after = card.balance.plus(change).ok_or(Refusal::BalanceLimitExceeded)?;
     if balance_after < Money::ZERO {
-        return Err(Error::InsufficientFunds);
+        return Err(Refusal::InsufficientFunds);
     }
     Ok(Entry { seq: card.seq + 1, amount: change, balance_after })
 }
@@ -104,7 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::service::money::MAX_MINOR;
+    use crate::domain::money::MAX_MINOR;
 
     fn money(minor: i64) -> Money {
         Money::from_minor(minor).expect("within bounds")
@@ -143,7 +143,7 @@ mod tests {
         let active = card(CardStatus::Active, 500);
         let entry = post(active, MovementKind::Purchase, amount(500)).expect("enough");
         assert_eq!((entry.seq, entry.amount, entry.balance_after), (8, money(-500), Money::ZERO));
-        assert!(matches!(post(active, MovementKind::Purchase, amount(501)), Err(Error::InsufficientFunds)));
+        assert!(matches!(post(active, MovementKind::Purchase, amount(501)), Err(Refusal::InsufficientFunds)));
     }
 
     #[test]
@@ -151,8 +151,8 @@ mod tests {
         let nearly_full = card(CardStatus::Active, MAX_MINOR - 1);
         for kind in [MovementKind::TopUp, MovementKind::Refund] {
             assert!(post(nearly_full, kind, amount(1)).is_ok_and(|entry| entry.balance_after == money(MAX_MINOR)));
-            assert!(matches!(post(nearly_full, kind, amount(2)), Err(Error::BalanceLimitExceeded)));
-            assert!(matches!(post(nearly_full, kind, amount(MAX_MINOR)), Err(Error::BalanceLimitExceeded)));
+            assert!(matches!(post(nearly_full, kind, amount(2)), Err(Refusal::BalanceLimitExceeded)));
+            assert!(matches!(post(nearly_full, kind, amount(MAX_MINOR)), Err(Refusal::BalanceLimitExceeded)));
         }
     }
 

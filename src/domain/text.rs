@@ -112,7 +112,7 @@ impl Email {
 }
 
 /// The form in which emails are compared, for text that need not be an email.
-pub(super) fn email_key(text: &str) -> String {
+pub fn email_key(text: &str) -> String {
     text.trim().to_ascii_lowercase()
 }
 

@@ -1,15 +1,14 @@
 //! What may become of a user. Pure: no clock, no database.
 
-use crate::service::{
-    auth::Role,
-    error::{Error, Result},
-};
+use crate::domain::{error::Refusal, role::Role};
 
 /// What a user may do, and whether at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) role: Role,
-    pub(super) disabled: bool,
+pub struct Standing {
+    /// The user's role.
+    pub role: Role,
+    /// Whether the user may not log in.
+    pub disabled: bool,
 }
 
 /// What is asked to become of a user; what is none stays.
@@ -31,9 +30,9 @@ impl Standing {
 ///
 /// # Errors
 /// The user is the last enabled admin, and would be none.
-pub(super) fn change(user: Standing, wanted: Change, others_manage: bool) -> Result<Standing> {
+pub fn change(user: Standing, wanted: Change, others_manage: bool) -> Result<Standing, Refusal> {
     let changed = Standing { role: wanted.role.unwrap_or(user.role), disabled: wanted.disabled.unwrap_or(user.disabled) };
-    if user.manages() && !changed.manages() && !others_manage { Err(Error::LastAdmin) } else { Ok(changed) }
+    if user.manages() && !changed.manages() && !others_manage { Err(Refusal::LastAdmin) } else { Ok(changed) }
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-use crate::service::{
-    auth::{Permission, Role},
-    cards::{CardStatus, Currency},
+use crate::domain::{
+    card::CardStatus,
+    currency::Currency,
     id::{AccountId, CardId, CustomerId, NotAnId, SessionId, UserId},
+    role::{Permission, Role},
 };
 
 /// What an event is about.
@@ -133,16 +134,20 @@ pub enum Event {
 }
 
 /// An event as it is kept.
-pub(super) struct Described {
-    pub(super) event_type: EventType,
-    pub(super) subject: Subject,
-    pub(super) before: Option<Value>,
-    pub(super) after: Option<Value>,
+pub struct Described {
+    /// Its type.
+    pub event_type: EventType,
+    /// What it is about.
+    pub subject: Subject,
+    /// The subject's state before it, as far as it changed.
+    pub before: Option<Value>,
+    /// The subject's state after it, as far as it changed.
+    pub after: Option<Value>,
 }
 
 impl Event {
     /// Names and emails stay where they can be changed: a trail that cannot be holds ids.
-    pub(super) fn describe(self) -> Described {
+    pub fn describe(self) -> Described {
         let (event_type, subject, before, after) = match self {
             Self::Login { session } => (EventType::Login, Subject::Session(session), None, None),
             Self::LoginFailed { user } => (EventType::LoginFailed, Subject::User(user), None, None),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::service::error::{Error, Result};
+use crate::domain::error::Refusal;
 
 /// The status of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
@@ -63,9 +63,9 @@ impl CardStatus {
     /// What asking this card for `target` comes to.
     ///
     /// # Errors
-    /// [`Error::CardTransition`] when there is no such step.
-    pub fn change(self, target: TargetStatus) -> Result<StatusChange> {
-        let refused = Err(Error::CardTransition { from: self, to: target });
+    /// [`Refusal::CardTransition`] when there is no such step.
+    pub fn change(self, target: TargetStatus) -> Result<StatusChange, Refusal> {
+        let refused = Err(Refusal::CardTransition { from: self, to: target });
         match (self, target) {
             (Self::Active, TargetStatus::Active) | (Self::Blocked, TargetStatus::Blocked) | (Self::Cancelled, TargetStatus::Cancelled) => {
                 Ok(StatusChange::Unchanged)
@@ -81,7 +81,7 @@ impl CardStatus {
 impl FromStr for CardStatus {
     type Err = UnknownStatus;
 
-    fn from_str(text: &str) -> std::result::Result<Self, UnknownStatus> {
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
         Self::ALL.into_iter().find(|status| status.name() == text).ok_or(UnknownStatus)
     }
 }
@@ -104,7 +104,7 @@ impl TargetStatus {
 impl FromStr for TargetStatus {
     type Err = UnknownStatus;
 
-    fn from_str(text: &str) -> std::result::Result<Self, UnknownStatus> {
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
         Self::ALL.into_iter().find(|target| target.status().name() == text).ok_or(UnknownStatus)
     }
 }
@@ -131,7 +131,7 @@ mod tests {
                     '.' => assert!(matches!(change, Ok(StatusChange::Unchanged)), "{from:?} {target:?}"),
                     '>' => assert!(matches!(change, Ok(StatusChange::To(to)) if to == target.status()), "{from:?} {target:?}"),
                     _ => assert!(
-                        matches!(change, Err(Error::CardTransition { from: f, to }) if f == from && to == target),
+                        matches!(change, Err(Refusal::CardTransition { from: f, to }) if f == from && to == target),
                         "{from:?} {target:?}"
                     ),
                 }

@@ -1,14 +1,10 @@
 //! Who a card may be assigned to. Pure: no clock, no database.
 
-use super::CardStatus;
-use crate::service::{
-    error::{Error, Result},
-    id::CustomerId,
-};
+use crate::domain::{card::CardStatus, error::Refusal, id::CustomerId};
 
 /// What a permitted assignment comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Assignment {
+pub enum Assignment {
     /// The card is that customer's already.
     Unchanged,
     /// The card becomes that customer's.
@@ -19,11 +15,11 @@ pub(super) enum Assignment {
 ///
 /// # Errors
 /// The card is another customer's, or it is cancelled and has none.
-pub(super) fn assign(status: CardStatus, holder: Option<CustomerId>, customer: CustomerId) -> Result<Assignment> {
+pub fn assign(status: CardStatus, holder: Option<CustomerId>, customer: CustomerId) -> Result<Assignment, Refusal> {
     match (holder, status) {
         (Some(holder), _) if holder == customer => Ok(Assignment::Unchanged),
-        (Some(_), _) => Err(Error::CardAlreadyAssigned),
-        (None, CardStatus::Cancelled) => Err(Error::CardCancelled),
+        (Some(_), _) => Err(Refusal::CardAlreadyAssigned),
+        (None, CardStatus::Cancelled) => Err(Refusal::CardCancelled),
         (None, CardStatus::Inactive | CardStatus::Active | CardStatus::Blocked) => Ok(Assignment::New),
     }
 }
@@ -38,10 +34,10 @@ mod tests {
         for status in CardStatus::ALL {
             let cancelled = status == CardStatus::Cancelled;
             assert!(matches!(assign(status, Some(ana), ana), Ok(Assignment::Unchanged)), "{status:?}");
-            assert!(matches!(assign(status, Some(juan), ana), Err(Error::CardAlreadyAssigned)), "{status:?}");
+            assert!(matches!(assign(status, Some(juan), ana), Err(Refusal::CardAlreadyAssigned)), "{status:?}");
             match assign(status, None, ana) {
                 Ok(assignment) => assert_eq!((assignment, cancelled), (Assignment::New, false), "{status:?}"),
-                Err(error) => assert!(matches!(error, Error::CardCancelled) && cancelled, "{status:?}"),
+                Err(error) => assert!(matches!(error, Refusal::CardCancelled) && cancelled, "{status:?}"),
             }
         }
     }

@@ -1,0 +1,61 @@
+//! Refusals: what a rule, or the state of the account's things, says no to.
+
+use super::card::{CardStatus, TargetStatus};
+
+/// A request that the state of things forbids.
+///
+/// Under an `Idempotency-Key` a refusal is stored like a success: the same request gets the same refusal again, even
+/// after the state has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The account has no such customer.
+    #[error("no such customer")]
+    CustomerNotFound,
+    /// The account has no such card.
+    #[error("no such card")]
+    CardNotFound,
+    /// There is no such account.
+    #[error("no such account")]
+    AccountNotFound,
+    /// The account has no such user.
+    #[error("no such user")]
+    UserNotFound,
+    /// The user has no such live session.
+    #[error("no such session")]
+    SessionNotFound,
+    /// Another customer of the account has this email.
+    #[error("email taken")]
+    DuplicateEmail,
+    /// Another user of the deployment has this email.
+    #[error("user email taken")]
+    DuplicateUser,
+    /// The change would leave the account without an enabled admin.
+    #[error("the account's last admin")]
+    LastAdmin,
+    /// The card is assigned to another customer.
+    #[error("card assigned to another customer")]
+    CardAlreadyAssigned,
+    /// The card's status machine has no such transition.
+    #[error("card may not go from {from:?} to {to:?}")]
+    CardTransition {
+        /// The card's status.
+        from: CardStatus,
+        /// The requested status.
+        to: TargetStatus,
+    },
+    /// A blocked card cannot be funded.
+    #[error("card blocked")]
+    CardBlocked,
+    /// A cancelled card cannot be funded or assigned.
+    #[error("card cancelled")]
+    CardCancelled,
+    /// Only an active card can pay.
+    #[error("card not active but {0:?}")]
+    CardNotActive(CardStatus),
+    /// The card holds less than the purchase costs.
+    #[error("insufficient funds")]
+    InsufficientFunds,
+    /// The balance would exceed [`MAX_MINOR`](super::money::MAX_MINOR).
+    #[error("balance limit exceeded")]
+    BalanceLimitExceeded,
+}

@@ -1,0 +1,18 @@
+//! What the words mean and what the rules are. Pure: no SQL statement, no HTTP, no clock, no I/O, no telemetry.
+//!
+//! Every other floor may import this one; it imports none of them. A type that the database or the wire
+//! knows derives its encoding here, next to the rule.
+
+pub mod actor;
+pub mod assignment;
+pub mod audit_event;
+pub mod card;
+pub mod currency;
+pub mod error;
+pub mod id;
+pub mod money;
+pub mod posting;
+pub mod quota;
+pub mod role;
+pub mod text;
+pub mod user;

@@ -191,6 +191,20 @@ async fn an_answer_given_again_leaves_no_transaction_open() {
     panic!("a connection went back in the middle of a transaction");
 }
 
+#[tokio::test]
+async fn a_stored_purchase_shows_its_movement_as_the_history_does() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let card = admin.given_card_with(json!(10)).await;
+    for (path, amount) in [("/sandbox/purchases", 2), ("/sandbox/refunds", 1)] {
+        let body = json!({"cardId": card, "amount": amount, "description": "x"});
+        let first = keyed(&admin, path, Method::POST, path, &body).await;
+        let again = keyed(&admin, path, Method::POST, path, &body).await;
+        assert!(is_replayed(&again) && again.text == first.text, "{}", again.text);
+        assert_eq!(first.ok()["movement"], admin.movements(&card).await[0]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_at_once_under_one_key_move_the_money_once() {
     let mut world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
@@ -260,23 +274,31 @@ async fn a_wire_cut_at_the_commit_is_an_unknown_outcome_that_the_key_resolves() 
     let admin = world.admin().await;
     let card = admin.given_card_in("active").await;
     let purchase = json!({"cardId": card, "amount": 1, "description": "x"});
-    let buy = |key: String| Reply::of(admin.request(Method::POST, "/sandbox/purchases").header("idempotency-key", key).json(&purchase));
+    let dollars = json!({"currency": "USD"});
+    let cards = "select count(*) from cards";
+    let before = world.database.number(cards).await;
     for (number, cut) in [Cut::Before, Cut::After, Cut::AfterInPanic, Cut::Before, Cut::After, Cut::AfterInPanic].into_iter().enumerate() {
-        let key = format!("top-up-{number}");
-        // A top-up is one statement, which its key travels with and which commits itself; a purchase is a transaction.
-        wire.cut_statement_of(&key, cut);
-        let unknown = add(&admin, &key, &card, json!(5)).await;
-        let problem = unknown.problem(503, "outcome_unknown");
-        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("may or may not")), "{problem}");
-        let resolved = add(&admin, &key, &card, json!(5)).await;
+        // A posting is one statement, which stores the answer under its key and commits by itself.
+        let (top_up, buy) = (format!("top-up-{number}"), format!("purchase-{number}"));
+        for (key, path, body, balance) in [
+            (&top_up, "/balances/add", &json!({"cardId": card, "amount": 5}), 4 * number + 5),
+            (&buy, "/sandbox/purchases", &purchase, 4 * number + 4),
+        ] {
+            wire.cut_statement_of(key, cut);
+            let unknown = keyed(&admin, key, Method::POST, path, body).await;
+            let problem = unknown.problem(503, "outcome_unknown");
+            assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("may or may not")), "{problem}");
+            let resolved = keyed(&admin, key, Method::POST, path, body).await;
+            assert_eq!(is_replayed(&resolved), cut != Cut::Before);
+            assert_eq!(resolved.ok()["balance"], balance);
+        }
+        // A new card is a transaction of several statements.
+        let key = format!("card-{number}");
+        wire.cut_commit_of(&key, cut);
+        keyed(&admin, &key, Method::POST, "/cards", &dollars).await.problem(503, "outcome_unknown");
+        let resolved = keyed(&admin, &key, Method::POST, "/cards", &dollars).await;
         assert_eq!(is_replayed(&resolved), cut != Cut::Before);
-        assert_eq!(resolved.ok()["balance"], 4 * number + 5);
-
-        wire.cut_commit_of(&format!("purchase-{number}"), cut);
-        buy(format!("purchase-{number}")).await.problem(503, "outcome_unknown");
-        let resolved = buy(format!("purchase-{number}")).await;
-        assert_eq!(is_replayed(&resolved), cut != Cut::Before);
-        assert_eq!(resolved.ok()["balance"], 4 * number + 4);
     }
+    assert_eq!(world.database.number(cards).await, before + 6);
     assert_eq!(admin.movements(&card).await.len(), 12);
 }

@@ -103,9 +103,13 @@ async fn attempt(pool: &Pool, known: &Known, jobs: Vec<Job>) -> Left {
     if plan.steps.is_empty() {
         return Left { again: jobs, stuck: true, ..Left::default() };
     }
-    let drafts: Vec<Draft> = plan.entries.iter().filter_map(|(index, entry)| jobs.get(*index).map(|job| draft(job, *entry))).collect();
+    let at = match written_at(pool, &jobs).await {
+        Ok(at) => at,
+        Err(error) => return give_up(known, jobs, &plan, &error),
+    };
+    let drafts: Vec<Draft> = plan.entries.iter().filter_map(|(index, entry)| jobs.get(*index).map(|job| draft(job, *entry, at))).collect();
     let (steps, movements) = (plan.steps.clone(), drafts.iter().map(|draft| draft.id).collect::<Vec<_>>());
-    let written = unit::autocommit(pool, move |unit| Box::pin(async move { write(unit, &drafts, &steps).await })).await;
+    let written = unit::autocommit(pool, move |unit| Box::pin(async move { write(unit, &drafts, &steps, at).await })).await;
     match written {
         Ok(stands) => settle(known, jobs, &plan, &movements, stands),
         Err(error) => give_up(known, jobs, &plan, &error),
@@ -113,10 +117,15 @@ async fn attempt(pool: &Pool, known: &Known, jobs: Vec<Job>) -> Left {
 }
 
 /// Writes drafts in one statement.
-async fn write(connection: &mut PgConnection, drafts: &[Draft], steps: &[Step]) -> std::result::Result<Vec<(CardKey, Stand)>, sqlx::Error> {
+async fn write(
+    connection: &mut PgConnection,
+    drafts: &[Draft],
+    steps: &[Step],
+    at: Option<DateTime<Utc>>,
+) -> std::result::Result<Vec<(CardKey, Stand)>, sqlx::Error> {
     match short::write(connection, drafts, steps).await {
         Some(written) => written,
-        None => store::write_all(connection, drafts, steps).await,
+        None => store::write_all(connection, drafts, steps, at).await,
     }
 }
 
@@ -134,15 +143,26 @@ async fn get_to_know(pool: &Pool, known: &Known, jobs: &[Job]) -> Result<()> {
     Ok(())
 }
 
-fn wanted(job: &Job) -> Wanted {
-    Wanted { card: job.key(), kind: job.posting.kind, amount: job.posting.amount, is_kept: job.once.is_some() }
+/// The time of what is written, by the database's clock, where an answer is stored: it may show the time, and it is
+/// written with the movement. None: the statement takes its own.
+///
+/// It is read once it is known where the cards stand. A card that is written elsewhere after that is a conflict, so the
+/// times of a card's movements are in the order of its history.
+async fn written_at(pool: &Pool, jobs: &[Job]) -> Result<Option<DateTime<Utc>>> {
+    if jobs.iter().all(|job| job.once.is_none()) {
+        return Ok(None);
+    }
+    unit::read(pool, |unit| Box::pin(store::now(unit))).await.map(Some)
 }
 
-fn draft(job: &Job, entry: Entry) -> Draft {
+fn wanted(job: &Job) -> Wanted {
+    Wanted { card: job.key(), kind: job.posting.kind, amount: job.posting.amount }
+}
+
+fn draft(job: &Job, entry: Entry, at: Option<DateTime<Utc>>) -> Draft {
     let id = MovementId::new();
-    let kept = job.once.as_ref().map(|once| {
-        // The plan lets none ahead whose answer shows the time.
-        let receipt = (once.render)(Ok(&posted(job, id, entry, DateTime::UNIX_EPOCH)));
+    let kept = job.once.as_ref().zip(at).map(|(once, at)| {
+        let receipt = (once.render)(Ok(&posted(job, id, entry, at)));
         Kept { key: once.key.as_str().to_owned(), fingerprint: once.fingerprint, body: receipt.body }
     });
     Draft {

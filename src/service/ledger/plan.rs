@@ -14,15 +14,6 @@ pub(super) struct Wanted {
     pub(super) card: CardKey,
     pub(super) kind: MovementKind,
     pub(super) amount: Amount,
-    /// Whether its answer is kept under a key.
-    pub(super) is_kept: bool,
-}
-
-impl Wanted {
-    /// A kept answer is written with the movement. One that shows when that was cannot be known before.
-    const fn can_be_answered_ahead(&self) -> bool {
-        !self.is_kept || matches!(self.kind, MovementKind::TopUp)
-    }
 }
 
 /// A card that is to be moved.
@@ -52,7 +43,7 @@ pub(super) fn plan(postings: &[Wanted], stand: impl Fn(&CardKey) -> Option<Posit
             continue;
         }
         let begun = step_of.get(&wanted.card).and_then(|step| plan.steps.get(*step)).map(|step| step.to);
-        let entry = begun.or_else(|| stand(&wanted.card)).filter(|_| wanted.can_be_answered_ahead()).and_then(|position| {
+        let entry = begun.or_else(|| stand(&wanted.card)).and_then(|position| {
             let entry = posting::post(position, wanted.kind, wanted.amount).ok()?;
             Some((position, entry))
         });
@@ -87,7 +78,7 @@ mod tests {
     }
 
     fn wanted(card: CardKey, kind: MovementKind, minor: i64) -> Wanted {
-        Wanted { card, kind, amount: Amount::new(money(minor)).expect("above zero"), is_kept: false }
+        Wanted { card, kind, amount: Amount::new(money(minor)).expect("above zero") }
     }
 
     fn active(balance: i64, seq: i64) -> Position {
@@ -131,14 +122,5 @@ mod tests {
         let card = (AccountId::new(), CardId::new());
         let plan = plan(&[wanted(card, MovementKind::TopUp, 1)], |_| None);
         assert!(plan.steps.is_empty() && plan.entries.is_empty());
-    }
-
-    #[test]
-    fn only_a_kept_answer_without_a_time_in_it_can_be_written_ahead() {
-        let card = (AccountId::new(), CardId::new());
-        for (kind, ahead) in [(MovementKind::TopUp, true), (MovementKind::Purchase, false), (MovementKind::Refund, false)] {
-            let kept = Wanted { is_kept: true, ..wanted(card, kind, 1) };
-            assert_eq!(plan(&[kept], |_| Some(active(100, 0))).entries.len(), usize::from(ahead), "{kind:?}");
-        }
     }
 }

@@ -111,6 +111,11 @@ pub(super) enum Stand {
     Elsewhere { position: Option<Position>, repeated: Vec<String> },
 }
 
+/// The database's clock.
+pub(super) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>> {
+    Ok(sqlx::query_scalar!(r#"select statement_timestamp() as "now!""#).fetch_one(connection).await?)
+}
+
 /// Where cards stand. One that is none is left out.
 pub(super) async fn positions(connection: &mut PgConnection, cards: &[CardKey]) -> Result<Vec<(CardKey, Position)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();
@@ -144,6 +149,7 @@ pub(super) async fn write_all(
     connection: &mut PgConnection,
     drafts: &[Draft],
     steps: &[Step],
+    at: Option<DateTime<Utc>>,
 ) -> std::result::Result<Vec<(CardKey, Stand)>, sqlx::Error> {
     let column = |of: fn(&Draft) -> Uuid| drafts.iter().map(of).collect::<Vec<Uuid>>();
     let number = |of: fn(&Draft) -> i64| drafts.iter().map(of).collect::<Vec<i64>>();
@@ -198,7 +204,7 @@ pub(super) async fn write_all(
             )
             select
                 lines.account_id, lines.card_id, lines.seq, lines.id, lines.kind, lines.amount, lines.balance_after,
-                lines.description, statement_timestamp(), lines.user_id, lines.request_id
+                lines.description, coalesce($21, statement_timestamp()), lines.user_id, lines.request_id
             from moved
             join lines on lines.account_id = moved.account_id and lines.card_id = moved.id
         ), kept as (
@@ -213,7 +219,7 @@ pub(super) async fn write_all(
             where (account_id, card_id) not in (select account_id, id from moved)
         )
         select
-            statement_timestamp() as "at!",
+            coalesce($21, statement_timestamp()) as "at!",
             elsewhere.account_id as "account_id?: AccountId",
             elsewhere.card_id as "card_id?: CardId",
             elsewhere.status as "status?: CardStatus",
@@ -249,6 +255,7 @@ pub(super) async fn write_all(
         &stand(|step| step.from.seq),
         &stand(|step| step.to.balance.minor()),
         &stand(|step| step.to.seq),
+        at,
     )
     .fetch_all(connection)
     .await?;

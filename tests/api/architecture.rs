@@ -306,7 +306,9 @@ fn every_statement_carries_account_id() {
         for macro_call in code(&text).split("sqlx::query").skip(1) {
             let raw = macro_call.split("r#\"").nth(1).and_then(|rest| rest.split("\"#").next());
             let sql = raw.or_else(|| macro_call.split('"').nth(1)).expect("a statement");
-            let excepted = sql.contains(FAILED_LOGINS) || sql.contains(EMAIL_OF_ANY_ACCOUNT);
+            // What names no table, such as the clock, reads nothing of anybody's.
+            let reads_nothing = !sql.split_whitespace().any(|word| ["from", "into", "update"].contains(&word));
+            let excepted = reads_nothing || sql.contains(FAILED_LOGINS) || sql.contains(EMAIL_OF_ANY_ACCOUNT);
             assert!(compares_account_id(sql) || excepted, "{name} asks without comparing account_id: {sql}");
             statements += 1;
         }

@@ -1,9 +1,11 @@
--- What 0005, 0007 and 0012 promise, asked for once instead of three times: a card and its movements change in one
--- statement, and they are compared from the card. Together the two checks and the primary key hold every history by
--- induction: a card that moves from one seq to another has exactly the movements between, each continuing the one
--- before it from the old balance to the new one; and no movement is ahead of its card, nor may there be two of a seq.
+-- The database's half of the ledger: it refuses what does not add up, whatever code it comes from.
+--
+-- A card and its movements change in one statement, and each check runs once a statement over all rows that it wrote.
+-- Together the two checks and the primary key of movements hold every history by induction: a card that moves from one
+-- seq to another has exactly the movements between, each continuing the one before it from the old balance to the new
+-- one; no movement is ahead of its card; and no two movements of a card share a seq.
 
-create or replace function cards_stand_where_their_movements_leave_them() returns trigger
+create function cards_stand_where_their_movements_leave_them() returns trigger
 language plpgsql as $$
 declare
     broken record;
@@ -19,7 +21,7 @@ begin
         and (
             newest.balance_after is distinct from after.balance
             or case
-                -- As it mostly is: one movement, which continues where the card stood.
+                -- The common case: one movement, which continues from the card's old balance.
                 when after.seq = before.seq + 1 then newest.balance_after - newest.amount <> before.balance
                 else (
                     select count(*) <> after.seq - before.seq or bool_or(added.balance_after - added.amount <> added.earlier)
@@ -46,7 +48,12 @@ begin
 end;
 $$;
 
-create or replace function movements_continue_their_history() returns trigger
+create trigger cards_change_with_a_movement
+    after update on cards
+    referencing old table as before new table as after
+    for each statement execute function cards_stand_where_their_movements_leave_them();
+
+create function movements_continue_their_history() returns trigger
 language plpgsql as $$
 declare
     broken record;
@@ -68,10 +75,26 @@ begin
 end;
 $$;
 
--- That a movement has its card is part of the check above; what is left of the foreign key is that the card stays.
--- The key asked for the card once more for every movement, a tenth of what it costs to write one.
-alter table movements drop constraint movements_card_fkey;
+create trigger movements_continue
+    after insert on movements
+    referencing new table as added
+    for each statement execute function movements_continue_their_history();
 
+create function cards_begin_empty() returns trigger
+language plpgsql as $$
+begin
+    raise exception 'card % does not begin empty', new.id
+        using errcode = 'integrity_constraint_violation';
+end;
+$$;
+
+create trigger cards_begin_without_money
+    before insert on cards
+    for each row
+    when (new.balance <> 0 or new.seq <> 0)
+    execute function cards_begin_empty();
+
+-- In place of a foreign key from movements: a card that has movements is not deleted, and its key does not change.
 create function cards_stay() returns trigger
 language plpgsql as $$
 begin

@@ -1,4 +1,7 @@
--- What a request under an Idempotency-Key was answered with, written in the transaction that did it.
+-- The answers to requests under an Idempotency-Key, each written in the transaction that did the work.
+--
+-- No foreign key leads to the account: it would lock the account's one row for every stored answer, and all writers of
+-- the account would queue for it. The account is known to exist, because the request's session was just read.
 
 create table idempotency_keys (
     account_id uuid not null,
@@ -9,7 +12,6 @@ create table idempotency_keys (
     body bytea not null,
     created_at timestamptz not null default now(),
     constraint idempotency_keys_pkey primary key (account_id, key),
-    constraint idempotency_keys_account_fkey foreign key (account_id) references accounts (account_id),
     constraint idempotency_keys_key_length check (char_length(key) between 1 and 255),
     constraint idempotency_keys_fingerprint_length check (octet_length(fingerprint) = 32),
     constraint idempotency_keys_status_decided check (status in (200, 404, 409))

@@ -248,7 +248,7 @@ fn pool_sizes(pools: &Pools) -> [PoolSize; 2] {
 /// holds no connection.
 async fn forget(services: Services, pools: Pools) {
     loop {
-        let more = services.forget_some().await.unwrap_or_else(|error| {
+        let more = services.purge_expired().await.unwrap_or_else(|error| {
             tracing::warn!(cause = service::error::chain(&error), "what is over could not be deleted; trying again later");
             false
         });

@@ -1,4 +1,4 @@
-//! Refusals: what a rule, or the state of the account's things, says no to.
+//! Refusals: requests that a rule, or the account's state, forbids.
 
 use super::card::{CardStatus, TargetStatus};
 
@@ -58,4 +58,35 @@ pub enum Refusal {
     /// The balance would exceed [`MAX_MINOR`](super::money::MAX_MINOR).
     #[error("balance limit exceeded")]
     BalanceLimitExceeded,
+}
+
+/// The two kinds of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// What the request names does not exist.
+    NotFound,
+    /// What the request names exists, and its state forbids the request.
+    Conflict,
+}
+
+impl Refusal {
+    /// Which kind of refusal this is.
+    #[must_use]
+    pub const fn kind(self) -> RefusalKind {
+        match self {
+            Self::CustomerNotFound | Self::CardNotFound | Self::AccountNotFound | Self::UserNotFound | Self::SessionNotFound => {
+                RefusalKind::NotFound
+            }
+            Self::DuplicateEmail
+            | Self::DuplicateUser
+            | Self::LastAdmin
+            | Self::CardAlreadyAssigned
+            | Self::CardTransition { .. }
+            | Self::CardBlocked
+            | Self::CardCancelled
+            | Self::CardNotActive(_)
+            | Self::InsufficientFunds
+            | Self::BalanceLimitExceeded => RefusalKind::Conflict,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use crate::domain::{error::Refusal, role::Role};
 
 /// What a user may do, and whether at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct UserState {
     /// The user's role.
     pub role: Role,
     /// Whether the user may not log in.
@@ -20,7 +20,7 @@ pub struct Change {
     pub disabled: Option<bool>,
 }
 
-impl Standing {
+impl UserState {
     const fn manages(self) -> bool {
         matches!(self.role, Role::Admin) && !self.disabled
     }
@@ -30,8 +30,8 @@ impl Standing {
 ///
 /// # Errors
 /// The user is the last enabled admin, and would be none.
-pub fn change(user: Standing, wanted: Change, others_manage: bool) -> Result<Standing, Refusal> {
-    let changed = Standing { role: wanted.role.unwrap_or(user.role), disabled: wanted.disabled.unwrap_or(user.disabled) };
+pub fn change(user: UserState, wanted: Change, others_manage: bool) -> Result<UserState, Refusal> {
+    let changed = UserState { role: wanted.role.unwrap_or(user.role), disabled: wanted.disabled.unwrap_or(user.disabled) };
     if user.manages() && !changed.manages() && !others_manage { Err(Refusal::LastAdmin) } else { Ok(changed) }
 }
 
@@ -44,10 +44,10 @@ mod tests {
         let roles = Role::ALL.map(Some).into_iter().chain([None]);
         let wanted = roles.flat_map(|role| [Some(true), Some(false), None].map(|disabled| Change { role, disabled }));
         for wanted in wanted {
-            for user in Role::ALL.into_iter().flat_map(|role| [true, false].map(|disabled| Standing { role, disabled })) {
-                let expected = Standing { role: wanted.role.unwrap_or(user.role), disabled: wanted.disabled.unwrap_or(user.disabled) };
+            for user in Role::ALL.into_iter().flat_map(|role| [true, false].map(|disabled| UserState { role, disabled })) {
+                let expected = UserState { role: wanted.role.unwrap_or(user.role), disabled: wanted.disabled.unwrap_or(user.disabled) };
                 assert_eq!(change(user, wanted, true).ok(), Some(expected), "{user:?} {wanted:?}");
-                let managed = user == Standing { role: Role::Admin, disabled: false };
+                let managed = user == UserState { role: Role::Admin, disabled: false };
                 let left_alone = managed && expected != user;
                 assert_eq!(change(user, wanted, false).is_err(), left_alone, "{user:?} {wanted:?}");
             }

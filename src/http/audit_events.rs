@@ -22,7 +22,7 @@ use crate::domain::{
     error::Refusal,
     id::{AccountId, CardId, CustomerId, EventId, NotAnId, SessionId, UserId},
 };
-use crate::service::audit::{Entry, EventFilter};
+use crate::service::audit::{AuditEvent, EventFilter};
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -79,8 +79,8 @@ impl Serialize for SubjectId {
     }
 }
 
-impl From<&Entry> for EventBody {
-    fn from(entry: &Entry) -> Self {
+impl From<&AuditEvent> for EventBody {
+    fn from(entry: &AuditEvent) -> Self {
         Self {
             id: entry.id,
             r#type: entry.event_type.clone(),
@@ -175,7 +175,7 @@ pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut q
                 }
             }
         },
-        |entry: &Entry| (entry.number, EventBody::from(entry)),
+        |entry: &AuditEvent| (entry.number, EventBody::from(entry)),
     )
     .await
 }

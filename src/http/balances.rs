@@ -59,10 +59,10 @@ pub(super) const ADD: Operation = Operation::new("addBalance", Tag::Balances, "A
 
 /// `POST /balances/add`
 pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command: Command<AddRequest>) -> Result<Response> {
-    let once = command.once(caller.account, Added::of);
+    let idempotent = command.idempotent(caller.account, Added::of);
     let AddRequest { card_id, amount } = command.body;
     let posting = Posting { card: card_id, kind: MovementKind::TopUp, amount, description: Description::of_a_top_up() };
-    let outcome = app.services.ledger.post(&caller.actor(), posting, once).await?;
+    let outcome = app.services.ledger.post(&caller.actor(), posting, idempotent).await?;
     Ok(answer(outcome, Added::of))
 }
 

@@ -57,8 +57,8 @@ pub(super) const CREATE: Operation = Operation::new("createCard", Tag::VirtualCa
 
 /// `POST /cards`
 pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCard>) -> Result<Response> {
-    let once = command.once(caller.account, CreatedCard::of);
-    let outcome = app.services.cards.create(&caller.actor(), command.body.currency, once.as_ref()).await?;
+    let idempotent = command.idempotent(caller.account, CreatedCard::of);
+    let outcome = app.services.cards.create(&caller.actor(), command.body.currency, idempotent.as_ref()).await?;
     Ok(answer(outcome, CreatedCard::of))
 }
 
@@ -215,9 +215,9 @@ pub(super) const ASSIGN: Operation = Operation::new("assignCard", Tag::VirtualCa
 
 /// `POST /cards/assign`
 pub(super) async fn assign(State(app): State<App>, Writer(caller): Writer, command: Command<AssignRequest>) -> Result<Response> {
-    let once = command.once(caller.account, AssignedCard::of);
+    let idempotent = command.idempotent(caller.account, AssignedCard::of);
     let AssignRequest { card_id, customer_id } = command.body;
-    let outcome = app.services.cards.assign(&caller.actor(), card_id, customer_id, once.as_ref()).await?;
+    let outcome = app.services.cards.assign(&caller.actor(), card_id, customer_id, idempotent.as_ref()).await?;
     Ok(answer(outcome, AssignedCard::of))
 }
 
@@ -257,8 +257,8 @@ pub(super) const CHANGE_STATUS: Operation = Operation::new("changeCardStatus", T
 
 /// `PATCH /cards/status`
 pub(super) async fn change_status(State(app): State<App>, Writer(caller): Writer, command: Command<StatusRequest>) -> Result<Response> {
-    let once = command.once(caller.account, StatusBody::of);
+    let idempotent = command.idempotent(caller.account, StatusBody::of);
     let StatusRequest { card_id, status } = command.body;
-    let outcome = app.services.cards.change_status(&caller.actor(), card_id, status, once.as_ref()).await?;
+    let outcome = app.services.cards.change_status(&caller.actor(), card_id, status, idempotent.as_ref()).await?;
     Ok(answer(outcome, StatusBody::of))
 }

@@ -1,4 +1,4 @@
-//! Requests that change something: a JSON body, and once per `Idempotency-Key` if they carry one.
+//! Requests that change something: a JSON body, and perhaps an `Idempotency-Key`.
 
 use axum::{
     Json as JsonBody,
@@ -15,10 +15,12 @@ use super::{
     json::{FromFields, read_json},
     middleware::request_id::RequestId,
 };
-use crate::domain::id::AccountId;
+use crate::domain::{
+    error::{Refusal, RefusalKind},
+    id::AccountId,
+};
 use crate::service::{
-    error::Error as ServiceError,
-    idempotency::{Key, Once, Outcome, Receipt},
+    idempotency::{IdempotentRequest, Key, Outcome, ResponseKind},
     users::Users,
 };
 use crate::telemetry::metrics;
@@ -82,30 +84,34 @@ impl<T> Command<T> {
         Ok(self)
     }
 
-    /// What the service needs to do this once; none without a key. `body` is what a success is answered with.
-    pub(super) fn once<R, J: Serialize>(&self, account: AccountId, body: impl Fn(&R) -> J + Send + Sync + 'static) -> Option<Once<R>> {
+    /// The request for the service, if it has a key. `body` makes the response to a success.
+    pub(super) fn idempotent<R, J: Serialize>(
+        &self,
+        account: AccountId,
+        body: impl Fn(&R) -> J + Send + Sync + 'static,
+    ) -> Option<IdempotentRequest<R>> {
         let key = self.key.clone()?;
         let request_id = self.request_id.clone();
-        let render = move |result: std::result::Result<&R, &ServiceError>| match result {
-            Ok(done) => Receipt { status: StatusCode::OK.as_u16(), body: to_json(&body(done)) },
-            Err(error) => {
-                let problem = Problem::of_service(error);
-                Receipt { status: problem.code.status().as_u16(), body: problem.to_json(&request_id) }
-            }
+        let render = move |result: std::result::Result<&R, Refusal>| match result {
+            Ok(done) => to_json(&body(done)),
+            Err(refusal) => Problem::of_refusal(refusal).to_json(&request_id),
         };
-        Some(Once { account, key, fingerprint: self.fingerprint, render: Box::new(render) })
+        Some(IdempotentRequest { account, key, fingerprint: self.fingerprint, render: Box::new(render) })
     }
 }
 
-/// Answers with what was done, or with what was answered when it was done before.
+/// The response to a request that was done now, or the stored response of the one that was done before.
 pub(super) fn answer<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
     match outcome {
         Outcome::Fresh(done) => JsonBody(body(&done)).into_response(),
-        Outcome::Replayed(receipt) => {
+        Outcome::Replayed(stored) => {
             metrics::replayed();
-            let status = StatusCode::from_u16(receipt.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let media_type = if status.is_success() { "application/json" } else { "application/problem+json" };
-            let mut response = (status, receipt.body).into_response();
+            let (status, media_type) = match stored.kind {
+                ResponseKind::Success => (StatusCode::OK, "application/json"),
+                ResponseKind::Refused(RefusalKind::NotFound) => (StatusCode::NOT_FOUND, "application/problem+json"),
+                ResponseKind::Refused(RefusalKind::Conflict) => (StatusCode::CONFLICT, "application/problem+json"),
+            };
+            let mut response = (status, stored.body).into_response();
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
             response.headers_mut().insert(IDEMPOTENT_REPLAYED.clone(), HeaderValue::from_static("true"));
             response

@@ -58,9 +58,9 @@ pub(super) const CREATE: Operation = Operation::new("createCustomer", Tag::Custo
 
 /// `POST /customers`
 pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCustomer>) -> Result<Response> {
-    let once = command.once(caller.account, CustomerBody::of);
+    let idempotent = command.idempotent(caller.account, CustomerBody::of);
     let NewCustomer { name, email } = command.body;
-    let outcome = app.services.customers.create(&caller.actor(), name, email, once.as_ref()).await?;
+    let outcome = app.services.customers.create(&caller.actor(), &name, &email, idempotent.as_ref()).await?;
     Ok(answer(outcome, CustomerBody::of))
 }
 

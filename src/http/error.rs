@@ -76,9 +76,9 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// What a rule's refusal is told as.
-    pub(super) fn of_service(error: &ServiceError) -> Self {
-        let (code, detail) = describe_service(error);
+    /// The problem that describes a refusal.
+    pub(super) fn of_refusal(refusal: Refusal) -> Self {
+        let (code, detail) = describe_refusal(refusal);
         Self { code, detail, faults: Vec::new(), cause: None }
     }
 

@@ -83,9 +83,9 @@ pub(super) async fn refund(State(app): State<App>, Writer(caller): Writer, comma
 }
 
 async fn post(app: &App, caller: &Caller, kind: MovementKind, command: Command<MerchantRequest>) -> Result<Response> {
-    let once = command.once(caller.account, PostedBody::of);
+    let idempotent = command.idempotent(caller.account, PostedBody::of);
     let MerchantRequest { card_id, amount, description } = command.body;
     let posting = Posting { card: card_id, kind, amount, description };
-    let outcome = app.services.ledger.post(&caller.actor(), posting, once).await?;
+    let outcome = app.services.ledger.post(&caller.actor(), posting, idempotent).await?;
     Ok(answer(outcome, PostedBody::of))
 }

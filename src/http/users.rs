@@ -61,8 +61,8 @@ pub(super) const CREATE: Operation = Operation::new("createUser", Tag::Users, "C
 /// `POST /users`
 pub(super) async fn create(State(app): State<App>, Manager(caller): Manager, command: Command<NewUser>) -> Result<Response> {
     let command = command.guarded(&app.services.users, caller.account).await?;
-    let once = command.once(caller.account, UserBody::of);
-    let outcome = app.services.users.create(&caller.actor(), command.body, once.as_ref()).await?;
+    let idempotent = command.idempotent(caller.account, UserBody::of);
+    let outcome = app.services.users.create(&caller.actor(), command.body, idempotent.as_ref()).await?;
     Ok(answer(outcome, UserBody::of))
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn change(
     PathId(id): PathId<UserId>,
     command: Command<Change>,
 ) -> Result<Response> {
-    let once = command.once(caller.account, UserBody::of);
-    let outcome = app.services.users.change(&caller.actor(), id.ok(), command.body, once.as_ref()).await?;
+    let idempotent = command.idempotent(caller.account, UserBody::of);
+    let outcome = app.services.users.change(&caller.actor(), id.ok(), command.body, idempotent.as_ref()).await?;
     Ok(answer(outcome, UserBody::of))
 }

@@ -1,10 +1,11 @@
-//! Batches that form themselves: what waits while others are under way goes together as soon as it
-//! can. No timer, nothing waits for company but for what is about to come anyhow: a flight boards once all
-//! that this replica can do at the moment without waiting is done, so that requests which came or were answered
-//! together do not leave one by one.
+//! Batches that form by themselves: calls that wait while a batch is in flight go together in the next one.
 //!
-//! Jobs that would wait for one another in the database, such as two on one card, share a key. Jobs of
-//! one key never are in two flights at a time, and go in the order they came in.
+//! No timer delays a call in the hope of company. Before a batch is dispatched, every task that can run now runs, so
+//! that requests that arrived together, or were answered together, go together.
+//!
+//! Calls that would wait for one another in the database, such as two postings to one card, share a key. A key is in
+//! at most one batch in flight, and the calls of a key go in their order of arrival. A call with several keys goes once
+//! all of them are free. Until then it holds back each later call that shares one of its keys, so it cannot starve.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -15,200 +16,259 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::{task::yield_now, time::sleep_until};
+use tokio::{sync::oneshot, task::yield_now, time::sleep_until};
 
 use crate::telemetry::metrics;
 
-/// The most jobs in one flight.
-const MOST: usize = 512;
+use super::error::{Error, Result};
 
-/// How late a flight is that no longer keeps the next from departing. Until then what waits goes with the next: one
-/// flight that is full costs less than two.
-const LATE: Duration = Duration::from_millis(25);
+/// The most calls in one batch.
+const MAX_BATCH: usize = 512;
 
-/// Carries out a flight. It answers its jobs itself, each with its own answer.
-type Carry<K, J> = Box<dyn Fn(Vec<J>, Flight<K, J>) -> BoxFuture<'static, ()> + Send + Sync>;
+/// The age at which the newest batch counts as stalled and no longer delays the next one. Until then, calls wait for it
+/// to finish: one full batch costs less than two.
+const STALL_AFTER: Duration = Duration::from_millis(25);
 
-/// Where jobs wait, and what is under way.
-pub(super) struct Batches<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static>(Arc<Inner<K, J>>);
+/// What calls share that must not run side by side.
+pub(super) trait Key: Copy + Eq + Hash + Send + 'static {}
+impl<K: Copy + Eq + Hash + Send + 'static> Key for K {}
 
-struct Inner<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> {
-    /// What is carried, as it is called where it is watched.
-    name: &'static str,
-    /// How many flights at once, should they be late. Each has a connection.
-    flights: u32,
-    carry: Carry<K, J>,
-    state: Mutex<State<K, J>>,
+/// One call: a request, and the caller that waits for the reply.
+pub(super) struct Call<Q, A> {
+    pub(super) request: Q,
+    pub(super) since: Instant,
+    caller: oneshot::Sender<Result<A>>,
 }
 
-struct State<K, J> {
-    waiting: VecDeque<(K, J, Instant)>,
-    under_way: HashSet<K>,
-    flights: u32,
-    /// When the last one departed.
-    departed: Instant,
-    /// A flight is about to board.
-    called: bool,
-    /// Somebody sees to it that what waits departs once the flight under way is late.
+impl<Q, A> Call<Q, A> {
+    /// A call, and where its reply arrives.
+    pub(super) fn new(request: Q) -> (Self, oneshot::Receiver<Result<A>>) {
+        let (caller, reply) = oneshot::channel();
+        (Self { request, since: Instant::now(), caller }, reply)
+    }
+
+    /// Replies. A caller that has gone away does not hear it; what was done stays done.
+    pub(super) fn reply(self, reply: Result<A>) {
+        drop(self.caller.send(reply));
+    }
+}
+
+/// Gives every call a copy of one error.
+pub(super) fn reply_to_all<Q, A>(calls: impl IntoIterator<Item = Call<Q, A>>, error: &Error) {
+    for call in calls {
+        call.reply(Err(error.shared_copy()));
+    }
+}
+
+/// What is particular to one batcher.
+pub(super) struct Config {
+    /// Its name in the metrics.
+    pub(super) name: &'static str,
+    /// How many batches may be in flight if they stall. Each uses a connection.
+    pub(super) max_in_flight: u32,
+    /// The error of a call that is dropped without a reply, which only a bug does.
+    pub(super) on_dropped: fn() -> Error,
+}
+
+/// Executes a batch, and replies to each of its calls.
+type Execute<K, Q, A> = Box<dyn Fn(Vec<Call<Q, A>>, Batch<K, Q, A>) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Where calls wait until a batch takes them.
+pub(super) struct Batcher<K: Key, Q: Send + 'static, A: Send + 'static>(Arc<Inner<K, Q, A>>);
+
+struct Inner<K: Key, Q: Send + 'static, A: Send + 'static> {
+    config: Config,
+    execute: Execute<K, Q, A>,
+    state: Mutex<State<K, Q, A>>,
+}
+
+struct State<K, Q, A> {
+    /// In their order of arrival, each with its keys.
+    waiting: VecDeque<(Vec<K>, Call<Q, A>)>,
+    /// The keys of the batches in flight.
+    keys: HashSet<K>,
+    in_flight: u32,
+    /// When the newest batch was dispatched.
+    dispatched: Instant,
+    /// A caller is about to dispatch.
+    is_dispatching: bool,
+    /// A task dispatches the calls that wait once the newest batch stalls.
     is_watched: bool,
 }
 
-impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Clone for Batches<K, J> {
+impl<K: Key, Q: Send + 'static, A: Send + 'static> Clone for Batcher<K, Q, A> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> fmt::Debug for Batches<K, J> {
+impl<K: Key, Q: Send + 'static, A: Send + 'static> fmt::Debug for Batcher<K, Q, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batches").field("flights", &self.0.flights).finish_non_exhaustive()
+        f.debug_struct("Batcher").field("name", &self.0.config.name).finish_non_exhaustive()
     }
 }
 
-impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Batches<K, J> {
-    pub(super) fn new<F>(name: &'static str, flights: u32, carry: impl Fn(Vec<J>, Flight<K, J>) -> F + Send + Sync + 'static) -> Self
+impl<K: Key, Q: Send + 'static, A: Send + 'static> Batcher<K, Q, A> {
+    pub(super) fn new<F>(config: Config, execute: impl Fn(Vec<Call<Q, A>>, Batch<K, Q, A>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let carry: Carry<K, J> = Box::new(move |jobs, flight| Box::pin(carry(jobs, flight)));
+        let execute: Execute<K, Q, A> = Box::new(move |calls, batch| Box::pin(execute(calls, batch)));
         let state = State {
             waiting: VecDeque::new(),
-            under_way: HashSet::new(),
-            flights: 0,
-            departed: Instant::now(),
-            called: false,
+            keys: HashSet::new(),
+            in_flight: 0,
+            dispatched: Instant::now(),
+            is_dispatching: false,
             is_watched: false,
         };
-        Self(Arc::new(Inner { name, flights, carry, state: Mutex::new(state) }))
+        Self(Arc::new(Inner { config, execute, state: Mutex::new(state) }))
     }
 
-    /// Sends a job on its way.
-    pub(super) async fn submit(&self, key: K, job: J) {
-        let now = Instant::now();
-        let call = {
+    /// Sends a request with the next batch that can take it, and waits for its reply.
+    ///
+    /// # Errors
+    /// Those of the execution, and the configured one if the call is dropped without a reply.
+    pub(super) async fn call(&self, keys: impl Into<Vec<K>>, request: Q) -> Result<A> {
+        let (call, reply) = Call::new(request);
+        self.submit(keys.into(), call).await;
+        reply.await.unwrap_or_else(|_| Err((self.0.config.on_dropped)()))
+    }
+
+    async fn submit(&self, keys: Vec<K>, call: Call<Q, A>) {
+        let now = call.since;
+        let dispatch = {
             let mut state = self.0.lock();
-            state.waiting.push_back((key, job, now));
-            // Whoever calls boards all who wait then, and whoever lands those who wait then.
-            let calls = state.may_depart(self.0.flights, now) && !std::mem::replace(&mut state.called, true);
-            calls.then(|| Call(&self.0))
+            state.waiting.push_back((keys, call));
+            // One caller dispatches all calls that wait by then. A batch that finishes dispatches those that wait by then.
+            let is_first = state.may_dispatch(self.0.config.max_in_flight, now) && !std::mem::replace(&mut state.is_dispatching, true);
+            is_first.then(|| Dispatch(&self.0))
         };
-        if call.is_some() {
-            // What else can run, runs first.
+        if dispatch.is_some() {
+            // Every other task that can run runs first, and may add its call.
             yield_now().await;
         } else {
             Inner::watch(&self.0);
         }
-        drop(call);
+        drop(dispatch);
     }
 }
 
-/// A flight that is called, and boards when this is dropped: also if whoever called is gone.
-struct Call<'a, K: Copy + Eq + Hash + Send + 'static, J: Send + 'static>(&'a Arc<Inner<K, J>>);
+/// Dispatches when it is dropped, so also if its caller is cancelled.
+struct Dispatch<'a, K: Key, Q: Send + 'static, A: Send + 'static>(&'a Arc<Inner<K, Q, A>>);
 
-impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Drop for Call<'_, K, J> {
+impl<K: Key, Q: Send + 'static, A: Send + 'static> Drop for Dispatch<'_, K, Q, A> {
     fn drop(&mut self) {
-        self.0.lock().called = false;
-        Inner::depart(self.0);
+        self.0.lock().is_dispatching = false;
+        Inner::dispatch(self.0);
     }
 }
 
-impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Inner<K, J> {
-    fn lock(&self) -> MutexGuard<'_, State<K, J>> {
+impl<K: Key, Q: Send + 'static, A: Send + 'static> Inner<K, Q, A> {
+    fn lock(&self) -> MutexGuard<'_, State<K, Q, A>> {
         // Nothing under the lock can panic half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn depart(inner: &Arc<Self>) {
+    fn dispatch(inner: &Arc<Self>) {
         loop {
-            let Some((keys, jobs, first_came)) = inner.lock().board(inner.flights) else { break };
-            metrics::departed(inner.name, jobs.len(), first_came);
-            let flight = Flight { inner: Arc::clone(inner), keys, has_slot: true, since: Instant::now() };
-            tokio::spawn((inner.carry)(jobs, flight));
+            let Some((keys, calls)) = inner.lock().take_ready(inner.config.max_in_flight) else { break };
+            let now = Instant::now();
+            metrics::departed(inner.config.name, calls.len(), calls.first().map_or(now, |call| call.since));
+            let batch = Batch { inner: Arc::clone(inner), keys, is_in_flight: true, since: now };
+            tokio::spawn((inner.execute)(calls, batch));
         }
         Self::watch(inner);
     }
 
-    /// Nobody may come any more who would see that a flight is late.
+    /// Sees to it that the calls that wait are dispatched once the newest batch stalls. No other call may arrive that
+    /// would notice.
     fn watch(inner: &Arc<Self>) {
         let at = {
             let mut state = inner.lock();
-            if state.waiting.is_empty() || state.flights >= inner.flights || std::mem::replace(&mut state.is_watched, true) {
+            if state.waiting.is_empty() || state.in_flight >= inner.config.max_in_flight || std::mem::replace(&mut state.is_watched, true) {
                 return;
             }
-            // If it is late already, what waits has to wait for what is under way.
+            // If the batch has stalled already, the calls that wait need a key that is in flight.
             let now = Instant::now();
-            if now < state.departed + LATE { state.departed + LATE } else { now + LATE }
+            if now < state.dispatched + STALL_AFTER { state.dispatched + STALL_AFTER } else { now + STALL_AFTER }
         };
         let inner = Arc::clone(inner);
         tokio::spawn(async move {
             sleep_until(at.into()).await;
             inner.lock().is_watched = false;
-            Self::depart(&inner);
+            Self::dispatch(&inner);
         });
     }
 }
 
-impl<K: Copy + Eq + Hash, J> State<K, J> {
-    fn may_depart(&self, flights: u32, now: Instant) -> bool {
-        self.flights == 0 || (self.flights < flights && now.duration_since(self.departed) >= LATE)
+/// The calls of a batch, with all of their keys.
+type Ready<K, Q, A> = (HashSet<K>, Vec<Call<Q, A>>);
+
+impl<K: Key, Q, A> State<K, Q, A> {
+    fn may_dispatch(&self, max_in_flight: u32, now: Instant) -> bool {
+        self.in_flight == 0 || (self.in_flight < max_in_flight && now.duration_since(self.dispatched) >= STALL_AFTER)
     }
 
-    /// Takes what can go now, in the order it came in.
-    fn board(&mut self, flights: u32) -> Option<(Vec<K>, Vec<J>, Instant)> {
+    /// Takes the calls that can go now, in their order of arrival, with all of their keys.
+    fn take_ready(&mut self, max_in_flight: u32) -> Option<Ready<K, Q, A>> {
         let now = Instant::now();
-        if self.waiting.is_empty() || !self.may_depart(flights, now) {
+        if self.waiting.is_empty() || !self.may_dispatch(max_in_flight, now) {
             return None;
         }
-        let (mut keys, mut jobs, mut first_came) = (HashSet::new(), Vec::new(), None);
-        let mut staying = VecDeque::new();
-        for (key, job, came) in self.waiting.drain(..) {
-            if jobs.len() < MOST && !self.under_way.contains(&key) {
-                keys.insert(key);
-                jobs.push(job);
-                first_came.get_or_insert(came);
+        let (mut keys, mut calls) = (HashSet::new(), Vec::new());
+        let (mut staying, mut blocked) = (VecDeque::new(), HashSet::new());
+        for (own_keys, call) in self.waiting.drain(..) {
+            let is_free = own_keys.iter().all(|key| !self.keys.contains(key) && !blocked.contains(key));
+            if is_free && calls.len() < MAX_BATCH {
+                keys.extend(own_keys);
+                calls.push(call);
             } else {
-                staying.push_back((key, job, came));
+                blocked.extend(own_keys.iter().copied());
+                staying.push_back((own_keys, call));
             }
         }
         self.waiting = staying;
-        let first_came = first_came?;
-        self.under_way.extend(&keys);
-        self.flights += 1;
-        self.departed = now;
-        Some((keys.into_iter().collect(), jobs, first_came))
+        if calls.is_empty() {
+            return None;
+        }
+        self.keys.extend(&keys);
+        self.in_flight += 1;
+        self.dispatched = now;
+        Some((keys, calls))
     }
 }
 
-/// Jobs under way. However it ends, what waits for its keys goes next.
-pub(super) struct Flight<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> {
-    inner: Arc<Inner<K, J>>,
-    keys: Vec<K>,
-    has_slot: bool,
+/// A batch in flight. It finishes when this is dropped, so also after a panic, and the calls that wait for its keys can
+/// go.
+pub(super) struct Batch<K: Key, Q: Send + 'static, A: Send + 'static> {
+    inner: Arc<Inner<K, Q, A>>,
+    keys: HashSet<K>,
+    is_in_flight: bool,
     since: Instant,
 }
 
-impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Flight<K, J> {
-    /// Goes on with a few jobs that take longer, whose keys stay taken, and lets the others' next ones go.
-    pub(super) fn make_way(&mut self, staying: &HashSet<K>) {
+impl<K: Key, Q: Send + 'static, A: Send + 'static> Batch<K, Q, A> {
+    /// Releases every key but those `staying`, and lets the next batch go. For a batch that goes on with a few calls that
+    /// take longer.
+    pub(super) fn release(&mut self, staying: &HashSet<K>) {
         let mut state = self.inner.lock();
-        for key in &self.keys {
-            if !staying.contains(key) {
-                state.under_way.remove(key);
-            }
+        for key in self.keys.difference(staying) {
+            state.keys.remove(key);
         }
         self.keys.retain(|key| staying.contains(key));
-        if std::mem::replace(&mut self.has_slot, false) {
-            state.flights -= 1;
+        if std::mem::replace(&mut self.is_in_flight, false) {
+            state.in_flight -= 1;
         }
         drop(state);
-        Inner::depart(&self.inner);
+        Inner::dispatch(&self.inner);
     }
 }
 
-impl<K: Copy + Eq + Hash + Send + 'static, J: Send + 'static> Drop for Flight<K, J> {
+impl<K: Key, Q: Send + 'static, A: Send + 'static> Drop for Batch<K, Q, A> {
     fn drop(&mut self) {
-        self.make_way(&HashSet::new());
-        metrics::landed(self.inner.name, self.since);
+        self.release(&HashSet::new());
+        metrics::landed(self.inner.config.name, self.since);
     }
 }
 

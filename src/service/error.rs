@@ -1,4 +1,4 @@
-//! What can go wrong, in the words of the domain. Facts, no prose, no HTTP.
+//! What can go wrong, in the words of the domain: facts, without messages for callers and without HTTP.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,74 +9,69 @@ use crate::domain::{actor::Forbidden, error::Refusal, quota::QuotaSnapshot, role
 /// The result of everything a service does.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Everything that can keep a service from doing what it was asked.
+/// Every way in which a request to a service can fail.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No token, not one of ours, or its session is over.
+    /// There is no token, it is not from this deployment, or its session is over.
     #[error("no valid token")]
     Unauthenticated,
-    /// A token that was ours and has expired.
+    /// The token has expired.
     #[error("token expired")]
     TokenExpired,
-    /// The caller's role may not do this.
+    /// The caller's role does not permit the request.
     #[error("role {0:?} may not do this")]
     InsufficientPermissions(Role),
-    /// Unknown email, wrong password or disabled user: the caller is not told which.
+    /// The email is unknown, the password is wrong or the user is disabled. The caller is not told which.
     #[error("login refused")]
     InvalidCredentials,
-    /// Unknown, expired or used refresh token, or its session is over.
+    /// The refresh token is unknown, expired or used, or its session is over.
     #[error("refresh refused")]
     InvalidRefreshToken,
-    /// The hour's quota is used up.
+    /// The quota of the hour is used up.
     #[error("quota used up")]
     QuotaExceeded(QuotaSnapshot),
-    /// Too many failures: from one address, of one email, or of both together.
+    /// Too many logins failed: from one address, for one email, or for both together.
     #[error("too many failed attempts")]
     TooManyAttempts {
-        /// How long until the next one is heard.
+        /// How long until the next login is allowed.
         retry_after: Duration,
     },
 
-    /// The state of the account forbids it.
+    /// A rule, or the account's state, forbids the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
 
-    /// The Idempotency-Key stands for another request.
+    /// The idempotency key belongs to another request.
     #[error("idempotency key reused")]
     IdempotencyKeyReused,
-    /// The first request under the Idempotency-Key is still running.
+    /// The first request under the idempotency key is still running.
     #[error("idempotency key in use")]
     IdempotencyKeyInUse,
 
-    /// Too much is under way; nothing was done.
+    /// Too many requests are in flight. Nothing was done.
     #[error("overloaded")]
     Overloaded,
-    /// The database could not be asked, or gave up; nothing was done.
+    /// The database is unavailable, or gave up. Nothing was done.
     #[error("database unavailable")]
     DatabaseUnavailable(#[source] Arc<sqlx::Error>),
-    /// The connection was lost while committing: done or not done, nobody here can tell.
+    /// The connection was lost during the commit: the request may or may not have been done.
     #[error("outcome unknown")]
     OutcomeUnknown(#[source] Arc<sqlx::Error>),
     /// A bug.
     #[error("{doing}")]
     Internal {
-        /// What was being done.
+        /// What failed.
         doing: &'static str,
-        /// What went wrong with it.
+        /// How it failed.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
 impl Error {
-    /// A bug, with what was being done when it showed.
+    /// A bug, with what failed and how.
     pub fn internal(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal { doing, source: source.into() }
-    }
-
-    /// Whether the same request gets the same refusal under its Idempotency-Key, even after the state has changed.
-    pub(super) const fn is_cacheable_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_))
     }
 
     /// Whether the database rolled the transaction back in favour of another: nothing was done, and the same work may
@@ -91,7 +86,7 @@ impl Error {
         }
     }
 
-    /// A copy for another job of the batch that failed.
+    /// A copy for another call of the same batch.
     pub(super) fn shared_copy(&self) -> Self {
         match self {
             Self::Overloaded => Self::Overloaded,
@@ -102,12 +97,11 @@ impl Error {
     }
 }
 
-/// What an error says, and everything that caused it, on one line for a log.
+/// An error and all of its causes, on one line for a log.
 pub fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Every database failure that no store has given a meaning of its own, before a commit was sent.
 impl From<Forbidden> for Error {
     fn from(forbidden: Forbidden) -> Self {
         match forbidden {
@@ -117,6 +111,7 @@ impl From<Forbidden> for Error {
     }
 }
 
+/// Errors of statements before a commit was sent, unless a store maps them itself.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         metrics::database_failed(&error);
@@ -128,11 +123,10 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// Whether trying again later can help: the connection, the server or its capacity was at fault,
-/// not the statement.
+/// Whether a later try can succeed: the connection, the server or its capacity failed, not the statement.
 pub(super) fn is_the_database_away(error: &sqlx::Error) -> bool {
     match error {
-        // A stream that breaks off or makes no sense, as one does whose server is just dying, is `Io` or `Protocol`.
+        // A connection whose server is dying breaks off or sends nonsense, which is `Io` or `Protocol`.
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::Tls(_)
@@ -144,14 +138,14 @@ pub(super) fn is_the_database_away(error: &sqlx::Error) -> bool {
     }
 }
 
-/// SQLSTATEs (PostgreSQL, appendix A) that say nothing about the statement itself.
+/// SQLSTATEs (PostgreSQL, appendix A) that do not blame the statement.
 fn is_transient(state: &str) -> bool {
     matches!(
         state,
         "40001" | "40P01"             // serialisation failure, deadlock: rolled back, safe to repeat
         | "55P03" | "57014"           // lock timeout, statement timeout
-        | "25P03"                     // a transaction that stood still for too long, as a stopped process does
-        | "25006"                     // read only: a primary that became a standby
+        | "25P03"                     // a transaction that was idle for too long
+        | "25006"                     // read only: the primary has become a standby
         | "55000" | "3D000" // not accepting connections, database gone
     ) || ["08", "28", "53", "57P", "58"].iter().any(|class| state.starts_with(class))
     // the connection, its authorisation, resources, the operator, the system
@@ -162,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lost_database_is_told_from_a_bug() {
+    fn an_unavailable_database_is_not_a_bug() {
         let lost = [sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()), sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed];
         for error in lost {
             assert!(matches!(Error::from(error), Error::DatabaseUnavailable(_)));
@@ -173,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn states_that_a_retry_can_mend_are_no_bugs() {
+    fn only_transient_states_make_a_later_try_worthwhile() {
         for state in [
             "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25P03", "25006", "53300", "08006", "08P01", "28P01",
             "58030",

@@ -1,7 +1,7 @@
-//! The rules. Knows no HTTP: what it does is asked for, and refused, in the domain's own words.
+//! Transactions: what is read, locked, decided by the domain, and written. Knows no HTTP.
 //!
-//! One folder a resource: `mod.rs` opens transactions, pure files decide, `store.rs` is private
-//! to its folder and holds nothing but SQL.
+//! Each resource has a folder. Its `mod.rs` runs units of work. Its `store.rs` is private, and contains only SQL: it
+//! decides nothing, and begins and commits nothing.
 
 pub mod accounts;
 pub mod admission;
@@ -40,9 +40,9 @@ use self::{
 pub struct Services {
     /// Tenants.
     pub accounts: Accounts,
-    /// Who calls, and requests per hour.
+    /// Who makes a request, and the quota of requests per hour.
     pub admission: Admission,
-    /// Who did what.
+    /// The audit log.
     pub audit: Audit,
     /// Logins.
     pub auth: Auth,
@@ -52,22 +52,22 @@ pub struct Services {
     pub customers: Customers,
     /// What this database is.
     pub deployment: Deployment,
-    /// Answers kept per key.
+    /// Stored responses.
     pub idempotency: Idempotency,
     /// Money.
     pub ledger: Ledger,
-    /// The people who log in.
+    /// Those who log in.
     pub users: Users,
 }
 
 impl Services {
-    /// The most batches of every kind together that execute at once. With fewer connections some of them wait.
-    pub const BATCHES: u32 = ledger::FLIGHTS + admission::FLIGHTS + cards::FLIGHTS;
+    /// The most batches of all kinds that can be in flight. With fewer connections, some of them wait.
+    pub const BATCHES: u32 = ledger::MAX_IN_FLIGHT + admission::MAX_IN_FLIGHT + cards::MAX_IN_FLIGHT;
 
     /// Wires the services.
     ///
     /// # Errors
-    /// The system has no randomness or no threads to give.
+    /// The system provides no randomness or no threads.
     pub fn new(pools: &Pools, tokens: Tokens, lifetimes: Lifetimes, logins: LoginLimits, requests_per_hour: NonZeroU32) -> Result<Self> {
         let pool = &pools.requests;
         let passwords = Passwords::new()?;
@@ -85,14 +85,14 @@ impl Services {
         })
     }
 
-    /// Deletes some of what has had its time: answers kept per key, failed logins, known sources. Tells
-    /// whether there may be more.
+    /// Deletes some of what has expired: stored responses, failed logins, known sources. Returns whether there may be
+    /// more.
     ///
     /// # Errors
-    /// The database is away.
-    pub async fn forget_some(&self) -> Result<bool> {
-        let answers = self.idempotency.forget_some().await?;
-        let attempts = self.auth.forget_some_attempts().await?;
-        Ok(answers || attempts)
+    /// The database is unavailable.
+    pub async fn purge_expired(&self) -> Result<bool> {
+        let responses = self.idempotency.purge_expired().await?;
+        let attempts = self.auth.purge_expired_attempts().await?;
+        Ok(responses || attempts)
     }
 }

@@ -1,9 +1,13 @@
-//! A unit of work: one connection for as long as it takes and no longer, and one transaction if it writes. It is
-//! tried again where the database asks for that, and its commit tells "done", "not done" and "unknown" apart.
+//! Units of work. Each has one connection, for as long as it runs and no longer.
+//!
+//! - [`read`] reads, without a transaction.
+//! - [`write`] runs a [`Unit`] in a transaction. It runs the unit again where the database rolled it back in favour of
+//!   another, and its commit tells "done", "not done" and "unknown" apart.
+//! - [`autocommit`] runs one statement that writes and is its own transaction.
+//! - [`single_statement`] does the same for counters and expired rows, whose loss harms nobody.
 
 use std::{
     io,
-    marker::PhantomData,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -29,10 +33,10 @@ use super::error::{Error, Result};
 /// only a database that has gone silent exceeds it. Nothing else would end the wait.
 const DEADLINE: Duration = Duration::from_secs(8);
 
-/// How long a connection may take to come to rest after a failure.
+/// How long a connection may take to become usable again after a failure.
 const RECOVERY: Duration = Duration::from_secs(1);
 
-/// How often a unit is tried that the database rolls back in favour of another.
+/// How many times a unit runs that the database keeps rolling back in favour of others.
 pub(super) const TRIES: u32 = 4;
 
 /// A connection of the pool for as long as a unit takes.
@@ -53,8 +57,8 @@ impl UnitConnection {
         self.0.as_deref_mut().ok_or_else(|| Error::internal("running a unit of work", "its connection is gone"))
     }
 
-    /// Returns the connection to the pool: at once if it is at rest. Otherwise a transaction may have to be rolled back,
-    /// or the connection may be broken.
+    /// Returns the connection to the pool: at once if it is at rest. Otherwise a transaction may have to be rolled back
+    /// first, or the connection may be broken.
     fn give_back(mut self, is_at_rest: bool) {
         if is_at_rest {
             drop(self.0.take());
@@ -81,11 +85,35 @@ impl Drop for UnitConnection {
     }
 }
 
-/// Runs `work` on a connection, without a transaction around it.
+/// A connection for statements that read. What writes takes a `&mut PgConnection`, which [`read`] does not give.
+pub(super) struct ReadConnection<'a>(&'a mut PgConnection);
+
+impl<'a> ReadConnection<'a> {
+    /// Reads within a unit's transaction.
+    pub(super) const fn within(connection: &'a mut PgConnection) -> Self {
+        Self(connection)
+    }
+
+    /// Where to run a `select`.
+    pub(super) const fn executor(&mut self) -> &mut PgConnection {
+        self.0
+    }
+}
+
+/// Runs `work`, which only reads, without a transaction.
 ///
 /// # Errors
 /// Those of `work`, and of the database.
-pub(super) async fn read<T>(
+pub(super) async fn read<T>(pool: &Pool, work: impl for<'unit> FnOnce(ReadConnection<'unit>) -> BoxFuture<'unit, Result<T>>) -> Result<T> {
+    single_statement(pool, |connection| work(ReadConnection(connection))).await
+}
+
+/// Runs `work`, one statement that counts something or deletes what has expired. It commits by itself.
+///
+/// # Errors
+/// Those of `work`, and of the database. A connection lost while the statement runs is [`Error::DatabaseUnavailable`]:
+/// no caller depends on whether the statement took effect.
+pub(super) async fn single_statement<T>(
     pool: &Pool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<T> {
@@ -114,11 +142,9 @@ pub(super) async fn autocommit<T>(
     result.map_err(lost_while_committing)
 }
 
-/// Work for one transaction.
-///
-/// A retry calls `run` again, so a unit owns or borrows everything that it needs.
+/// Work for one transaction. A unit owns or borrows everything that it needs, because a retry calls `run` again.
 pub(super) trait Unit: Sync {
-    /// What the work comes to.
+    /// The result.
     type Output: Send;
 
     /// Does the work within a transaction that the caller has begun and will end.
@@ -130,53 +156,17 @@ pub(super) trait Unit: Sync {
     }
 }
 
-/// A closure as a unit.
-pub(super) struct Closure<T, W> {
-    work: W,
-    output: PhantomData<fn() -> T>,
-}
-
-impl<T, W> Closure<T, W>
-where
-    W: for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
-{
-    pub(super) const fn new(work: W) -> Self {
-        Self { work, output: PhantomData }
-    }
-}
-
-impl<T: Send, W> Unit for Closure<T, W>
-where
-    W: for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>> + Sync,
-{
-    type Output = T;
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<T> {
-        (self.work)(connection).await
-    }
-}
-
-/// Runs `work` in a transaction and commits it, or leaves nothing behind.
-///
-/// # Errors
-/// Those of `work`, and of the database.
-pub(super) async fn write<T: Send>(
-    pool: &Pool,
-    work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>> + Sync,
-) -> Result<T> {
-    execute(pool, &Closure::new(work)).await
-}
-
-/// Runs a unit in a transaction, again where the database rolled it back in favour of another.
+/// Runs a unit in a transaction and commits it, or leaves nothing behind. Runs it again where the database rolled it
+/// back in favour of another.
 ///
 /// # Errors
 /// Those of the unit, and of the database.
-pub(super) async fn execute<U: Unit>(pool: &Pool, unit: &U) -> Result<U::Output> {
+pub(super) async fn write<U: Unit>(pool: &Pool, unit: &U) -> Result<U::Output> {
     let mut tries = 1;
     loop {
         match attempt(pool, unit).await {
             Err(error) if tries < TRIES && error.is_retryable() => {
-                tracing::debug!(tries, "a unit of work is tried again");
+                tracing::debug!(tries, "running a unit of work again");
                 tokio::time::sleep(Duration::from_millis(u64::from(rand::random_range(5..=20 * tries)))).await;
                 tries += 1;
             }

@@ -23,7 +23,7 @@ const CROSSING: [(&str, Reach); 17] = [
     ("admission::admit", Reach::Listed),
     ("cards::find_all", Reach::Listed),
     ("ledger::positions", Reach::Listed),
-    ("ledger::write_all", Reach::Listed),
+    ("ledger::write_updates", Reach::Listed),
     ("auth/attempts::find", Reach::All),
     ("auth/attempts::count", Reach::All),
     ("auth/attempts::reset", Reach::All),

@@ -43,7 +43,7 @@ pub(in crate::http) async fn require(app: &App, mut request: Request, next: Next
         Err(ServiceError::QuotaExceeded(standing)) => {
             let actor =
                 Actor { account: claims.account, principal: Principal::User { user: claims.user, session: claims.session, origin } };
-            if let Err(error) = Box::pin(app.services.admission.tell(&actor, &standing)).await {
+            if let Err(error) = Box::pin(app.services.admission.report_exhausted(&actor, &standing)).await {
                 tracing::error!(cause = chain(&error), "that the hour is used up is not in the trail");
             }
             (Error::from(ServiceError::QuotaExceeded(standing)).into_response(), Some(standing))

@@ -1,4 +1,4 @@
-//! Tenants.
+//! Accounts: the tenants of a deployment.
 
 mod store;
 
@@ -7,7 +7,11 @@ use sqlx::PgConnection;
 use crate::database::Pool;
 use crate::domain::{actor::Actor, audit_event::Event, error::Refusal, id::AccountId, text::Name};
 
-use super::{audit, error::Result, unit};
+use super::{
+    audit,
+    error::Result,
+    unit::{self, Unit},
+};
 
 /// The service of accounts.
 #[derive(Clone, Debug)]
@@ -22,18 +26,28 @@ impl Accounts {
         Self { pool }
     }
 
-    /// Creates an account. `requests_per_hour` none is the deployment's default.
+    /// Creates an account. Without `requests_per_hour` it has the deployment's default quota.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn create(&self, name: &Name, requests_per_hour: Option<u32>) -> Result<AccountId> {
-        let (account, name) = (AccountId::new(), name.clone());
-        unit::write(&self.pool, move |unit| {
-            let name = name.clone();
-            Box::pin(async move { create_in(unit, account, &name, requests_per_hour).await })
-        })
-        .await?;
+        let account = AccountId::new();
+        unit::write(&self.pool, &Create { account, name, requests_per_hour }).await?;
         Ok(account)
+    }
+}
+
+struct Create<'a> {
+    account: AccountId,
+    name: &'a Name,
+    requests_per_hour: Option<u32>,
+}
+
+impl Unit for Create<'_> {
+    type Output = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<()> {
+        create_in(connection, self.account, self.name, self.requests_per_hour).await
     }
 }
 

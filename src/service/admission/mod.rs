@@ -1,13 +1,15 @@
-//! Who calls, and whether the account's hour has room for it: so many requests per account and clock
-//! hour, exactly, over all replicas.
+//! Admission: who makes a request, and whether the hour of their account has room for it. An account may make so many
+//! requests in a clock hour, exactly, over all replicas.
 //!
-//! The database looks at the session and counts, in one round trip for all requests that wait together;
-//! `front` keeps what is hopeless away from it.
+//! The database checks the session and counts the request, in one round trip for all requests that wait together.
+//! `local_quota` keeps requests away from it that it would refuse.
 
-mod front;
+mod local_quota;
 mod store;
 
 use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc, time::Instant};
+
+use chrono::TimeDelta;
 
 use crate::database::{Pool, Pools};
 use crate::domain::{
@@ -17,46 +19,39 @@ use crate::domain::{
     quota::QuotaSnapshot,
     role::Role,
 };
-use chrono::TimeDelta;
-use tokio::sync::oneshot;
 
 use self::{
-    front::{Front, Seen},
-    store::{Asked, Row},
+    local_quota::{LocalQuota, Usage},
+    store::{Row, SessionRequests},
 };
 use crate::telemetry::metrics;
 
 use super::{
     audit,
     auth::{Caller, Claims},
-    batch::Batches,
+    batch::{self, Batcher, Call, Config},
     error::{Error, Result},
     unit,
 };
 
-/// Round trips at once, each with a connection. One account's requests are in one of them at a time.
-pub(super) const FLIGHTS: u32 = 2;
+/// How many batches may be in flight if they stall. Each uses a connection. The requests of an account are in one of
+/// them at a time.
+pub(super) const MAX_IN_FLIGHT: u32 = 2;
 
-/// A request that waits to be admitted.
-struct Job {
-    claims: Claims,
-    answer: oneshot::Sender<Result<Admitted>>,
-}
-
-/// What the database said of a request whose session lives.
+/// What the database says of a request whose session is live.
 struct Admitted {
     role: Role,
     requests_per_hour: Option<u32>,
-    /// Err: the hour was full without it.
-    standing: std::result::Result<QuotaSnapshot, QuotaSnapshot>,
+    /// Err: the request did not fit into the hour.
+    quota: std::result::Result<QuotaSnapshot, QuotaSnapshot>,
 }
 
 /// The service of admission.
 #[derive(Clone)]
 pub struct Admission {
     pool: Pool,
-    front: Arc<Front>,
-    batches: Batches<AccountId, Job>,
+    local: Arc<LocalQuota>,
+    batcher: Batcher<AccountId, Claims, Admitted>,
 }
 
 impl fmt::Debug for Admission {
@@ -67,116 +62,115 @@ impl fmt::Debug for Admission {
 
 impl Admission {
     pub(super) fn new(pools: Pools, per_hour: NonZeroU32) -> Self {
-        let front = Arc::new(Front::default());
-        let (asked, learning) = (pools.batches, Arc::clone(&front));
-        let batches = Batches::new("admission", FLIGHTS, move |jobs, flight| {
-            let (pool, front) = (asked.clone(), Arc::clone(&learning));
+        let local = Arc::new(LocalQuota::default());
+        let (pool, learning) = (pools.batches, Arc::clone(&local));
+        let on_dropped = || Error::internal("admitting a request", "the request was dropped");
+        let batcher = Batcher::new(Config { name: "admission", max_in_flight: MAX_IN_FLIGHT, on_dropped }, move |calls, batch| {
+            let (pool, local) = (pool.clone(), Arc::clone(&learning));
             async move {
-                carry(&pool, &front, per_hour, jobs).await;
-                drop(flight);
+                execute(&pool, &local, per_hour, calls).await;
+                drop(batch);
             }
         });
-        Self { pool: pools.requests, front, batches }
+        Self { pool: pools.requests, local, batcher }
     }
 
-    /// Says whom a verified token stands for, asked of the database each time so that a logout on any replica
-    /// counts at once, and counts the request. The second is where the account stands then: an error if its
-    /// hour was full, and the request is not counted.
+    /// Finds the caller of a verified token, and counts the request. It asks the database each time, so that a logout at
+    /// any replica takes effect at once. Returns the caller, and the quota with the request counted.
+    ///
+    /// A request that bypasses the quota is admitted when the hour is full, and is not counted then.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when the session is over or the user disabled; [`Error::QuotaExceeded`]
-    /// when memory alone knows that the hour is full, unless it is to be admitted `whatever_the_quota`.
-    pub async fn admit(&self, claims: &Claims, origin: Origin, whatever_the_quota: bool) -> Result<(Caller, QuotaSnapshot)> {
+    /// [`Error::Unauthenticated`] if the session is over or the user is disabled. [`Error::QuotaExceeded`] if the hour is
+    /// full.
+    pub async fn admit(&self, claims: &Claims, origin: Origin, bypass_quota: bool) -> Result<(Caller, QuotaSnapshot)> {
         let account = claims.account;
-        let entered = self.front.take(account, Instant::now());
-        if !whatever_the_quota {
-            entered.inspect_err(|_| metrics::met_quota(false)).map_err(Error::QuotaExceeded)?;
+        let local = self.local.take(account, Instant::now());
+        if !bypass_quota {
+            local.inspect_err(|_| metrics::met_quota(false)).map_err(Error::QuotaExceeded)?;
         }
-        let (answer, answered) = oneshot::channel();
-        self.batches.submit(account, Job { claims: *claims, answer }).await;
-        let answered = answered.await.unwrap_or_else(|error| Err(Error::internal("admitting a request", error)));
-        let admitted = answered.inspect_err(|_| self.front.give_back(account))?;
-        metrics::met_quota(admitted.standing.is_ok());
-        let standing = match admitted.standing {
-            Err(standing) if !whatever_the_quota => return Err(Error::QuotaExceeded(standing)),
-            Ok(standing) | Err(standing) => standing,
+        let admitted = self.batcher.call([account], *claims).await.inspect_err(|_| self.local.give_back(account))?;
+        metrics::met_quota(admitted.quota.is_ok());
+        let quota = match admitted.quota {
+            Err(full) if !bypass_quota => return Err(Error::QuotaExceeded(full)),
+            Ok(quota) | Err(quota) => quota,
         };
         let Admitted { role, requests_per_hour, .. } = admitted;
-        Ok((Caller { account, user: claims.user, session: claims.session, role, requests_per_hour, origin }, standing))
+        Ok((Caller { account, user: claims.user, session: claims.session, role, requests_per_hour, origin }, quota))
     }
 
-    /// Records that an hour is used up: once an hour and replica, since what comes after is refused without the database.
+    /// Records in the audit log that an hour is used up. Each replica records it once an hour, because it refuses what
+    /// comes after without asking the database.
     ///
     /// # Errors
-    /// The database is away.
-    pub async fn tell(&self, actor: &Actor, standing: &QuotaSnapshot) -> Result<()> {
+    /// The database is unavailable.
+    pub async fn report_exhausted(&self, actor: &Actor, quota: &QuotaSnapshot) -> Result<()> {
         let account = actor.account;
-        if !self.front.is_news(account) {
+        if !self.local.should_report(account) {
             return Ok(());
         }
-        tracing::warn!(event = "quota_exhausted", account = %account, limit = standing.limit);
-        let (actor, limit) = (actor.clone(), standing.limit);
-        unit::write(&self.pool, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move { audit::record_in(unit, &actor, Event::QuotaExhausted { account, limit }).await })
-        })
-        .await
+        tracing::warn!(event = "quota_exhausted", account = %account, limit = quota.limit);
+        let event = Event::QuotaExhausted { account, limit: quota.limit };
+        unit::write(&self.pool, &audit::Record { actor, event }).await
     }
 }
 
-/// Asks the database for all of them together, for each session once, and gives each its answer.
-async fn carry(pool: &Pool, front: &Front, per_hour: NonZeroU32, jobs: Vec<Job>) {
-    let (asked, places) = by_session(jobs.iter().map(|job| &job.claims));
-    let most = i32::try_from(per_hour.get()).unwrap_or(i32::MAX);
+/// Asks the database about all calls together, once for each session.
+async fn execute(pool: &Pool, local: &LocalQuota, per_hour: NonZeroU32, calls: Vec<Call<Claims, Admitted>>) {
+    let (sessions, numbers) = by_session(calls.iter().map(|call| &call.request));
+    let limit = i32::try_from(per_hour.get()).unwrap_or(i32::MAX);
     let since = Instant::now();
-    match unit::read(pool, move |unit| Box::pin(async move { store::admit(unit, &asked, most).await })).await {
-        Ok(rows) => settle(front, per_hour, since, jobs.into_iter().zip(places), &rows),
-        Err(error) => {
-            for job in jobs {
-                drop(job.answer.send(Err(error.shared_copy())));
-            }
-        }
+    match unit::single_statement(pool, move |connection| Box::pin(async move { store::admit(connection, &sessions, limit).await })).await {
+        Ok(rows) => settle(local, per_hour, since, calls.into_iter().zip(numbers), &rows),
+        Err(error) => batch::reply_to_all(calls, &error),
     }
 }
 
-/// The sessions, each once, and for each of the claims the place of its session, from 1.
-fn by_session<'a>(claims: impl Iterator<Item = &'a Claims>) -> (Vec<Asked>, Vec<i64>) {
-    let (mut asked, mut places): (Vec<Asked>, HashMap<_, usize>) = Default::default();
+/// The sessions, each once, and for each of the claims the number of its session, from 1.
+fn by_session<'a>(claims: impl Iterator<Item = &'a Claims>) -> (Vec<SessionRequests>, Vec<i64>) {
+    let (mut sessions, mut indices): (Vec<SessionRequests>, HashMap<_, usize>) = Default::default();
     let numbers = claims.map(|Claims { account, user, session, .. }| {
-        let place = *places.entry((*account, *user, *session)).or_insert(asked.len());
-        match asked.get_mut(place) {
-            Some(asked) => asked.requests += 1,
-            None => asked.push(Asked { account: *account, session: *session, user: *user, requests: 1 }),
+        let index = *indices.entry((*account, *user, *session)).or_insert(sessions.len());
+        match sessions.get_mut(index) {
+            Some(session) => session.requests += 1,
+            None => sessions.push(SessionRequests { account: *account, session: *session, user: *user, requests: 1 }),
         }
-        i64::try_from(place + 1).unwrap_or(i64::MAX)
+        i64::try_from(index + 1).unwrap_or(i64::MAX)
     });
     let numbers = numbers.collect();
-    (asked, numbers)
+    (sessions, numbers)
 }
 
-/// Of an account's requests those that came first are the ones that were let in.
-fn settle(front: &Front, per_hour: NonZeroU32, asked: Instant, jobs: impl Iterator<Item = (Job, i64)>, rows: &[Row]) {
+/// Replies to each call. If an account's hour has room for some of its calls, the first to arrive are admitted.
+fn settle(
+    local: &LocalQuota,
+    per_hour: NonZeroU32,
+    since: Instant,
+    calls: impl Iterator<Item = (Call<Claims, Admitted>, i64)>,
+    rows: &[Row],
+) {
     let rows: HashMap<i64, &Row> = rows.iter().map(|row| (row.number, row)).collect();
-    let mut heard: HashMap<AccountId, i32> = HashMap::new();
-    for (job, number) in jobs {
+    let mut replied: HashMap<AccountId, i32> = HashMap::new();
+    for (call, number) in calls {
         let Some((row, role)) = rows.get(&number).and_then(|row| row.role.map(|role| (row, role))) else {
-            drop(job.answer.send(Err(Error::Unauthenticated)));
+            call.reply(Err(Error::Unauthenticated));
             continue;
         };
-        let nth = heard.entry(job.claims.account).or_default();
+        let account = call.request.account;
+        let nth = replied.entry(account).or_default();
         *nth += 1;
-        let own = row.requests_per_hour.and_then(|limit| u32::try_from(limit).ok());
-        let limit = own.and_then(NonZeroU32::new).unwrap_or(per_hour);
+        let requests_per_hour = row.requests_per_hour.and_then(|limit| u32::try_from(limit).ok());
+        let limit = requests_per_hour.and_then(NonZeroU32::new).unwrap_or(per_hour);
         let reset = row.window_start + TimeDelta::hours(1);
         let retry_after = (reset - row.now).to_std().unwrap_or_default();
-        // With this one in it, and without those that were let in after it.
+        // Counts this call, and not those that were admitted after it.
         let used = row.used.filter(|_| *nth <= row.admitted).map(|used| used - row.admitted + *nth);
         let used = used.and_then(|used| u32::try_from(used).ok());
-        // Measured from before the question, so that the front forgets a full hour early rather than late.
-        front.learn(job.claims.account, Seen { reset: reset.timestamp(), ends: asked + retry_after, limit, used }, asked);
-        let standing = |remaining| QuotaSnapshot { limit: limit.get(), remaining, reset: reset.timestamp(), retry_after };
-        let standing = used.map_or_else(|| Err(standing(0)), |used| Ok(standing(limit.get().saturating_sub(used))));
-        drop(job.answer.send(Ok(Admitted { role, requests_per_hour: own, standing })));
+        // Measured from before the statement, so that this replica forgets a full hour early rather than late.
+        local.learn(account, Usage { reset: reset.timestamp(), ends: since + retry_after, limit, used }, since);
+        let snapshot = |remaining| QuotaSnapshot { limit: limit.get(), remaining, reset: reset.timestamp(), retry_after };
+        let quota = used.map_or_else(|| Err(snapshot(0)), |used| Ok(snapshot(limit.get().saturating_sub(used))));
+        call.reply(Ok(Admitted { role, requests_per_hour, quota }));
     }
 }
 
@@ -186,15 +180,15 @@ mod tests {
     use crate::domain::id::{SessionId, UserId};
 
     #[test]
-    fn each_session_is_asked_for_once_and_each_request_finds_its_own() {
+    fn each_session_is_looked_up_once_for_all_of_its_requests() {
         let (account, user) = (AccountId::new(), UserId::new());
         let claims = |session| Claims { account, user, session, issued_at: 0, expires_at: 1 };
         let (one, other) = (claims(SessionId::new()), claims(SessionId::new()));
-        // A token that says another user of the same session is another question.
+        // A token that names another user of the same session is looked up by itself.
         let forged = Claims { user: UserId::new(), ..one };
-        let (asked, places) = by_session([&one, &other, &one, &forged, &one].into_iter());
-        assert_eq!(places, [1, 2, 1, 3, 1]);
-        let asked: Vec<_> = asked.iter().map(|asked| (asked.session, asked.user, asked.requests)).collect();
-        assert_eq!(asked, [(one.session, user, 3), (other.session, user, 1), (one.session, forged.user, 1)]);
+        let (sessions, numbers) = by_session([&one, &other, &one, &forged, &one].into_iter());
+        assert_eq!(numbers, [1, 2, 1, 3, 1]);
+        let sessions: Vec<_> = sessions.iter().map(|session| (session.session, session.user, session.requests)).collect();
+        assert_eq!(sessions, [(one.session, user, 3), (other.session, user, 1), (one.session, forged.user, 1)]);
     }
 }

@@ -1,4 +1,4 @@
-//! The SQL of admission. Decides nothing.
+//! The SQL of admission.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -10,25 +10,25 @@ use crate::domain::{
 };
 use crate::service::error::Result;
 
-/// Requests that come in one session.
-pub(super) struct Asked {
+/// The requests of one session.
+pub(super) struct SessionRequests {
     pub(super) account: AccountId,
     pub(super) session: SessionId,
     pub(super) user: UserId,
     pub(super) requests: i64,
 }
 
-/// What became of the requests of one session.
+/// What the database says of the requests of one session.
 pub(super) struct Row {
-    /// The session's place among those that were asked for, from 1.
+    /// The number of the session in the statement, from 1.
     pub(super) number: i64,
-    /// None: the session is over, or the user disabled.
+    /// None if the session is over or the user is disabled.
     pub(super) role: Option<Role>,
     /// The account's own quota, if it has one.
     pub(super) requests_per_hour: Option<i32>,
-    /// How many of the account's requests were let in.
+    /// How many of the account's requests were admitted.
     pub(super) admitted: i32,
-    /// The hour's count with them; none when the hour was full without them.
+    /// The hour's count with them. None if the hour was full without them.
     pub(super) used: Option<i32>,
     /// The clock hour they were counted in.
     pub(super) window_start: DateTime<Utc>,
@@ -36,15 +36,15 @@ pub(super) struct Row {
     pub(super) now: DateTime<Utc>,
 }
 
-/// Says whose the sessions are, and counts for each account the requests of those that live, as far as
-/// its hour has room. One statement: the lock of the account's row makes it exact over all replicas, and
-/// accounts are counted in the order of their ids, so that no two statements wait for each other.
+/// Finds the user of each session, and counts the requests of those that are live, as far as the hour of each account
+/// has room. One statement: the lock of the account's usage row makes the count exact over all replicas. Accounts are
+/// counted in the order of their ids, so that no two statements wait for each other.
 ///
-/// A statement that waits for that lock across the full hour finds the next one begun, and counts in
-/// it. (A window further ahead is what a clock that was once wrong left behind, and is no longer one.)
-/// No money is in it, so its commit does not wait for the disk.
-pub(super) async fn admit(connection: &mut PgConnection, asked: &[Asked], per_hour: i32) -> Result<Vec<Row>> {
-    let column = |of: fn(&Asked) -> Uuid| asked.iter().map(of).collect::<Vec<Uuid>>();
+/// A statement that waits for the lock past the end of the hour finds the next hour begun, and counts in that. (A window
+/// further ahead was left behind by a clock that was wrong once, and starts again.) The statement writes no money, so its
+/// commit does not wait for the disk.
+pub(super) async fn admit(connection: &mut PgConnection, sessions: &[SessionRequests], per_hour: i32) -> Result<Vec<Row>> {
+    let column = |of: fn(&SessionRequests) -> Uuid| sessions.iter().map(of).collect::<Vec<Uuid>>();
     let rows = sqlx::query_as!(
         Row,
         r#"
@@ -114,11 +114,11 @@ pub(super) async fn admit(connection: &mut PgConnection, asked: &[Asked], per_ho
         left join callers on callers.number = asked.number
         left join counted on counted.account_id = asked.account_id
         "#,
-        &column(|asked| asked.account.into()),
-        &column(|asked| asked.session.into()),
-        &column(|asked| asked.user.into()),
+        &column(|session| session.account.into()),
+        &column(|session| session.session.into()),
+        &column(|session| session.user.into()),
         per_hour,
-        &asked.iter().map(|asked| asked.requests).collect::<Vec<i64>>(),
+        &sessions.iter().map(|session| session.requests).collect::<Vec<i64>>(),
     )
     .fetch_all(connection)
     .await?;

@@ -1,4 +1,4 @@
-//! The trail: who did what, from where, written in the transaction that did it.
+//! The audit log: who did what, from where. Each event is written in the transaction that does it.
 
 mod store;
 
@@ -13,47 +13,50 @@ use crate::domain::{
     id::{AccountId, EventId, SessionId, UserId},
 };
 
-use super::{error::Result, unit};
+use super::{
+    error::Result,
+    unit::{self, Unit},
+};
 
-/// An entry of the trail.
+/// An event of the audit log.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct AuditEvent {
     /// Its id.
     pub id: EventId,
-    /// Its position in the trail.
+    /// Its position in the audit log.
     pub number: i64,
-    /// What happened.
+    /// Its type.
     pub event_type: String,
-    /// Who did it.
+    /// The user who did it.
     pub user: Option<UserId>,
-    /// In which login.
+    /// The session in which they did it.
     pub session: Option<SessionId>,
-    /// To what.
+    /// What it was done to.
     pub subject: Subject,
-    /// What was.
+    /// The state before.
     pub before: Option<Value>,
-    /// What is.
+    /// The state after.
     pub after: Option<Value>,
-    /// Through which request.
+    /// The request that did it.
     pub request_id: Option<String>,
-    /// From where.
+    /// The address that the request came from.
     pub address: Option<String>,
     /// When, by the database's clock.
     pub created_at: DateTime<Utc>,
 }
 
-/// Which entries a list holds; what is none filters nothing.
+/// A filter of the audit log. A field that is None filters nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EventFilter {
-    /// Only of this type.
+    /// Only events of this type.
     pub event_type: Option<EventType>,
     /// Only what this user did.
     pub user: Option<UserId>,
-    /// Only what was done to this.
+    /// Only what was done to this subject.
     pub subject: Option<Subject>,
 }
 
-/// The service of the trail.
+/// The service of the audit log.
 #[derive(Clone, Debug)]
 pub struct Audit {
     pool: Pool,
@@ -64,30 +67,39 @@ impl Audit {
         Self { pool }
     }
 
-    /// Records what changed nothing: a refusal.
+    /// Records an event that changed nothing, such as a refusal.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn record(&self, actor: &Actor, event: Event) -> Result<()> {
-        let actor = actor.clone();
-        unit::write(&self.pool, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move { record_in(unit, &actor, event).await })
-        })
-        .await
+        unit::write(&self.pool, &Record { actor, event }).await
     }
 
-    /// At most `limit` entries before position `before` (the newest, when none), newest first.
+    /// At most `limit` events before position `before`, or the newest, newest first.
     ///
     /// # Errors
-    /// The database is away.
-    pub async fn page(&self, account: AccountId, filter: EventFilter, before: Option<i64>, limit: i64) -> Result<Vec<Entry>> {
+    /// The database is unavailable.
+    pub async fn page(&self, account: AccountId, filter: EventFilter, before: Option<i64>, limit: i64) -> Result<Vec<AuditEvent>> {
         let before = before.unwrap_or(i64::MAX);
-        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, account, filter, before, limit))).await
+        unit::read(&self.pool, move |connection| Box::pin(store::page(connection, account, filter, before, limit))).await
     }
 }
 
-/// Records an event within the transaction that makes it true.
+/// Records one event in a transaction of its own.
+pub(super) struct Record<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) event: Event,
+}
+
+impl Unit for Record<'_> {
+    type Output = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<()> {
+        record_in(connection, self.actor, self.event).await
+    }
+}
+
+/// Records an event in the transaction that does what it tells of.
 pub(super) async fn record_in(connection: &mut PgConnection, actor: &Actor, event: Event) -> Result<()> {
     store::insert(connection, actor, EventId::new(), &event.describe()).await
 }

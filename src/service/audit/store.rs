@@ -3,13 +3,16 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Entry, EventFilter};
+use super::{AuditEvent, EventFilter};
 use crate::domain::{
     actor::Actor,
     audit_event::{Described, EventType, Subject},
     id::{AccountId, EventId, SessionId, UserId},
 };
-use crate::service::error::{Error, Result};
+use crate::service::{
+    error::{Error, Result},
+    unit::ReadConnection,
+};
 
 pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: EventId, event: &Described) -> Result<()> {
     let (kind, subject) = columns(event.subject);
@@ -38,12 +41,12 @@ pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: Eve
 }
 
 pub(super) async fn page(
-    connection: &mut PgConnection,
+    mut connection: ReadConnection<'_>,
     account: AccountId,
     filter: EventFilter,
     before: i64,
     limit: i64,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<AuditEvent>> {
     let (kind, subject) = filter.subject.map(columns).unzip();
     let rows = sqlx::query!(
         r#"
@@ -77,11 +80,11 @@ pub(super) async fn page(
         subject,
         limit,
     )
-    .fetch_all(connection)
+    .fetch_all(connection.executor())
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Entry {
+            Ok(AuditEvent {
                 id: row.id,
                 number: row.number,
                 event_type: row.r#type,

@@ -1,4 +1,4 @@
-//! Logins and sessions. A request is somebody's only while the row of its session says so.
+//! Logins and sessions. A token is valid only while the row of its session is live.
 
 mod attempts;
 mod grant;
@@ -13,7 +13,7 @@ mod token;
 mod turn;
 mod verified;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::database::Pool;
 use crate::domain::{
@@ -24,6 +24,7 @@ use crate::domain::{
 };
 use chrono::Utc;
 use secrecy::SecretString;
+use sqlx::PgConnection;
 
 pub(super) use self::sessions::{end_sessions_in, may_manage_in};
 use self::{
@@ -31,7 +32,7 @@ use self::{
     grant::{SessionTimes, grant},
     hashers::Lane,
     refresh::RefreshToken,
-    store::StoredUser,
+    store::{LiveSession, StoredUser},
 };
 pub use self::{
     attempts::{LoginLimits, Source},
@@ -46,35 +47,35 @@ use crate::telemetry::metrics;
 use super::{
     audit,
     error::{Error, Result, chain},
-    unit,
+    unit::{self, Unit},
 };
 
 /// Who makes a request.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// For which account.
+    /// Their account.
     pub account: AccountId,
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// In which login.
+    /// Their session.
     pub session: SessionId,
-    /// As what.
+    /// Their role.
     pub role: Role,
     /// The account's own hourly quota, if it has one.
     pub requests_per_hour: Option<u32>,
-    /// Through which request.
+    /// The request.
     pub origin: Origin,
 }
 
 impl Caller {
-    /// The caller as somebody who acts.
+    /// The caller as an actor.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor { account: self.account, principal: Principal::User { user: self.user, session: self.session, origin: self.origin.clone() } }
     }
 }
 
-/// The most sessions of one user that live: a login more ends the oldest. What ends all of them at once stays quick.
+/// The most live sessions of one user. The next login ends the oldest. The bound keeps it quick to end all of them.
 const MAX_SESSIONS: i64 = 1000;
 
 /// The service of logins.
@@ -102,9 +103,9 @@ impl Auth {
     /// Begins a session.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`], the same and as slow whether the email is unknown, the
-    /// password wrong or the user disabled. [`Error::TooManyAttempts`] before anything is hashed,
-    /// and the same again. [`Error::Overloaded`] when too many wait to be hashed.
+    /// [`Error::InvalidCredentials`] if the email is unknown, the password is wrong or the user is disabled. All three take
+    /// the same time. [`Error::TooManyAttempts`], before anything is hashed. [`Error::Overloaded`] if too many passwords
+    /// wait to be hashed.
     pub async fn login(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
         let granted = self.log_in(email, password, origin).await;
         metrics::logged_in(match &granted {
@@ -118,7 +119,7 @@ impl Auth {
     }
 
     async fn log_in(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
-        let mut attempt = self.attempts.hear(email, &Source::from(origin.address.to_string())).await?;
+        let mut attempt = self.attempts.check(email, &Source::from(origin.address.to_string())).await?;
         let user = attempt.user.take();
         let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str()), attempt.lane).await?;
         let granted = match &user {
@@ -131,16 +132,17 @@ impl Auth {
         granted
     }
 
-    /// Counts a failed login. The trail hears of it after the caller has: what is told of somebody must not
-    /// take longer than what is told of nobody.
+    /// Counts a failed login. It is recorded in the audit log after the response is sent, so that a login to an account that
+    /// exists does not take longer than one to an account that does not.
     async fn failed(&self, attempt: Attempt, user: Option<StoredUser>, origin: &Origin) -> Result<()> {
         self.attempts.count(attempt).await?;
         if let Some(user) = user {
-            let (auth, origin) = (self.clone(), origin.clone());
+            let (pool, origin) = (self.pool.clone(), origin.clone());
             tokio::spawn(async move {
                 let actor = Actor { account: user.account_id, principal: Principal::Anonymous(origin) };
-                if let Err(error) = auth.record(&actor, Event::LoginFailed { user: user.id }).await {
-                    tracing::error!(cause = chain(&error), "a failed login is not in the trail");
+                let record = audit::Record { actor: &actor, event: Event::LoginFailed { user: user.id } };
+                if let Err(error) = unit::write(&pool, &record).await {
+                    tracing::error!(cause = chain(&error), "could not record a failed login in the audit log");
                 }
             });
         }
@@ -150,61 +152,32 @@ impl Auth {
     async fn begin_session(&self, user: StoredUser, trace: Trace, origin: &Origin) -> Result<Grant> {
         let (account, user_id, session) = (user.account_id, user.id, SessionId::new());
         let refresh = RefreshToken::new(account, session);
-        let (hash, lifetime) = (refresh.hash(), self.lifetimes.session);
         let actor = Actor { account, principal: Principal::User { user: user_id, session, origin: origin.clone() } };
-        let times = unit::write(&self.pool, move |unit| {
-            let (user, trace, actor) = (user.clone(), trace.clone(), actor.clone());
-            Box::pin(async move {
-                // Asks again, in the write, whether the user is enabled and the password still this one.
-                let address = actor.origin().map(|origin| &*origin.address);
-                let times = store::insert_session(unit, &user, session, lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
-                store::insert_refresh_token(unit, account, session, &hash).await?;
-                store::end_sessions_beyond(unit, account, user_id, MAX_SESSIONS).await?;
-                attempts::succeed_in(unit, account, user_id, &trace).await?;
-                audit::record_in(unit, &actor, Event::Login { session }).await?;
-                Ok(times)
-            })
-        })
-        .await?;
+        let begin =
+            BeginSession { actor: &actor, user: &user, session, lifetime: self.lifetimes.session, hash: refresh.hash(), trace: &trace };
+        let times = unit::write(&self.pool, &begin).await?;
         let grant = grant(&self.tokens, self.lifetimes.token, (account, user_id, session), times, refresh)?;
         tracing::info!(event = "login", account = %account, user = %user_id, session = %session);
         Ok(grant)
     }
 
-    /// Forgets some of the failed logins and known sources whose time is over; tells whether there may be more.
+    /// Deletes some of the failed logins and known sources that have expired, and returns whether there may be more.
     ///
     /// # Errors
-    /// The database is away.
-    pub(super) async fn forget_some_attempts(&self) -> Result<bool> {
-        self.attempts.forget_some().await
+    /// The database is unavailable.
+    pub(super) async fn purge_expired_attempts(&self) -> Result<bool> {
+        self.attempts.purge_expired().await
     }
 
-    /// Exchanges a refresh token, once. One that comes a second time ends its session: somebody has a copy.
+    /// Exchanges a refresh token, once. A token that is used again ends its session, because somebody may have a copy.
     ///
     /// # Errors
     /// [`Error::InvalidRefreshToken`].
     pub async fn refresh(&self, token: &str, origin: &Origin) -> Result<Grant> {
         let used = RefreshToken::parse(token).ok_or(Error::InvalidRefreshToken)?;
-        let (account, session, hash) = (used.account, used.session, used.hash());
+        let (account, session) = (used.account, used.session);
         let next = RefreshToken::new(account, session);
-        let (next_hash, origin) = (next.hash(), origin.clone());
-        let (live, first_use) = unit::write(&self.pool, move |unit| {
-            let origin = origin.clone();
-            Box::pin(async move {
-                let live = store::lock_session(unit, account, session).await?.ok_or(Error::InvalidRefreshToken)?;
-                let first_use = store::use_refresh_token(unit, account, session, &hash).await?.ok_or(Error::InvalidRefreshToken)?;
-                let actor = Actor { account, principal: Principal::User { user: live.user_id, session, origin } };
-                if first_use {
-                    store::insert_refresh_token(unit, account, session, &next_hash).await?;
-                    audit::record_in(unit, &actor, Event::Refresh { session }).await?;
-                } else {
-                    store::end_session(unit, account, live.user_id, session).await?;
-                    audit::record_in(unit, &actor, Event::RefreshTokenReused { session }).await?;
-                }
-                Ok((live, first_use))
-            })
-        })
-        .await?;
+        let (live, first_use) = unit::write(&self.pool, &Refresh { used: &used, next: &next, origin }).await?;
         if !first_use {
             tracing::warn!(event = "refresh_token_reused", account = %account, user = %live.user_id, session = %session);
             return Err(Error::InvalidRefreshToken);
@@ -214,57 +187,110 @@ impl Auth {
         Ok(grant)
     }
 
-    /// Reads a token. Whether its session lives only [`Auth::caller`] can tell.
+    /// Reads a token. Admission checks whether its session is live.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`], or [`Error::TokenExpired`] when nothing else is wrong with it.
+    /// [`Error::Unauthenticated`], or [`Error::TokenExpired`] if nothing else is wrong with it.
     pub fn verify(&self, token: &str) -> Result<Claims> {
         self.tokens.verify(token, Utc::now().timestamp())
     }
 
-    /// Gives the caller another password and ends their other sessions.
+    /// Changes the caller's password and ends their other sessions.
     ///
     /// # Errors
     /// [`Error::InvalidCredentials`]: the current password is wrong. [`Error::TooManyAttempts`], as for a login.
     pub async fn change_password(&self, caller: &Caller, current: &SecretString, new: &NewPassword) -> Result<()> {
         let (account, user, session) = (caller.account, caller.user, caller.session);
-        let email = unit::read(&self.pool, move |unit| Box::pin(store::find_email(unit, account, user))).await?;
-        // Whoever has a token guesses at the password no faster than whoever has none.
+        let email = unit::read(&self.pool, move |connection| Box::pin(store::find_email(connection, account, user))).await?;
+        // A caller with a token may not guess the password faster than one without.
         let mut attempt =
-            self.attempts.hear(&email.ok_or(Error::Unauthenticated)?, &Source::from(caller.origin.address.to_string())).await?;
+            self.attempts.check(&email.ok_or(Error::Unauthenticated)?, &Source::from(caller.origin.address.to_string())).await?;
         let stored = attempt.user.take().ok_or(Error::Unauthenticated)?;
         if !self.passwords.verify(current, Some(&stored.password_hash), Lane::Known).await? {
             self.failed(attempt, Some(stored), &caller.origin).await?;
             return Err(Error::InvalidCredentials);
         }
-        let (stored, here) = (stored.password_hash, attempt.trace);
         let hash = self.passwords.hash(new.secret()).await?;
-        let actor = caller.actor();
-        unit::write(&self.pool, move |unit| {
-            let (actor, stored, hash, here) = (actor.clone(), stored.clone(), hash.clone(), here.clone());
-            Box::pin(async move {
-                // Another change may have come first; then what was proven is no longer the password.
-                if !store::replace_password_hash(unit, account, user, &stored, &hash).await? {
-                    return Err(Error::InvalidCredentials);
-                }
-                // Hashing took its time: somebody may have ended the session meanwhile.
-                store::hold_role(unit, account, user, session).await?.ok_or(Error::Unauthenticated)?;
-                store::end_sessions(unit, account, user, Some(session)).await?;
-                attempts::forget_sources_in(unit, account, user, &here).await?;
-                audit::record_in(unit, &actor, Event::PasswordChanged { user }).await
-            })
-        })
-        .await?;
+        let change = ChangePassword { caller, proven_hash: &stored.password_hash, hash: &hash, trace: &attempt.trace };
+        unit::write(&self.pool, &change).await?;
         tracing::info!(event = "password_changed", account = %account, user = %user, session = %session);
         Ok(())
     }
+}
 
-    async fn record(&self, actor: &Actor, event: Event) -> Result<()> {
-        let actor = actor.clone();
-        unit::write(&self.pool, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move { audit::record_in(unit, &actor, event).await })
-        })
-        .await
+struct BeginSession<'a> {
+    actor: &'a Actor,
+    user: &'a StoredUser,
+    session: SessionId,
+    lifetime: Duration,
+    hash: [u8; 32],
+    trace: &'a Trace,
+}
+
+impl Unit for BeginSession<'_> {
+    type Output = SessionTimes;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<SessionTimes> {
+        let Self { actor, user, session, lifetime, hash, trace } = self;
+        let address = actor.origin().map(|origin| &*origin.address);
+        // The statement checks again that the user is enabled and that their password is still the verified one.
+        let times = store::insert_session(connection, user, *session, *lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
+        store::insert_refresh_token(connection, actor.account, *session, hash).await?;
+        store::end_sessions_beyond(connection, actor.account, user.id, MAX_SESSIONS).await?;
+        attempts::succeed_in(connection, actor.account, user.id, trace).await?;
+        audit::record_in(connection, actor, Event::Login { session: *session }).await?;
+        Ok(times)
+    }
+}
+
+struct Refresh<'a> {
+    used: &'a RefreshToken,
+    next: &'a RefreshToken,
+    origin: &'a Origin,
+}
+
+impl Unit for Refresh<'_> {
+    type Output = (LiveSession, bool);
+
+    /// The session, and whether the token was used for the first time.
+    async fn run(&self, connection: &mut PgConnection) -> Result<(LiveSession, bool)> {
+        let (account, session) = (self.used.account, self.used.session);
+        let live = store::lock_session(connection, account, session).await?.ok_or(Error::InvalidRefreshToken)?;
+        let used = store::use_refresh_token(connection, account, session, &self.used.hash()).await?;
+        let first_use = used.ok_or(Error::InvalidRefreshToken)?;
+        let actor = Actor { account, principal: Principal::User { user: live.user_id, session, origin: self.origin.clone() } };
+        if first_use {
+            store::insert_refresh_token(connection, account, session, &self.next.hash()).await?;
+            audit::record_in(connection, &actor, Event::Refresh { session }).await?;
+        } else {
+            store::end_session(connection, account, live.user_id, session).await?;
+            audit::record_in(connection, &actor, Event::RefreshTokenReused { session }).await?;
+        }
+        Ok((live, first_use))
+    }
+}
+
+struct ChangePassword<'a> {
+    caller: &'a Caller,
+    /// The hash that the current password was verified against.
+    proven_hash: &'a str,
+    hash: &'a str,
+    trace: &'a Trace,
+}
+
+impl Unit for ChangePassword<'_> {
+    type Output = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<()> {
+        let Caller { account, user, session, .. } = *self.caller;
+        // If another change was faster, the verified password is no longer the current one.
+        if !store::replace_password_hash(connection, account, user, self.proven_hash, self.hash).await? {
+            return Err(Error::InvalidCredentials);
+        }
+        // Hashing takes long. Somebody may have ended the session meanwhile.
+        store::hold_role(connection, account, user, session).await?.ok_or(Error::Unauthenticated)?;
+        store::end_sessions(connection, account, user, Some(session)).await?;
+        attempts::forget_sources_in(connection, account, user, self.trace).await?;
+        audit::record_in(connection, &self.caller.actor(), Event::PasswordChanged { user }).await
     }
 }

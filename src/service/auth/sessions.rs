@@ -1,4 +1,4 @@
-//! The sessions of a user, and what a live one entitles to.
+//! The sessions of a user, and what a live one permits.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -11,20 +11,24 @@ use crate::domain::{
     id::{AccountId, SessionId, UserId},
     role::Permission,
 };
-use crate::service::{audit, error::Result, unit};
+use crate::service::{
+    audit,
+    error::Result,
+    unit::{self, Unit},
+};
 
-/// A login that lives.
+/// A live session.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// Its id.
     pub id: SessionId,
     /// Its position in the list.
     pub number: i64,
-    /// Where the login came from, if that was kept.
+    /// The address that the login came from, if it is known.
     pub address: Option<String>,
     /// When it began, by the database's clock.
     pub created_at: DateTime<Utc>,
-    /// When it ends, however often it is refreshed.
+    /// When it expires. Refreshing does not extend it.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -32,57 +36,59 @@ impl Auth {
     /// Ends the caller's session.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn logout(&self, caller: &Caller) -> Result<()> {
-        let actor = caller.actor();
-        let (account, user, session) = (caller.account, caller.user, caller.session);
-        unit::write(&self.pool, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                // Of several logouts at once one ends it.
-                if store::end_session(unit, account, user, session).await? {
-                    audit::record_in(unit, &actor, Event::Logout { session }).await?;
-                }
-                Ok(())
-            })
-        })
-        .await?;
+        let Caller { account, user, session, .. } = *caller;
+        // Of several logouts at the same time, one ends the session. The others succeed as well.
+        unit::write(&self.pool, &EndSession { caller, session, event: Event::Logout { session } }).await?;
         tracing::info!(event = "logout", account = %account, user = %user, session = %session);
         Ok(())
     }
 
-    /// The caller's sessions that live, at most `limit` after position `after`, oldest first.
+    /// The caller's live sessions, at most `limit` after position `after`, oldest first.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn sessions(&self, account: AccountId, user: UserId, after: i64, limit: i64) -> Result<Vec<Session>> {
-        unit::read(&self.pool, move |unit| Box::pin(store::sessions(unit, account, user, after, limit))).await
+        unit::read(&self.pool, move |connection| Box::pin(store::sessions(connection, account, user, after, limit))).await
     }
 
     /// Ends one of the caller's sessions, on every replica at once.
     ///
     /// # Errors
-    /// [`Refusal::SessionNotFound`]: it is over, or not the caller's.
+    /// [`Refusal::SessionNotFound`] if it is over or belongs to another user.
     pub async fn end_session(&self, caller: &Caller, session: SessionId) -> Result<()> {
-        let actor = caller.actor();
-        let (account, user) = (caller.account, caller.user);
-        unit::write(&self.pool, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                if !store::end_session(unit, account, user, session).await? {
-                    return Err(Refusal::SessionNotFound.into());
-                }
-                audit::record_in(unit, &actor, Event::SessionEnded { session }).await
-            })
-        })
-        .await?;
+        let Caller { account, user, .. } = *caller;
+        if !unit::write(&self.pool, &EndSession { caller, session, event: Event::SessionEnded { session } }).await? {
+            return Err(Refusal::SessionNotFound.into());
+        }
         tracing::info!(event = "session_ended", account = %account, user = %user, session = %session);
         Ok(())
     }
 }
 
-/// Checks again, in the transaction that writes, that the actor's session lives and that their role permits managing
-/// users. The rows stay locked until the commit, so neither can change before it.
+struct EndSession<'a> {
+    caller: &'a Caller,
+    session: SessionId,
+    event: Event,
+}
+
+impl Unit for EndSession<'_> {
+    type Output = bool;
+
+    /// Whether the session was live.
+    async fn run(&self, connection: &mut PgConnection) -> Result<bool> {
+        let Caller { account, user, .. } = *self.caller;
+        let was_live = store::end_session(connection, account, user, self.session).await?;
+        if was_live {
+            audit::record_in(connection, &self.caller.actor(), self.event).await?;
+        }
+        Ok(was_live)
+    }
+}
+
+/// Checks again, in the transaction that writes, that the actor's session is live and that their role permits managing
+/// users. The rows stay locked until the commit, so that neither can change before it.
 pub(in crate::service) async fn may_manage_in(connection: &mut PgConnection, actor: &Actor) -> Result<()> {
     let role = match actor.principal {
         Principal::User { user, session, .. } => store::hold_role(connection, actor.account, user, session).await?,
@@ -91,7 +97,7 @@ pub(in crate::service) async fn may_manage_in(connection: &mut PgConnection, act
     Ok(actor.principal.check(Permission::Manage, role)?)
 }
 
-/// Ends every session of a user, within the transaction that is the reason.
+/// Ends every session of a user, in the transaction that is the reason for it.
 pub(in crate::service) async fn end_sessions_in(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<()> {
     store::end_sessions(connection, account, user, None).await
 }

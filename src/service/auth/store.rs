@@ -9,7 +9,10 @@ use crate::domain::{
     id::{AccountId, SessionId, UserId},
     role::Role,
 };
-use crate::service::error::{Error, Result};
+use crate::service::{
+    error::{Error, Result},
+    unit::ReadConnection,
+};
 
 /// A user as a login finds one.
 #[derive(Clone)]
@@ -221,7 +224,7 @@ pub(super) async fn hold_role(connection: &mut PgConnection, account: AccountId,
 }
 
 pub(super) async fn sessions(
-    connection: &mut PgConnection,
+    mut connection: ReadConnection<'_>,
     account: AccountId,
     user: UserId,
     after: i64,
@@ -245,12 +248,12 @@ pub(super) async fn sessions(
         after,
         limit,
     )
-    .fetch_all(connection)
+    .fetch_all(connection.executor())
     .await?;
     Ok(sessions)
 }
 
-pub(super) async fn find_email(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<Option<String>> {
+pub(super) async fn find_email(mut connection: ReadConnection<'_>, account: AccountId, user: UserId) -> Result<Option<String>> {
     let email = sqlx::query_scalar!(
         "
         select email
@@ -260,7 +263,7 @@ pub(super) async fn find_email(connection: &mut PgConnection, account: AccountId
         account as AccountId,
         user as UserId,
     )
-    .fetch_optional(connection)
+    .fetch_optional(connection.executor())
     .await?;
     Ok(email)
 }

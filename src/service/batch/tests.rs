@@ -1,103 +1,167 @@
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Notify, mpsc};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::*;
 
-#[tokio::test]
-async fn what_waits_while_a_flight_is_under_way_goes_together_in_its_order() {
-    let (landed, mut flights) = mpsc::unbounded_channel();
-    let go = Arc::new(Notify::new());
-    let opened = Arc::clone(&go);
-    let batches = Batches::new("test", 1, move |jobs: Vec<u32>, flight| {
-        let (landed, opened) = (landed.clone(), Arc::clone(&opened));
+type Numbers = Batcher<u32, u32, u32>;
+
+const fn config(max_in_flight: u32) -> Config {
+    Config { name: "test", max_in_flight, on_dropped: || Error::Overloaded }
+}
+
+/// A batcher that reports the requests of each batch, waits until it is told to go on, and replies with the request.
+fn stepped(max_in_flight: u32) -> (Numbers, mpsc::UnboundedReceiver<Vec<u32>>, Arc<Notify>) {
+    let (dispatched, taken) = mpsc::unbounded_channel();
+    let go_on = Arc::new(Notify::new());
+    let waiting = Arc::clone(&go_on);
+    let batcher = Batcher::new(config(max_in_flight), move |calls: Vec<Call<u32, u32>>, batch| {
+        let (dispatched, go_on) = (dispatched.clone(), Arc::clone(&waiting));
         async move {
-            let _until_landed = flight;
-            opened.notified().await;
-            landed.send(jobs).expect("heard");
+            dispatched.send(calls.iter().map(|call| call.request).collect()).expect("received");
+            go_on.notified().await;
+            reply(calls);
+            drop(batch);
         }
     });
-    for job in 0..5 {
-        batches.submit(job % 2, job).await;
+    (batcher, taken, go_on)
+}
+
+fn reply(calls: Vec<Call<u32, u32>>) {
+    for call in calls {
+        let request = call.request;
+        call.reply(Ok(request));
     }
-    go.notify_one();
-    assert_eq!(flights.recv().await, Some(vec![0]));
-    go.notify_one();
-    assert_eq!(flights.recv().await, Some(vec![1, 2, 3, 4]));
+}
+
+/// Makes calls in this order.
+async fn call(batcher: &Numbers, calls: &[(&[u32], u32)]) -> JoinSet<u32> {
+    let mut replies = JoinSet::new();
+    for (keys, request) in calls {
+        let (batcher, keys, request) = (batcher.clone(), keys.to_vec(), *request);
+        replies.spawn(async move { batcher.call(keys, request).await.expect("a reply") });
+        tokio::task::yield_now().await;
+    }
+    replies
+}
+
+async fn next(taken: &mut mpsc::UnboundedReceiver<Vec<u32>>) -> Vec<u32> {
+    timeout(Duration::from_secs(5), taken.recv()).await.expect("in time").expect("a batch")
 }
 
 #[tokio::test]
-async fn jobs_of_one_key_are_never_in_two_flights_and_others_do_not_wait_for_them() {
-    let most = Arc::new(AtomicUsize::new(0));
-    let (landed, mut flights) = mpsc::unbounded_channel();
-    let (under_way, seen) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&most));
-    let batches = Batches::new("test", 4, move |jobs: Vec<(u32, u32)>, flight| {
-        let (landed, under_way, seen) = (landed.clone(), Arc::clone(&under_way), Arc::clone(&seen));
-        async move {
-            let of_the_first = jobs.iter().any(|(key, _)| *key == 0);
-            if of_the_first {
-                seen.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            if of_the_first {
-                under_way.fetch_sub(1, Ordering::SeqCst);
-            }
-            drop(flight);
-            for job in jobs {
-                landed.send(job).expect("heard");
-            }
-        }
-    });
-    for job in 0..300 {
-        batches.submit(job % 3, (job % 3, job)).await;
-        if job % 7 == 0 {
-            tokio::task::yield_now().await;
-        }
+async fn calls_that_wait_for_a_batch_go_together_in_their_order() {
+    let (batcher, mut taken, go_on) = stepped(1);
+    let replies = call(&batcher, &[(&[0], 0), (&[1], 1), (&[0], 2), (&[1], 3), (&[0], 4)]).await;
+    for expected in [vec![0], vec![1, 2, 3, 4]] {
+        assert_eq!(next(&mut taken).await, expected);
+        go_on.notify_one();
     }
-    let mut last = [None; 3];
-    for _ in 0..300 {
-        let (key, job) = flights.recv().await.expect("carried");
-        let last = &mut last[usize::try_from(key).expect("small")];
-        assert!(*last < Some(job), "{job} after {last:?}");
-        *last = Some(job);
-    }
-    assert_eq!(most.load(Ordering::SeqCst), 1);
+    let mut replies = replies.join_all().await;
+    replies.sort_unstable();
+    assert_eq!(replies, [0, 1, 2, 3, 4]);
 }
 
 #[tokio::test]
-async fn what_waits_does_not_wait_for_a_flight_that_is_late_though_nobody_else_comes() {
-    let (landed, mut flights) = mpsc::unbounded_channel();
-    let batches = Batches::new("test", 2, move |jobs: Vec<u32>, flight| {
-        let landed = landed.clone();
-        async move {
-            let _until_landed = flight;
-            if jobs == [0] {
-                std::future::pending::<()>().await;
-            }
-            landed.send(jobs).expect("heard");
-        }
-    });
-    batches.submit(0, 0).await;
-    batches.submit(1, 1).await;
-    batches.submit(0, 2).await;
-    assert_eq!(tokio::time::timeout(Duration::from_secs(5), flights.recv()).await.expect("in time"), Some(vec![1]));
+async fn a_stalled_batch_holds_back_only_its_keys() {
+    let (batcher, mut taken, _) = stepped(2);
+    let _replies = call(&batcher, &[(&[0], 0), (&[1], 1), (&[0], 2)]).await;
+    assert_eq!(next(&mut taken).await, [0]);
+    assert_eq!(next(&mut taken).await, [1]);
 }
 
 #[tokio::test]
-async fn a_flight_that_panics_takes_nobody_s_turn() {
-    let (landed, mut flights) = mpsc::unbounded_channel();
-    let batches = Batches::new("test", 1, move |jobs: Vec<u32>, flight| {
-        let landed = landed.clone();
+async fn a_call_with_two_keys_waits_for_both_and_later_calls_wait_behind_it() {
+    let (a, b, c) = (1, 2, 3);
+    let (batcher, mut taken, go_on) = stepped(4);
+    let _replies = call(&batcher, &[(&[a, b], 0), (&[b, c], 1), (&[a, c], 2), (&[c], 3), (&[9], 4)]).await;
+    assert_eq!(next(&mut taken).await, [0]);
+    // Key c is free, but calls 1 and 2 arrived before call 3. Nobody is before call 4.
+    assert_eq!(next(&mut taken).await, [4]);
+    go_on.notify_waiters();
+    assert_eq!(next(&mut taken).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_panic_fails_the_calls_of_its_batch_and_releases_their_keys() {
+    let batcher: Numbers = Batcher::new(config(1), |calls, batch| async move {
+        assert!(calls.iter().all(|call| call.request != 0), "this panic is intended");
+        reply(calls);
+        drop(batch);
+    });
+    let dropped = batcher.call([0], 0).await;
+    assert!(matches!(dropped, Err(Error::Overloaded)), "the configured error, not {dropped:?}");
+    assert_eq!(batcher.call([0], 1).await.expect("a reply"), 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_releases_its_keys_lets_their_next_calls_go() {
+    let (dispatched, mut taken) = mpsc::unbounded_channel();
+    let batcher: Numbers = Batcher::new(config(1), move |calls: Vec<Call<u32, u32>>, mut batch| {
+        let dispatched = dispatched.clone();
         async move {
-            let _until_landed = flight;
-            assert!(jobs != [0], "this one is meant to");
-            landed.send(jobs).expect("heard");
+            dispatched.send(calls.iter().map(|call| call.request).collect()).expect("received");
+            batch.release(&HashSet::from([1]));
+            std::future::pending::<()>().await;
         }
     });
-    batches.submit(0, 0).await;
-    batches.submit(0, 1).await;
-    assert_eq!(flights.recv().await, Some(vec![1]));
+    let _replies = call(&batcher, &[(&[7], 0), (&[1, 2], 1), (&[1], 2), (&[2], 3)]).await;
+    assert_eq!(next(&mut taken).await, [0]);
+    assert_eq!(next(&mut taken).await, [1]);
+    assert_eq!(next(&mut taken).await, [3]);
+    sleep(4 * STALL_AFTER).await;
+    assert!(taken.is_empty(), "call 2 needs key 1, which its batch has not released");
+}
+
+/// 3,000 calls on one or two of six keys, in batches that take up to a millisecond.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_storm_of_calls_keeps_the_order_of_each_key_and_never_shares_one() {
+    const KEYS: usize = 6;
+    let running: Arc<[AtomicUsize; KEYS]> = Arc::default();
+    let (executed, mut order) = mpsc::unbounded_channel();
+    let batcher: Batcher<usize, (usize, Vec<usize>), ()> =
+        Batcher::new(config(4), move |calls: Vec<Call<(usize, Vec<usize>), ()>>, batch| {
+            let (running, executed) = (Arc::clone(&running), executed.clone());
+            async move {
+                let keys: HashSet<usize> = calls.iter().flat_map(|call| call.request.1.clone()).collect();
+                for key in &keys {
+                    assert_eq!(running[*key].fetch_add(1, Ordering::SeqCst), 0, "two batches share key {key}");
+                }
+                sleep(Duration::from_micros(rand::random_range(0..1_000))).await;
+                for call in calls {
+                    executed.send(call.request.clone()).expect("received");
+                    call.reply(Ok(()));
+                }
+                for key in &keys {
+                    running[*key].fetch_sub(1, Ordering::SeqCst);
+                }
+                drop(batch);
+            }
+        });
+    let mut random = StdRng::seed_from_u64(7);
+    let mut replies = JoinSet::new();
+    for number in 0..3_000 {
+        let (one, other) = (random.random_range(0..KEYS), random.random_range(0..KEYS));
+        let keys = if one == other { vec![one] } else { vec![one, other] };
+        let (call, reply) = Call::new((number, keys.clone()));
+        batcher.submit(keys, call).await;
+        replies.spawn(async move { reply.await.expect("a reply").expect("success") });
+        if number % 7 == 0 {
+            sleep(Duration::from_micros(200)).await;
+        }
+    }
+    timeout(Duration::from_secs(30), replies.join_all()).await.expect("no call starves");
+    let mut last = [None; KEYS];
+    for _ in 0..3_000 {
+        let (number, keys) = order.recv().await.expect("executed");
+        for key in keys {
+            assert!(last[key] < Some(number), "call {number} on key {key} after {:?}", last[key]);
+            last[key] = Some(number);
+        }
+    }
 }

@@ -1,61 +1,49 @@
-//! Cards looked up together: what waits while a look is under way goes in the next.
-
-use crate::database::Pool;
-use tokio::sync::oneshot;
+//! Lookups of cards. Those that wait while another is in flight go in one query.
 
 use super::{Card, store};
+use crate::database::Pool;
 use crate::domain::id::{AccountId, CardId};
 use crate::service::{
-    batch::Batches,
+    batch::{self, Batcher, Call, Config},
     error::{Error, Result},
     unit,
 };
 
-/// Looks at once, each with a connection.
-pub(in crate::service) const FLIGHTS: u32 = 2;
+/// How many batches may be in flight if they stall. Each uses a connection.
+pub(in crate::service) const MAX_IN_FLIGHT: u32 = 2;
 
-/// A card that is waited for.
-struct Job {
-    account: AccountId,
-    card: CardId,
-    answer: oneshot::Sender<Result<Option<Card>>>,
-}
+type Key = (AccountId, CardId);
 
-/// Where looks wait.
+/// Looks cards up in batches.
 #[derive(Clone, Debug)]
-pub(super) struct Lookup(Batches<CardId, Job>);
+pub(super) struct Lookup(Batcher<CardId, Key, Option<Card>>);
 
 impl Lookup {
     pub(super) fn new(pool: Pool) -> Self {
-        Self(Batches::new("cards", FLIGHTS, move |jobs, flight| {
+        let on_dropped = || Error::internal("looking up a card", "the lookup was dropped");
+        Self(Batcher::new(Config { name: "cards", max_in_flight: MAX_IN_FLIGHT, on_dropped }, move |calls, batch| {
             let pool = pool.clone();
             async move {
-                look(&pool, jobs).await;
-                drop(flight);
+                execute(&pool, calls).await;
+                drop(batch);
             }
         }))
     }
 
-    /// The card as it is at some moment after this was called.
+    /// The card as it is at some moment after the call.
     pub(super) async fn find(&self, account: AccountId, card: CardId) -> Result<Option<Card>> {
-        let (answer, answered) = oneshot::channel();
-        self.0.submit(card, Job { account, card, answer }).await;
-        answered.await.unwrap_or_else(|error| Err(Error::internal("looking up a card", error)))
+        self.0.call([card], (account, card)).await
     }
 }
 
-async fn look(pool: &Pool, jobs: Vec<Job>) {
-    let wanted: Vec<(AccountId, CardId)> = jobs.iter().map(|job| (job.account, job.card)).collect();
-    match unit::read(pool, move |unit| Box::pin(async move { store::find_all(unit, &wanted).await })).await {
+async fn execute(pool: &Pool, calls: Vec<Call<Key, Option<Card>>>) {
+    let keys: Vec<Key> = calls.iter().map(|call| call.request).collect();
+    match unit::read(pool, move |connection| Box::pin(async move { store::find_all(connection, &keys).await })).await {
         Ok(found) => {
-            for (job, card) in jobs.into_iter().zip(found) {
-                drop(job.answer.send(Ok(card)));
+            for (call, card) in calls.into_iter().zip(found) {
+                call.reply(Ok(card));
             }
         }
-        Err(error) => {
-            for job in jobs {
-                drop(job.answer.send(Err(error.shared_copy())));
-            }
-        }
+        Err(error) => batch::reply_to_all(calls, &error),
     }
 }

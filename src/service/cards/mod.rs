@@ -1,4 +1,4 @@
-//! Cards: created inactive, assigned once, moved through their statuses. Their money is the ledger's.
+//! Cards: created inactive, assigned to a customer once, and taken from status to status. The ledger has their money.
 
 mod lookup;
 mod store;
@@ -18,44 +18,44 @@ use crate::domain::{
     money::Money,
 };
 
-pub(super) use self::lookup::FLIGHTS;
+pub(super) use self::lookup::MAX_IN_FLIGHT;
 use self::{lookup::Lookup, store::LockedCard};
 use super::{
     audit, customers,
     error::Result,
-    idempotency::{self, Once, Outcome},
-    unit,
+    idempotency::{self, IdempotentRequest, Outcome},
+    unit::{self, Unit},
 };
 
-/// A card as its account sees it.
+/// A card.
 #[derive(Clone, Debug)]
 pub struct Card {
     /// Its id.
     pub id: CardId,
     /// Its position in the account's list, from 1.
     pub number: i64,
-    /// Who holds it, once assigned.
+    /// Its customer, once it is assigned.
     pub customer_id: Option<CustomerId>,
-    /// Where it is in its life.
+    /// Its status.
     pub status: CardStatus,
-    /// What its money is in.
+    /// Its currency.
     pub currency: Currency,
-    /// The money on it.
+    /// Its balance.
     pub balance: Money,
     /// When it was created, by the database's clock.
     pub created_at: DateTime<Utc>,
 }
 
-/// A card that is a customer's.
+/// A card that is assigned to a customer.
 #[derive(Clone, Copy, Debug)]
 pub struct Assigned {
     /// The card.
     pub id: CardId,
-    /// Whose it is.
+    /// Its customer.
     pub customer: CustomerId,
 }
 
-/// A card that has the status it was to have.
+/// A card whose status was set.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusSet {
     /// The card.
@@ -64,14 +64,14 @@ pub struct StatusSet {
     pub status: CardStatus,
 }
 
-/// Which cards a list holds; what is none filters nothing.
+/// A filter of a list of cards. A field that is None filters nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CardFilter {
-    /// Only this customer's.
+    /// Only cards of this customer.
     pub customer_id: Option<CustomerId>,
-    /// Only in this status.
+    /// Only cards with this status.
     pub status: Option<CardStatus>,
-    /// Only in this currency.
+    /// Only cards in this currency.
     pub currency: Option<Currency>,
 }
 
@@ -90,18 +90,9 @@ impl Cards {
     /// Creates an inactive card without money or customer.
     ///
     /// # Errors
-    /// The database is away.
-    pub async fn create(&self, actor: &Actor, currency: Currency, once: Option<&Once<Card>>) -> Result<Outcome<Card>> {
-        let actor = actor.clone();
-        idempotency::once(&self.pool, once, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                let card = store::insert(unit, actor.account, CardId::new(), currency).await?;
-                audit::record_in(unit, &actor, Event::CardCreated { card: card.id, currency }).await?;
-                Ok(card)
-            })
-        })
-        .await
+    /// The database is unavailable.
+    pub async fn create(&self, actor: &Actor, currency: Currency, idempotent: Option<&IdempotentRequest<Card>>) -> Result<Outcome<Card>> {
+        idempotency::write_once(&self.pool, idempotent, &Create { actor, currency }).await
     }
 
     /// One card.
@@ -115,75 +106,104 @@ impl Cards {
     /// At most `limit` cards after position `after`, in the order they were created.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn page(&self, account: AccountId, filter: CardFilter, after: i64, limit: i64) -> Result<Vec<Card>> {
-        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, account, filter, after, limit))).await
+        unit::read(&self.pool, move |connection| Box::pin(store::page(connection, account, filter, after, limit))).await
     }
 
-    /// Makes a card a customer's. Again for the same customer changes nothing.
+    /// Assigns a card to a customer. Assigning it to the same customer again changes nothing.
     ///
     /// # Errors
-    /// No such card or customer; the card is another's or cancelled.
+    /// The card or the customer does not exist. The card is cancelled, or assigned to another customer.
     pub async fn assign(
         &self,
         actor: &Actor,
-        id: Option<CardId>,
+        card: Option<CardId>,
         customer: Option<CustomerId>,
-        once: Option<&Once<Assigned>>,
+        idempotent: Option<&IdempotentRequest<Assigned>>,
     ) -> Result<Outcome<Assigned>> {
-        let actor = actor.clone();
-        idempotency::once(&self.pool, once, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                let account = actor.account;
-                let (id, card) = lock(unit, account, id).await?;
-                let customer = customer.ok_or(Refusal::CustomerNotFound)?;
-                customers::exists_in(unit, account, customer).await?;
-                match assignment::assign(card.status, card.customer_id, customer)? {
-                    Assignment::Unchanged => {}
-                    Assignment::New => {
-                        store::set_customer(unit, account, id, customer).await?;
-                        audit::record_in(unit, &actor, Event::CardAssigned { card: id, customer }).await?;
-                    }
-                }
-                Ok(Assigned { id, customer })
-            })
-        })
-        .await
+        idempotency::write_once(&self.pool, idempotent, &Assign { actor, card, customer }).await
     }
 
-    /// Moves a card to a status. To the one it has changes nothing.
+    /// Sets a card's status. Setting the status that it has changes nothing.
     ///
     /// # Errors
-    /// No such card; the status machine has no such step.
+    /// The card does not exist, or its status machine has no such transition.
     pub async fn change_status(
         &self,
         actor: &Actor,
-        id: Option<CardId>,
+        card: Option<CardId>,
         target: TargetStatus,
-        once: Option<&Once<StatusSet>>,
+        idempotent: Option<&IdempotentRequest<StatusSet>>,
     ) -> Result<Outcome<StatusSet>> {
-        let actor = actor.clone();
-        idempotency::once(&self.pool, once, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                let account = actor.account;
-                let (id, card) = lock(unit, account, id).await?;
-                match card.status.change(target)? {
-                    StatusChange::Unchanged => {}
-                    StatusChange::To(status) => {
-                        store::set_status(unit, account, id, status).await?;
-                        audit::record_in(unit, &actor, Event::CardStatusChanged { card: id, from: card.status, to: status }).await?;
-                    }
-                }
-                Ok(StatusSet { id, status: target.status() })
-            })
-        })
-        .await
+        idempotency::write_once(&self.pool, idempotent, &ChangeStatus { actor, card, target }).await
     }
 }
 
-/// Locks a card's row until the transaction ends. An id that is none names no card.
+struct Create<'a> {
+    actor: &'a Actor,
+    currency: Currency,
+}
+
+impl Unit for Create<'_> {
+    type Output = Card;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
+        let card = store::insert(connection, self.actor.account, CardId::new(), self.currency).await?;
+        audit::record_in(connection, self.actor, Event::CardCreated { card: card.id, currency: self.currency }).await?;
+        Ok(card)
+    }
+}
+
+struct Assign<'a> {
+    actor: &'a Actor,
+    card: Option<CardId>,
+    customer: Option<CustomerId>,
+}
+
+impl Unit for Assign<'_> {
+    type Output = Assigned;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Assigned> {
+        let account = self.actor.account;
+        let (id, card) = lock(connection, account, self.card).await?;
+        let customer = self.customer.ok_or(Refusal::CustomerNotFound)?;
+        customers::exists_in(connection, account, customer).await?;
+        match assignment::assign(card.status, card.customer_id, customer)? {
+            Assignment::Unchanged => {}
+            Assignment::New => {
+                store::set_customer(connection, account, id, customer).await?;
+                audit::record_in(connection, self.actor, Event::CardAssigned { card: id, customer }).await?;
+            }
+        }
+        Ok(Assigned { id, customer })
+    }
+}
+
+struct ChangeStatus<'a> {
+    actor: &'a Actor,
+    card: Option<CardId>,
+    target: TargetStatus,
+}
+
+impl Unit for ChangeStatus<'_> {
+    type Output = StatusSet;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<StatusSet> {
+        let account = self.actor.account;
+        let (id, card) = lock(connection, account, self.card).await?;
+        match card.status.change(self.target)? {
+            StatusChange::Unchanged => {}
+            StatusChange::To(to) => {
+                store::set_status(connection, account, id, to).await?;
+                audit::record_in(connection, self.actor, Event::CardStatusChanged { card: id, from: card.status, to }).await?;
+            }
+        }
+        Ok(StatusSet { id, status: self.target.status() })
+    }
+}
+
+/// Locks a card's row until the transaction ends. No card has a malformed id.
 async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<CardId>) -> Result<(CardId, LockedCard)> {
     let id = id.ok_or(Refusal::CardNotFound)?;
     let card = store::lock(connection, account, id).await?.ok_or(Refusal::CardNotFound)?;

@@ -10,7 +10,7 @@ use crate::domain::{
     id::{AccountId, CardId, CustomerId},
     money::Money,
 };
-use crate::service::error::Result;
+use crate::service::{error::Result, unit::ReadConnection};
 
 /// What rules about a card are decided on, read under its row lock.
 pub(super) struct LockedCard {
@@ -51,7 +51,7 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
 }
 
 /// The cards that these accounts have by these ids, each at its place; none where there is no such card.
-pub(super) async fn find_all(connection: &mut PgConnection, wanted: &[(AccountId, CardId)]) -> Result<Vec<Option<Card>>> {
+pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(AccountId, CardId)]) -> Result<Vec<Option<Card>>> {
     let accounts: Vec<Uuid> = wanted.iter().map(|(account, _)| (*account).into()).collect();
     let cards: Vec<Uuid> = wanted.iter().map(|(_, card)| (*card).into()).collect();
     let rows = sqlx::query!(
@@ -71,7 +71,7 @@ pub(super) async fn find_all(connection: &mut PgConnection, wanted: &[(AccountId
         &accounts,
         &cards,
     )
-    .fetch_all(connection)
+    .fetch_all(connection.executor())
     .await?;
     let mut found: Vec<Option<Card>> = wanted.iter().map(|_| None).collect();
     for row in rows {
@@ -92,7 +92,7 @@ pub(super) async fn find_all(connection: &mut PgConnection, wanted: &[(AccountId
 }
 
 pub(super) async fn page(
-    connection: &mut PgConnection,
+    mut connection: ReadConnection<'_>,
     account: AccountId,
     filter: CardFilter,
     after: i64,
@@ -125,7 +125,7 @@ pub(super) async fn page(
         filter.currency.map(Currency::code),
         limit,
     )
-    .fetch_all(connection)
+    .fetch_all(connection.executor())
     .await?;
     Ok(cards)
 }

@@ -1,4 +1,4 @@
-//! Customers: who cards are issued to. An email names one customer of an account.
+//! Customers: those to whom cards are issued. An email names one customer of an account.
 
 mod store;
 
@@ -16,11 +16,11 @@ use crate::domain::{
 use super::{
     audit,
     error::Result,
-    idempotency::{self, Once, Outcome},
-    unit,
+    idempotency::{self, IdempotentRequest, Outcome},
+    unit::{self, Unit},
 };
 
-/// A customer as its account sees it.
+/// A customer.
 #[derive(Clone, Debug)]
 pub struct Customer {
     /// Their id.
@@ -48,18 +48,14 @@ impl Customers {
     ///
     /// # Errors
     /// [`Refusal::DuplicateEmail`], compared without case.
-    pub async fn create(&self, actor: &Actor, name: Name, email: Email, once: Option<&Once<Customer>>) -> Result<Outcome<Customer>> {
-        let actor = actor.clone();
-        idempotency::once(&self.pool, once, move |unit| {
-            let (actor, name, email) = (actor.clone(), name.clone(), email.clone());
-            Box::pin(async move {
-                let created = store::insert(unit, actor.account, CustomerId::new(), &name, &email).await?;
-                let customer = created.ok_or(Refusal::DuplicateEmail)?;
-                audit::record_in(unit, &actor, Event::CustomerCreated { customer: customer.id }).await?;
-                Ok(customer)
-            })
-        })
-        .await
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        email: &Email,
+        idempotent: Option<&IdempotentRequest<Customer>>,
+    ) -> Result<Outcome<Customer>> {
+        idempotency::write_once(&self.pool, idempotent, &Create { actor, name, email }).await
     }
 
     /// One customer.
@@ -67,21 +63,42 @@ impl Customers {
     /// # Errors
     /// [`Refusal::CustomerNotFound`].
     pub async fn get(&self, account: AccountId, id: CustomerId) -> Result<Customer> {
-        unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Refusal::CustomerNotFound.into())
+        unit::read(&self.pool, move |connection| Box::pin(store::find(connection, account, id)))
+            .await?
+            .ok_or(Refusal::CustomerNotFound.into())
     }
 
     /// At most `limit` customers, or the one of this email, after position `after`, in the order they were created.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn page(&self, account: AccountId, email: Option<&Email>, after: i64, limit: i64) -> Result<Vec<Customer>> {
         let email_key = email.map(Email::key);
-        unit::read(&self.pool, move |unit| Box::pin(async move { store::page(unit, account, email_key.as_deref(), after, limit).await }))
-            .await
+        unit::read(&self.pool, move |connection| {
+            Box::pin(async move { store::page(connection, account, email_key.as_deref(), after, limit).await })
+        })
+        .await
     }
 }
 
-/// Whether the account has this customer, within the caller's transaction.
+struct Create<'a> {
+    actor: &'a Actor,
+    name: &'a Name,
+    email: &'a Email,
+}
+
+impl Unit for Create<'_> {
+    type Output = Customer;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Customer> {
+        let Self { actor, name, email } = *self;
+        let customer = store::insert(connection, actor.account, CustomerId::new(), name, email).await?.ok_or(Refusal::DuplicateEmail)?;
+        audit::record_in(connection, actor, Event::CustomerCreated { customer: customer.id }).await?;
+        Ok(customer)
+    }
+}
+
+/// Checks within the caller's transaction that the account has this customer.
 pub(super) async fn exists_in(connection: &mut PgConnection, account: AccountId, id: CustomerId) -> Result<()> {
     if store::exists(connection, account, id).await? { Ok(()) } else { Err(Refusal::CustomerNotFound.into()) }
 }

@@ -7,7 +7,7 @@ use crate::domain::{
     id::{AccountId, CustomerId},
     text::{Email, Name},
 };
-use crate::service::error::Result;
+use crate::service::{error::Result, unit::ReadConnection};
 
 /// None: the account has a customer with this email.
 ///
@@ -46,7 +46,7 @@ pub(super) async fn insert(
     Ok(customer)
 }
 
-pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: CustomerId) -> Result<Option<Customer>> {
+pub(super) async fn find(mut connection: ReadConnection<'_>, account: AccountId, id: CustomerId) -> Result<Option<Customer>> {
     let customer = sqlx::query_as!(
         Customer,
         r#"
@@ -57,13 +57,13 @@ pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: 
         account as AccountId,
         id as CustomerId,
     )
-    .fetch_optional(connection)
+    .fetch_optional(connection.executor())
     .await?;
     Ok(customer)
 }
 
 pub(super) async fn page(
-    connection: &mut PgConnection,
+    mut connection: ReadConnection<'_>,
     account: AccountId,
     email_key: Option<&str>,
     after: i64,
@@ -83,7 +83,7 @@ pub(super) async fn page(
         limit,
         email_key,
     )
-    .fetch_all(connection)
+    .fetch_all(connection.executor())
     .await?;
     Ok(customers)
 }

@@ -1,19 +1,24 @@
-//! What this database is: the sandbox's or production's, for life, and whether it answers.
+//! The deployment: whether its database belongs to a sandbox or to production, which never changes, and whether it answers.
 
 mod store;
 
 use crate::database::Pool;
 use secrecy::{ExposeSecret, SecretSlice};
 
-use super::{error::Result, unit};
+use sqlx::PgConnection;
 
-/// The service of the deployment itself.
+use super::{
+    error::Result,
+    unit::{self, ReadConnection, Unit},
+};
+
+/// The service of the deployment.
 #[derive(Clone, Debug)]
 pub struct Deployment {
     pool: Pool,
 }
 
-/// The environment a database was first started in, and the signing key it keeps if that is the sandbox.
+/// The environment that a database was first used in, and the signing key that it stores in a sandbox.
 #[derive(Debug)]
 pub struct Claimed {
     /// `sandbox` or `production`.
@@ -29,31 +34,24 @@ impl Deployment {
         Self { pool }
     }
 
-    /// The environment that the database belongs to; none when it has never been started on.
+    /// The environment that the database belongs to. None if no server has used it yet.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn environment(&self) -> Result<Option<String>> {
-        unit::read(&self.pool, |unit| {
-            Box::pin(async move { if store::exists(unit).await? { store::environment(unit).await } else { Ok(None) } })
+        unit::read(&self.pool, |mut connection| {
+            Box::pin(async move { if store::exists(&mut connection).await? { store::environment(connection).await } else { Ok(None) } })
         })
         .await
     }
 
-    /// Claims the database for an environment, unless it has one; tells which it has.
-    /// `sandbox_signing_key` is kept only by the first to claim it: replicas share that one.
+    /// Claims the database for an environment, unless it belongs to one, and returns the one that it belongs to. Only the
+    /// first claim stores its `sandbox_signing_key`, which all replicas then share.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn claim(&self, environment: &'static str, sandbox_signing_key: Option<SecretSlice<u8>>) -> Result<Claimed> {
-        unit::write(&self.pool, move |unit| {
-            let key = sandbox_signing_key.clone();
-            Box::pin(async move {
-                store::claim(unit, environment, key.as_ref().map(ExposeSecret::expose_secret)).await?;
-                store::read(unit).await
-            })
-        })
-        .await
+        unit::write(&self.pool, &Claim { environment, sandbox_signing_key }).await
     }
 
     /// Whether the database answers.
@@ -61,15 +59,29 @@ impl Deployment {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<()> {
-        unit::read(&self.pool, |unit| Box::pin(store::read(unit))).await.map(drop)
+        unit::read(&self.pool, |connection| Box::pin(store::read(connection))).await.map(drop)
     }
 
     /// Whether the database confirms a commit only once it is on disk.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn commits_durably(&self) -> Result<bool> {
-        let setting = unit::read(&self.pool, |unit| Box::pin(store::synchronous_commit(unit))).await?;
+        let setting = unit::read(&self.pool, |connection| Box::pin(store::synchronous_commit(connection))).await?;
         Ok(setting != "off")
+    }
+}
+
+struct Claim {
+    environment: &'static str,
+    sandbox_signing_key: Option<SecretSlice<u8>>,
+}
+
+impl Unit for Claim {
+    type Output = Claimed;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Claimed> {
+        store::claim(connection, self.environment, self.sandbox_signing_key.as_ref().map(ExposeSecret::expose_secret)).await?;
+        store::read(ReadConnection::within(connection)).await
     }
 }

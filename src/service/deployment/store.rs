@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::Claimed;
-use crate::service::error::Result;
+use crate::service::{error::Result, unit::ReadConnection};
 
 pub(super) async fn claim(connection: &mut PgConnection, environment: &str, sandbox_signing_key: Option<&[u8]>) -> Result<()> {
     sqlx::query!(
@@ -21,29 +21,31 @@ pub(super) async fn claim(connection: &mut PgConnection, environment: &str, sand
 }
 
 /// Whether the schema has been there before: on an empty database even the question would fail.
-pub(super) async fn exists(connection: &mut PgConnection) -> Result<bool> {
-    let exists = sqlx::query_scalar!(r#"select to_regclass('deployment') is not null as "exists!""#).fetch_one(connection).await?;
+pub(super) async fn exists(connection: &mut ReadConnection<'_>) -> Result<bool> {
+    let exists =
+        sqlx::query_scalar!(r#"select to_regclass('deployment') is not null as "exists!""#).fetch_one(connection.executor()).await?;
     Ok(exists)
 }
 
-pub(super) async fn environment(connection: &mut PgConnection) -> Result<Option<String>> {
-    let environment = sqlx::query_scalar!("select environment from deployment").fetch_optional(connection).await?;
+pub(super) async fn environment(mut connection: ReadConnection<'_>) -> Result<Option<String>> {
+    let environment = sqlx::query_scalar!("select environment from deployment").fetch_optional(connection.executor()).await?;
     Ok(environment)
 }
 
-pub(super) async fn read(connection: &mut PgConnection) -> Result<Claimed> {
+pub(super) async fn read(mut connection: ReadConnection<'_>) -> Result<Claimed> {
     let row = sqlx::query!(
         "
         select environment, sandbox_signing_key
         from deployment
         ",
     )
-    .fetch_one(connection)
+    .fetch_one(connection.executor())
     .await?;
     Ok(Claimed { environment: row.environment, sandbox_signing_key: row.sandbox_signing_key.map(Into::into) })
 }
 
-pub(super) async fn synchronous_commit(connection: &mut PgConnection) -> Result<String> {
-    let setting = sqlx::query_scalar!("select current_setting('synchronous_commit') as \"setting!\"").fetch_one(connection).await?;
+pub(super) async fn synchronous_commit(mut connection: ReadConnection<'_>) -> Result<String> {
+    let setting =
+        sqlx::query_scalar!("select current_setting('synchronous_commit') as \"setting!\"").fetch_one(connection.executor()).await?;
     Ok(setting)
 }

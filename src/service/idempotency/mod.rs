@@ -1,8 +1,8 @@
-//! Once per key: the answer to a request is kept in the transaction that did what it asked, and the
-//! same request under the same key is given that answer again.
+//! Idempotency keys: the response to a request is stored in the transaction that does what the request asks for, and
+//! the same request under the same key gets the same response again.
 //!
-//! Kept are successes and what the state decided (no such thing, not allowed now). A request that was
-//! not valid, not permitted or not finished leaves nothing, and may be sent again under its key.
+//! Successes and refusals are stored. A request that is not valid, not permitted or not finished stores nothing, and
+//! may be sent again under its key.
 
 mod store;
 
@@ -14,22 +14,24 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::database::Pool;
+use crate::domain::{
+    error::{Refusal, RefusalKind},
+    id::AccountId,
+};
 
 use super::{
     error::{Error, Result},
     unit::{self, Unit},
 };
-use crate::domain::id::AccountId;
 
-/// How long an answer is kept at least.
+/// How long a response is stored at least.
 pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many expired answers are deleted at a time.
-const BATCH: i64 = 500;
+/// How many expired responses are deleted at a time.
+const PURGE_BATCH: i64 = 500;
 
 /// A client's name for one request: 1 to 255 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +52,7 @@ pub struct NotAKey;
 impl FromStr for Key {
     type Err = NotAKey;
 
-    /// Bare, or in quotes as the IETF draft has it.
+    /// Accepts a bare key, and one in quotes as the IETF draft writes it.
     fn from_str(text: &str) -> std::result::Result<Self, NotAKey> {
         let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
         let visible = bare.bytes().all(|byte| byte.is_ascii_graphic());
@@ -58,63 +60,86 @@ impl FromStr for Key {
     }
 }
 
-/// An answer as it was sent.
+/// A response that is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// Its status code.
-    pub status: u16,
+pub struct StoredResponse {
+    /// Whether it tells of a success or of a refusal.
+    pub kind: ResponseKind,
     /// Its body, to the byte.
     pub body: Vec<u8>,
 }
 
-/// A request that is to be done once. How its answer reads is for the caller to say.
-pub struct Once<T> {
-    /// Whose key it is: another account's same key is another key.
+/// What a stored response tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseKind {
+    /// The request was done.
+    Success,
+    /// The request was refused.
+    Refused(RefusalKind),
+}
+
+/// A request with an idempotency key.
+pub struct IdempotentRequest<T> {
+    /// The account that the key belongs to. The same key of another account is another key.
     pub account: AccountId,
     /// The client's name for the request.
     pub key: Key,
     /// What tells this request from another under the same key.
     pub fingerprint: [u8; 32],
-    /// The answer to what came of it.
+    /// Writes the body of the response.
     pub render: Render<T>,
 }
 
-/// Writes the answer to what came of a request.
-pub type Render<T> = Box<dyn Fn(std::result::Result<&T, &Error>) -> Receipt + Send + Sync>;
+/// Writes the body of the response to a request that was done or refused.
+pub type Render<T> = Box<dyn Fn(std::result::Result<&T, Refusal>) -> Vec<u8> + Send + Sync>;
 
-impl<T> fmt::Debug for Once<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Once").field("account", &self.account).field("key", &self.key).finish_non_exhaustive()
+impl<T> IdempotentRequest<T> {
+    /// The response to store. None: the request may be sent again under its key.
+    fn response(&self, result: std::result::Result<&T, &Error>) -> Option<StoredResponse> {
+        match result {
+            Ok(done) => Some(StoredResponse { kind: ResponseKind::Success, body: (self.render)(Ok(done)) }),
+            Err(Error::Refused(refusal)) => {
+                Some(StoredResponse { kind: ResponseKind::Refused(refusal.kind()), body: (self.render)(Err(*refusal)) })
+            }
+            Err(_) => None,
+        }
     }
 }
 
-/// What came of a request that may have been done before.
-#[derive(Debug)]
-pub enum Outcome<T> {
-    /// It was done now.
-    Fresh(T),
-    /// It was done before, and this was the answer.
-    Replayed(Receipt),
+impl<T> fmt::Debug for IdempotentRequest<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdempotentRequest").field("account", &self.account).field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
-/// The keys whose requests wait or run in this replica: a twin is told at once, before it waits as well.
-#[derive(Debug, Default)]
-pub(super) struct Running(Mutex<HashSet<(AccountId, Key)>>);
+/// The result of a request that may have been done before.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    /// The request was done now.
+    Fresh(T),
+    /// The request was answered before, with this response.
+    Replayed(StoredResponse),
+}
 
-/// A request that runs under its key until this is dropped.
-pub(super) struct Taken {
-    running: Arc<Running>,
+/// The keys whose requests wait or run in this replica. A second request under such a key is refused at once, before it
+/// waits for anything.
+#[derive(Debug, Default)]
+pub(super) struct InFlightKeys(Mutex<HashSet<(AccountId, Key)>>);
+
+/// A key in flight, until this is dropped.
+pub(super) struct KeyGuard {
+    keys: Arc<InFlightKeys>,
     key: (AccountId, Key),
 }
 
-impl Running {
-    /// Takes a key.
+impl InFlightKeys {
+    /// Enters the key of a request.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyInUse`].
-    pub(super) fn enter<T>(running: &Arc<Self>, once: &Once<T>) -> Result<Taken> {
-        let key = (once.account, once.key.clone());
-        if running.lock().insert(key.clone()) { Ok(Taken { running: Arc::clone(running), key }) } else { Err(Error::IdempotencyKeyInUse) }
+    pub(super) fn enter<T>(keys: &Arc<Self>, request: &IdempotentRequest<T>) -> Result<KeyGuard> {
+        let key = (request.account, request.key.clone());
+        if keys.lock().insert(key.clone()) { Ok(KeyGuard { keys: Arc::clone(keys), key }) } else { Err(Error::IdempotencyKeyInUse) }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<(AccountId, Key)>> {
@@ -123,39 +148,38 @@ impl Running {
     }
 }
 
-impl Drop for Taken {
+impl Drop for KeyGuard {
     fn drop(&mut self) {
-        self.running.lock().remove(&self.key);
+        self.keys.lock().remove(&self.key);
     }
 }
 
-/// What the database remembers under a key.
-struct Remembered {
+/// What the database has under a key.
+struct Stored {
     fingerprint: Vec<u8>,
-    receipt: Receipt,
+    response: StoredResponse,
 }
 
-/// Runs `work` in a transaction, once per key if the request has one, and commits it, or leaves nothing behind.
+/// Runs a unit in a transaction and commits it, or leaves nothing behind. If the request has a key, the unit runs once
+/// per key.
 ///
-/// Under a key the answer is stored in the same transaction, also when the answer is a refusal that the state decided:
-/// `work` decides before it writes, so a refusal has nothing to undo.
+/// Under a key the response is stored in the same transaction, also when it is a refusal: a unit decides before it
+/// writes, so a refusal has nothing to undo.
 ///
 /// # Errors
-/// Those of `work`, of the key, and of the database.
-pub(super) async fn once<T: Send + Sync>(
-    pool: &Pool,
-    request: Option<&Once<T>>,
-    work: impl for<'unit> Fn(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>> + Sync,
-) -> Result<Outcome<T>> {
-    let work = unit::Closure::new(work);
-    let Some(request) = request else { return unit::execute(pool, &work).await.map(Outcome::Fresh) };
-    let keyed = Keyed { request, work };
+/// Those of the unit, of the key, and of the database.
+pub(super) async fn write_once<T, U>(pool: &Pool, request: Option<&IdempotentRequest<T>>, unit: &U) -> Result<Outcome<T>>
+where
+    T: Send + Sync,
+    U: Unit<Output = T>,
+{
+    let Some(request) = request else { return unit::write(pool, unit).await.map(Outcome::Fresh) };
     for _ in 0..unit::TRIES {
-        match unit::execute(pool, &keyed).await? {
+        match unit::write(pool, &Keyed { request, unit }).await? {
             Attempt::Done(result) => return result.map(Outcome::Fresh),
-            Attempt::Replayed(receipt) => return Ok(Outcome::Replayed(receipt)),
-            // The twin's answer is there now.
-            Attempt::LostToTwin => {}
+            Attempt::Replayed(response) => return Ok(Outcome::Replayed(response)),
+            // The other request's response can be read now.
+            Attempt::LostRace => {}
         }
     }
     Err(Error::IdempotencyKeyInUse)
@@ -163,39 +187,38 @@ pub(super) async fn once<T: Send + Sync>(
 
 /// A unit under a key.
 struct Keyed<'a, T, U> {
-    request: &'a Once<T>,
-    work: U,
+    request: &'a IdempotentRequest<T>,
+    unit: &'a U,
 }
 
-/// What one try under a key comes to.
+/// The result of one try under a key.
 enum Attempt<T> {
-    /// The work was done or refused, and the answer is stored.
+    /// The work was done or refused, and the response is stored.
     Done(Result<T>),
     /// The request was answered before.
-    Replayed(Receipt),
-    /// A request under the same key committed after this one had looked for it: nothing of this transaction may stay.
-    LostToTwin,
+    Replayed(StoredResponse),
+    /// Another request under the key committed after this one had looked for it: nothing of this transaction may stay.
+    LostRace,
 }
 
 impl<T: Send + Sync, U: Unit<Output = T>> Unit for Keyed<'_, T, U> {
     type Output = Attempt<T>;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Attempt<T>> {
-        let Once { account, key, fingerprint, render } = self.request;
-        let found = store::take(connection, *account, &key.0).await?;
-        match found.remembered {
-            Some(remembered) if remembered.fingerprint == fingerprint => return Ok(Attempt::Replayed(remembered.receipt)),
+        let IdempotentRequest { account, key, fingerprint, .. } = self.request;
+        let lookup = store::lock(connection, *account, &key.0).await?;
+        match lookup.stored {
+            Some(stored) if stored.fingerprint == fingerprint => return Ok(Attempt::Replayed(stored.response)),
             Some(_) => return Err(Error::IdempotencyKeyReused),
-            None if found.taken => {}
+            None if lookup.is_locked => {}
             None => return Err(Error::IdempotencyKeyInUse),
         }
-        let result = self.work.run(connection).await;
-        if result.as_ref().is_err_and(|error| !error.is_cacheable_refusal()) {
+        let result = self.unit.run(connection).await;
+        let Some(response) = self.request.response(result.as_ref()) else {
             return result.map(|done| Attempt::Done(Ok(done)));
-        }
-        let receipt = render(result.as_ref());
-        let stored = store::insert(connection, *account, &key.0, fingerprint, &receipt).await?;
-        Ok(if stored { Attempt::Done(result) } else { Attempt::LostToTwin })
+        };
+        let is_stored = store::insert(connection, *account, &key.0, fingerprint, &response).await?;
+        Ok(if is_stored { Attempt::Done(result) } else { Attempt::LostRace })
     }
 
     fn commits(&self, attempt: &Attempt<T>) -> bool {
@@ -203,7 +226,7 @@ impl<T: Send + Sync, U: Unit<Output = T>> Unit for Keyed<'_, T, U> {
     }
 }
 
-/// The service that forgets.
+/// The service of idempotency keys.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
     pool: Pool,
@@ -214,14 +237,15 @@ impl Idempotency {
         Self { pool }
     }
 
-    /// Deletes some of the answers that are older than [`RETENTION`]; tells whether there may be more.
-    /// A few at a time, so that nobody waits behind it.
+    /// Deletes some of the responses that are older than [`RETENTION`], and returns whether there may be more. It deletes
+    /// a few at a time, so that requests do not wait behind it.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn forget_some(&self) -> Result<bool> {
-        let deleted = unit::write(&self.pool, |unit| Box::pin(store::delete_older_than(unit, RETENTION, BATCH))).await?;
-        Ok(i64::try_from(deleted).is_ok_and(|deleted| deleted == BATCH))
+    pub async fn purge_expired(&self) -> Result<bool> {
+        let deleted =
+            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_older_than(connection, RETENTION, PURGE_BATCH))).await?;
+        Ok(i64::try_from(deleted).is_ok_and(|deleted| deleted == PURGE_BATCH))
     }
 }
 

@@ -1,22 +1,22 @@
-//! The SQL of kept answers. Decides nothing, begins and commits nothing.
+//! The SQL of idempotency keys.
 
 use std::time::Duration;
 
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
-use super::{Receipt, Remembered};
-use crate::domain::id::AccountId;
+use super::{ResponseKind, Stored, StoredResponse};
+use crate::domain::{error::RefusalKind, id::AccountId};
 use crate::service::error::{Error, Result};
 
-/// What was found under a key, and whether it was free to be taken.
-pub(super) struct Found {
-    pub(super) taken: bool,
-    pub(super) remembered: Option<Remembered>,
+/// What a key has stored, and whether this transaction has its lock.
+pub(super) struct Lookup {
+    pub(super) is_locked: bool,
+    pub(super) stored: Option<Stored>,
 }
 
-/// The lock is one that is given or refused at once: a twin does not wait, it is told. It is the
-/// transaction's, so it goes with it, however that ends.
-pub(super) async fn take(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<Found> {
+/// Looks a key up and tries its lock. The lock is granted or refused at once, so that a second request under the key
+/// does not wait. It ends with the transaction, however that ends.
+pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<Lookup> {
     let row = sqlx::query!(
         r#"
         select
@@ -32,14 +32,30 @@ pub(super) async fn take(connection: &mut PgConnection, account: AccountId, key:
     )
     .fetch_one(connection)
     .await?;
-    let remembered = match (row.fingerprint, row.status, row.body) {
+    let stored = match (row.fingerprint, row.status, row.body) {
         (Some(fingerprint), Some(status), Some(body)) => {
-            let status = u16::try_from(status).map_err(|error| Error::internal("reading a kept status", error))?;
-            Some(Remembered { fingerprint, receipt: Receipt { status, body } })
+            Some(Stored { fingerprint, response: StoredResponse { kind: ResponseKind::from_status(status)?, body } })
         }
         _ => None,
     };
-    Ok(Found { taken: row.taken, remembered })
+    Ok(Lookup { is_locked: row.taken, stored })
+}
+
+impl ResponseKind {
+    /// How the database tells the kinds apart: by the status of the response in HTTP.
+    const fn status(self) -> i16 {
+        match self {
+            Self::Success => 200,
+            Self::Refused(RefusalKind::NotFound) => 404,
+            Self::Refused(RefusalKind::Conflict) => 409,
+        }
+    }
+
+    fn from_status(status: i16) -> Result<Self> {
+        let kinds = [Self::Success, Self::Refused(RefusalKind::NotFound), Self::Refused(RefusalKind::Conflict)];
+        let kind = kinds.into_iter().find(|kind| kind.status() == status);
+        kind.ok_or_else(|| Error::internal("reading a stored response", "its status is unknown"))
+    }
 }
 
 pub(super) async fn insert(
@@ -47,9 +63,8 @@ pub(super) async fn insert(
     account: AccountId,
     key: &str,
     fingerprint: &[u8],
-    receipt: &Receipt,
+    response: &StoredResponse,
 ) -> Result<bool> {
-    let status = i16::try_from(receipt.status).map_err(|error| Error::internal("keeping a status", error))?;
     let done = sqlx::query!(
         "
         insert into idempotency_keys (account_id, key, fingerprint, status, body)
@@ -59,15 +74,15 @@ pub(super) async fn insert(
         account as AccountId,
         key,
         fingerprint,
-        status,
-        receipt.body,
+        response.kind.status(),
+        response.body,
     )
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Of all accounts: age alone decides. Rows that another replica is deleting are left to it.
+/// Deletes the oldest, of all accounts. Rows that another replica is deleting are left to it.
 pub(super) async fn delete_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
     let age = PgInterval::try_from(age).map_err(|error| Error::internal("an age", error))?;
     let done = sqlx::query!(

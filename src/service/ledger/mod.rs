@@ -1,31 +1,30 @@
-//! The ledger: every change of a balance is a movement, written with it in one transaction.
-//! `posting` decides, `store` writes, `verify` proves.
+//! The ledger. Every change of a balance is a movement, written with the balance in one transaction.
 //!
-//! Postings that come while others are being written are written together (`flight`), each with its own
-//! answer; those that cannot be take the `locked` road, one transaction each.
+//! `domain::posting` decides, `store` writes, `verify` proves.
+//!
+//! Postings that arrive while others are being written go in one batch (`batched`), each with its own response. A posting
+//! that a batch cannot write takes the pessimistic path, a transaction of its own (`pessimistic`).
 
-mod flight;
-mod known;
-mod locked;
-mod plan;
-mod short;
+mod batched;
+mod card_update;
+mod pessimistic;
+mod position_cache;
 mod store;
 mod verify;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use crate::database::{Pool, Pools};
 use chrono::{DateTime, Utc};
-use tokio::sync::oneshot;
 
-use self::known::Known;
+use self::position_cache::PositionCache;
 pub use self::verify::{Drift, Fault, Read, verify};
+use crate::database::{Pool, Pools};
 use crate::telemetry::metrics;
 
 use super::{
-    batch::Batches,
+    batch::{Batch, Batcher, Call, Config},
     error::{Error, Result},
-    idempotency::{Once, Outcome, Running},
+    idempotency::{IdempotentRequest, InFlightKeys, Outcome},
     unit,
 };
 use crate::domain::{
@@ -36,9 +35,9 @@ use crate::domain::{
     text::Description,
 };
 
-/// Flights at once. Each holds a connection, and all of them together write less than one that is full:
-/// this is for the few who come alone.
-pub(super) const FLIGHTS: u32 = 4;
+/// How many batches may be in flight if they stall. Each uses a connection. Together they write less than one full
+/// batch does, so they serve only the few calls that arrive alone.
+pub(super) const MAX_IN_FLIGHT: u32 = 4;
 
 /// One entry of a card's history.
 #[derive(Clone, Debug)]
@@ -59,29 +58,29 @@ pub struct Movement {
     pub created_at: DateTime<Utc>,
 }
 
-/// Money to be moved.
+/// A movement to write.
 #[derive(Clone, Debug)]
 pub struct Posting {
-    /// On which card; none for an id that is none.
+    /// The card. None if the request's id is malformed, so that no card can have it.
     pub card: Option<CardId>,
-    /// In which way.
+    /// Its kind.
     pub kind: MovementKind,
-    /// How much.
+    /// Its amount.
     pub amount: Amount,
-    /// What for.
+    /// Its description.
     pub description: Description,
 }
 
-/// Money that was moved.
+/// A posting that was written.
 #[derive(Clone, Debug)]
 pub struct Posted {
-    /// On which card.
+    /// The card.
     pub card: CardId,
-    /// As what.
+    /// Its movement.
     pub movement: Movement,
 }
 
-/// What a card's history is narrowed to.
+/// A filter of a card's history.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MovementFilter {
     /// Only of this kind.
@@ -95,74 +94,66 @@ pub struct MovementFilter {
 /// A card of an account.
 type CardKey = (AccountId, CardId);
 
-/// A posting on its way.
-struct Job {
+/// A posting as a batch takes it.
+struct PostingRequest {
     actor: Actor,
     card: CardId,
     posting: Posting,
-    once: Option<Once<Posted>>,
-    since: Instant,
-    answer: oneshot::Sender<Result<Outcome<Posted>>>,
+    idempotent: Option<IdempotentRequest<Posted>>,
 }
 
-impl Job {
-    const fn key(&self) -> CardKey {
+impl PostingRequest {
+    const fn card_key(&self) -> CardKey {
         (self.actor.account, self.card)
     }
-
-    /// Whoever asked may be gone: what was done is done all the same.
-    fn answer(self, answer: Result<Outcome<Posted>>) {
-        drop(self.answer.send(answer));
-    }
 }
+
+type PostingCall = Call<PostingRequest, Outcome<Posted>>;
+type PostingBatch = Batch<CardKey, PostingRequest, Outcome<Posted>>;
 
 /// The service of money.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: Pool,
-    batches: Batches<CardKey, Job>,
-    running: Arc<Running>,
+    batcher: Batcher<CardKey, PostingRequest, Outcome<Posted>>,
+    in_flight: Arc<InFlightKeys>,
 }
 
 impl Ledger {
     pub(super) fn new(pools: Pools) -> Self {
-        let (known, flying) = (Arc::new(Known::default()), pools.clone());
-        let batches = Batches::new("ledger", FLIGHTS, move |jobs, flight| {
-            let (pools, known) = (flying.clone(), Arc::clone(&known));
-            async move { flight::carry(&pools, &known, jobs, flight).await }
+        let (cache, batched_on) = (Arc::new(PositionCache::default()), pools.clone());
+        let on_dropped = || Error::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed));
+        let batcher = Batcher::new(Config { name: "ledger", max_in_flight: MAX_IN_FLIGHT, on_dropped }, move |calls, batch| {
+            let (pools, cache) = (batched_on.clone(), Arc::clone(&cache));
+            async move { batched::execute(&pools, &cache, calls, batch).await }
         });
-        Self { pool: pools.requests, batches, running: Arc::default() }
+        Self { pool: pools.requests, batcher, in_flight: Arc::default() }
     }
 
     /// Posts one movement to a card.
     ///
     /// # Errors
-    /// No such card; its status, its balance or the bound forbids the movement.
-    pub async fn post(&self, actor: &Actor, posting: Posting, once: Option<Once<Posted>>) -> Result<Outcome<Posted>> {
+    /// The card does not exist. Its status, its balance or the balance limit forbids the movement.
+    pub async fn post(&self, actor: &Actor, posting: Posting, idempotent: Option<IdempotentRequest<Posted>>) -> Result<Outcome<Posted>> {
         let kind = posting.kind.name();
-        let outcome = self.carry(actor, posting, once).await?;
+        let _key = idempotent.as_ref().map(|request| InFlightKeys::enter(&self.in_flight, request)).transpose()?;
+        let outcome = match posting.card {
+            Some(card) => {
+                let request = PostingRequest { actor: actor.clone(), card, posting, idempotent };
+                self.batcher.call([request.card_key()], request).await?
+            }
+            None => Box::pin(pessimistic::post(&self.pool, actor, &posting, idempotent.as_ref())).await?,
+        };
         if matches!(outcome, Outcome::Fresh(_)) {
             metrics::posted(kind);
         }
         Ok(outcome)
     }
 
-    async fn carry(&self, actor: &Actor, posting: Posting, once: Option<Once<Posted>>) -> Result<Outcome<Posted>> {
-        let _running = once.as_ref().map(|once| Running::enter(&self.running, once)).transpose()?;
-        let Some(card) = posting.card else {
-            return Box::pin(locked::post(&self.pool, actor, &posting, once.as_ref())).await;
-        };
-        let (answer, answered) = oneshot::channel();
-        let job = Job { actor: actor.clone(), card, posting, once, since: Instant::now(), answer };
-        self.batches.submit(job.key(), job).await;
-        // Only a bug drops a job unanswered; what became of it, nobody knows then.
-        answered.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed))))
-    }
-
     /// At most `limit` movements of a card that pass the filter, before `before` (its newest, when none), newest first.
     ///
     /// # Errors
-    /// The database is away. A card the account has not is an empty history: ask for the card first.
+    /// The database is unavailable. The history of a card that does not exist is empty: ask for the card first.
     pub async fn page(
         &self,
         account: AccountId,
@@ -172,6 +163,6 @@ impl Ledger {
         limit: i64,
     ) -> Result<Vec<Movement>> {
         let before = before.unwrap_or(i64::MAX);
-        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, (account, card), filter, before, limit))).await
+        unit::read(&self.pool, move |connection| Box::pin(store::page(connection, (account, card), filter, before, limit))).await
     }
 }

@@ -1,4 +1,4 @@
-//! The SQL of the ledger. Decides nothing, begins and commits nothing.
+//! The SQL of the ledger.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{CardKey, Movement, MovementFilter, plan::Step};
+use super::{
+    CardKey, Movement, MovementFilter,
+    card_update::{CardOutcome, CardUpdate, PendingPosting},
+};
 use crate::domain::{
     actor::Actor,
     card::CardStatus,
@@ -15,7 +18,7 @@ use crate::domain::{
     posting::{Entry, MovementKind, Position},
     text::Description,
 };
-use crate::service::error::Result;
+use crate::service::{error::Result, unit::ReadConnection};
 
 pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Option<Position>> {
     let position = sqlx::query_as!(
@@ -85,39 +88,13 @@ pub(super) async fn write(
     Ok(movement)
 }
 
-/// A movement that may be written, by a guess that is checked.
-pub(super) struct Draft {
-    pub(super) actor: Actor,
-    pub(super) card: CardId,
-    pub(super) kind: MovementKind,
-    pub(super) description: Description,
-    pub(super) id: MovementId,
-    pub(super) entry: Entry,
-    pub(super) kept: Option<Kept>,
-}
-
-/// A success that is kept under a key.
-pub(super) struct Kept {
-    pub(super) key: String,
-    pub(super) fingerprint: [u8; 32],
-    pub(super) body: Vec<u8>,
-}
-
-/// What became of a card.
-pub(super) enum Stand {
-    /// It stood where it was thought to, and all of its movements are written.
-    Moved { at: DateTime<Utc> },
-    /// Nothing of it is written: it stands here, or is locked, or some of its keys are not new.
-    Elsewhere { position: Option<Position>, repeated: Vec<String> },
-}
-
 /// The database's clock.
-pub(super) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>> {
-    Ok(sqlx::query_scalar!(r#"select statement_timestamp() as "now!""#).fetch_one(connection).await?)
+pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<Utc>> {
+    Ok(sqlx::query_scalar!(r#"select statement_timestamp() as "now!""#).fetch_one(connection.executor()).await?)
 }
 
-/// Where cards stand. One that is none is left out.
-pub(super) async fn positions(connection: &mut PgConnection, cards: &[CardKey]) -> Result<Vec<(CardKey, Position)>> {
+/// The positions of cards, except of those that do not exist.
+pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, Position)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();
     let ids: Vec<Uuid> = cards.iter().map(|(_, card)| (*card).into()).collect();
     let rows = sqlx::query!(
@@ -134,7 +111,7 @@ pub(super) async fn positions(connection: &mut PgConnection, cards: &[CardKey]) 
         &accounts,
         &ids,
     )
-    .fetch_all(connection)
+    .fetch_all(connection.executor())
     .await?;
     Ok(rows
         .into_iter()
@@ -142,142 +119,220 @@ pub(super) async fn positions(connection: &mut PgConnection, cards: &[CardKey]) 
         .collect())
 }
 
-/// Moves each card that stands where its step begins, with all of its drafts, and keeps their answers; leaves
-/// out every other card. One statement: it is done or not done as a whole. It waits for no card and no key.
-#[expect(clippy::too_many_lines, reason = "one statement and what goes into it, which are read together")]
-pub(super) async fn write_all(
-    connection: &mut PgConnection,
-    drafts: &[Draft],
-    steps: &[Step],
+/// The rows of a batch as the columns that its statement takes.
+#[derive(Default)]
+pub(super) struct Rows {
     at: Option<DateTime<Utc>>,
-) -> std::result::Result<Vec<(CardKey, Stand)>, sqlx::Error> {
-    let column = |of: fn(&Draft) -> Uuid| drafts.iter().map(of).collect::<Vec<Uuid>>();
-    let number = |of: fn(&Draft) -> i64| drafts.iter().map(of).collect::<Vec<i64>>();
-    let stand = |of: fn(&Step) -> i64| steps.iter().map(of).collect::<Vec<i64>>();
+    updates: UpdateColumns,
+    postings: PostingColumns,
+}
+
+/// One entry for each card.
+#[derive(Default)]
+struct UpdateColumns {
+    account_id: Vec<Uuid>,
+    card_id: Vec<Uuid>,
+    status: Vec<&'static str>,
+    balance: Vec<i64>,
+    seq: Vec<i64>,
+    next_balance: Vec<i64>,
+    next_seq: Vec<i64>,
+}
+
+/// One entry for each posting.
+#[derive(Default)]
+struct PostingColumns {
+    account_id: Vec<Uuid>,
+    card_id: Vec<Uuid>,
+    seq: Vec<i64>,
+    id: Vec<Uuid>,
+    kind: Vec<&'static str>,
+    amount: Vec<i64>,
+    balance_after: Vec<i64>,
+    description: Vec<String>,
+    user_id: Vec<Option<Uuid>>,
+    request_id: Vec<Option<String>>,
+    key: Vec<Option<String>>,
+    fingerprint: Vec<Option<Vec<u8>>>,
+    body: Vec<Option<Vec<u8>>>,
+}
+
+impl Rows {
+    /// The rows of updates, written at this time or at the statement's. Postings with an idempotency key need a time.
+    pub(super) fn new(updates: &[CardUpdate], at: Option<DateTime<Utc>>) -> Self {
+        let mut rows = Self { at, ..Self::default() };
+        for update in updates {
+            rows.updates.push(update);
+            for posting in &update.postings {
+                rows.postings.push(update.card, posting, at);
+            }
+        }
+        rows
+    }
+}
+
+impl UpdateColumns {
+    fn push(&mut self, CardUpdate { card: (account, card), from, to, .. }: &CardUpdate) {
+        self.account_id.push((*account).into());
+        self.card_id.push((*card).into());
+        self.status.push(from.status.name());
+        self.balance.push(from.balance.minor());
+        self.seq.push(from.seq);
+        self.next_balance.push(to.balance.minor());
+        self.next_seq.push(to.seq);
+    }
+}
+
+impl PostingColumns {
+    fn push(&mut self, (account, card): CardKey, posting: &PendingPosting, at: Option<DateTime<Utc>>) {
+        let request = &posting.call.request;
+        let idempotent = request.idempotent.as_ref();
+        self.account_id.push(account.into());
+        self.card_id.push(card.into());
+        self.seq.push(posting.entry.seq);
+        self.id.push(posting.id.into());
+        self.kind.push(request.posting.kind.name());
+        self.amount.push(posting.entry.amount.minor());
+        self.balance_after.push(posting.entry.balance_after.minor());
+        self.description.push(request.posting.description.as_str().to_owned());
+        self.user_id.push(request.actor.user().map(Uuid::from));
+        self.request_id.push(request.actor.origin().map(|origin| origin.request_id.to_string()));
+        self.key.push(idempotent.map(|request| request.key.as_str().to_owned()));
+        self.fingerprint.push(idempotent.map(|request| request.fingerprint.to_vec()));
+        self.body.push(at.and_then(|at| posting.stored_body(at)));
+    }
+}
+
+/// Applies each update whose card still has the position that the update was decided on, with all of its postings, and
+/// stores their responses. Skips every other update, and returns what became of each card.
+///
+/// One statement, done as a whole or not at all. It waits for no card and no key.
+#[expect(clippy::too_many_lines, reason = "one statement and its parameters, which belong together")]
+pub(super) async fn write_updates(
+    connection: &mut PgConnection,
+    Rows { at, updates, postings }: &Rows,
+) -> std::result::Result<HashMap<CardKey, CardOutcome>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        with lines as materialized (
+        with postings as materialized (
             select *
             from unnest(
                 $1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[], $8::text[],
                 $9::uuid[], $10::text[], $11::text[], $12::bytea[], $13::bytea[]
-            ) as line (
+            ) as posting (
                 account_id, card_id, seq, id, kind, amount, balance_after, description,
                 user_id, request_id, key, fingerprint, body
             )
-        ), steps as materialized (
+        ), updates as materialized (
             select *
             from unnest($14::uuid[], $15::uuid[], $16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[])
-                as step (account_id, card_id, status, balance, seq, next_balance, next_seq)
-        ), repeated as materialized (
-            select lines.account_id, lines.card_id, array_agg(lines.key) as keys
-            from lines
-            left join idempotency_keys kept on kept.account_id = lines.account_id and kept.key = lines.key
-            where lines.key is not null
+                as card_update (account_id, card_id, status, balance, seq, next_balance, next_seq)
+        ), duplicates as materialized (
+            select postings.account_id, postings.card_id, array_agg(postings.key) as keys
+            from postings
+            left join idempotency_keys stored on stored.account_id = postings.account_id and stored.key = postings.key
+            where postings.key is not null
                 and (
-                    kept.key is not null
-                    or not pg_try_advisory_xact_lock(hashtextextended(lines.account_id::text || ' ' || lines.key, 0))
+                    stored.key is not null
+                    or not pg_try_advisory_xact_lock(hashtextextended(postings.account_id::text || ' ' || postings.key, 0))
                 )
-            group by lines.account_id, lines.card_id
+            group by postings.account_id, postings.card_id
         ), locked as materialized (
-            select cards.account_id, cards.id, steps.next_balance, steps.next_seq
-            from steps
-            join cards on cards.account_id = steps.account_id and cards.id = steps.card_id
-            where cards.status = steps.status
-                and cards.balance = steps.balance
-                and cards.seq = steps.seq
+            select cards.account_id, cards.id, updates.next_balance, updates.next_seq
+            from updates
+            join cards on cards.account_id = updates.account_id and cards.id = updates.card_id
+            where cards.status = updates.status
+                and cards.balance = updates.balance
+                and cards.seq = updates.seq
                 and not exists (
-                    select from repeated
-                    where repeated.account_id = steps.account_id and repeated.card_id = steps.card_id
+                    select from duplicates
+                    where duplicates.account_id = updates.account_id and duplicates.card_id = updates.card_id
                 )
             order by cards.account_id, cards.id
             for no key update of cards skip locked
-        ), moved as (
+        ), applied as (
             update cards
             set balance = locked.next_balance, seq = locked.next_seq
             from locked
             where cards.account_id = locked.account_id and cards.id = locked.id
-            returning cards.account_id, cards.id
+            returning cards.account_id, cards.id as card_id
         ), written as (
             insert into movements (
                 account_id, card_id, seq, id, kind, amount, balance_after, description, created_at, user_id, request_id
             )
             select
-                lines.account_id, lines.card_id, lines.seq, lines.id, lines.kind, lines.amount, lines.balance_after,
-                lines.description, coalesce($21, statement_timestamp()), lines.user_id, lines.request_id
-            from moved
-            join lines on lines.account_id = moved.account_id and lines.card_id = moved.id
-        ), kept as (
+                postings.account_id, postings.card_id, postings.seq, postings.id, postings.kind, postings.amount,
+                postings.balance_after, postings.description, coalesce($21, statement_timestamp()), postings.user_id,
+                postings.request_id
+            from applied
+            join postings on postings.account_id = applied.account_id and postings.card_id = applied.card_id
+        ), stored as (
             insert into idempotency_keys (account_id, key, fingerprint, status, body)
-            select lines.account_id, lines.key, lines.fingerprint, 200, lines.body
-            from moved
-            join lines on lines.account_id = moved.account_id and lines.card_id = moved.id
-            where lines.key is not null
-        ), missed as materialized (
+            select postings.account_id, postings.key, postings.fingerprint, 200, postings.body
+            from applied
+            join postings on postings.account_id = applied.account_id and postings.card_id = applied.card_id
+            where postings.key is not null
+        ), conflicts as materialized (
             select account_id, card_id
-            from steps
-            where (account_id, card_id) not in (select account_id, id from moved)
+            from updates
+            where (account_id, card_id) not in (select account_id, card_id from applied)
         )
         select
-            coalesce($21, statement_timestamp()) as "at!",
-            elsewhere.account_id as "account_id?: AccountId",
-            elsewhere.card_id as "card_id?: CardId",
-            elsewhere.status as "status?: CardStatus",
-            elsewhere.balance as "balance?: Money",
-            elsewhere.seq as "seq?",
-            elsewhere.keys as "repeated?"
-        from (values (true)) as always
-        left join (
-            select missed.account_id, missed.card_id, cards.status, cards.balance, cards.seq, repeated.keys
-            from missed
-            left join cards on cards.account_id = missed.account_id and cards.id = missed.card_id
-            left join repeated on repeated.account_id = missed.account_id and repeated.card_id = missed.card_id
-        ) as elsewhere on true
+            account_id as "account_id!: AccountId",
+            card_id as "card_id!: CardId",
+            coalesce($21, statement_timestamp()) as "applied_at?",
+            null::text as "status?: CardStatus",
+            null::bigint as "balance?: Money",
+            null::bigint as "seq?",
+            null::text[] as "duplicate_keys?"
+        from applied
+        union all
+        select
+            conflicts.account_id, conflicts.card_id, null, cards.status, cards.balance, cards.seq, duplicates.keys
+        from conflicts
+        left join cards on cards.account_id = conflicts.account_id and cards.id = conflicts.card_id
+        left join duplicates on duplicates.account_id = conflicts.account_id and duplicates.card_id = conflicts.card_id
         "#,
-        &column(|draft| draft.actor.account.into()),
-        &column(|draft| draft.card.into()),
-        &number(|draft| draft.entry.seq),
-        &column(|draft| draft.id.into()),
-        &drafts.iter().map(|draft| draft.kind.name().to_owned()).collect::<Vec<_>>(),
-        &number(|draft| draft.entry.amount.minor()),
-        &number(|draft| draft.entry.balance_after.minor()),
-        &drafts.iter().map(|draft| draft.description.as_str().to_owned()).collect::<Vec<_>>(),
-        &drafts.iter().map(|draft| draft.actor.user().map(Uuid::from)).collect::<Vec<_>>() as &[Option<Uuid>],
-        &drafts.iter().map(|draft| draft.actor.origin().map(|origin| origin.request_id.to_string())).collect::<Vec<_>>()
-            as &[Option<String>],
-        &drafts.iter().map(|draft| draft.kept.as_ref().map(|kept| kept.key.clone())).collect::<Vec<_>>() as &[Option<String>],
-        &drafts.iter().map(|draft| draft.kept.as_ref().map(|kept| kept.fingerprint.to_vec())).collect::<Vec<_>>() as &[Option<Vec<u8>>],
-        &drafts.iter().map(|draft| draft.kept.as_ref().map(|kept| kept.body.clone())).collect::<Vec<_>>() as &[Option<Vec<u8>>],
-        &steps.iter().map(|step| step.card.0.into()).collect::<Vec<Uuid>>(),
-        &steps.iter().map(|step| step.card.1.into()).collect::<Vec<Uuid>>(),
-        &steps.iter().map(|step| step.from.status.name().to_owned()).collect::<Vec<_>>(),
-        &stand(|step| step.from.balance.minor()),
-        &stand(|step| step.from.seq),
-        &stand(|step| step.to.balance.minor()),
-        &stand(|step| step.to.seq),
-        at,
+        &postings.account_id,
+        &postings.card_id,
+        &postings.seq,
+        &postings.id,
+        &postings.kind as &[&str],
+        &postings.amount,
+        &postings.balance_after,
+        &postings.description,
+        &postings.user_id as &[Option<Uuid>],
+        &postings.request_id as &[Option<String>],
+        &postings.key as &[Option<String>],
+        &postings.fingerprint as &[Option<Vec<u8>>],
+        &postings.body as &[Option<Vec<u8>>],
+        &updates.account_id,
+        &updates.card_id,
+        &updates.status as &[&str],
+        &updates.balance,
+        &updates.seq,
+        &updates.next_balance,
+        &updates.next_seq,
+        *at,
     )
     .fetch_all(connection)
     .await?;
-    let at = rows.first().map(|row| row.at);
-    let mut elsewhere: HashMap<CardKey, Stand> = HashMap::new();
-    for row in rows {
-        let (Some(account), Some(card)) = (row.account_id, row.card_id) else { continue };
-        let position = match (row.status, row.balance, row.seq) {
-            (Some(status), Some(balance), Some(seq)) => Some(Position { status, balance, seq }),
-            _ => None,
-        };
-        elsewhere.insert((account, card), Stand::Elsewhere { position, repeated: row.repeated.unwrap_or_default() });
-    }
-    let stands = steps.iter().filter_map(|Step { card, .. }| {
-        let stand = elsewhere.remove(card).or_else(|| at.map(|at| Stand::Moved { at }))?;
-        Some((*card, stand))
+    let outcomes = rows.into_iter().map(|row| {
+        let outcome = row.applied_at.map_or_else(
+            || {
+                let position = row.status.zip(row.balance).zip(row.seq);
+                let position = position.map(|((status, balance), seq)| Position { status, balance, seq });
+                CardOutcome::Conflict { position, duplicate_keys: row.duplicate_keys.unwrap_or_default() }
+            },
+            |at| CardOutcome::Applied { at },
+        );
+        ((row.account_id, row.card_id), outcome)
     });
-    Ok(stands.collect())
+    Ok(outcomes.collect())
 }
 
 pub(super) async fn page(
-    connection: &mut PgConnection,
+    mut connection: ReadConnection<'_>,
     (account, card): CardKey,
     filter: MovementFilter,
     before: i64,
@@ -312,7 +367,7 @@ pub(super) async fn page(
         filter.from,
         filter.to,
     )
-    .fetch_all(connection)
+    .fetch_all(connection.executor())
     .await?;
     Ok(movements)
 }

@@ -1,4 +1,4 @@
-//! The people who log in for an account, and what each may do. An email names one user of the deployment.
+//! Users: those who log in for an account, and what each may do. An email names one user of the deployment.
 
 mod store;
 
@@ -15,42 +15,42 @@ use crate::domain::{
     id::{AccountId, UserId},
     role::Role,
     text::{Email, Name},
-    user::{self, Change, Standing},
+    user::{self, Change, UserState},
 };
 
 use super::{
     accounts, audit,
     auth::{self, NewPassword, Passwords},
     error::{Error, Result},
-    idempotency::{self, Key, Once, Outcome},
-    unit,
+    idempotency::{self, IdempotentRequest, Key, Outcome},
+    unit::{self, ReadConnection, Unit},
 };
 
-/// A user as their account's admins see them.
+/// A user.
 #[derive(Clone, Debug)]
 pub struct User {
     /// Their id.
     pub id: UserId,
     /// Their position in the account's list.
     pub number: i64,
-    /// What they log in with, as it was given.
+    /// The email that they log in with, as it was given.
     pub email: String,
-    /// What they may do.
+    /// Their role.
     pub role: Role,
-    /// Whether they are kept out.
+    /// Whether they are disabled, so that they cannot log in.
     pub disabled: bool,
     /// When they were created, by the database's clock.
     pub created_at: DateTime<Utc>,
 }
 
-/// Somebody who is to log in.
+/// A user to create.
 #[derive(Clone, Debug)]
 pub struct NewUser {
-    /// What with.
+    /// Their email.
     pub email: Email,
-    /// And with which password.
+    /// Their password.
     pub password: NewPassword,
-    /// What they may do.
+    /// Their role.
     pub role: Role,
 }
 
@@ -68,49 +68,38 @@ impl Users {
         Self { pool, passwords }
     }
 
-    /// An account with its first admin, unless that admin's email is taken already: several
-    /// replicas may seed one database at once. Takes any password, a published one as well.
+    /// Creates an account with its first admin, unless that admin's email is taken. Several replicas may seed one database
+    /// at once. Accepts any password, also a published one.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn seed(&self, name: &Name, email: &Email, password: &SecretString) -> Result<()> {
-        let wanted = email.clone();
-        let taken = unit::read(&self.pool, move |unit| Box::pin(async move { store::email_is_taken(unit, &wanted).await })).await?;
-        if taken {
+        let email_key = email.key();
+        if unit::read(&self.pool, move |connection| Box::pin(async move { store::email_is_taken(connection, &email_key).await })).await? {
             return Ok(());
         }
         let hash = self.passwords.hash(password).await?;
-        let (account, name, email) = (AccountId::new(), name.clone(), email.clone());
-        let seeded = unit::write(&self.pool, move |unit| {
-            let (name, email, hash) = (name.clone(), email.clone(), hash.clone());
-            Box::pin(async move {
-                accounts::create_in(unit, account, &name, None).await?;
-                create_in(unit, &Actor::command_line(account), &email, &hash, Role::Admin).await.map(drop)
-            })
-        });
-        match seeded.await {
-            // Another replica was first, and nothing of this account stayed.
+        let actor = Actor::command_line(AccountId::new());
+        let admin = Create { actor: &actor, email, hash: &hash, role: Role::Admin };
+        match unit::write(&self.pool, &Seed { name, admin }).await {
+            // Another replica was first. This account was rolled back.
             Err(Error::Refused(Refusal::DuplicateUser)) => Ok(()),
             seeded => seeded,
         }
     }
 
-    /// Creates somebody who can log in for the actor's account.
+    /// Creates a user of the actor's account.
     ///
     /// # Errors
     /// [`Refusal::DuplicateUser`]; [`Refusal::AccountNotFound`].
-    pub async fn create(&self, actor: &Actor, new: NewUser, once: Option<&Once<User>>) -> Result<Outcome<User>> {
+    pub async fn create(&self, actor: &Actor, new: NewUser, idempotent: Option<&IdempotentRequest<User>>) -> Result<Outcome<User>> {
         let hash = self.passwords.hash(new.password.secret()).await?;
-        let actor = actor.clone();
-        idempotency::once(&self.pool, once, move |unit| {
-            let (actor, email, hash) = (actor.clone(), new.email.clone(), hash.clone());
-            Box::pin(async move { create_in(unit, &actor, &email, &hash, new.role).await })
-        })
-        .await
+        let create = Create { actor, email: &new.email, hash: &hash, role: new.role };
+        idempotency::write_once(&self.pool, idempotent, &create).await
     }
 
-    /// What a request with a password in it is recognised by under its key: slow to compute, so that
-    /// whoever reads the database cannot guess the password from it.
+    /// The fingerprint under an idempotency key of a request with a password in it. It is slow to compute, so that somebody who
+    /// reads the database cannot guess the password from it.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when many passwords are being hashed.
@@ -124,75 +113,121 @@ impl Users {
     /// # Errors
     /// [`Refusal::UserNotFound`].
     pub async fn get(&self, account: AccountId, id: UserId) -> Result<User> {
-        unit::read(&self.pool, move |unit| Box::pin(store::find(unit, account, id))).await?.ok_or(Refusal::UserNotFound.into())
+        unit::read(&self.pool, move |connection| Box::pin(store::find(connection, account, id))).await?.ok_or(Refusal::UserNotFound.into())
     }
 
     /// At most `limit` users after position `after`, in the order they were created.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn page(&self, account: AccountId, after: i64, limit: i64) -> Result<Vec<User>> {
-        unit::read(&self.pool, move |unit| Box::pin(store::page(unit, account, after, limit))).await
+        unit::read(&self.pool, move |connection| Box::pin(store::page(connection, account, after, limit))).await
     }
 
-    /// Gives a user another role, keeps them out or lets them in again, from their next request on.
-    /// Whoever is kept out has no session any more, on any replica.
+    /// Changes a user's role, disables or enables them, from their next request on. Disabling ends their sessions on every
+    /// replica.
     ///
     /// # Errors
     /// [`Refusal::UserNotFound`]; [`Refusal::LastAdmin`].
-    pub async fn change(&self, actor: &Actor, id: Option<UserId>, wanted: Change, once: Option<&Once<User>>) -> Result<Outcome<User>> {
-        let actor = actor.clone();
-        idempotency::once(&self.pool, once, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                let id = id.ok_or(Refusal::UserNotFound)?;
-                // One change of an account's users at a time, so that two admins cannot demote each other.
-                accounts::lock_in(unit, actor.account).await?;
-                auth::may_manage_in(unit, &actor).await?;
-                let user = store::find(unit, actor.account, id).await?.ok_or(Refusal::UserNotFound)?;
-                let others_manage = store::has_another_admin(unit, actor.account, id).await?;
-                let changed = user::change(Standing { role: user.role, disabled: user.disabled }, wanted, others_manage)?;
-                apply_in(unit, &actor, user, changed).await
-            })
-        })
-        .await
+    pub async fn change(
+        &self,
+        actor: &Actor,
+        user: Option<UserId>,
+        wanted: Change,
+        idempotent: Option<&IdempotentRequest<User>>,
+    ) -> Result<Outcome<User>> {
+        idempotency::write_once(&self.pool, idempotent, &ChangeUser { actor, user, wanted }).await
     }
 
-    /// Keeps a user out from now on, the last admin as well: whoever has the command line can make another.
+    /// Disables a user, also the last admin: the command line can create another.
     ///
     /// # Errors
     /// [`Refusal::UserNotFound`].
-    pub async fn disable(&self, actor: &Actor, id: UserId) -> Result<()> {
-        let actor = actor.clone();
-        unit::write(&self.pool, move |unit| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                let locked = accounts::lock_in(unit, actor.account).await;
-                locked.map_err(|error| match error {
-                    Error::Refused(Refusal::AccountNotFound) => Refusal::UserNotFound.into(),
-                    other => other,
-                })?;
-                let user = store::find(unit, actor.account, id).await?.ok_or(Refusal::UserNotFound)?;
-                let disabled = Standing { role: user.role, disabled: true };
-                apply_in(unit, &actor, user, disabled).await.map(drop)
-            })
-        })
-        .await
+    pub async fn disable(&self, actor: &Actor, user: UserId) -> Result<()> {
+        unit::write(&self.pool, &Disable { actor, user }).await
     }
 }
 
-/// Creates a user within the caller's transaction.
-pub(super) async fn create_in(connection: &mut PgConnection, actor: &Actor, email: &Email, hash: &str, role: Role) -> Result<User> {
-    accounts::lock_in(connection, actor.account).await?;
-    auth::may_manage_in(connection, actor).await?;
-    let user = store::insert(connection, actor.account, UserId::new(), email, hash, role).await?.ok_or(Refusal::DuplicateUser)?;
-    audit::record_in(connection, actor, Event::UserCreated { user: user.id, role }).await?;
-    Ok(user)
+struct Create<'a> {
+    actor: &'a Actor,
+    email: &'a Email,
+    hash: &'a str,
+    role: Role,
 }
 
-async fn apply_in(connection: &mut PgConnection, actor: &Actor, user: User, changed: Standing) -> Result<User> {
+impl Unit for Create<'_> {
+    type Output = User;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<User> {
+        let Self { actor, email, hash, role } = *self;
+        accounts::lock_in(connection, actor.account).await?;
+        auth::may_manage_in(connection, actor).await?;
+        let user = store::insert(connection, actor.account, UserId::new(), email, hash, role).await?.ok_or(Refusal::DuplicateUser)?;
+        audit::record_in(connection, actor, Event::UserCreated { user: user.id, role }).await?;
+        Ok(user)
+    }
+}
+
+struct Seed<'a> {
+    name: &'a Name,
+    admin: Create<'a>,
+}
+
+impl Unit for Seed<'_> {
+    type Output = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<()> {
+        accounts::create_in(connection, self.admin.actor.account, self.name, None).await?;
+        self.admin.run(connection).await.map(drop)
+    }
+}
+
+struct ChangeUser<'a> {
+    actor: &'a Actor,
+    user: Option<UserId>,
+    wanted: Change,
+}
+
+impl Unit for ChangeUser<'_> {
+    type Output = User;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<User> {
+        let (actor, account) = (self.actor, self.actor.account);
+        let id = self.user.ok_or(Refusal::UserNotFound)?;
+        // One change of an account's users at a time, so that two admins cannot demote each other.
+        accounts::lock_in(connection, account).await?;
+        auth::may_manage_in(connection, actor).await?;
+        let user = store::find(ReadConnection::within(connection), account, id).await?.ok_or(Refusal::UserNotFound)?;
+        let others_manage = store::has_another_admin(connection, account, id).await?;
+        let changed = user::change(UserState { role: user.role, disabled: user.disabled }, self.wanted, others_manage)?;
+        apply_in(connection, actor, user, changed).await
+    }
+}
+
+struct Disable<'a> {
+    actor: &'a Actor,
+    user: UserId,
+}
+
+impl Unit for Disable<'_> {
+    type Output = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<()> {
+        let (actor, account) = (self.actor, self.actor.account);
+        accounts::lock_in(connection, account).await.map_err(|error| match error {
+            Error::Refused(Refusal::AccountNotFound) => Refusal::UserNotFound.into(),
+            other => other,
+        })?;
+        let user = store::find(ReadConnection::within(connection), account, self.user).await?.ok_or(Refusal::UserNotFound)?;
+        let disabled = UserState { role: user.role, disabled: true };
+        apply_in(connection, actor, user, disabled).await.map(drop)
+    }
+}
+
+/// Writes a changed role and whether the user is disabled.
+async fn apply_in(connection: &mut PgConnection, actor: &Actor, user: User, changed: UserState) -> Result<User> {
     let id = user.id;
-    if changed == (Standing { role: user.role, disabled: user.disabled }) {
+    if changed == (UserState { role: user.role, disabled: user.disabled }) {
         return Ok(user);
     }
     store::set(connection, actor.account, id, changed).await?;

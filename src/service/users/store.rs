@@ -7,9 +7,9 @@ use crate::domain::{
     id::{AccountId, UserId},
     role::Role,
     text::Email,
-    user::Standing,
+    user::UserState,
 };
-use crate::service::error::Result;
+use crate::service::{error::Result, unit::ReadConnection};
 
 /// None: the deployment has a user with this email.
 pub(super) async fn insert(
@@ -46,7 +46,7 @@ pub(super) async fn insert(
     Ok(user)
 }
 
-pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: UserId) -> Result<Option<User>> {
+pub(super) async fn find(mut connection: ReadConnection<'_>, account: AccountId, id: UserId) -> Result<Option<User>> {
     let user = sqlx::query_as!(
         User,
         r#"
@@ -63,12 +63,12 @@ pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: 
         account as AccountId,
         id as UserId,
     )
-    .fetch_optional(connection)
+    .fetch_optional(connection.executor())
     .await?;
     Ok(user)
 }
 
-pub(super) async fn page(connection: &mut PgConnection, account: AccountId, after: i64, limit: i64) -> Result<Vec<User>> {
+pub(super) async fn page(mut connection: ReadConnection<'_>, account: AccountId, after: i64, limit: i64) -> Result<Vec<User>> {
     let users = sqlx::query_as!(
         User,
         r#"
@@ -88,7 +88,7 @@ pub(super) async fn page(connection: &mut PgConnection, account: AccountId, afte
         after,
         limit,
     )
-    .fetch_all(connection)
+    .fetch_all(connection.executor())
     .await?;
     Ok(users)
 }
@@ -109,7 +109,7 @@ pub(super) async fn has_another_admin(connection: &mut PgConnection, account: Ac
     Ok(another)
 }
 
-pub(super) async fn set(connection: &mut PgConnection, account: AccountId, id: UserId, standing: Standing) -> Result<()> {
+pub(super) async fn set(connection: &mut PgConnection, account: AccountId, id: UserId, state: UserState) -> Result<()> {
     sqlx::query!(
         "
         update users
@@ -118,25 +118,25 @@ pub(super) async fn set(connection: &mut PgConnection, account: AccountId, id: U
         ",
         account as AccountId,
         id as UserId,
-        standing.role as Role,
-        standing.disabled,
+        state.role as Role,
+        state.disabled,
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// The one question that an account_id cannot narrow: emails of users are unique in the deployment.
-pub(super) async fn email_is_taken(connection: &mut PgConnection, email: &Email) -> Result<bool> {
+/// No account_id can narrow this: the emails of users are unique in the deployment.
+pub(super) async fn email_is_taken(mut connection: ReadConnection<'_>, email_key: &str) -> Result<bool> {
     let user = sqlx::query!(
         r#"
         select account_id as "account_id: AccountId"
         from users
         where email_key = $1
         "#,
-        email.key(),
+        email_key,
     )
-    .fetch_optional(connection)
+    .fetch_optional(connection.executor())
     .await?;
     Ok(user.is_some())
 }

@@ -70,7 +70,7 @@ pub(super) struct Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Its password is looked at.
-    Heard(Lane),
+    Allowed(Lane),
     /// It is not, for so long.
     TooMany {
         /// Until the last window ends that is full.
@@ -79,7 +79,7 @@ pub(super) enum Verdict {
         source_for: Option<Duration>,
     },
     /// Those under way may turn out to be the last that are allowed.
-    Undecided,
+    Deferred,
 }
 
 /// Weighs a login. Who it names, and whether there is such a user, plays no part but that a user's
@@ -93,9 +93,9 @@ pub(super) fn judge(standing: &Standing, limits: &LoginLimits) -> Verdict {
         return Verdict::TooMany { retry_after, source_for: source };
     }
     match standing.known {
-        true => Verdict::Heard(Lane::Known),
-        false if standing.strangers.failures.saturating_add(standing.under_way) >= limits.per_email.get() => Verdict::Undecided,
-        false => Verdict::Heard(Lane::Stranger),
+        true => Verdict::Allowed(Lane::Known),
+        false if standing.strangers.failures.saturating_add(standing.under_way) >= limits.per_email.get() => Verdict::Deferred,
+        false => Verdict::Allowed(Lane::Stranger),
     }
 }
 
@@ -139,10 +139,10 @@ mod tests {
                                 (Some(wait), source) => {
                                     Verdict::TooMany { retry_after: seconds(wait), source_for: source.then_some(seconds(10)) }
                                 }
-                                (None, _) if known => Verdict::Heard(Lane::Known),
-                                (None, _) if strangers == 99 && under_way > 0 => Verdict::Undecided,
-                                (None, _) if under_way >= 100 => Verdict::Undecided,
-                                (None, _) => Verdict::Heard(Lane::Stranger),
+                                (None, _) if known => Verdict::Allowed(Lane::Known),
+                                (None, _) if strangers == 99 && under_way > 0 => Verdict::Deferred,
+                                (None, _) if under_way >= 100 => Verdict::Deferred,
+                                (None, _) => Verdict::Allowed(Lane::Stranger),
                             };
                             assert_eq!(judge(&standing, &LIMITS), expected, "{standing:?}");
                         }

@@ -90,7 +90,7 @@ impl Memory {
         let newer = guesses.filter(|guesses| now < guesses.counted_until).map_or(0, |guesses| guesses.failures);
         let count = Count { failures: read.failures.max(newer), ..read };
         let verdict = judge(count, guesses.map_or(0, |guesses| guesses.under_way));
-        if verdict != Verdict::Heard(Lane::Stranger) {
+        if verdict != Verdict::Allowed(Lane::Stranger) {
             return (verdict, None);
         }
         remembered.enter(strangers, now);
@@ -164,7 +164,7 @@ mod tests {
     /// Heard while failures and those under way stay below the limit.
     fn up_to(limit: u32) -> impl Fn(Count, u32) -> Verdict {
         move |count, under_way| {
-            if count.failures + under_way < limit { Verdict::Heard(Lane::Stranger) } else { Verdict::Undecided }
+            if count.failures + under_way < limit { Verdict::Allowed(Lane::Stranger) } else { Verdict::Deferred }
         }
     }
 

@@ -1,9 +1,10 @@
-//! Guesses at passwords: whether a login is heard at all, before anything is hashed for it.
+//! Limits on password guessing: whether a login attempt is allowed, before its password is hashed.
 //!
-//! Failures are counted in the database, for all replicas together, and alike whether the email is
-//! somebody's or nobody's. Three counters: an email from one source, an email from everywhere its user
-//! is not known, a source. `decision.rs` weighs them; `memory.rs` keeps what is hopeless away from the
-//! database. A user is known where they have logged in lately, and guesses made elsewhere count nothing there.
+//! Failures are counted in the database, for all replicas together, and in the same way whether or not a user has the
+//! email. There are three counters: for an email from one source, for an email from all untrusted sources, and for a
+//! source. A source is trusted by a user who has logged in from it lately: guesses from elsewhere do not lock them out
+//! there. `decision` compares the counters with the limits, and `memory` keeps attempts away from the database that it
+//! would refuse.
 
 mod decision;
 mod key;
@@ -32,10 +33,10 @@ use crate::service::{
     unit,
 };
 
-/// How many rows are forgotten at a time.
-const BATCH: i64 = 500;
+/// How many rows are deleted at a time.
+const PURGE_BATCH: i64 = 500;
 
-/// What stands between a login and the hash that it costs.
+/// Decides which login attempts are allowed.
 #[derive(Clone)]
 pub(super) struct Attempts {
     pool: Pool,
@@ -49,18 +50,18 @@ impl fmt::Debug for Attempts {
     }
 }
 
-/// An attempt that is heard.
+/// An attempt that is allowed.
 pub(super) struct Attempt {
-    /// Whom it names, if there is somebody of that name.
+    /// The user of its email, if there is one.
     pub(super) user: Option<StoredUser>,
-    /// Where it waits to be hashed.
+    /// The lane in which its password waits to be hashed.
     pub(super) lane: Lane,
-    /// What is left of it.
+    /// Where it is counted.
     pub(super) trace: Trace,
     under_way: Option<UnderWay>,
 }
 
-/// Where an attempt is written down.
+/// The counters of an attempt.
 #[derive(Clone)]
 pub(super) struct Trace {
     keys: Keys,
@@ -72,21 +73,21 @@ impl Attempts {
         Self { pool, limits, memory: Arc::default() }
     }
 
-    /// Whether a login is heard, by what this replica remembers and then by one look at the database.
+    /// Checks whether a login attempt is allowed, first by what this replica remembers and then by one query.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`]; [`Error::Overloaded`] while those under way may be the last that are allowed.
-    pub(super) async fn hear(&self, email: &str, source: &Source) -> Result<Attempt> {
+    /// [`Error::TooManyAttempts`]. [`Error::Overloaded`] while attempts in flight may use up what is allowed.
+    pub(super) async fn check(&self, email: &str, source: &Source) -> Result<Attempt> {
         let email_key = text::email_key(email);
         let trace = Trace { keys: Keys::of(&email_key, source), source: source.clone() };
-        // The end of a block is measured from before the question: it is forgotten early rather than late.
+        // Measured from before the query, so that this replica forgets a block early rather than late.
         let asked = Instant::now();
         if let Some(retry_after) = self.memory.blocked(&trace.keys, asked) {
             return Err(Error::TooManyAttempts { retry_after });
         }
         let looked_for = trace.clone();
-        let found = unit::read(&self.pool, move |unit| {
-            Box::pin(async move { store::find(unit, &email_key, &looked_for.source, &looked_for.keys).await })
+        let found = unit::read(&self.pool, move |connection| {
+            Box::pin(async move { store::find(connection, &email_key, &looked_for.source, &looked_for.keys).await })
         })
         .await?;
         let may_log_in = found.user.as_ref().is_some_and(|user| !user.disabled);
@@ -96,60 +97,65 @@ impl Attempts {
             decision::judge(&Standing { known, pair, strangers, source, under_way }, &self.limits)
         });
         match verdict {
-            Verdict::Heard(lane) => Ok(Attempt { user: found.user, lane, trace, under_way }),
+            Verdict::Allowed(lane) => Ok(Attempt { user: found.user, lane, trace, under_way }),
             Verdict::TooMany { retry_after, .. } => {
                 self.memory.learn(&trace.keys, verdict, asked);
                 Err(Error::TooManyAttempts { retry_after })
             }
-            Verdict::Undecided => Err(Error::Overloaded),
+            Verdict::Deferred => Err(Error::Overloaded),
         }
     }
 
-    /// Counts an attempt that failed. One that could not be counted must not be answered as one that was:
-    /// guesses would be free while the database takes no writes.
+    /// Counts a failed attempt. If that fails, so does the request: otherwise guesses would be free while the database
+    /// accepts no writes.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub(super) async fn count(&self, attempt: Attempt) -> Result<()> {
         let Trace { keys, .. } = attempt.trace;
         let mut counters = vec![(keys.pair, PAIR_WINDOW), (keys.source, WINDOW)];
-        // First, for this is the counter that is told of. Somebody who mistypes where they are known
-        // does not add to what keeps strangers out.
+        // First, because `store::count` returns the first counter. A mistyped password from a trusted source does not count
+        // against the untrusted ones.
         if attempt.under_way.is_some() {
             counters.insert(0, (keys.strangers, WINDOW));
         }
-        let count = unit::read(&self.pool, move |unit| Box::pin(async move { store::count(unit, &counters).await })).await?;
+        let count =
+            unit::single_statement(&self.pool, move |connection| Box::pin(async move { store::count(connection, &counters).await }))
+                .await?;
         if let Some(under_way) = attempt.under_way {
             under_way.counted(count, Instant::now());
         }
         Ok(())
     }
 
-    /// Deletes some of the counters that are over and of the sources that are no longer known; tells
-    /// whether there may be more. A few at a time, so that nobody waits behind it.
+    /// Deletes some of the counters and trusted sources that have expired, and returns whether there may be more. It deletes
+    /// a few at a time, so that logins do not wait behind it.
     ///
     /// # Errors
-    /// The database is away.
-    pub(super) async fn forget_some(&self) -> Result<bool> {
-        let counters = unit::write(&self.pool, |unit| Box::pin(store::delete_ended_counters(unit, BATCH))).await?;
-        let sources = unit::write(&self.pool, |unit| Box::pin(store::delete_sources_older_than(unit, KNOWN_FOR, BATCH))).await?;
-        Ok([counters, sources].contains(&BATCH.unsigned_abs()))
+    /// The database is unavailable.
+    pub(super) async fn purge_expired(&self) -> Result<bool> {
+        let counters =
+            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_ended_counters(connection, PURGE_BATCH))).await?;
+        let sources =
+            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_sources_older_than(connection, KNOWN_FOR, PURGE_BATCH)))
+                .await?;
+        Ok([counters, sources].contains(&PURGE_BATCH.unsigned_abs()))
     }
 }
 
-/// Remembers where a user has logged in, in the login's own transaction: what was mistyped there before is forgiven.
+/// Trusts the source of a login, in the login's own transaction, and resets the counter of earlier failures from it.
 ///
 /// # Errors
-/// The database is away.
+/// The database is unavailable.
 pub(super) async fn succeed_in(connection: &mut PgConnection, account: AccountId, user: UserId, trace: &Trace) -> Result<()> {
     store::remember_source(connection, account, user, &trace.source).await?;
     store::reset(connection, &trace.keys.pair).await
 }
 
-/// Forgets everywhere a user is known but for here: whoever had the old password may have logged in from there.
+/// Stops trusting every other source of a user: somebody who knew the old password may have logged in from there.
 ///
 /// # Errors
-/// The database is away.
+/// The database is unavailable.
 pub(super) async fn forget_sources_in(connection: &mut PgConnection, account: AccountId, user: UserId, here: &Trace) -> Result<()> {
     store::delete_sources_but(connection, account, user, &here.source).await
 }

@@ -13,6 +13,7 @@ use crate::domain::id::{AccountId, UserId};
 use crate::service::{
     auth::store::StoredUser,
     error::{Error, Result},
+    unit::ReadConnection,
 };
 
 /// Everything there is about an attempt, at one moment of the database's clock.
@@ -27,7 +28,7 @@ pub(super) struct Found {
 
 /// The one look-up that an account_id cannot narrow: a login names no account, it finds out which.
 /// One statement, whoever is or is not behind the email: it takes as long.
-pub(super) async fn find(connection: &mut PgConnection, email_key: &str, source: &Source, keys: &Keys) -> Result<Found> {
+pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, source: &Source, keys: &Keys) -> Result<Found> {
     // A NUL cannot be in any stored email, and cannot be asked for either.
     let email_key = Some(email_key).filter(|key| !key.contains('\0'));
     let row = sqlx::query!(
@@ -61,7 +62,7 @@ pub(super) async fn find(connection: &mut PgConnection, email_key: &str, source:
         keys.strangers.as_bytes(),
         keys.source.as_bytes(),
     )
-    .fetch_one(connection)
+    .fetch_one(connection.executor())
     .await?;
     let user = match (row.account_id, row.id, row.password_hash) {
         (Some(account_id), Some(id), Some(password_hash)) => Some(StoredUser { account_id, id, password_hash, disabled: row.disabled }),

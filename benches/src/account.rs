@@ -61,6 +61,22 @@ impl Account {
         Ok(())
     }
 
+    /// Gives the cards a holder and money, and activates them.
+    pub async fn make_cards_pay(&self) -> Result<(), Failure> {
+        let customer = json!({"name": "Ana Diaz", "email": "ana@example.com"});
+        let customer = text(Connection::open(self.address).await?.ask(&self.post("/customers", &customer, None)).await?, "customerId")?;
+        let assign = |card: &String| self.post("/cards/assign", &json!({"cardId": card, "customerId": customer}), None);
+        let activate = |card: &String| {
+            let body = json!({"cardId": card, "status": "active"});
+            write("PATCH", "/cards/status", &format!("Authorization: Bearer {}\r\n", self.token), &body)
+        };
+        let fund = |card: &String| self.post("/balances/add", &json!({"cardId": card, "amount": 1_000_000}), None);
+        load::each_once(self.address, AT_ONCE, self.cards.iter().map(assign).collect()).await?;
+        load::each_once(self.address, AT_ONCE, self.cards.iter().map(activate).collect()).await?;
+        load::each_once(self.address, AT_ONCE, self.cards.iter().map(fund).collect()).await?;
+        Ok(())
+    }
+
     /// Makes one more card.
     pub async fn make_card(&self) -> Result<String, Failure> {
         text(Connection::open(self.address).await?.ask(&self.post("/cards", &json!({"currency": "USD"}), None)).await?, "cardId")
@@ -94,10 +110,11 @@ impl Account {
         self.cards.iter().map(|card| self.top_up(card, None)).collect()
     }
 
-    /// The same with room for a key each, and where that is.
-    pub fn top_ups_with_keys(&self) -> (Vec<Vec<u8>>, usize) {
+    /// A purchase or a top-up of each card, with room for a key, and where that is.
+    pub fn keyed(&self, purchases: bool) -> (Vec<Vec<u8>>, usize) {
         let key = "0".repeat(KEY_DIGITS);
-        let each: Vec<Vec<u8>> = self.cards.iter().map(|card| self.top_up(card, Some(&key))).collect();
+        let each = self.cards.iter().map(|card| if purchases { self.purchase(card, &key) } else { self.top_up(card, Some(&key)) });
+        let each: Vec<Vec<u8>> = each.collect();
         let at = each.first().and_then(|request| request.windows(KEY_DIGITS).position(|part| part == key.as_bytes()));
         (each, at.unwrap_or_default())
     }
@@ -136,6 +153,10 @@ impl Account {
         self.post("/balances/add", &json!({"cardId": card, "amount": 1}), key)
     }
 
+    fn purchase(&self, card: &str, key: &str) -> Vec<u8> {
+        self.post("/sandbox/purchases", &json!({"cardId": card, "amount": 0.01, "description": "Coffee"}), Some(key))
+    }
+
     /// A path, read.
     pub fn get(&self, path: &str) -> Vec<u8> {
         format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", self.token).into_bytes()
@@ -143,7 +164,7 @@ impl Account {
 
     fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Vec<u8> {
         let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
-        write(path, &format!("{key}Authorization: Bearer {}\r\n", self.token), body)
+        write("POST", path, &format!("{key}Authorization: Bearer {}\r\n", self.token), body)
     }
 }
 
@@ -162,14 +183,16 @@ fn pages(card: &str) -> String {
 }
 
 fn login((email, password): (&str, &str)) -> Vec<u8> {
-    write("/auth/login", "", &json!({"email": email, "password": password}))
+    write("POST", "/auth/login", "", &json!({"email": email, "password": password}))
 }
 
-fn write(path: &str, headers: &str, body: &Value) -> Vec<u8> {
+fn write(method: &str, path: &str, headers: &str, body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
-        .into_bytes()
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 /// A member of an answer.
@@ -187,10 +210,12 @@ mod tests {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let cards = vec!["card_a".to_owned(), "card_b".to_owned()];
         let account = Account { address, token: "t".to_owned(), cards, long: None };
-        let (each, at) = account.top_ups_with_keys();
-        for request in each {
-            assert_eq!(&request[at - 17..at], b"Idempotency-Key: ");
-            assert_eq!(&request[at + KEY_DIGITS..at + KEY_DIGITS + 2], b"\r\n");
+        for purchases in [false, true] {
+            let (each, at) = account.keyed(purchases);
+            for request in each {
+                assert_eq!(&request[at - 17..at], b"Idempotency-Key: ");
+                assert_eq!(&request[at + KEY_DIGITS..at + KEY_DIGITS + 2], b"\r\n");
+            }
         }
     }
 }

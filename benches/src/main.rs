@@ -66,6 +66,8 @@ enum Line {
     Spread,
     /// The same with an Idempotency-Key each.
     Keys,
+    /// Purchases with an Idempotency-Key each, against top-ups with one.
+    Purchases,
     /// Top-ups of one card.
     Hot,
     /// Top-ups of other cards beside many of one, against as many of all.

@@ -71,6 +71,9 @@ async fn rates(ground: &Ground, pgbench: Pgbench, arguments: &Arguments, report:
     tell("making 5,000 cards");
     let mut account = Account::log_in(server.address()).await?;
     account.make_cards().await?;
+    if arguments.wants(Line::Purchases) {
+        account.make_cards_pay().await?;
+    }
     if arguments.wants(Line::Page) {
         account.make_movements().await?;
     }
@@ -148,8 +151,8 @@ impl Bench<'_> {
             Work::Pgbench(script) => return self.pgbench.run(&self.ground.postgres, script, clients, self.time).await,
             Work::Argon2 => return hashes::run(self.time).await,
             Work::Spread => Requests::plain(self.account.top_ups()),
-            Work::Keys => {
-                let (each, key_at) = self.account.top_ups_with_keys();
+            Work::Keys | Work::Purchases => {
+                let (each, key_at) = self.account.keyed(work == Work::Purchases);
                 Requests::keyed(each, key_at, self.next_key)
             }
             Work::Hot => Requests::plain(self.account.hot_top_up()),
@@ -173,7 +176,7 @@ impl Bench<'_> {
             }
         };
         let sample = sample.await;
-        if work == Work::Keys {
+        if matches!(work, Work::Keys | Work::Purchases) {
             self.next_key = requests.next_key();
         }
         sample.map_err(|error| format!("{work:?}, {clients} clients: {error}").into())

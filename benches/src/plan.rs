@@ -9,6 +9,8 @@ pub enum Work {
     Spread,
     /// The same with keys.
     Keys,
+    /// Purchases with keys, over all cards.
+    Purchases,
     /// Top-ups of one card.
     Hot,
     /// Top-ups of a few other cards.
@@ -82,7 +84,8 @@ pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
         entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 8), Against::Run(top_up(8)), Some(50)),
         entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 64), Against::BestPgbench, Some(100)),
         entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 256), Against::BestPgbench, Some(140)),
-        entry(Line::Keys, "with an Idempotency-Key each", (Work::Keys, 256), Against::BestPgbench, Some(100)),
+        entry(Line::Keys, "with an Idempotency-Key each", (Work::Keys, 256), Against::BestPgbench, Some(120)),
+        entry(Line::Purchases, "purchases with an Idempotency-Key each", (Work::Purchases, 256), Against::Run((Work::Keys, 256)), Some(90)),
         entry(Line::Hot, "top-ups of one card", (Work::Hot, 256), Against::Run((Work::Pgbench(Script::Hot), 256)), Some(800)),
         entry(Line::Beside, "other cards", (Work::Others, OTHERS), Against::Nothing, None),
         entry(Line::Beside, "other cards, beside 200 clients of all", BESIDE_SPREAD, Against::Nothing, None),

@@ -13,7 +13,7 @@ use super::{
     card_update::{self, CardOutcome, CardUpdate},
     pessimistic,
     position_cache::PositionCache,
-    store,
+    store::{self, Outcomes},
 };
 use crate::database::{Pool, Pools};
 use crate::service::{
@@ -86,7 +86,7 @@ async fn attempt(pool: &Pool, cache: &PositionCache, calls: Vec<PostingCall>) ->
     if updates.is_empty() {
         return Unanswered { pessimistic: left_over, ..Unanswered::default() };
     }
-    match write(pool, &updates).await {
+    match write(pool, cache, &updates).await {
         Ok(outcomes) => settle(cache, updates, left_over, outcomes),
         Err(error) => give_up(cache, updates, left_over, &error),
     }
@@ -100,40 +100,36 @@ async fn load_misses(pool: &Pool, cache: &PositionCache, calls: &[PostingCall]) 
     }
     let misses: Vec<CardKey> = misses.into_iter().collect();
     let found = unit::read(pool, move |connection| Box::pin(async move { store::positions(connection, &misses).await })).await?;
-    for (card, position) in found {
+    for (card, position, now) in found {
         cache.insert(card, position);
+        cache.observe(now);
     }
     Ok(())
 }
 
-async fn write(pool: &Pool, updates: &[CardUpdate]) -> Result<HashMap<CardKey, CardOutcome>> {
-    let rows = store::Rows::new(updates, written_at(pool, updates).await?);
+async fn write(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Result<Outcomes> {
+    let rows = store::Rows::new(updates, written_at(pool, cache, updates).await?);
     unit::autocommit(pool, move |connection| Box::pin(async move { store::write_updates(connection, &rows).await })).await
 }
 
 /// The time to write at, by the database's clock, if a response is to be stored: it may show the time, and it is
 /// written with its movement. None: the statement uses its own time.
-///
-/// It is read after the positions. An update conflicts if another transaction writes to its card after that, so the times of
-/// a card's movements are in the order of its history.
-async fn written_at(pool: &Pool, updates: &[CardUpdate]) -> Result<Option<DateTime<Utc>>> {
+async fn written_at(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Result<Option<DateTime<Utc>>> {
     let mut postings = updates.iter().flat_map(|update| &update.postings);
     if postings.all(|posting| posting.call.request.idempotent.is_none()) {
         return Ok(None);
     }
-    unit::read(pool, |connection| Box::pin(store::now(connection))).await.map(Some)
+    if cache.now().is_none() {
+        cache.observe(unit::read(pool, |connection| Box::pin(store::now(connection))).await?);
+    }
+    Ok(cache.now())
 }
 
 /// Replies to the postings of each applied update, and caches the positions that the statement returned.
-fn settle(
-    cache: &PositionCache,
-    updates: Vec<CardUpdate>,
-    left_over: Vec<PostingCall>,
-    mut outcomes: HashMap<CardKey, CardOutcome>,
-) -> Unanswered {
+fn settle(cache: &PositionCache, updates: Vec<CardUpdate>, left_over: Vec<PostingCall>, mut outcomes: Outcomes) -> Unanswered {
     let mut unanswered = Unanswered::default();
-    for CardUpdate { card, to, postings, .. } in updates {
-        match outcomes.remove(&card) {
+    for (number, CardUpdate { card, to, postings, .. }) in (1..).zip(updates) {
+        match outcomes.by_number.remove(&number) {
             Some(CardOutcome::Applied { at }) => {
                 cache.insert(card, to);
                 for posting in postings {
@@ -153,9 +149,13 @@ fn settle(
                 unanswered.retry.extend(others);
                 unanswered.pessimistic.extend(duplicates);
             }
-            // The statement returns every card. If it did not, the outcome would be unknown, as a dropped call is told.
+            // The statement returns every update. If it did not, its outcome would be unknown, which is what a dropped call
+            // is told.
             None => cache.invalidate(&card),
         }
+    }
+    if let Some(now) = outcomes.now {
+        cache.observe(now);
     }
     // After the postings before them on the same card.
     unanswered.retry.extend(left_over);

@@ -90,11 +90,11 @@ pub(super) async fn write(
 
 /// The database's clock.
 pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<Utc>> {
-    Ok(sqlx::query_scalar!(r#"select statement_timestamp() as "now!""#).fetch_one(connection.executor()).await?)
+    Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(connection.executor()).await?)
 }
 
-/// The positions of cards, except of those that do not exist.
-pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, Position)>> {
+/// The positions of cards, except of those that do not exist, and the database's clock when it had read them.
+pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, Position, DateTime<Utc>)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();
     let ids: Vec<Uuid> = cards.iter().map(|(_, card)| (*card).into()).collect();
     let rows = sqlx::query!(
@@ -104,7 +104,8 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
             cards.id as "id: CardId",
             cards.status as "status: CardStatus",
             cards.balance as "balance: Money",
-            cards.seq
+            cards.seq,
+            clock_timestamp() as "now!"
         from unnest($1::uuid[], $2::uuid[]) as asked (account_id, id)
         join cards on cards.account_id = asked.account_id and cards.id = asked.id
         "#,
@@ -115,7 +116,7 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| ((row.account_id, row.id), Position { status: row.status, balance: row.balance, seq: row.seq }))
+        .map(|row| ((row.account_id, row.id), Position { status: row.status, balance: row.balance, seq: row.seq }, row.now))
         .collect())
 }
 
@@ -203,6 +204,15 @@ impl PostingColumns {
     }
 }
 
+/// What became of the updates of a batch.
+#[derive(Default)]
+pub(super) struct Outcomes {
+    /// By the number of the update, from 1.
+    pub(super) by_number: HashMap<i64, CardOutcome>,
+    /// The database's clock when it had read every position.
+    pub(super) now: Option<DateTime<Utc>>,
+}
+
 /// Applies each update whose card still has the position that the update was decided on, with all of its postings, and
 /// stores their responses. Skips every other update, and returns what became of each card.
 ///
@@ -211,7 +221,7 @@ impl PostingColumns {
 pub(super) async fn write_updates(
     connection: &mut PgConnection,
     Rows { at, updates, postings }: &Rows,
-) -> std::result::Result<HashMap<CardKey, CardOutcome>, sqlx::Error> {
+) -> std::result::Result<Outcomes, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
         with postings as materialized (
@@ -226,7 +236,7 @@ pub(super) async fn write_updates(
         ), updates as materialized (
             select *
             from unnest($14::uuid[], $15::uuid[], $16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[])
-                as card_update (account_id, card_id, status, balance, seq, next_balance, next_seq)
+                with ordinality as card_update (account_id, card_id, status, balance, seq, next_balance, next_seq, number)
         ), duplicates as materialized (
             select postings.account_id, postings.card_id, array_agg(postings.key) as keys
             from postings
@@ -238,7 +248,7 @@ pub(super) async fn write_updates(
                 )
             group by postings.account_id, postings.card_id
         ), locked as materialized (
-            select cards.account_id, cards.id, updates.next_balance, updates.next_seq
+            select cards.account_id, cards.id, updates.next_balance, updates.next_seq, updates.number
             from updates
             join cards on cards.account_id = updates.account_id and cards.id = updates.card_id
             where cards.status = updates.status
@@ -255,7 +265,7 @@ pub(super) async fn write_updates(
             set balance = locked.next_balance, seq = locked.next_seq
             from locked
             where cards.account_id = locked.account_id and cards.id = locked.id
-            returning cards.account_id, cards.id as card_id
+            returning cards.account_id, cards.id as card_id, locked.number
         ), written as (
             insert into movements (
                 account_id, card_id, seq, id, kind, amount, balance_after, description, created_at, user_id, request_id
@@ -273,25 +283,26 @@ pub(super) async fn write_updates(
             join postings on postings.account_id = applied.account_id and postings.card_id = applied.card_id
             where postings.key is not null
         ), conflicts as materialized (
-            select account_id, card_id
+            select number, account_id, card_id
             from updates
-            where (account_id, card_id) not in (select account_id, card_id from applied)
+            where number not in (select number from applied)
         )
         select
-            account_id as "account_id!: AccountId",
-            card_id as "card_id!: CardId",
-            coalesce($21, statement_timestamp()) as "applied_at?",
-            null::text as "status?: CardStatus",
-            null::bigint as "balance?: Money",
-            null::bigint as "seq?",
-            null::text[] as "duplicate_keys?"
-        from applied
-        union all
-        select
-            conflicts.account_id, conflicts.card_id, null, cards.status, cards.balance, cards.seq, duplicates.keys
-        from conflicts
-        left join cards on cards.account_id = conflicts.account_id and cards.id = conflicts.card_id
-        left join duplicates on duplicates.account_id = conflicts.account_id and duplicates.card_id = conflicts.card_id
+            coalesce($21, statement_timestamp()) as "at!",
+            clock_timestamp() as "now!",
+            (select array_agg(number) from applied) as "applied?",
+            conflict.number as "conflict?",
+            conflict.status as "status?: CardStatus",
+            conflict.balance as "balance?: Money",
+            conflict.seq as "seq?",
+            conflict.keys as "duplicate_keys?"
+        from (values (true)) as one_row
+        left join (
+            select conflicts.number, cards.status, cards.balance, cards.seq, duplicates.keys
+            from conflicts
+            left join cards on cards.account_id = conflicts.account_id and cards.id = conflicts.card_id
+            left join duplicates on duplicates.account_id = conflicts.account_id and duplicates.card_id = conflicts.card_id
+        ) as conflict on true
         "#,
         &postings.account_id,
         &postings.card_id,
@@ -317,18 +328,17 @@ pub(super) async fn write_updates(
     )
     .fetch_all(connection)
     .await?;
-    let outcomes = rows.into_iter().map(|row| {
-        let outcome = row.applied_at.map_or_else(
-            || {
-                let position = row.status.zip(row.balance).zip(row.seq);
-                let position = position.map(|((status, balance), seq)| Position { status, balance, seq });
-                CardOutcome::Conflict { position, duplicate_keys: row.duplicate_keys.unwrap_or_default() }
-            },
-            |at| CardOutcome::Applied { at },
-        );
-        ((row.account_id, row.card_id), outcome)
-    });
-    Ok(outcomes.collect())
+    let mut outcomes = Outcomes::default();
+    for row in rows {
+        outcomes.now = Some(row.now);
+        outcomes.by_number.extend(row.applied.unwrap_or_default().into_iter().map(|number| (number, CardOutcome::Applied { at: row.at })));
+        if let Some(number) = row.conflict {
+            let position = row.status.zip(row.balance).zip(row.seq).map(|((status, balance), seq)| Position { status, balance, seq });
+            let conflict = CardOutcome::Conflict { position, duplicate_keys: row.duplicate_keys.unwrap_or_default() };
+            outcomes.by_number.insert(number, conflict);
+        }
+    }
+    Ok(outcomes)
 }
 
 pub(super) async fn page(

@@ -381,3 +381,6 @@ pub(super) async fn page(
     .await?;
     Ok(movements)
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,21 +188,8 @@ impl Shards {
     /// are no account's. The other ids in an account's
     /// rows are the account's own, or `OTHER`.
     async fn fill(&mut self, own_ids: bool, without: &[&str]) {
-        let mut sql = String::new();
-        for (table, columns) in &self.columns {
-            let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-            let values: Vec<String> = columns.iter().map(|(name, kind)| value(name, kind, own_ids)).collect();
-            let is_accounts = names.contains(&"account_id");
-            let left_out = if is_accounts { SAMPLES } else { ACCOUNTS };
-            let from = if without.contains(&table.as_str()) { left_out + 1 } else { 1 };
-            sql += &format!(
-                "delete from shards.{table}; insert into shards.{table} ({}) select {}
-                 from (select format('00000000-0000-4000-8000-%s', lpad(n::text, 12, '0'))::uuid from generate_series({from}, {ACCOUNTS}) n) as of (account)
-                 on conflict do nothing;",
-                names.join(", "),
-                values.join(", "),
-            );
-        }
+        let refills = self.columns.iter().map(|(table, columns)| refill(table, columns, own_ids, without.contains(&table.as_str())));
+        let sql: String = refills.collect();
         self.connection.execute(AssertSqlSafe(sql)).await.expect("rows");
     }
 
@@ -254,7 +241,28 @@ fn read(locks: &[PgRow]) -> Touched {
     touched
 }
 
+/// The commands that delete a table's rows and put the sample rows there.
+fn refill(table: &str, columns: &[(String, String)], own_ids: bool, is_target: bool) -> String {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    let values: Vec<String> = columns.iter().map(|(name, kind)| value(name, kind, own_ids)).collect();
+    let from = match (is_target, names.contains(&"account_id")) {
+        (false, _) => 1,
+        (true, true) => SAMPLES + 1,
+        (true, false) => ACCOUNTS + 1,
+    };
+    format!(
+        "delete from shards.{table};
+        insert into shards.{table} ({})
+        select {}
+        from generate_series({from}, {ACCOUNTS}) number
+        cross join lateral (select format('00000000-0000-4000-8000-%s', lpad(number::text, 12, '0'))::uuid) own (id)
+        on conflict do nothing;",
+        names.join(", "),
+        values.join(", "),
+    )
+}
+
 /// What a column of the sample rows holds.
 fn value(name: &str, kind: &str, own_ids: bool) -> String {
-    if name == "account_id" || kind == "uuid" && own_ids { "account".to_owned() } else { format!("{}::{kind}", sample(kind, OTHER)) }
+    if name == "account_id" || kind == "uuid" && own_ids { "own.id".to_owned() } else { format!("{}::{kind}", sample(kind, OTHER)) }
 }

@@ -192,6 +192,8 @@ async fn a_statement_that_crosses_is_noticed() {
         ("select from unnest($1) as asked (account_id) join cards on cards.account_id = asked.account_id", "uuid[]", false),
         ("select from failed_logins where key = $1", "bytea", true),
         ("select now()", "", true),
+        ("do $body$ begin perform from cards where account_id = $1; end $body$", "uuid", true),
+        ("do $body$ begin perform from cards where id = $1; end $body$", "uuid", false),
     ] {
         let statement = Statement { sql: sql.to_owned(), types: types.split_whitespace().map(str::to_owned).collect() };
         let touched = shards.touched(&statement).await.expect("planned");

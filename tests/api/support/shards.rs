@@ -75,6 +75,10 @@ const LOCKED: &str = "
     left join pg_class parent on parent.oid = inhparent
     where pid = pg_backend_pid() and held.relkind in ('r', 'p') and held.relnamespace = 'shards'::regnamespace";
 
+/// Where the tables are, and that the statements of a function are planned for their values, too.
+const SETTINGS: &str = "set local search_path = shards, public; set local plan_cache_mode = force_custom_plan";
+
+/// The columns that need a value, and the customer of a card, by which cards are found.
 const COLUMNS: &str = "
     select relname::text, attname::text, typname::text
     from pg_class
@@ -207,7 +211,7 @@ impl Shards {
     pub async fn touched(&mut self, statement: &Statement) -> Option<Touched> {
         self.fill(statement.takes_lists(), &statement.insert_targets()).await;
         let mut transaction = self.connection.begin().await.expect("begun");
-        transaction.execute("set local search_path = shards, public").await.expect("set");
+        transaction.execute(SETTINGS).await.expect("set");
         let sql = statement.filled();
         match transaction.execute(AssertSqlSafe(sql.clone())).await {
             Ok(_) => {}

@@ -117,7 +117,8 @@ pub(super) async fn use_refresh_token(
             update refresh_tokens
             set used_at = now()
             from found
-            where refresh_tokens.account_id = found.account_id
+            where refresh_tokens.account_id = $1
+                and refresh_tokens.account_id = found.account_id
                 and refresh_tokens.session_id = found.session_id
                 and refresh_tokens.token_hash = found.token_hash
                 and refresh_tokens.used_at is null

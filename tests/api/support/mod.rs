@@ -8,6 +8,7 @@ mod cluster;
 pub mod forge;
 mod given;
 mod reply;
+pub mod shards;
 pub mod socket;
 pub mod wire;
 pub mod witness;

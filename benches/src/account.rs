@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_where_it_is_said_to_be() {
+    fn the_key_offset_points_at_the_key() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let cards = vec!["card_a".to_owned(), "card_b".to_owned()];
         let account = Account { address, token: "t".to_owned(), cards, long: None };

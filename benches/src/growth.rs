@@ -145,13 +145,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_sizes_are_side_by_side_and_the_next_time_the_other_way_round() {
+    fn sizes_alternate_and_every_other_turn_runs_them_in_reverse() {
         assert_eq!(order(1)[..4], [(10_000, 64), (1_000_000, 64), (10_000_000, 64), (10_000, 256)]);
         assert_eq!(order(2)[..3], [(10_000_000, 256), (1_000_000, 256), (10_000, 256)]);
     }
 
     #[test]
-    fn every_size_is_the_same_number_of_movements_for_each_card() {
+    fn every_size_divides_evenly_among_the_cards() {
         for size in SIZES {
             assert!(size.is_multiple_of(u64::try_from(CARDS).unwrap()), "{size}");
         }

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_its_status_and_where_its_body_is() {
+    fn an_answer_is_parsed_into_its_status_and_body_range() {
         let bytes = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(parse(bytes), Ok(Some(Answer { status: 200, body: 70..72 })));
         assert_eq!(parse(&bytes[..70]), Ok(Some(Answer { status: 200, body: 70..72 })));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_refused() {
+    fn a_malformed_answer_is_refused() {
         for odd in ["SSH-2.0\r\n\r\n", "HTTP/1.1 x\r\na: b\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"] {
             assert!(parse(odd.as_bytes()).is_err(), "{odd}");
         }

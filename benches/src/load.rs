@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_has_a_key_of_its_own() {
+    fn every_request_gets_a_new_key() {
         let requests = Requests::keyed(vec![b"key: 0000000000000000!".to_vec()], 5, 41);
         let mut written = Vec::new();
         requests.write(7, &mut written).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn random_numbers_reach_all_cards() {
+    fn random_numbers_cover_all_cards() {
         let mut random = Random(1);
         let reached: std::collections::HashSet<u64> = (0..100_000).map(|_| random.next() % 5_000).collect();
         assert_eq!(reached.len(), 5_000);

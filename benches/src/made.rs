@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn histories_are_as_long_for_each_card_and_end_where_the_card_stands() {
+    fn histories_are_equally_long_and_end_at_the_balance_of_their_card() {
         let sql = histories(10_000, 5_000);
         assert!(sql.contains("generate_series(0::bigint, 2 * 5000 - 1)"), "{sql}");
         assert!(sql.ends_with("update cards set seq = 2, balance = 100 * 2;"), "{sql}");

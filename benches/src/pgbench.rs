@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_read_from_what_pgbench_says() {
+    fn the_rate_is_parsed_from_the_output_of_pgbench() {
         let told = "number of transactions actually processed: 26152\nnumber of failed transactions: 0 (0.000%)\nlatency average = 1.5 ms\ntps = 5230.418 (without initial connection time)\n";
         assert_eq!((rate(told), processed(told)), (Some(523_041), Some(26_152)));
         assert_eq!(rate("pgbench: error"), None);

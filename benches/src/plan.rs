@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_runs_each_thing_once_beside_its_comparison() {
+    fn a_turn_runs_each_workload_once_next_to_its_comparison() {
         let spread = turn(&entries(|line| line == Line::Spread));
         let expected: Vec<Run> = [1, 8, 64, 256].into_iter().flat_map(|clients| [top_up(clients), (Work::Spread, clients)]).collect();
         assert_eq!(spread, expected);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_alone_still_has_pgbench_s_best_to_be_held_against() {
+    fn a_single_line_still_runs_every_pgbench_run_it_is_compared_with() {
         let keys = turn(&entries(|line| line == Line::Keys));
         assert_eq!(keys, [top_up(256), (Work::Keys, 256), top_up(8), top_up(64)]);
     }

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_held_against_the_best_median_and_told_when_short() {
+    fn a_line_is_compared_with_the_best_median_and_fails_below_its_target() {
         let keys = entries(|line| line == Line::Keys);
         let theirs = |clients, rate| ((Work::Pgbench(Script::Spread), clients), sample(rate));
         let mut done = vec![theirs(8, 300), theirs(64, 900), theirs(64, 500), theirs(64, 400), theirs(256, 200)];
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_may_be_held_against_how_long_another_took() {
+    fn a_line_can_be_compared_by_p99() {
         let beside = entries(|line| line == Line::Beside);
         let took = |p99| Sample { rate: 1, p50: Some(1), p99: Some(p99) };
         for (ours, good) in [(2_000, true), (2_100, false)] {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_held_against_another_of_ours() {
+    fn a_line_can_be_compared_with_another_line_of_ours() {
         let mut report = Report::default();
         report.held_against("few", 64, Some(sample(1_000)), None);
         report.held_against("many", 64, Some(sample(800)), Some((1_000, 80)));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_where_there_is_a_bound() {
+    fn memory_fails_above_its_limit_if_it_has_one() {
         let mut report = Report::default();
         report.memory("after start", Some(500 * 1024), None);
         report.memory("after load", Some(100 * 1024), Some(100));

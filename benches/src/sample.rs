@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_is_the_time_that_so_many_are_no_longer_than() {
+    fn a_percentile_is_the_nearest_rank() {
         let times: Vec<u64> = (1..=200).collect();
         assert_eq!((percentile(&times, 50), percentile(&times, 99)), (Some(100), Some(198)));
         assert_eq!(percentile(&times[..1], 99), Some(1));
@@ -64,14 +64,14 @@ mod tests {
     }
 
     #[test]
-    fn a_median_is_in_the_middle_whatever_the_order() {
+    fn a_median_does_not_depend_on_the_order() {
         assert_eq!(median(vec![9, 1, 5]), Some(5));
         assert_eq!(median(vec![7]), Some(7));
         assert_eq!(median(Vec::new()), None);
     }
 
     #[test]
-    fn a_sample_has_the_rate_and_the_times() {
+    fn a_sample_has_a_rate_and_percentiles() {
         let sample = Sample::of((1..=100).rev().collect(), Duration::from_millis(500));
         assert_eq!(sample, Sample { rate: 20_000, p50: Some(50), p99: Some(99) });
         let other = Sample { rate: 100, p50: None, p99: None };

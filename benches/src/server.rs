@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resident_memory_is_read_from_what_the_system_says() {
+    fn memory_is_parsed_from_the_process_status() {
         let status = "VmHWM:\t  20000 kB\nVmRSS:\t   12345 kB\n";
         assert_eq!((kilobytes(status, "VmRSS:"), kilobytes(status, "VmHWM:")), (Some(12_345), Some(20_000)));
         assert_eq!(kilobytes("", "VmRSS:"), None);

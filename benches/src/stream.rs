@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_counted_and_the_end_is_seen_however_it_is_cut() {
+    fn rows_and_the_end_are_found_in_pieces_of_any_size() {
         let answer =
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1a\r\n{\"cards\":[{\"a\":1},{\"a\":2}\r\na\r\n,{\"a\":3}]}\r\n0\r\n\r\n";
         for size in [1, 2, 7, answer.len()] {

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_markdown_with_straight_columns() {
+    fn a_table_is_markdown_with_aligned_columns() {
         let cells = ["a card, read", "256", "10,000", "1.00 ms", "2.00 ms", "20,000", "0.50", "0.50"];
         let table = Table(vec![Row(cells.map(str::to_owned))]).to_string();
         let expected = "\
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_easy_to_read() {
+    fn numbers_are_formatted_for_people() {
         assert_eq!((rate(4_567), rate(123_456_700)), ("45.6".to_owned(), "1,234,567".to_owned()));
         assert_eq!((milliseconds(12_345), hundredths(140)), ("12.34 ms".to_owned(), "1.40".to_owned()));
     }

@@ -153,7 +153,7 @@ fn unknown(id: &str) -> String {
 }
 
 #[tokio::test]
-async fn another_account_s_id_is_byte_for_byte_an_unknown_one_at_every_endpoint() {
+async fn another_account_s_id_is_answered_exactly_like_an_unknown_one_at_every_endpoint() {
     let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
     let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
     let (mut theirs, mut named) = (everything(&elsewhere).await, 0);
@@ -183,7 +183,7 @@ async fn another_account_s_id_is_byte_for_byte_an_unknown_one_at_every_endpoint(
 }
 
 #[tokio::test]
-async fn every_role_may_what_its_cell_says_and_no_more() {
+async fn every_role_has_exactly_the_access_that_the_grid_grants() {
     let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
     let admin = world.admin().await;
     let ids = everything(&admin).await;
@@ -205,7 +205,7 @@ async fn every_role_may_what_its_cell_says_and_no_more() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_a_token_that_is_good() {
+async fn no_protected_endpoint_accepts_a_missing_invalid_or_expired_token() {
     let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
     let hasty = World::on(world.database.clone(), |settings| settings.auth.token_ttl_seconds = 1).await;
     let admin = world.admin().await;
@@ -238,7 +238,7 @@ async fn nobody_gets_in_without_a_token_that_is_good() {
 }
 
 #[tokio::test]
-async fn another_account_s_cursor_shows_nothing_of_it_in_any_list() {
+async fn another_account_s_cursor_reveals_nothing_in_any_list() {
     let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
     let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
     let (own, theirs) = (everything(&admin).await, everything(&elsewhere).await);

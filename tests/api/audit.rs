@@ -16,7 +16,7 @@ async fn told(admin: &Actor) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_change_is_told_with_who_what_before_after_request_and_address() {
+async fn an_event_records_user_session_subject_before_after_request_and_address() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -35,7 +35,7 @@ async fn a_change_is_told_with_who_what_before_after_request_and_address() {
 }
 
 #[tokio::test]
-async fn every_change_of_state_is_told_once_and_what_changed_nothing_is_not() {
+async fn every_change_of_state_is_logged_once_and_a_no_op_is_not() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (card, customer) = (admin.given_card().await, admin.given_customer().await);
@@ -66,7 +66,7 @@ async fn every_change_of_state_is_told_once_and_what_changed_nothing_is_not() {
 }
 
 #[tokio::test]
-async fn every_security_event_is_told() {
+async fn every_security_event_is_logged() {
     let world = World::with(|settings| settings.rate_limit.per_hour = 12.try_into().expect("above zero")).await;
     let admin = world.somebody(core_api::domain::role::Role::Admin, Some(1000)).await;
     let (_, viewer) = world.hired(&admin, "ana@example.com", "viewer").await;
@@ -104,7 +104,7 @@ async fn every_security_event_is_told() {
 }
 
 #[tokio::test]
-async fn a_used_up_hour_is_told_once() {
+async fn an_exhausted_quota_is_logged_once() {
     let world = World::new().await;
     let admin = world.somebody(core_api::domain::role::Role::Admin, Some(5)).await;
     for _ in 0..5 {
@@ -118,7 +118,7 @@ async fn a_used_up_hour_is_told_once() {
 }
 
 #[tokio::test]
-async fn what_did_not_happen_is_not_told() {
+async fn a_change_is_rolled_back_if_its_event_cannot_be_written() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -131,7 +131,7 @@ async fn what_did_not_happen_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_movement_is_its_own_record() {
+async fn a_movement_records_its_user_and_request() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -143,7 +143,7 @@ async fn a_movement_is_its_own_record() {
 }
 
 #[tokio::test]
-async fn the_trail_is_paged_newest_first_and_filtered() {
+async fn the_audit_log_is_paged_newest_first_and_filtered() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (one, two) = (admin.given_card().await, admin.given_card().await);
@@ -179,7 +179,7 @@ async fn the_trail_is_paged_newest_first_and_filtered() {
 }
 
 #[tokio::test]
-async fn the_trail_is_an_admin_s_of_the_same_account_to_read() {
+async fn the_audit_log_is_readable_only_by_admins_of_the_same_account() {
     let world = World::new().await;
     let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
     let card = admin.given_card().await;
@@ -192,7 +192,7 @@ async fn the_trail_is_an_admin_s_of_the_same_account_to_read() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_trail_can_be_changed_or_taken_away() {
+async fn the_audit_log_is_append_only() {
     use sqlx::Executor;
     let world = World::new().await;
     world.admin().await;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{Reply, World};
 
 #[tokio::test]
-async fn a_login_gives_a_token_that_works() {
+async fn a_login_returns_a_working_token() {
     let world = World::new().await;
     let login = world.stranger().post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await.ok();
     assert!(login["userId"].as_str().is_some_and(|id| id.starts_with("usr_")), "{login}");
@@ -20,13 +20,13 @@ async fn a_login_gives_a_token_that_works() {
 }
 
 #[tokio::test]
-async fn an_email_logs_in_whatever_its_case() {
+async fn a_login_ignores_the_case_of_the_email() {
     let world = World::new().await;
     world.stranger().logged_in("  Test@Example.COM ", "test123").await.get("/cards").await.ok();
 }
 
 #[tokio::test]
-async fn unknown_wrong_and_disabled_are_told_the_same() {
+async fn an_unknown_email_a_wrong_password_and_a_disabled_user_get_the_same_answer() {
     let world = World::new().await;
     world.database.execute("update users set disabled_at = now() where email = 'admin@company.com'").await;
     let mut answers = Vec::new();
@@ -47,7 +47,7 @@ async fn unknown_wrong_and_disabled_are_told_the_same() {
 }
 
 #[tokio::test]
-async fn each_login_is_a_session_of_its_own() {
+async fn each_login_starts_its_own_session() {
     let world = World::new().await;
     let (first, second) = (world.admin().await, world.admin().await);
     assert_eq!(first.post("/auth/logout", json!({})).await.ok(), json!({"success": true}));
@@ -56,7 +56,7 @@ async fn each_login_is_a_session_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_logout_counts_at_once_on_every_replica() {
+async fn a_logout_takes_effect_at_once_on_every_replica() {
     let mut world = World::new().await;
     world.add_replica().await;
     world.add_replica().await;
@@ -74,7 +74,7 @@ async fn a_logout_counts_at_once_on_every_replica() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_good_once_and_its_second_use_ends_the_session() {
+async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
     let world = World::new().await;
     let admin = world.admin().await;
     let first = json!({"refreshToken": admin.refresh_token});
@@ -91,7 +91,7 @@ async fn a_refresh_token_is_good_once_and_its_second_use_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_made_up_refresh_token_ends_nothing() {
+async fn a_made_up_refresh_token_ends_no_session() {
     let world = World::new().await;
     let admin = world.admin().await;
     let real = admin.refresh_token.clone().expect("a refresh token");
@@ -105,7 +105,7 @@ async fn a_made_up_refresh_token_ends_nothing() {
 }
 
 #[tokio::test]
-async fn two_refreshes_at_once_never_both_succeed() {
+async fn of_two_concurrent_refreshes_only_one_succeeds() {
     let world = World::new().await;
     let admin = world.admin().await;
     let refresh = json!({"refreshToken": admin.refresh_token});
@@ -126,7 +126,7 @@ async fn an_expired_token_is_403_and_can_be_refreshed() {
 }
 
 #[tokio::test]
-async fn a_session_ends_when_its_time_is_over_or_its_user_disabled() {
+async fn a_session_ends_when_it_expires_or_its_user_is_disabled() {
     let world = World::new().await;
     let (admin, other) = (world.admin().await, world.other_tenant().await);
     world
@@ -142,7 +142,7 @@ async fn a_session_ends_when_its_time_is_over_or_its_user_disabled() {
 }
 
 #[tokio::test]
-async fn another_deployment_s_token_is_none() {
+async fn a_token_of_another_deployment_is_refused() {
     let (here, elsewhere) = (World::new().await, World::new().await);
     // Each test's database is a copy that shares the sandbox's key; a deployment has one of its own.
     elsewhere.database.execute("update deployment set sandbox_signing_key = sha256('elsewhere')").await;
@@ -153,7 +153,7 @@ async fn another_deployment_s_token_is_none() {
 }
 
 #[tokio::test]
-async fn a_viewer_reads_and_writes_nothing() {
+async fn a_viewer_can_read_but_not_write() {
     let world = World::new().await;
     let viewer = world.somebody(Role::Viewer, None).await;
     viewer.get("/cards").await.ok();
@@ -174,7 +174,7 @@ async fn a_viewer_reads_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn an_operator_writes() {
+async fn an_operator_can_write() {
     let world = World::new().await;
     let operator = world.somebody(Role::Operator, None).await;
     let (card, customer) = (operator.given_card_with(json!(5)).await, operator.given_customer().await);
@@ -182,7 +182,7 @@ async fn an_operator_writes() {
 }
 
 #[tokio::test]
-async fn failed_logins_are_slowed_by_address_and_the_good_ones_before_them_are_not_counted() {
+async fn failed_logins_are_rate_limited_by_address_and_earlier_successes_are_not_counted() {
     let world = World::with(|settings| settings.rate_limit.failed_logins_per_minute = 3.try_into().expect("above zero")).await;
     for _ in 0..10 {
         world.admin().await;

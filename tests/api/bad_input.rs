@@ -36,7 +36,7 @@ impl Corpus {
 }
 
 #[tokio::test]
-async fn every_bad_request_gets_its_4xx_and_leaves_nothing() {
+async fn every_bad_request_gets_its_documented_4xx_and_writes_nothing() {
     let world = World::with(|settings| settings.rate_limit.per_hour = 100_000.try_into().expect("above zero")).await;
     let admin = world.admin().await;
     let (card, customer) = (admin.given_card().await, admin.given_customer().await);
@@ -127,7 +127,7 @@ async fn every_bad_request_gets_its_4xx_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_even_http_is_answered_or_hung_up_on_and_never_a_5xx() {
+async fn malformed_http_is_answered_with_4xx_or_disconnected() {
     let world = World::new().await;
     let address = world.stranger().base().trim_start_matches("http://").to_owned();
     for request in [

@@ -14,7 +14,7 @@ async fn add(actor: &Actor, card: &str, amount: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_top_up_is_answered_with_the_balance_and_leaves_a_movement() {
+async fn a_top_up_returns_the_balance_and_records_a_movement() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -30,7 +30,7 @@ async fn a_top_up_is_answered_with_the_balance_and_leaves_a_movement() {
 }
 
 #[tokio::test]
-async fn every_digit_comes_back_as_it_went_in() {
+async fn amounts_round_trip_exactly() {
     let world = World::new().await;
     let admin = world.admin().await;
     for (amounts, balance) in [
@@ -57,7 +57,7 @@ async fn every_digit_comes_back_as_it_went_in() {
 }
 
 #[tokio::test]
-async fn an_amount_is_a_number_above_zero_with_two_decimals_within_the_bound() {
+async fn an_amount_is_a_positive_bounded_number_with_at_most_two_decimals() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -87,7 +87,7 @@ async fn an_amount_is_a_number_above_zero_with_two_decimals_within_the_bound() {
 }
 
 #[tokio::test]
-async fn only_inactive_and_active_cards_take_money() {
+async fn only_inactive_and_active_cards_can_be_topped_up() {
     let world = World::new().await;
     let admin = world.admin().await;
     for (status, refusal) in
@@ -106,7 +106,7 @@ async fn only_inactive_and_active_cards_take_money() {
 }
 
 #[tokio::test]
-async fn a_card_holds_so_much_and_not_a_cent_more() {
+async fn a_top_up_cannot_exceed_the_maximum_balance() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -116,7 +116,7 @@ async fn a_card_holds_so_much_and_not_a_cent_more() {
 }
 
 #[tokio::test]
-async fn a_card_that_is_not_there_is_404_and_one_of_the_wrong_type_400() {
+async fn an_unknown_card_is_404_and_a_card_id_of_the_wrong_type_400() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.add("card_001", json!(1)).await.problem(404, "card_not_found");

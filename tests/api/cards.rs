@@ -26,7 +26,7 @@ async fn a_card_is_created_inactive_in_each_currency() {
 }
 
 #[tokio::test]
-async fn a_currency_is_exactly_one_of_three() {
+async fn an_unknown_currency_is_refused() {
     let world = World::new().await;
     let admin = world.admin().await;
     for currency in [json!("usd"), json!("USD "), json!("GBP"), json!("")] {
@@ -37,7 +37,7 @@ async fn a_currency_is_exactly_one_of_three() {
 }
 
 #[tokio::test]
-async fn every_status_answers_every_request_as_the_contract_says() {
+async fn every_status_transition_follows_the_contract() {
     let world = World::new().await;
     let admin = world.admin().await;
     let allowed = [
@@ -68,7 +68,7 @@ async fn every_status_answers_every_request_as_the_contract_says() {
 }
 
 #[tokio::test]
-async fn a_card_has_one_customer_in_its_life() {
+async fn a_card_is_assigned_to_one_customer_for_good() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (juan, maria) = (admin.given_customer().await, admin.given_customer().await);
@@ -98,7 +98,7 @@ async fn a_card_in_any_status_but_cancelled_can_be_assigned() {
 }
 
 #[tokio::test]
-async fn assigning_names_what_is_missing() {
+async fn an_assignment_names_the_missing_card_or_customer() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (card, customer) = (admin.given_card().await, admin.given_customer().await);
@@ -110,7 +110,7 @@ async fn assigning_names_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_list_of_cards_is_narrowed_by_its_filters() {
+async fn a_list_of_cards_is_filtered_by_status_currency_and_customer() {
     let world = World::new().await;
     let admin = world.admin().await;
     let customer = admin.given_customer().await;

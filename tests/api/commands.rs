@@ -18,7 +18,7 @@ fn key(bytes: u8) -> String {
 }
 
 #[tokio::test]
-async fn production_refuses_to_start_without_what_makes_it_safe() {
+async fn production_refuses_to_start_with_missing_or_unsafe_settings() {
     let empty = Database::empty().await;
     let production = || {
         let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
@@ -56,7 +56,7 @@ async fn production_refuses_to_start_without_what_makes_it_safe() {
 }
 
 #[tokio::test]
-async fn settings_that_are_none_are_refused_by_name() {
+async fn invalid_settings_are_refused_by_name() {
     let folder = folder();
     assert_refused(&run(sandbox(folder.path()).env("CORE_API_ENV", "staging")), "CORE_API_ENV");
     assert_refused(&run(sandbox(folder.path()).env("CORE_API__RATE_LIMIT__PER_HOUR", "many")), "rate_limit.per_hour");
@@ -65,7 +65,7 @@ async fn settings_that_are_none_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn people_are_created_from_the_command_line_and_log_in() {
+async fn users_created_from_the_command_line_can_log_in() {
     let world = World::new().await;
     let accounts = |arguments: &[&str], input: &str| {
         let mut command = bare(env!("CARGO_BIN_EXE_core-api"));

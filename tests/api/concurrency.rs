@@ -54,7 +54,7 @@ pub async fn assert_ledger_is_sound(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn top_ups_at_once_are_all_there_and_none_twice() {
+async fn concurrent_top_ups_are_each_applied_exactly_once() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -73,7 +73,7 @@ async fn top_ups_at_once_are_all_there_and_none_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn purchases_at_once_take_the_last_cent_and_no_more() {
+async fn concurrent_purchases_spend_the_last_cent_and_no_more() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(500)).await;
@@ -88,7 +88,7 @@ async fn purchases_at_once_take_the_last_cent_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_fifty_customers_gets_the_card() {
+async fn of_fifty_concurrent_assignments_one_succeeds() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -107,7 +107,7 @@ async fn one_of_fifty_customers_gets_the_card() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_fifty_gets_the_email() {
+async fn of_fifty_concurrent_customers_with_one_email_one_is_created() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let replies = at_once(&world, &admin, 50, |actor, _| async move {
@@ -136,7 +136,7 @@ async fn no_money_is_added_once_a_card_is_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_created_at_once_is_listed_once_each_in_one_order() {
+async fn cards_created_concurrently_are_each_listed_once() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let replies = at_once(&world, &admin, 60, |actor, _| async move { actor.post("/cards", json!({"currency": "EUR"})).await }).await;
@@ -163,7 +163,7 @@ async fn nothing_started_after_a_logout_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postings_that_go_together_are_answered_each_for_itself() {
+async fn postings_in_the_same_batch_are_answered_individually() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let mut cards = Vec::new();

@@ -26,7 +26,7 @@ fn allowed(reply: &Reply) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn by_default_no_page_s_script_may_read_an_answer() {
+async fn by_default_no_origin_may_read_an_answer() {
     let world = World::new().await;
     let admin = world.admin().await;
     let asked = Reply::of(preflight(&world.stranger(), "/cards", PAGE)).await;
@@ -38,7 +38,7 @@ async fn by_default_no_page_s_script_may_read_an_answer() {
 }
 
 #[tokio::test]
-async fn a_page_that_settings_name_may_call_and_read_what_it_needs() {
+async fn an_allowed_origin_may_call_and_read_the_headers_it_needs() {
     let world = with_a_page().await;
     let admin = world.admin().await;
     for origin in [PAGE, "http://localhost:3000"] {
@@ -73,7 +73,7 @@ async fn a_page_that_settings_name_may_call_and_read_what_it_needs() {
 }
 
 #[tokio::test]
-async fn a_page_that_settings_do_not_name_is_none_of_them() {
+async fn an_origin_that_is_not_listed_is_not_allowed() {
     let world = with_a_page().await;
     let admin = world.admin().await;
     for origin in [

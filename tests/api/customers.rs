@@ -17,7 +17,7 @@ async fn a_customer_is_created_found_and_listed() {
 }
 
 #[tokio::test]
-async fn text_is_kept_as_given_but_for_the_space_around_it() {
+async fn text_is_stored_as_given_apart_from_surrounding_space() {
     let world = World::new().await;
     let admin = world.admin().await;
     let created = admin.post("/customers", json!({"name": "  María José Ñandú 🙂 ", "email": " Maria@Email.com "})).await.ok();
@@ -27,7 +27,7 @@ async fn text_is_kept_as_given_but_for_the_space_around_it() {
 }
 
 #[tokio::test]
-async fn an_email_is_taken_once_per_account_whatever_its_case() {
+async fn an_email_is_unique_per_account_regardless_of_case() {
     let world = World::new().await;
     let (admin, other) = (world.admin().await, world.other_tenant().await);
     let customer = |email: &str| json!({"name": "Juan Perez", "email": email});
@@ -40,7 +40,7 @@ async fn an_email_is_taken_once_per_account_whatever_its_case() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once() {
+async fn all_validation_errors_are_reported_together() {
     let world = World::new().await;
     let admin = world.admin().await;
     let pair = |field: &str, code: &str| (field.to_owned(), code.to_owned());
@@ -51,7 +51,7 @@ async fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_list_is_in_the_order_of_creation_and_unknown_fields_are_ignored() {
+async fn customers_are_listed_in_creation_order_and_unknown_fields_are_ignored() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut ids = Vec::new();

@@ -8,7 +8,7 @@ fn loaded<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn the_page_and_all_that_it_loads_come_from_here() {
+async fn the_page_loads_only_files_that_this_server_serves() {
     let world = World::new().await;
     let stranger = world.stranger();
     let page = stranger.get("/docs").await;
@@ -28,7 +28,7 @@ async fn the_page_and_all_that_it_loads_come_from_here() {
 }
 
 #[tokio::test]
-async fn nothing_else_is_among_its_files() {
+async fn only_the_files_of_the_page_are_served() {
     let world = World::new().await;
     for path in ["/docs/index.html", "/docs/swagger-initializer.js", "/docs/..%2Fdocs.rs", "/docs/%FF", "/docs/a/b", "/docs/"] {
         world.stranger().get(path).await.problem(404, "route_not_found");

@@ -34,7 +34,7 @@ async fn until_somebody_waits(world: &World) {
 }
 
 #[tokio::test]
-async fn what_a_client_began_is_done_though_it_hangs_up() {
+async fn a_started_request_completes_after_the_client_hangs_up() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (card, customer) = (admin.given_card_in("active").await, admin.given_customer().await);
@@ -65,7 +65,7 @@ async fn what_a_client_began_is_done_though_it_hangs_up() {
 }
 
 #[tokio::test]
-async fn a_request_under_way_is_answered_though_the_server_is_told_to_stop() {
+async fn a_request_in_flight_is_answered_during_shutdown() {
     let mut world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -79,7 +79,7 @@ async fn a_request_under_way_is_answered_though_the_server_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_not_let_go_is_given_up_on_with_503() {
+async fn a_lock_wait_that_times_out_is_503() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -90,7 +90,7 @@ async fn a_lock_that_is_not_let_go_is_given_up_on_with_503() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_none_are_slowed_by_address_and_good_ones_are_not() {
+async fn failed_authentications_are_rate_limited_by_address_and_valid_tokens_are_not() {
     let world = World::with(|settings| settings.rate_limit.failed_authentications_per_minute = 3.try_into().expect("above zero")).await;
     let admin = world.admin().await;
     for _ in 0..4 {
@@ -101,7 +101,7 @@ async fn tokens_that_are_none_are_slowed_by_address_and_good_ones_are_not() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_the_address_is_the_one_the_proxy_saw() {
+async fn behind_a_proxy_the_client_address_is_the_one_the_proxy_saw() {
     let world = World::with(|settings| {
         settings.server.trusted_hops = 1;
         settings.rate_limit.failed_logins_per_minute = 1.try_into().expect("above zero");
@@ -119,7 +119,7 @@ async fn behind_a_proxy_the_address_is_the_one_the_proxy_saw() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_logins_than_can_be_hashed_are_sent_away_at_once() {
+async fn logins_beyond_the_hashing_capacity_are_rejected_at_once() {
     let world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
     let cores = std::thread::available_parallelism().expect("cores").get();
     let mut logins = tokio::task::JoinSet::new();
@@ -141,7 +141,7 @@ async fn more_logins_than_can_be_hashed_are_sent_away_at_once() {
 }
 
 #[tokio::test]
-async fn a_connection_that_takes_longer_than_anybody_waits_is_there_for_the_next() {
+async fn a_connection_made_after_the_acquire_timeout_serves_the_next_request() {
     let origin = World::new().await;
     let wire = Wire::to(&origin.database.options);
     let pool = database::pool(wire.options(&origin.database.options), 1, Duration::from_millis(300));
@@ -158,7 +158,7 @@ async fn a_connection_that_takes_longer_than_anybody_waits_is_there_for_the_next
 }
 
 #[tokio::test]
-async fn connections_that_were_lost_in_silence_cost_one_request_its_answer_and_not_each_one() {
+async fn silently_lost_connections_fail_one_request_and_not_one_each() {
     let origin = World::new().await;
     let wire = Wire::to(&origin.database.options);
     let pool = database::pool(wire.options(&origin.database.options), 12, Duration::from_secs(1));
@@ -176,7 +176,7 @@ async fn connections_that_were_lost_in_silence_cost_one_request_its_answer_and_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_goes_silent_is_given_up_on_and_its_connections_with_it() {
+async fn an_unresponsive_database_times_out_and_its_connections_are_dropped() {
     let origin = World::new().await;
     let wire = Wire::to(&origin.database.options);
     let mut database = origin.database.clone();
@@ -209,7 +209,7 @@ async fn a_database_that_goes_silent_is_given_up_on_and_its_connections_with_it(
 }
 
 #[tokio::test]
-async fn more_requests_than_can_be_under_way_are_turned_away_at_once() {
+async fn requests_beyond_the_in_flight_limit_are_rejected_at_once() {
     let world = World::with(|settings| settings.server.max_in_flight = 2).await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -246,7 +246,7 @@ async fn more_requests_than_can_be_under_way_are_turned_away_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_requests_hung_up_on_leave_the_ledger_sound() {
+async fn ten_thousand_aborted_requests_leave_the_ledger_consistent() {
     let world = World::with(|settings| {
         settings.rate_limit.per_hour = 1_000_000.try_into().expect("above zero");
         settings.database.acquire_timeout_ms = 20_000;

@@ -10,7 +10,7 @@ use tokio::{
 use crate::support::{Reply, World};
 
 #[tokio::test]
-async fn a_path_with_nothing_at_it_is_404() {
+async fn an_unknown_path_is_404() {
     let world = World::new().await;
     let admin = world.admin().await;
     for path in ["/", "/card", "/cards/", "/cards/card_001/movements/", "/customers/a/b", "/v1/cards", "/CARDS"] {
@@ -20,7 +20,7 @@ async fn a_path_with_nothing_at_it_is_404() {
 }
 
 #[tokio::test]
-async fn a_method_a_path_does_not_take_is_405_with_those_it_takes() {
+async fn an_unsupported_method_is_405_and_lists_the_allowed_ones() {
     let world = World::new().await;
     let admin = world.admin().await;
     for (method, path, allowed) in [
@@ -41,7 +41,7 @@ async fn a_method_a_path_does_not_take_is_405_with_those_it_takes() {
 }
 
 #[tokio::test]
-async fn a_body_must_say_that_it_is_json() {
+async fn a_body_must_be_declared_as_json() {
     let world = World::new().await;
     let admin = world.admin().await;
     let body = r#"{"currency":"USD"}"#;
@@ -62,7 +62,7 @@ async fn a_body_must_say_that_it_is_json() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_long_is_413_however_long() {
+async fn an_oversized_body_is_413_at_any_size() {
     let world = World::new().await;
     let admin = world.admin().await;
     for length in [16 * 1024 + 1, 100_000, 900_000] {
@@ -85,7 +85,7 @@ async fn a_body_that_is_too_long_is_413_however_long() {
 }
 
 #[tokio::test]
-async fn a_plain_request_id_is_kept_and_any_other_replaced() {
+async fn a_valid_request_id_is_kept_and_an_invalid_one_replaced() {
     let world = World::new().await;
     let with = |id: &str| Reply::of(world.stranger().request(Method::GET, "/nowhere").header("x-request-id", id));
     let kept = with("Order-4711").await;
@@ -97,7 +97,7 @@ async fn a_plain_request_id_is_kept_and_any_other_replaced() {
 }
 
 #[tokio::test]
-async fn a_bug_is_a_500_that_says_nothing_of_itself() {
+async fn an_internal_error_is_a_500_that_reveals_no_detail() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;

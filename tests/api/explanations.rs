@@ -11,7 +11,7 @@ async fn page(actor: &Actor, path: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_problem_s_type_leads_to_what_its_code_means() {
+async fn the_type_of_a_problem_links_to_the_explanation_of_its_code() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card_in("cancelled").await;
@@ -24,7 +24,7 @@ async fn a_problem_s_type_leads_to_what_its_code_means() {
 }
 
 #[tokio::test]
-async fn every_code_is_explained_to_programs_and_to_people_who_need_no_token() {
+async fn every_code_is_explained_as_json_and_as_html_without_a_token() {
     let world = World::new().await;
     let stranger = world.stranger();
     let all = stranger.get("/errors").await.ok();
@@ -45,7 +45,7 @@ async fn every_code_is_explained_to_programs_and_to_people_who_need_no_token() {
 }
 
 #[tokio::test]
-async fn a_page_asks_for_nothing_but_itself() {
+async fn an_explanation_page_loads_nothing_else() {
     let world = World::new().await;
     for path in ["/errors", "/errors/card_blocked"] {
         let page = page(&world.stranger(), path).await;
@@ -57,7 +57,7 @@ async fn a_page_asks_for_nothing_but_itself() {
 }
 
 #[tokio::test]
-async fn a_code_that_is_none_is_404() {
+async fn an_unknown_code_is_404() {
     let world = World::new().await;
     for path in ["/errors/card_blockd", "/errors/CARD_BLOCKED", "/errors/%20", "/errors/a/b"] {
         world.stranger().get(path).await.problem(404, "route_not_found");
@@ -66,7 +66,7 @@ async fn a_code_that_is_none_is_404() {
 }
 
 #[tokio::test]
-async fn every_field_that_is_wrong_is_named_with_what_it_takes() {
+async fn every_invalid_field_is_named_with_its_rule() {
     let world = World::new().await;
     let admin = world.admin().await;
     let details = |problem: &Value| -> Vec<String> {

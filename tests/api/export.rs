@@ -69,7 +69,7 @@ async fn exporting(to: SocketAddr, log_level: &str) -> (Database, Logged) {
 
 // The collector answers while the process is waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_request_is_a_span_in_its_caller_s_trace_and_nothing_else_is_told() {
+async fn every_request_exports_one_span_in_its_caller_s_trace_and_nothing_else() {
     let collector = Collector::default();
     let (database, process) = exporting(collector.listen().await, "warn").await;
     let admin = Actor::new(&process.base).logged_in("test@example.com", "test123").await;
@@ -123,7 +123,7 @@ async fn every_request_is_a_span_in_its_caller_s_trace_and_nothing_else_is_told(
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_changes_no_answer_and_holds_up_no_end() {
+async fn an_unreachable_collector_changes_no_answer_and_delays_no_shutdown() {
     let refusing = TcpListener::bind("127.0.0.1:0").and_then(|closed| closed.local_addr()).expect("a port");
     // Connections are made, by the system, and nothing is ever answered.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");

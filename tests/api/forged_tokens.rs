@@ -25,7 +25,7 @@ async fn refused(world: &World, what: &str, given: &[&[u8]]) -> String {
 }
 
 #[tokio::test]
-async fn what_is_forged_or_broken_is_401_with_one_body_expired_or_not() {
+async fn every_forged_or_malformed_token_gets_the_same_401() {
     let world = World::new().await;
     let admin = world.admin().await;
     let forge = Forge::of(&world.database, &admin).await;
@@ -46,7 +46,7 @@ async fn what_is_forged_or_broken_is_401_with_one_body_expired_or_not() {
 }
 
 #[tokio::test]
-async fn a_token_that_names_others_is_401() {
+async fn a_token_with_mismatched_ids_is_401() {
     let world = World::new().await;
     let (admin, other, again) = (world.admin().await, world.other_tenant().await, world.admin().await);
     let forge = Forge::of(&world.database, &admin).await;
@@ -73,7 +73,7 @@ async fn a_token_that_names_others_is_401() {
 }
 
 #[tokio::test]
-async fn a_token_is_taken_from_one_bearer_header_and_nowhere_else() {
+async fn a_token_is_accepted_only_from_a_single_bearer_header() {
     let world = World::new().await;
     let admin = world.admin().await;
     let token = admin.token.clone().expect("a token");
@@ -123,7 +123,7 @@ async fn a_token_is_taken_from_one_bearer_header_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn what_is_right_in_another_way_is_a_token_all_the_same() {
+async fn harmless_token_variations_are_accepted() {
     let world = World::new().await;
     let forge = Forge::of(&world.database, &world.admin().await).await;
     let now = forge.issued_at();

@@ -16,7 +16,7 @@ fn new_card(actor: &Actor) -> String {
 }
 
 #[tokio::test]
-async fn requests_sent_at_once_are_answered_in_their_order() {
+async fn pipelined_requests_are_answered_in_order() {
     let world = World::new().await;
     let admin = world.admin().await;
     let mut socket = Socket::to(&admin).await;
@@ -29,7 +29,7 @@ async fn requests_sent_at_once_are_answered_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_request_hidden_in_another_is_never_served() {
+async fn a_smuggled_request_is_never_served() {
     let world = World::new().await;
     let admin = world.admin().await;
     let hidden = new_card(&admin);
@@ -84,7 +84,7 @@ async fn a_request_hidden_in_another_is_never_served() {
 }
 
 #[tokio::test]
-async fn a_head_is_taken_up_to_its_bounds_and_not_past_them() {
+async fn a_head_within_the_limits_is_accepted_and_a_larger_one_is_431() {
     let world = World::new().await;
     let admin = world.admin().await;
     let of_length = |length: usize| format!("X-Long: {}\r\n", "x".repeat(length));
@@ -110,7 +110,7 @@ async fn a_head_is_taken_up_to_its_bounds_and_not_past_them() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_1_is_refused() {
+async fn anything_but_http_1_is_refused() {
     let world = World::new().await;
     let admin = world.admin().await;
     for nonsense in [

@@ -17,7 +17,7 @@ const GUARDS: [&str; 4] = [
 ];
 
 #[tokio::test]
-async fn a_ledger_that_does_not_add_up_cannot_be_written() {
+async fn the_database_rejects_an_inconsistent_ledger() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(100)).await;
@@ -79,7 +79,7 @@ async fn a_ledger_that_does_not_add_up_cannot_be_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_that_start_at_once_on_an_empty_database_all_serve() {
+async fn replicas_started_together_on_an_empty_database_all_serve() {
     let world = World::new().await;
     let database = Database::empty().await;
     let starting = (0..5).map(|_| Server::start(&world.settings, database.options.clone()));
@@ -91,7 +91,7 @@ async fn replicas_that_start_at_once_on_an_empty_database_all_serve() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_to_be_migrated_nobody_waits_for_whoever_migrates() {
+async fn a_replica_with_nothing_to_migrate_does_not_wait_for_the_migration_lock() {
     let world = World::new().await;
     let mut migrating = world.database.connect().await;
     migrating.lock().await.expect("locked");
@@ -99,7 +99,7 @@ async fn where_nothing_is_to_be_migrated_nobody_waits_for_whoever_migrates() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migration_waits_for_a_table_that_is_held_and_holds_nobody_up_for_long() {
+async fn a_migration_waits_for_a_locked_table_without_blocking_writers_for_long() {
     let world = World::new().await;
     let database = Database::new().await;
     // The guards are put on again, which takes a lock on each table that no writer shares.
@@ -126,7 +126,7 @@ async fn a_migration_waits_for_a_table_that_is_held_and_holds_nobody_up_for_long
 }
 
 #[tokio::test]
-async fn an_older_replica_starts_beside_a_newer_schema() {
+async fn an_older_replica_starts_on_a_newer_schema() {
     let world = World::new().await;
     let newer =
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time) values (9999, 'newer', true, '\\x00', 0)";
@@ -137,7 +137,7 @@ async fn an_older_replica_starts_beside_a_newer_schema() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_the_database_rolls_back_for_another_is_done_again() {
+async fn a_deadlocked_or_conflicting_transaction_is_retried() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;

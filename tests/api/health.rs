@@ -15,7 +15,7 @@ async fn a_server_with_its_database_is_live_and_ready() {
 }
 
 #[tokio::test]
-async fn without_its_database_it_is_live_says_503_and_serves_again_by_itself_within_five_seconds() {
+async fn a_database_outage_is_503_and_service_recovers_within_five_seconds() {
     let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
     let postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
     let world = World::on(Database { options: postgres.options() }, |_| {}).await;
@@ -44,7 +44,7 @@ async fn without_its_database_it_is_live_says_503_and_serves_again_by_itself_wit
 }
 
 #[tokio::test]
-async fn a_database_that_was_away_while_nobody_asked_is_missed_by_nobody() {
+async fn a_database_restart_between_requests_fails_no_request() {
     let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
     let postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
     let world = World::on(Database { options: postgres.options() }, |_| {}).await;

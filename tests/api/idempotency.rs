@@ -24,7 +24,7 @@ fn is_replayed(reply: &Reply) -> bool {
 }
 
 #[tokio::test]
-async fn the_same_request_again_gets_the_same_bytes_from_any_replica() {
+async fn a_replay_returns_the_same_bytes_from_any_replica() {
     let mut world = World::new().await;
     world.add_replica().await;
     let admin = world.admin().await;
@@ -53,7 +53,7 @@ async fn the_same_request_again_gets_the_same_bytes_from_any_replica() {
 }
 
 #[tokio::test]
-async fn what_the_state_decided_is_answered_the_same_though_the_state_is_another() {
+async fn a_stored_refusal_is_replayed_even_after_the_state_has_changed() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card_in("active").await;
@@ -79,7 +79,7 @@ async fn what_the_state_decided_is_answered_the_same_though_the_state_is_another
 }
 
 #[tokio::test]
-async fn a_key_that_stands_for_another_request_is_422_and_tells_nothing_of_it() {
+async fn a_key_reused_for_another_request_is_422_and_reveals_nothing() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (card, other) = (admin.given_card_in("active").await, admin.given_card_in("active").await);
@@ -100,7 +100,7 @@ async fn a_key_that_stands_for_another_request_is_422_and_tells_nothing_of_it() 
 }
 
 #[tokio::test]
-async fn what_was_not_valid_permitted_or_finished_may_be_sent_again_under_its_key() {
+async fn an_invalid_forbidden_or_failed_request_can_be_retried_under_its_key() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -124,7 +124,7 @@ async fn what_was_not_valid_permitted_or_finished_may_be_sent_again_under_its_ke
 }
 
 #[tokio::test]
-async fn a_key_is_the_account_s_own() {
+async fn a_key_is_scoped_to_its_account() {
     let world = World::new().await;
     let (mine, theirs) = (world.admin().await, world.other_tenant().await);
     let body = json!({"currency": "USD"});
@@ -135,7 +135,7 @@ async fn a_key_is_the_account_s_own() {
 }
 
 #[tokio::test]
-async fn a_key_that_runs_for_one_account_is_free_for_another() {
+async fn a_key_in_use_by_one_account_is_free_for_another() {
     let world = World::new().await;
     let (mine, theirs) = (world.admin().await, world.other_tenant().await);
     let held = mine.given_card().await;
@@ -173,7 +173,7 @@ async fn a_key_is_1_to_255_visible_characters_given_once() {
 }
 
 #[tokio::test]
-async fn an_answer_given_again_leaves_no_transaction_open() {
+async fn a_replay_leaves_no_transaction_open() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(10)).await;
@@ -192,7 +192,7 @@ async fn an_answer_given_again_leaves_no_transaction_open() {
 }
 
 #[tokio::test]
-async fn a_stored_purchase_shows_its_movement_as_the_history_does() {
+async fn a_stored_response_shows_its_movement_as_the_history_does() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(10)).await;
@@ -206,7 +206,7 @@ async fn a_stored_purchase_shows_its_movement_as_the_history_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_at_once_under_one_key_move_the_money_once() {
+async fn fifty_concurrent_requests_under_one_key_move_the_money_once() {
     let mut world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
     world.add_replica().await;
     world.add_replica().await;
@@ -239,7 +239,7 @@ async fn fifty_at_once_under_one_key_move_the_money_once() {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_for_a_day_and_then_forgotten_a_few_at_a_time() {
+async fn a_stored_response_is_kept_for_a_day_and_then_purged_in_chunks() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -265,7 +265,7 @@ async fn an_answer_is_kept_for_a_day_and_then_forgotten_a_few_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_wire_cut_at_the_commit_is_an_unknown_outcome_that_the_key_resolves() {
+async fn a_connection_cut_at_the_commit_is_an_unknown_outcome_that_the_key_resolves() {
     let origin = World::new().await;
     let wire = Wire::to(&origin.database.options);
     let mut database = origin.database.clone();

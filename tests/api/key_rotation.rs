@@ -34,7 +34,7 @@ fn keys(names: &[&str]) -> SecretString {
 const STEPS: [&[&str]; 4] = [&["old"], &["old", "new"], &["new", "old"], &["new"]];
 
 #[tokio::test]
-async fn neighbours_in_a_rotation_take_each_other_s_tokens() {
+async fn adjacent_steps_of_a_rotation_accept_each_other_s_tokens() {
     let mut world = World::with(|settings| settings.auth.signing_keys = Some(keys(STEPS[0]))).await;
     for step in &STEPS[1..] {
         world.settings.auth.signing_keys = Some(keys(step));
@@ -87,7 +87,7 @@ async fn live(balancer: Balancer, done: Arc<AtomicBool>, requests: Arc<AtomicU32
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_token_that_is_good_is_refused_while_keys_are_rotated() {
+async fn no_valid_token_is_refused_during_a_key_rotation() {
     const TOKEN_TTL: u64 = 2;
     let set = |settings: &mut Settings| {
         settings.auth.signing_keys = Some(keys(STEPS[0]));

@@ -21,7 +21,7 @@ fn cores() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_guesses_at_one_email_all_at_once_no_more_are_heard_than_may_fail() {
+async fn concurrent_guesses_at_one_email_are_checked_only_up_to_the_limit() {
     let world = World::with(|settings| {
         settings.server.trusted_hops = 1;
         settings.rate_limit.failed_logins_per_email = 10.try_into().expect("above zero");
@@ -44,7 +44,7 @@ async fn of_guesses_at_one_email_all_at_once_no_more_are_heard_than_may_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_strangers_leaves_a_lane_for_those_who_are_known() {
+async fn a_login_flood_leaves_a_lane_for_known_users() {
     let world = World::with(|settings| {
         settings.server.trusted_hops = 1;
         settings.database.acquire_timeout_ms = 20_000;
@@ -71,7 +71,7 @@ async fn a_flood_of_strangers_leaves_a_lane_for_those_who_are_known() {
 }
 
 #[tokio::test]
-async fn a_guess_that_cannot_be_counted_is_not_told_to_be_wrong() {
+async fn a_failed_login_that_cannot_be_counted_is_503_not_401() {
     let world = World::new().await;
     let wrong = || async { world.stranger().login_from("10.0.0.1", "test@example.com", "wrong").await };
     let mut holder = world.database.connect().await;
@@ -83,7 +83,7 @@ async fn a_guess_that_cannot_be_counted_is_not_told_to_be_wrong() {
 }
 
 #[tokio::test]
-async fn a_guess_leaves_the_same_traces_whoever_it_names_and_none_in_clear() {
+async fn a_failed_login_stores_the_same_rows_for_any_email_and_none_in_clear_text() {
     let world = World::with(|settings| settings.server.trusted_hops = 1).await;
     for (index, email) in ["test@example.com", "nobody@example.com"].iter().enumerate() {
         world.stranger().login_from(&format!("10.0.0.{index}"), email, "wrong").await.problem(401, "invalid_credentials");

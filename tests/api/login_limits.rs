@@ -40,7 +40,7 @@ fn assert_blocked(reply: Reply, retry_after: &RangeInclusive<i64>) {
 }
 
 #[tokio::test]
-async fn an_email_is_guessed_at_so_often_from_one_address_and_not_once_more() {
+async fn guesses_at_one_email_from_one_address_are_limited() {
     let world = World::with(limits(3, 100, 100)).await;
     for _ in 0..3 {
         assert_heard(guess(&world, "10.0.0.1", "test@example.com").await);
@@ -55,7 +55,7 @@ async fn an_email_is_guessed_at_so_often_from_one_address_and_not_once_more() {
 }
 
 #[tokio::test]
-async fn an_email_is_guessed_at_so_often_from_everywhere_and_its_user_logs_in_where_they_are_known() {
+async fn guesses_at_one_email_are_limited_over_all_addresses_and_its_user_logs_in_from_a_known_one() {
     let world = World::with(limits(3, 5, 100)).await;
     owner_from(&world, "10.0.1.1").await.ok();
     for number in 1..=5 {
@@ -80,7 +80,7 @@ async fn an_email_is_guessed_at_so_often_from_everywhere_and_its_user_logs_in_wh
 }
 
 #[tokio::test]
-async fn an_address_guesses_so_often_whatever_the_emails() {
+async fn guesses_from_one_address_are_limited_over_all_emails() {
     let world = World::with(limits(3, 5, 8)).await;
     for number in 0..8 {
         assert_heard(guess(&world, "10.0.0.1", &format!("somebody.{number}@example.com")).await);
@@ -99,7 +99,7 @@ async fn an_address_guesses_so_often_whatever_the_emails() {
 }
 
 #[tokio::test]
-async fn entries_that_the_client_made_up_do_not_make_it_somebody_else() {
+async fn forged_forwarded_for_entries_do_not_change_the_client_address() {
     let world = World::with(limits(3, 5, 8)).await;
     for number in 0..3 {
         assert_heard(guess(&world, &format!("203.0.113.{number}, 10.0.0.1"), "test@example.com").await);
@@ -110,7 +110,7 @@ async fn entries_that_the_client_made_up_do_not_make_it_somebody_else() {
 }
 
 #[tokio::test]
-async fn every_email_is_refused_alike_whether_it_is_somebody_s_nobody_s_or_no_email() {
+async fn existing_disabled_unknown_and_malformed_emails_are_refused_alike() {
     let world = World::with(limits(2, 4, 1_000)).await;
     world.database.execute("update users set disabled_at = now() where email = 'admin@company.com'").await;
     let mut told = Vec::new();
@@ -136,7 +136,7 @@ async fn every_email_is_refused_alike_whether_it_is_somebody_s_nobody_s_or_no_em
 }
 
 #[tokio::test]
-async fn replicas_count_together() {
+async fn replicas_share_the_login_limits() {
     let mut world = World::with(limits(3, 5, 8)).await;
     world.add_replica().await;
     world.add_replica().await;
@@ -162,7 +162,7 @@ async fn replicas_count_together() {
 }
 
 #[tokio::test]
-async fn only_failures_count_and_a_success_forgives_those_before_it_at_its_address() {
+async fn only_failures_count_and_a_success_clears_those_from_its_address() {
     let world = World::with(limits(3, 100, 100)).await;
     for _ in 0..10 {
         owner_from(&world, "10.0.0.1").await.ok();
@@ -185,7 +185,7 @@ async fn only_failures_count_and_a_success_forgives_those_before_it_at_its_addre
 }
 
 #[tokio::test]
-async fn what_is_blocked_costs_the_database_nothing() {
+async fn a_blocked_login_makes_no_database_query() {
     let world = World::with(limits(3, 5, 8)).await;
     for number in 1..=5 {
         assert_heard(guess(&world, &format!("10.0.0.{number}"), "test@example.com").await);
@@ -204,7 +204,7 @@ async fn what_is_blocked_costs_the_database_nothing() {
 }
 
 #[tokio::test]
-async fn windows_that_are_over_count_no_more_and_are_forgotten_a_few_at_a_time() {
+async fn expired_windows_do_not_count_and_are_purged_in_chunks() {
     let world = World::with(limits(3, 5, 8)).await;
     owner_from(&world, "10.0.1.1").await.ok();
     for _ in 0..3 {
@@ -237,7 +237,7 @@ async fn windows_that_are_over_count_no_more_and_are_forgotten_a_few_at_a_time()
 }
 
 #[tokio::test]
-async fn an_address_is_known_for_thirty_days_after_the_last_login_there() {
+async fn an_address_stays_known_for_thirty_days_after_its_last_login() {
     let world = World::with(limits(3, 2, 100)).await;
     for address in ["10.0.1.1", "10.0.1.2"] {
         owner_from(&world, address).await.ok();

@@ -51,7 +51,7 @@ async fn log_of_everything(level: &str) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_log_is_json_with_one_line_a_request_and_no_secret_in_it() {
+async fn the_log_is_json_with_one_line_per_request_and_no_secret() {
     let (lines, secrets) = log_of_everything("info").await;
     let parsed: Vec<Value> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))).collect();
@@ -66,7 +66,7 @@ async fn a_log_is_json_with_one_line_a_request_and_no_secret_in_it() {
 }
 
 #[tokio::test]
-async fn not_even_a_log_of_everything_has_a_secret_in_it() {
+async fn a_log_at_trace_level_contains_no_secret() {
     let (lines, secrets) = log_of_everything("trace").await;
     assert!(lines.len() > 100, "{} lines", lines.len());
     for secret in secrets {
@@ -78,7 +78,7 @@ async fn not_even_a_log_of_everything_has_a_secret_in_it() {
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 #[tokio::test]
-async fn every_line_of_a_request_names_its_caller_s_trace_and_nothing_that_is_none() {
+async fn every_log_line_of_a_request_carries_its_caller_s_trace_id_if_valid() {
     let database = Database::new().await;
     let process = Logged::start(bare(env!("CARGO_BIN_EXE_core-api")).env("DATABASE_URL", database.url()));
     let actor = Actor::new(&process.base);
@@ -114,7 +114,7 @@ fn named(actor: &Actor, id: &str, method: Method, path: &str) -> RequestBuilder 
 }
 
 #[tokio::test]
-async fn what_failed_is_an_error_in_the_log_and_what_was_turned_away_is_none() {
+async fn failures_are_logged_as_errors_and_rejected_requests_are_not() {
     let database = Database::new().await;
     let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
     command.env("CORE_API__SERVER__MAX_IN_FLIGHT", "1").env("CORE_API__SERVER__LINGER_SECONDS", "3");
@@ -154,7 +154,7 @@ async fn what_failed_is_an_error_in_the_log_and_what_was_turned_away_is_none() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_take_is_logged_with_the_path_s_route() {
+async fn an_unsupported_method_is_logged_with_the_path_s_route() {
     let database = Database::new().await;
     let process = Logged::start(bare(env!("CARGO_BIN_EXE_core-api")).env("DATABASE_URL", database.url()));
     let actor = Actor::new(&process.base);

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn what_is_done_is_measured_on_a_listener_of_its_own_and_no_id_is_in_it() {
+async fn metrics_are_served_on_their_own_listener_and_contain_no_ids() {
     let folder = folder();
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
     let mut command = sandbox(folder.path());

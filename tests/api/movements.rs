@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::World;
 
 #[tokio::test]
-async fn a_history_reads_as_the_reference_shows_it_newest_first() {
+async fn a_history_is_newest_first_and_in_the_form_of_the_reference() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(100)).await;
@@ -35,7 +35,7 @@ async fn a_history_reads_as_the_reference_shows_it_newest_first() {
 }
 
 #[tokio::test]
-async fn a_new_card_has_an_empty_history_and_an_unknown_one_none() {
+async fn a_new_card_has_an_empty_history_and_an_unknown_card_is_404() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -44,7 +44,7 @@ async fn a_new_card_has_an_empty_history_and_an_unknown_one_none() {
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_to_change_or_remove_a_movement() {
+async fn the_database_refuses_to_change_or_remove_a_movement() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.given_card_with(json!(100)).await;

@@ -34,7 +34,7 @@ fn documented(document: &Value) -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn every_route_is_in_the_document_and_nothing_else() {
+fn the_document_lists_exactly_the_served_routes() {
     for environment in [Environment::Sandbox, Environment::Production] {
         let routes = http::routes(environment);
         let served: BTreeSet<_> = routes.iter().map(|(method, path)| (method.to_string(), (*path).to_owned())).collect();
@@ -45,7 +45,7 @@ fn every_route_is_in_the_document_and_nothing_else() {
 }
 
 #[test]
-fn every_code_is_some_endpoint_s() {
+fn every_error_code_is_documented_for_some_endpoint() {
     let document = document(Environment::Sandbox);
     let all = document["components"]["schemas"]["Code"]["enum"].as_array().expect("codes");
     let mut told: BTreeSet<&str> = OF_NO_ENDPOINT.into();
@@ -59,7 +59,7 @@ fn every_code_is_some_endpoint_s() {
 }
 
 #[test]
-fn every_example_is_what_its_schema_says() {
+fn every_example_is_valid_by_its_schema() {
     let document = document(Environment::Sandbox);
     let hold = |what: &str, content: &Value| {
         for media in content.as_object().into_iter().flat_map(serde_json::Map::values) {
@@ -82,7 +82,7 @@ fn every_example_is_what_its_schema_says() {
 }
 
 #[test]
-fn every_endpoint_has_a_name_of_its_own_and_words() {
+fn every_operation_has_a_unique_id_a_summary_and_a_declared_tag() {
     let document = document(Environment::Sandbox);
     let mut names = BTreeSet::new();
     let tags: Vec<&str> = document["tags"].as_array().expect("tags").iter().filter_map(|tag| tag["name"].as_str()).collect();
@@ -94,7 +94,7 @@ fn every_endpoint_has_a_name_of_its_own_and_words() {
 }
 
 #[tokio::test]
-async fn the_document_is_served_to_anybody_and_printed_without_a_database() {
+async fn the_document_is_served_without_a_token_and_printed_without_a_database() {
     let world = World::new().await;
     assert_eq!(world.stranger().get("/openapi.json").await.ok(), document(Environment::Sandbox));
     for environment in [Environment::Sandbox, Environment::Production] {
@@ -104,7 +104,7 @@ async fn the_document_is_served_to_anybody_and_printed_without_a_database() {
 }
 
 #[test]
-fn the_committed_copy_is_what_is_served() {
+fn the_committed_document_is_up_to_date() {
     let committed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json")).expect("openapi.json");
     assert!(committed == http::openapi(Environment::Sandbox), "openapi.json is not what is served: run `make openapi` and commit it");
 }

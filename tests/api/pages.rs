@@ -20,7 +20,7 @@ async fn follow(actor: &Actor, list: &str, name: &str) -> Vec<Vec<Value>> {
 }
 
 #[tokio::test]
-async fn pages_put_together_are_the_whole_list() {
+async fn the_pages_together_are_the_whole_list() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -46,7 +46,7 @@ async fn pages_put_together_are_the_whole_list() {
 }
 
 #[tokio::test]
-async fn what_is_added_between_pages_is_neither_skipped_nor_repeated() {
+async fn a_row_added_between_pages_causes_no_gap_and_no_repeat() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -91,7 +91,7 @@ async fn a_cursor_carries_its_filters_and_refuses_others() {
 }
 
 #[tokio::test]
-async fn limits_and_cursors_that_are_none_are_400() {
+async fn invalid_limits_and_cursors_are_400() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -112,7 +112,7 @@ async fn limits_and_cursors_that_are_none_are_400() {
 }
 
 #[tokio::test]
-async fn a_list_longer_than_a_chunk_comes_whole_and_in_order() {
+async fn a_list_longer_than_a_chunk_is_complete_and_in_order() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -145,7 +145,7 @@ async fn a_list_longer_than_a_chunk_comes_whole_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_customer_is_found_by_email_whatever_its_case() {
+async fn a_customer_is_found_by_email_regardless_of_case() {
     let world = World::new().await;
     let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
     for (name, email) in [("Ana", "Ana+cards@example.com"), ("Juan", "juan@example.com")] {
@@ -164,7 +164,7 @@ async fn a_customer_is_found_by_email_whatever_its_case() {
 }
 
 #[tokio::test]
-async fn a_history_is_narrowed_to_a_type_and_a_range_of_time() {
+async fn a_history_is_filtered_by_type_and_time_range() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(100)).await;

@@ -73,7 +73,7 @@ impl Drop for Sandbox {
 }
 
 #[tokio::test]
-async fn data_is_kept_and_nothing_left_behind_however_it_ends() {
+async fn data_survives_and_no_process_is_left_behind_after_any_signal() {
     let folder = folder();
     let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL, Signal::SIGKILL, Signal::SIGTERM];
     for (cards, signal) in signals.into_iter().enumerate() {
@@ -91,7 +91,7 @@ async fn data_is_kept_and_nothing_left_behind_however_it_ends() {
 }
 
 #[tokio::test]
-async fn a_postgres_left_alone_is_ended_by_the_next_start() {
+async fn an_orphaned_postgres_is_stopped_by_the_next_start() {
     let folder = folder();
     let mut sandbox = Sandbox::start(folder.path());
     let card = sandbox.admin().await.given_card_with(json!(5)).await;
@@ -114,7 +114,7 @@ async fn a_postgres_left_alone_is_ended_by_the_next_start() {
 }
 
 #[tokio::test]
-async fn it_runs_as_somebody_who_is_not_root_as_well() {
+async fn the_sandbox_runs_as_an_unprivileged_user() {
     if !Uid::effective().is_root() {
         return; // Then every other test here shows it.
     }
@@ -133,7 +133,7 @@ async fn it_runs_as_somebody_who_is_not_root_as_well() {
 }
 
 #[tokio::test]
-async fn what_a_user_began_root_can_go_on_with_and_the_user_again() {
+async fn a_data_folder_passes_from_a_user_to_root_and_back() {
     if !Uid::effective().is_root() {
         return;
     }
@@ -158,7 +158,7 @@ async fn what_a_user_began_root_can_go_on_with_and_the_user_again() {
 }
 
 #[tokio::test]
-async fn two_sandboxes_do_not_share_a_folder() {
+async fn two_sandboxes_cannot_share_a_data_folder() {
     let folder = folder();
     let first = Sandbox::start(folder.path());
     let refused = run(&mut sandbox(folder.path()));
@@ -167,7 +167,7 @@ async fn two_sandboxes_do_not_share_a_folder() {
 }
 
 #[tokio::test]
-async fn a_folder_with_somebody_else_s_files_is_left_as_it_is() {
+async fn a_folder_with_other_files_is_left_untouched() {
     let folder = folder();
     let data = folder.path().join("data");
     fs::create_dir(&data).expect("made");
@@ -179,7 +179,7 @@ async fn a_folder_with_somebody_else_s_files_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_path_too_long_for_a_socket_is_none_for_the_data() {
+async fn a_data_path_too_long_for_a_socket_still_works() {
     let folder = folder();
     let deep = folder.path().join("a".repeat(60)).join("b".repeat(60));
     let mut sandbox = Sandbox::start(&deep);
@@ -193,7 +193,7 @@ async fn a_path_too_long_for_a_socket_is_none_for_the_data() {
 }
 
 #[tokio::test]
-async fn a_signal_while_it_starts_ends_it_as_well() {
+async fn a_signal_during_startup_ends_the_sandbox() {
     let folder = folder();
     let mut starting = sandbox(folder.path()).stdout(Stdio::null()).spawn().expect("started");
     let began = Instant::now();
@@ -225,7 +225,7 @@ fn logging(program: &str, world: &World, folder: &Path) -> Command {
 }
 
 #[tokio::test]
-async fn with_few_file_descriptors_it_takes_fewer_clients_at_once_and_its_database_keeps_its_own() {
+async fn a_low_descriptor_limit_reduces_client_connections_and_not_those_of_the_database() {
     let (world, folder) = (World::new().await, folder());
     let mut command = logging("sh", &world, folder.path());
     command.args(["-c", "ulimit -n 128; exec \"$0\"", env!("CARGO_BIN_EXE_core-api")]);
@@ -239,7 +239,7 @@ async fn with_few_file_descriptors_it_takes_fewer_clients_at_once_and_its_databa
 }
 
 #[tokio::test]
-async fn without_file_descriptors_it_waits_for_some() {
+async fn the_server_waits_when_file_descriptors_run_out() {
     if Command::new("prlimit").arg("--version").output().is_err() {
         return; // Only there can the limit of a process that runs be lowered.
     }

@@ -21,7 +21,7 @@ async fn statuses(admin: &Actor, card: &str) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn statuses_asked_for_at_once_are_taken_one_after_the_other() {
+async fn concurrent_status_changes_are_applied_one_at_a_time() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     for _ in 0..5 {
@@ -70,7 +70,7 @@ async fn a_card_is_assigned_before_it_is_cancelled_or_not_at_all() {
 
 /// What a card was when somebody asked is not what it is once their turn has come.
 #[tokio::test]
-async fn whoever_waits_for_a_card_while_it_is_cancelled_is_refused() {
+async fn postings_waiting_on_a_card_are_refused_once_it_is_cancelled() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let (card, customer) = (admin.given_card_with(json!(5)).await, admin.given_customer().await);
@@ -100,7 +100,7 @@ async fn whoever_waits_for_a_card_while_it_is_cancelled_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn top_ups_at_once_reach_the_bound_and_do_not_pass_it() {
+async fn concurrent_top_ups_reach_the_maximum_balance_and_do_not_exceed_it() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     // Ten cents below the most that a card can hold.
@@ -124,7 +124,7 @@ async fn top_ups_at_once_reach_the_bound_and_do_not_pass_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_key_of_two_accounts_at_once_is_two_keys() {
+async fn the_same_key_used_concurrently_by_two_accounts_is_two_keys() {
     let world = three_replicas().await;
     let accounts = [world.admin().await, world.other_tenant().await];
     let cards = [accounts[0].given_card().await, accounts[1].given_card().await];
@@ -153,7 +153,7 @@ async fn one_key_of_two_accounts_at_once_is_two_keys() {
 
 /// A replica that has posted to a card remembers where it stands. Whatever another one did since comes first.
 #[tokio::test]
-async fn what_one_replica_did_the_next_posting_at_another_knows() {
+async fn a_posting_sees_what_another_replica_did_to_the_card() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let (here, there) = (world.at(1, &admin), world.at(2, &admin));

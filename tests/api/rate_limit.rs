@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::World;
 
 #[tokio::test]
-async fn every_authenticated_answer_says_where_the_account_stands() {
+async fn every_authenticated_answer_reports_the_quota() {
     let world = World::new().await;
     world.database.within_one_hour().await;
     let admin = world.admin().await;
@@ -46,7 +46,7 @@ async fn logins_health_checks_and_401s_are_not_counted() {
 }
 
 #[tokio::test]
-async fn an_account_s_own_limit_comes_before_the_default_and_accounts_do_not_share() {
+async fn an_account_s_own_quota_overrides_the_default_and_is_not_shared() {
     let world = World::new().await;
     world.database.within_one_hour().await;
     let small = world.somebody(Role::Viewer, Some(3)).await;
@@ -67,7 +67,7 @@ async fn an_account_s_own_limit_comes_before_the_default_and_accounts_do_not_sha
 }
 
 #[tokio::test]
-async fn a_full_hour_costs_the_database_nothing_and_is_not_counted_further() {
+async fn an_exhausted_quota_makes_no_database_query_and_is_not_counted_further() {
     let world = World::new().await;
     world.database.within_one_hour().await;
     let small = world.somebody(Role::Viewer, Some(2)).await;
@@ -84,7 +84,7 @@ async fn a_full_hour_costs_the_database_nothing_and_is_not_counted_further() {
 }
 
 #[tokio::test]
-async fn a_session_can_be_ended_though_the_hour_is_used_up() {
+async fn a_session_can_be_ended_with_an_exhausted_quota() {
     let world = World::new().await;
     world.database.within_one_hour().await;
     let small = world.somebody(Role::Viewer, Some(1)).await;
@@ -97,7 +97,7 @@ async fn a_session_can_be_ended_though_the_hour_is_used_up() {
 }
 
 #[tokio::test]
-async fn a_window_that_a_wrong_clock_left_behind_is_no_window() {
+async fn a_future_window_left_by_a_wrong_clock_is_ignored() {
     let world = World::new().await;
     world.database.within_one_hour().await;
     let small = world.somebody(Role::Viewer, Some(2)).await;
@@ -109,7 +109,7 @@ async fn a_window_that_a_wrong_clock_left_behind_is_no_window() {
 }
 
 #[tokio::test]
-async fn the_next_hour_begins_anew() {
+async fn the_quota_is_full_again_in_the_next_hour() {
     let world = World::new().await;
     world.database.within_one_hour().await;
     let small = world.somebody(Role::Viewer, Some(2)).await;
@@ -122,7 +122,7 @@ async fn the_next_hour_begins_anew() {
 }
 
 #[tokio::test]
-async fn requests_that_were_not_counted_do_not_use_the_hour_up() {
+async fn uncounted_requests_do_not_exhaust_the_quota() {
     let world = World::new().await;
     world.database.within_one_hour().await;
     let small = world.somebody(Role::Viewer, Some(5)).await;
@@ -143,7 +143,7 @@ async fn requests_that_were_not_counted_do_not_use_the_hour_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_1500_requests_to_three_replicas_at_once_exactly_1000_are_admitted() {
+async fn of_1500_concurrent_requests_to_three_replicas_exactly_1000_are_admitted() {
     let mut world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
     world.add_replica().await;
     world.add_replica().await;
@@ -170,7 +170,7 @@ async fn of_1500_requests_to_three_replicas_at_once_exactly_1000_are_admitted() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn accounts_that_are_counted_together_are_each_counted_exactly_on_every_replica() {
+async fn accounts_counted_in_the_same_batch_are_each_counted_exactly_on_every_replica() {
     const LIMIT: u32 = 30;
     let mut world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
     world.add_replica().await;

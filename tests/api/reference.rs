@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::World;
 
 #[tokio::test]
-async fn the_complete_integration_example_ends_with_a_card_that_is_assigned_funded_and_active() {
+async fn the_integration_example_ends_with_an_assigned_funded_active_card() {
     let world = World::new().await;
 
     // 1. Login
@@ -36,7 +36,7 @@ async fn the_complete_integration_example_ends_with_a_card_that_is_assigned_fund
 }
 
 #[tokio::test]
-async fn the_common_mistakes_it_lists_get_the_statuses_it_lists() {
+async fn the_documented_common_mistakes_get_the_documented_statuses() {
     let world = World::new().await;
     let admin = world.admin().await;
     let customer = admin.given_customer().await;

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{Database, World};
 
 #[tokio::test]
-async fn a_purchase_is_answered_with_the_balance_and_its_movement() {
+async fn a_purchase_returns_the_balance_and_its_movement() {
     let world = World::new().await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(100)).await;
@@ -17,7 +17,7 @@ async fn a_purchase_is_answered_with_the_balance_and_its_movement() {
 }
 
 #[tokio::test]
-async fn only_an_active_card_pays() {
+async fn only_an_active_card_can_pay() {
     let world = World::new().await;
     let admin = world.admin().await;
     for status in ["inactive", "blocked", "cancelled"] {
@@ -32,7 +32,7 @@ async fn only_an_active_card_pays() {
 }
 
 #[tokio::test]
-async fn a_refund_goes_to_any_card_that_is_not_cancelled() {
+async fn any_card_that_is_not_cancelled_can_be_refunded() {
     let world = World::new().await;
     let admin = world.admin().await;
     for status in ["inactive", "active", "blocked"] {
@@ -47,7 +47,7 @@ async fn a_refund_goes_to_any_card_that_is_not_cancelled() {
 }
 
 #[tokio::test]
-async fn a_description_is_required_and_a_card_must_be_there() {
+async fn a_description_is_required_and_the_card_must_exist() {
     let world = World::new().await;
     let admin = world.admin().await;
     for path in ["/sandbox/purchases", "/sandbox/refunds"] {
@@ -58,7 +58,7 @@ async fn a_description_is_required_and_a_card_must_be_there() {
 }
 
 #[tokio::test]
-async fn in_production_the_routes_do_not_exist_and_nobody_is_seeded() {
+async fn production_has_no_sandbox_routes_and_no_seeded_users() {
     let world = World::on(Database::empty().await, |settings| {
         settings.environment = Environment::Production;
         settings.auth.signing_keys = Some(format!("k1:{}", STANDARD.encode(rand::random::<[u8; 32]>())).into());

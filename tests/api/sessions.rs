@@ -13,7 +13,7 @@ fn id(session: &Value) -> String {
 }
 
 #[tokio::test]
-async fn somebody_sees_their_own_sessions_and_no_other_s() {
+async fn a_user_lists_only_their_own_sessions() {
     let world = World::new().await;
     let (first, second) = (world.admin().await, world.admin().await);
     world.other_tenant().await;
@@ -31,7 +31,7 @@ async fn somebody_sees_their_own_sessions_and_no_other_s() {
 }
 
 #[tokio::test]
-async fn a_session_is_ended_from_another_on_every_replica() {
+async fn a_session_ended_from_another_one_is_refused_on_every_replica() {
     let mut world = World::new().await;
     world.add_replica().await;
     let (stolen, mine) = (world.admin().await, world.admin().await);
@@ -50,7 +50,7 @@ async fn a_session_is_ended_from_another_on_every_replica() {
 }
 
 #[tokio::test]
-async fn a_colleague_s_session_is_nobody_else_s_to_end() {
+async fn an_admin_cannot_end_another_user_s_session() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (_, colleague) = world.hired(&admin, "ana@example.com", "viewer").await;
@@ -60,7 +60,7 @@ async fn a_colleague_s_session_is_nobody_else_s_to_end() {
 }
 
 #[tokio::test]
-async fn a_new_password_ends_the_other_sessions_and_the_old_password() {
+async fn a_password_change_ends_the_other_sessions_and_retires_the_old_password() {
     let world = World::new().await;
     let (other, mine) = (world.admin().await, world.admin().await);
     let change = json!({"currentPassword": "test123", "newPassword": "correct horse battery staple"});
@@ -77,7 +77,7 @@ async fn a_new_password_ends_the_other_sessions_and_the_old_password() {
 }
 
 #[tokio::test]
-async fn a_password_is_changed_by_whoever_knows_it_to_a_good_one() {
+async fn a_password_change_needs_the_current_password_and_a_strong_new_one() {
     let world = World::new().await;
     let admin = world.admin().await;
     let wrong = json!({"currentPassword": "test124", "newPassword": "correct horse battery staple"});
@@ -91,7 +91,7 @@ async fn a_password_is_changed_by_whoever_knows_it_to_a_good_one() {
 }
 
 #[tokio::test]
-async fn guesses_at_the_current_password_are_slowed_as_logins_are() {
+async fn guesses_at_the_current_password_are_rate_limited_like_logins() {
     let world = World::with(|settings| settings.rate_limit.failed_logins_per_minute = 3.try_into().expect("above zero")).await;
     let admin = world.admin().await;
     let guess = json!({"currentPassword": "a guess", "newPassword": "correct horse battery staple"});
@@ -102,7 +102,7 @@ async fn guesses_at_the_current_password_are_slowed_as_logins_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_login_with_the_old_password_outlives_the_change() {
+async fn no_login_with_the_old_password_outlives_a_password_change() {
     let world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
     let mine = world.admin().await;
     let mut logins = tokio::task::JoinSet::new();
@@ -121,7 +121,7 @@ async fn no_login_with_the_old_password_outlives_the_change() {
 }
 
 #[tokio::test]
-async fn a_login_beyond_a_thousand_ends_the_oldest_session() {
+async fn a_login_beyond_a_thousand_sessions_ends_the_oldest() {
     let world = World::new().await;
     let oldest = world.admin().await;
     let many = "insert into sessions (account_id, id, user_id, expires_at)
@@ -135,7 +135,7 @@ async fn a_login_beyond_a_thousand_ends_the_oldest_session() {
 }
 
 #[tokio::test]
-async fn after_a_change_of_password_its_user_is_known_here_alone() {
+async fn a_password_change_forgets_every_known_address_but_the_current_one() {
     let world = World::new().await;
     let admin = world.admin().await;
     world.database.execute("insert into login_sources select account_id, user_id, '192.0.2.1' from login_sources limit 1").await;

@@ -16,7 +16,7 @@ use crate::support::binary::{assert_refused, bare, base, folder, run, sandbox};
 const BINARY: &str = env!("CARGO_BIN_EXE_core-api");
 
 #[tokio::test]
-async fn every_setting_is_listed_with_its_origin_and_no_secret() {
+async fn every_setting_is_listed_with_its_origin_and_secrets_are_hidden() {
     let mut command = bare(BINARY);
     command.arg("config").env("CORE_API_ENV", "production").env("DATABASE_URL", "postgres://u:hunter2@db/c");
     let output = run(command.env("CORE_API__AUTH__SIGNING_KEYS", "a:hunter2"));
@@ -35,7 +35,7 @@ async fn every_setting_is_listed_with_its_origin_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_setting_that_does_not_exist_keeps_it_from_starting() {
+async fn an_unknown_setting_prevents_startup() {
     let folder = folder();
     let refused = run(sandbox(folder.path()).env("CORE_API__RATE_LIMIT__PER_HUOR", "5"));
     assert_refused(&refused, "CORE_API__RATE_LIMIT__PER_HUOR sets no key there is; CORE_API__RATE_LIMIT__PER_HOUR may be meant");
@@ -43,7 +43,7 @@ async fn a_setting_that_does_not_exist_keeps_it_from_starting() {
 }
 
 #[tokio::test]
-async fn after_sigterm_it_serves_on_unready_for_as_long_as_it_lingers() {
+async fn after_sigterm_the_server_keeps_serving_while_unready_for_the_linger_time() {
     let folder = folder();
     let mut command = sandbox(folder.path());
     let mut process = command.env("CORE_API__SERVER__LINGER_SECONDS", "3").stdout(Stdio::piped()).spawn().expect("started");

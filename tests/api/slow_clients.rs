@@ -34,7 +34,7 @@ fn top_up_head(actor: &Actor, length: usize) -> String {
 }
 
 #[tokio::test]
-async fn who_sends_no_whole_head_in_time_is_closed() {
+async fn a_connection_without_a_complete_head_in_time_is_closed() {
     let world = impatient(1, 60, 60).await;
     let stranger = world.stranger();
     let head = "GET /health/live HTTP/1.1\r\nHost: x\r\nX-Slow: ";
@@ -51,7 +51,7 @@ async fn who_sends_no_whole_head_in_time_is_closed() {
 }
 
 #[tokio::test]
-async fn who_sends_a_body_too_slowly_is_told_so_and_closed_and_nothing_is_done() {
+async fn a_body_that_arrives_too_slowly_is_408_and_the_connection_is_closed() {
     let world = impatient(60, 1, 60).await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
@@ -73,7 +73,7 @@ async fn who_sends_a_body_too_slowly_is_told_so_and_closed_and_nothing_is_done()
 }
 
 #[tokio::test]
-async fn a_body_that_is_slow_but_in_time_is_taken() {
+async fn a_slow_body_within_the_deadline_is_accepted() {
     let world = impatient(60, 60, 60).await;
     let admin = world.admin().await;
     let body = format!("{{\"cardId\":\"{}\",\"amount\":5}}", admin.given_card().await);
@@ -88,7 +88,7 @@ async fn a_body_that_is_slow_but_in_time_is_taken() {
 }
 
 #[tokio::test]
-async fn slow_bodies_are_none_of_the_requests_under_way() {
+async fn slow_bodies_do_not_count_as_requests_in_flight() {
     let world = World::with(|settings| settings.server.max_in_flight = 1).await;
     let admin = world.admin().await;
     let login = "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60\r\n\r\n{";
@@ -103,7 +103,7 @@ async fn slow_bodies_are_none_of_the_requests_under_way() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_outlives_the_deadline_for_heads_and_ends_at_its_own() {
+async fn an_idle_connection_outlives_the_head_timeout_and_ends_at_the_idle_timeout() {
     let world = impatient(1, 60, 4).await;
     let admin = world.admin().await;
     let (mut idle, mut partial) = (Socket::to(&admin).await, Socket::to(&admin).await);
@@ -123,7 +123,7 @@ async fn an_idle_connection_outlives_the_deadline_for_heads_and_ends_at_its_own(
 }
 
 #[tokio::test]
-async fn past_the_most_connections_one_more_waits_until_another_closes() {
+async fn a_connection_beyond_the_maximum_waits_until_another_closes() {
     let world = World::with(|settings| settings.server.max_connections = 2).await;
     let stranger = world.stranger();
     let (first, second, mut third) = (Socket::to(&stranger).await, Socket::to(&stranger).await, Socket::to(&stranger).await);
@@ -136,7 +136,7 @@ async fn past_the_most_connections_one_more_waits_until_another_closes() {
 }
 
 #[tokio::test]
-async fn who_takes_nothing_of_a_long_answer_is_let_go() {
+async fn a_client_that_does_not_read_a_long_answer_is_disconnected() {
     let world = World::with(|settings| {
         settings.server.max_connections = 1;
         settings.server.write_timeout_seconds = 1;
@@ -168,7 +168,7 @@ async fn who_takes_nothing_of_a_long_answer_is_let_go() {
 }
 
 #[tokio::test]
-async fn connections_without_a_request_do_not_keep_a_server_that_stops() {
+async fn connections_without_a_request_do_not_delay_shutdown() {
     let mut world = World::with(|settings| {
         settings.server.drain_seconds = 60;
         settings.server.head_timeout_seconds = 60;

@@ -25,7 +25,7 @@ async fn everything_that_names(actor: &Actor, card: &str, customer: &str, own_ca
 }
 
 #[tokio::test]
-async fn another_account_s_id_is_byte_for_byte_an_unknown_one() {
+async fn another_account_s_id_is_answered_exactly_like_an_unknown_one() {
     let world = World::new().await;
     let (mine, theirs) = (world.admin().await, world.other_tenant().await);
     let (card, customer) = (theirs.given_card_with(json!(7)).await, theirs.given_customer().await);
@@ -48,7 +48,7 @@ async fn another_account_s_id_is_byte_for_byte_an_unknown_one() {
 }
 
 #[tokio::test]
-async fn no_id_answers_a_bad_query_differently_from_another() {
+async fn a_bad_query_gets_the_same_answer_for_any_id() {
     let world = World::new().await;
     let (mine, theirs) = (world.admin().await, world.other_tenant().await);
     let (own, foreign) = (mine.given_card().await, theirs.given_card().await);
@@ -65,7 +65,7 @@ async fn no_id_answers_a_bad_query_differently_from_another() {
 }
 
 #[tokio::test]
-async fn a_list_holds_the_account_s_own_and_nothing_else() {
+async fn a_list_contains_only_the_account_s_own_rows() {
     let world = World::new().await;
     let (mine, theirs) = (world.admin().await, world.other_tenant().await);
     theirs.given_card_with(json!(7)).await;
@@ -75,7 +75,7 @@ async fn a_list_holds_the_account_s_own_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn another_account_s_cursor_shows_nothing_of_it() {
+async fn another_account_s_cursor_reveals_nothing() {
     let world = World::new().await;
     let (mine, theirs) = (world.admin().await, world.other_tenant().await);
     let customer = theirs.given_customer().await;
@@ -93,7 +93,7 @@ async fn another_account_s_cursor_shows_nothing_of_it() {
 
 /// Ids do not meet by chance. Where they do, each account has its own all the same: each statement says whose it asks for.
 #[tokio::test]
-async fn two_accounts_with_cards_of_one_id_have_each_their_own() {
+async fn two_accounts_with_the_same_card_id_stay_separate() {
     let world = World::new().await;
     let (mine, theirs) = (world.admin().await, world.other_tenant().await);
     let card = theirs.given_card().await;

@@ -13,7 +13,7 @@ fn new_user(email: &str, role: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_admin_lets_somebody_in_who_then_works_with_their_role() {
+async fn an_admin_creates_a_user_who_then_works_with_their_role() {
     let world = World::new().await;
     let admin = world.admin().await;
     let user = admin.post("/users", new_user("Ana@Example.com", "operator")).await.ok();
@@ -31,7 +31,7 @@ async fn an_admin_lets_somebody_in_who_then_works_with_their_role() {
 }
 
 #[tokio::test]
-async fn an_email_names_one_user_of_the_whole_deployment() {
+async fn an_email_is_unique_across_the_deployment() {
     let world = World::new().await;
     let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
     admin.post("/users", new_user("ana@example.com", "viewer")).await.ok();
@@ -42,7 +42,7 @@ async fn an_email_names_one_user_of_the_whole_deployment() {
 }
 
 #[tokio::test]
-async fn a_new_user_needs_an_email_a_good_password_and_a_role() {
+async fn a_new_user_needs_an_email_a_strong_password_and_a_role() {
     let world = World::new().await;
     let admin = world.admin().await;
     let faults = |names: &[(&str, &str)]| names.iter().map(|(field, code)| ((*field).to_owned(), (*code).to_owned())).collect::<Vec<_>>();
@@ -60,7 +60,7 @@ async fn a_new_user_needs_an_email_a_good_password_and_a_role() {
 }
 
 #[tokio::test]
-async fn a_role_counts_from_the_next_request_on() {
+async fn a_role_change_takes_effect_with_the_next_request() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (id, somebody) = world.hired(&admin, "ana@example.com", "viewer").await;
@@ -75,7 +75,7 @@ async fn a_role_counts_from_the_next_request_on() {
 }
 
 #[tokio::test]
-async fn whoever_is_disabled_is_out_on_every_replica_and_comes_back_by_a_new_login_only() {
+async fn a_disabled_user_is_locked_out_on_every_replica_until_enabled_and_logged_in_again() {
     let mut world = World::new().await;
     world.add_replica().await;
     let admin = world.admin().await;
@@ -97,7 +97,7 @@ async fn whoever_is_disabled_is_out_on_every_replica_and_comes_back_by_a_new_log
 }
 
 #[tokio::test]
-async fn an_account_keeps_somebody_who_manages_it() {
+async fn the_last_admin_of_an_account_cannot_be_removed() {
     let world = World::new().await;
     let admin = world.admin().await;
     let own = admin.get("/users").await.ok()["users"][0]["userId"].as_str().expect("an id").to_owned();
@@ -117,7 +117,7 @@ async fn an_account_keeps_somebody_who_manages_it() {
 }
 
 #[tokio::test]
-async fn a_change_says_what_is_to_change() {
+async fn a_user_update_must_contain_a_change() {
     let world = World::new().await;
     let admin = world.admin().await;
     let (id, _) = world.hired(&admin, "ana@example.com", "viewer").await;
@@ -132,7 +132,7 @@ async fn a_change_says_what_is_to_change() {
 }
 
 #[tokio::test]
-async fn under_a_key_a_user_is_created_once_and_the_password_is_not_kept_to_be_guessed() {
+async fn under_a_key_a_user_is_created_once_and_the_stored_fingerprint_does_not_reveal_the_password() {
     let world = World::new().await;
     let admin = world.admin().await;
     let send = async |body: Value| Reply::of(admin.request(Method::POST, "/users").header("idempotency-key", "hire-ana").json(&body)).await;
@@ -151,7 +151,7 @@ async fn under_a_key_a_user_is_created_once_and_the_password_is_not_kept_to_be_g
 }
 
 #[tokio::test]
-async fn under_a_key_a_user_is_changed_once_whatever_was_made_of_them_since() {
+async fn under_a_key_a_user_is_changed_once_even_after_later_changes() {
     let mut world = World::new().await;
     world.add_replica().await;
     let admin = world.admin().await;
@@ -182,7 +182,7 @@ async fn under_a_key_a_user_is_changed_once_whatever_was_made_of_them_since() {
 }
 
 #[tokio::test]
-async fn whoever_lost_the_right_while_their_change_waited_changes_nothing() {
+async fn an_admin_who_loses_the_permission_while_a_change_waits_changes_nothing() {
     let world = World::new().await;
     let admin = world.admin().await;
     for (loses, status, code) in [("disabled_at = now()", 401, "unauthenticated"), ("role = 'viewer'", 403, "insufficient_permissions")] {

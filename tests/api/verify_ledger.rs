@@ -12,7 +12,7 @@ fn verify(database: &Database) -> Output {
 }
 
 #[tokio::test]
-async fn a_sound_ledger_is_proven() {
+async fn a_consistent_ledger_passes() {
     let world = World::new().await;
     let admin = world.admin().await;
     admin.given_card().await;
@@ -25,7 +25,7 @@ async fn a_sound_ledger_is_proven() {
 }
 
 #[tokio::test]
-async fn each_way_of_tampering_is_found_and_named() {
+async fn each_kind_of_tampering_is_found_and_named() {
     for (tampering, words) in [
         ("update movements set amount = amount + 1 where seq = 2", &["movement 2 should leave 8001 and says 8000", "add up to 7001"][..]),
         ("update movements set balance_after = balance_after + 1 where seq = 2", &["movement 2 should leave 8000 and says 8001"]),

@@ -64,7 +64,7 @@ fn on_the_wire(prefix: &str, uuid: &str) -> Result<String, Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn ids_are_written_as_the_specification_of_typeid_has_them() {
+    fn ids_are_encoded_as_the_typeid_specification_says() {
         let written = |uuid| super::on_the_wire("prefix", uuid).expect("a UUID");
         assert_eq!(written("01890a5d-ac96-774b-bcce-b302099a8057"), "prefix_01h455vb4pex5vsknk084sn02q");
         assert_eq!(written("ffffffff-ffff-ffff-ffff-ffffffffffff"), "prefix_7zzzzzzzzzzzzzzzzzzzzzzzzz");

@@ -78,14 +78,14 @@ fn rules(history: &[Attempt], ledger: &Ledger) -> Vec<Rule> {
 }
 
 #[test]
-fn a_sound_history_is_found_sound() {
+fn a_consistent_history_has_no_findings() {
     let verdict = judge(&history(), &sound());
     assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
     assert_eq!((verdict.acknowledged, verdict.refused, verdict.reads, verdict.movements), (3, 1, 1, 3));
 }
 
 #[test]
-fn an_unknown_outcome_that_was_resolved_is_sound() {
+fn a_resolved_unknown_outcome_has_no_findings() {
     let mut history = history();
     history.insert(0, attempt("c", Kind::Purchase, 30, (5, 8)));
     history.insert(1, refused("c", "idempotency_key_in_use", (9, 12)));
@@ -114,7 +114,7 @@ fn a_doubled_write_is_found() {
 }
 
 #[test]
-fn two_operations_told_of_one_movement_are_found() {
+fn two_operations_answered_with_one_movement_are_found() {
     let mut history = history();
     history.push(Attempt { movement: Some("b".to_owned()), ..done("e", Kind::TopUp, 50, (91, 92), 150) });
     assert_eq!(rules(&history, &sound()), [Rule::Lost]);
@@ -136,7 +136,7 @@ fn two_answers_to_one_key_are_found() {
 }
 
 #[test]
-fn a_balance_that_is_not_the_movement_s_is_found() {
+fn an_answered_balance_that_differs_from_the_movement_is_found() {
     let mut history = history();
     history[1].balance = Some(149);
     assert_eq!(rules(&history, &sound()), [Rule::Answers]);
@@ -182,7 +182,7 @@ fn a_gap_is_found() {
 }
 
 #[test]
-fn a_broken_chain_and_a_balance_apart_from_it_are_found() {
+fn a_broken_chain_and_a_balance_that_does_not_match_it_are_found() {
     let mut broken = sound();
     broken.get_mut(CARD).expect("the card").movements[1].balance_after = 149;
     assert!(rules(&history(), &broken).contains(&Rule::Chain));
@@ -201,7 +201,7 @@ fn an_operation_that_was_never_decided_is_found() {
 }
 
 #[test]
-fn one_without_a_key_and_without_an_answer_may_be_done_once_or_not() {
+fn an_unanswered_operation_without_a_key_may_be_applied_once_or_not_at_all() {
     let mut history = history();
     history.pop();
     history.push(Attempt { keyed: false, ..attempt("e", Kind::TopUp, 7, (55, 58)) });
@@ -213,7 +213,7 @@ fn one_without_a_key_and_without_an_answer_may_be_done_once_or_not() {
 }
 
 #[test]
-fn what_was_done_for_somebody_who_was_told_that_nothing_was_is_found() {
+fn an_applied_operation_that_every_answer_denied_is_found() {
     let unavailable = |keyed, (from, to)| Attempt {
         keyed,
         status: Some(503),

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_that_stands_is_definitive() {
+    fn only_a_final_answer_is_definitive() {
         assert_eq!(outcome(Some(200), None), Outcome::Definitive);
         assert_eq!(outcome(Some(409), Some("insufficient_funds")), Outcome::Definitive);
         assert_eq!(outcome(Some(409), Some("idempotency_key_in_use")), Outcome::InUse);

@@ -137,7 +137,7 @@ async fn output(mut command: Command) -> Result<Output, Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_longer_run_must_feel_more() {
+    fn a_longer_run_must_observe_more_kills() {
         assert_eq!([1, 2, 6, 30].map(super::felt_at_least), [5, 5, 10, 50]);
     }
 }

@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_alike_is_a_coin_toss_and_what_is_not_is_not() {
+    fn equal_samples_cannot_be_told_apart_and_disjoint_ones_can() {
         let (low, high): (Vec<u64>, Vec<u64>) = ((0..100).collect(), (100..200).collect());
         assert_eq!([told_apart(&low, &low), told_apart(&low, &high), told_apart(&high, &low)], [500, 0, 1000]);
         assert_eq!(told_apart(&[7; 10], &[7; 20]), 500);

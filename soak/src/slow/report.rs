@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_is_the_time_that_so_many_are_no_longer_than() {
+    fn a_percentile_is_the_nearest_rank() {
         let times: Vec<Duration> = (1..=200).map(Duration::from_millis).collect();
         assert_eq!(percentile(&times, 50), Ok(Duration::from_millis(100)));
         assert_eq!(percentile(&times, 99), Ok(Duration::from_millis(198)));

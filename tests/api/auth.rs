@@ -1,4 +1,4 @@
-//! Login, refresh, logout, and what a token must be.
+//! Login, refresh, logout, and which tokens are accepted.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::support::{Reply, World};
 #[tokio::test]
 async fn a_login_returns_a_working_token() {
     let world = World::new().await;
-    let login = world.stranger().post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await.ok();
+    let login = world.anonymous().post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await.ok();
     assert!(login["userId"].as_str().is_some_and(|id| id.starts_with("usr_")), "{login}");
     assert!(login["expiresAt"].as_str().is_some_and(|time| time.ends_with('Z')), "{login}");
     let token = login["token"].as_str().expect("a token");
     assert_eq!(token.split('.').count(), 3);
-    world.stranger().with_token(token).get("/cards").await.ok();
+    world.anonymous().with_token(token).get("/cards").await.ok();
 }
 
 #[tokio::test]
 async fn a_login_ignores_the_case_of_the_email() {
     let world = World::new().await;
-    world.stranger().logged_in("  Test@Example.COM ", "test123").await.get("/cards").await.ok();
+    world.anonymous().logged_in("  Test@Example.COM ", "test123").await.get("/cards").await.ok();
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn an_unknown_email_a_wrong_password_and_a_disabled_user_get_the_same_answ
         ("admin@company.com", "secure_password"),
         ("not an email", "x"),
     ] {
-        let reply = world.stranger().post("/auth/login", json!({"email": email, "password": password})).await;
+        let reply = world.anonymous().post("/auth/login", json!({"email": email, "password": password})).await;
         answers.push(reply.without_request_id());
         reply.problem(401, "invalid_credentials");
     }
@@ -57,59 +57,54 @@ async fn each_login_starts_its_own_session() {
 
 #[tokio::test]
 async fn a_logout_takes_effect_at_once_on_every_replica() {
-    let mut world = World::new().await;
-    world.add_replica().await;
-    world.add_replica().await;
+    let world = World::of_replicas(3, |_| {}).await;
     let admin = world.admin().await;
     for replica in 0..3 {
         world.at(replica, &admin).get("/cards").await.ok();
     }
-    // No body and no content type, as in the published reference.
+    // Without a body and a content type, as in the published reference.
     Reply::of(world.at(1, &admin).request(Method::POST, "/auth/logout")).await.ok();
     for replica in 0..3 {
         world.at(replica, &admin).get("/cards").await.problem(401, "unauthenticated");
     }
     let refresh = json!({"refreshToken": admin.refresh_token});
-    world.stranger_at(2).post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
+    world.anonymous_at(2).post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
 }
 
 #[tokio::test]
 async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (world, admin) = World::with_admin().await;
     let first = json!({"refreshToken": admin.refresh_token});
-    let refreshed = world.stranger().post("/auth/refresh", first.clone()).await.ok();
+    let refreshed = world.anonymous().post("/auth/refresh", first.clone()).await.ok();
     let token = refreshed["token"].as_str().expect("a token");
-    world.stranger().with_token(token).get("/cards").await.ok();
+    world.anonymous().with_token(token).get("/cards").await.ok();
     let second = json!({"refreshToken": refreshed["refreshToken"]});
     assert_ne!(first, second);
 
-    world.stranger().post("/auth/refresh", first).await.problem(401, "invalid_refresh_token");
-    world.stranger().post("/auth/refresh", second).await.problem(401, "invalid_refresh_token");
-    world.stranger().with_token(token).get("/cards").await.problem(401, "unauthenticated");
+    world.anonymous().post("/auth/refresh", first).await.problem(401, "invalid_refresh_token");
+    world.anonymous().post("/auth/refresh", second).await.problem(401, "invalid_refresh_token");
+    world.anonymous().with_token(token).get("/cards").await.problem(401, "unauthenticated");
     admin.get("/cards").await.problem(401, "unauthenticated");
 }
 
 #[tokio::test]
 async fn a_made_up_refresh_token_ends_no_session() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (world, admin) = World::with_admin().await;
     let real = admin.refresh_token.clone().expect("a refresh token");
     let (stem, secret) = real.rsplit_once('.').expect("parts");
     let made_up = format!("{stem}.{}", secret.chars().rev().collect::<String>());
     for wrong in [made_up.as_str(), "crt_x.y.z", "nothing", &real[..real.len() - 1]] {
-        world.stranger().post("/auth/refresh", json!({"refreshToken": wrong})).await.problem(401, "invalid_refresh_token");
+        world.anonymous().post("/auth/refresh", json!({"refreshToken": wrong})).await.problem(401, "invalid_refresh_token");
     }
     admin.get("/cards").await.ok();
-    world.stranger().post("/auth/refresh", json!({"refreshToken": real})).await.ok();
+    world.anonymous().post("/auth/refresh", json!({"refreshToken": real})).await.ok();
 }
 
 #[tokio::test]
 async fn of_two_concurrent_refreshes_only_one_succeeds() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (world, admin) = World::with_admin().await;
     let refresh = json!({"refreshToken": admin.refresh_token});
-    let (one, other) = (world.stranger(), world.stranger());
+    let (one, other) = (world.anonymous(), world.anonymous());
     let (one, other) = tokio::join!(one.post("/auth/refresh", refresh.clone()), other.post("/auth/refresh", refresh));
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
@@ -122,13 +117,12 @@ async fn an_expired_token_is_403_and_can_be_refreshed() {
     let admin = world.admin().await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     admin.get("/cards").await.problem(403, "token_expired");
-    world.stranger().post("/auth/refresh", json!({"refreshToken": admin.refresh_token})).await.ok();
+    world.anonymous().post("/auth/refresh", json!({"refreshToken": admin.refresh_token})).await.ok();
 }
 
 #[tokio::test]
 async fn a_session_ends_when_it_expires_or_its_user_is_disabled() {
-    let world = World::new().await;
-    let (admin, other) = (world.admin().await, world.other_tenant().await);
+    let (world, admin, other) = World::with_two_accounts().await;
     world
         .database
         .execute("update sessions set expires_at = now() where user_id = (select id from users where email = 'test@example.com')")
@@ -144,7 +138,7 @@ async fn a_session_ends_when_it_expires_or_its_user_is_disabled() {
 #[tokio::test]
 async fn a_token_of_another_deployment_is_refused() {
     let (here, elsewhere) = (World::new().await, World::new().await);
-    // Each test's database is a copy that shares the sandbox's key; a deployment has one of its own.
+    // All test databases share the sandbox's key, so this one gets its own, as every deployment has.
     elsewhere.database.execute("update deployment set sandbox_signing_key = sha256('elsewhere')").await;
     let elsewhere = World::on(elsewhere.database.clone(), |_| {}).await;
     let stranger = elsewhere.admin().await;
@@ -155,7 +149,7 @@ async fn a_token_of_another_deployment_is_refused() {
 #[tokio::test]
 async fn a_viewer_can_read_but_not_write() {
     let world = World::new().await;
-    let viewer = world.somebody(Role::Viewer, None).await;
+    let viewer = world.user_in_new_account(Role::Viewer, None).await;
     viewer.get("/cards").await.ok();
     viewer.get("/customers").await.ok();
     for (path, body) in [
@@ -176,7 +170,7 @@ async fn a_viewer_can_read_but_not_write() {
 #[tokio::test]
 async fn an_operator_can_write() {
     let world = World::new().await;
-    let operator = world.somebody(Role::Operator, None).await;
+    let operator = world.user_in_new_account(Role::Operator, None).await;
     let (card, customer) = (operator.given_card_with(json!(5)).await, operator.given_customer().await);
     operator.assign(&card, &customer).await.ok();
 }
@@ -189,9 +183,9 @@ async fn failed_logins_are_rate_limited_by_address_and_earlier_successes_are_not
     }
     let wrong = json!({"email": "test@example.com", "password": "wrong"});
     for _ in 0..4 {
-        world.stranger().post("/auth/login", wrong.clone()).await.problem(401, "invalid_credentials");
+        world.anonymous().post("/auth/login", wrong.clone()).await.problem(401, "invalid_credentials");
     }
-    let refused = world.stranger().post("/auth/login", wrong).await;
+    let refused = world.anonymous().post("/auth/login", wrong).await;
     assert!((1..=20).contains(&refused.number("retry-after")));
     refused.problem(429, "too_many_attempts");
 }

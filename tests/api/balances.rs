@@ -1,11 +1,12 @@
-//! Money in, over HTTP: exact from the byte on the wire to the database and back.
+//! Top-ups over HTTP, exact from the bytes sent to the database and back.
 
+use core_api::domain::card::CardStatus;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{Actor, World};
 
-/// Adds an amount written exactly so, and gives the balance exactly as it was answered.
+/// Adds an amount in exactly this notation, and returns the balance exactly as it was written in the answer.
 async fn add(actor: &Actor, card: &str, amount: &str) -> String {
     let reply = actor.send(Method::POST, "/balances/add", format!("{{\"cardId\":\"{card}\",\"amount\":{amount}}}")).await;
     assert_eq!(reply.status, 200, "{amount}: {}", reply.text);
@@ -15,8 +16,7 @@ async fn add(actor: &Actor, card: &str, amount: &str) -> String {
 
 #[tokio::test]
 async fn a_top_up_returns_the_balance_and_records_a_movement() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     let added = admin.add(&card, json!(100)).await.ok();
     let movement = added["movementId"].clone();
@@ -31,8 +31,7 @@ async fn a_top_up_returns_the_balance_and_records_a_movement() {
 
 #[tokio::test]
 async fn amounts_round_trip_exactly() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (_world, admin) = World::with_admin().await;
     for (amounts, balance) in [
         (&["0.1", "0.2"][..], "0.30"),
         (&["100"], "100"),
@@ -58,8 +57,7 @@ async fn amounts_round_trip_exactly() {
 
 #[tokio::test]
 async fn an_amount_is_a_positive_bounded_number_with_at_most_two_decimals() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     for (amount, code) in [
         ("\"100\"", "wrong_type"),
@@ -80,7 +78,7 @@ async fn an_amount_is_a_positive_bounded_number_with_at_most_two_decimals() {
         ("1e99999999999999999999", "out_of_range"),
     ] {
         let reply = admin.send(Method::POST, "/balances/add", format!("{{\"cardId\":\"{card}\",\"amount\":{amount}}}")).await;
-        assert_eq!(reply.faults(), [("amount".to_owned(), code.to_owned())], "{amount}");
+        assert_eq!(reply.field_errors(), [format!("amount: {code}")], "{amount}");
     }
     assert_eq!(admin.card(&card).await["balance"], 0);
     assert!(admin.movements(&card).await.is_empty());
@@ -88,15 +86,17 @@ async fn an_amount_is_a_positive_bounded_number_with_at_most_two_decimals() {
 
 #[tokio::test]
 async fn only_inactive_and_active_cards_can_be_topped_up() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    for (status, refusal) in
-        [("inactive", None), ("active", None), ("blocked", Some("card_blocked")), ("cancelled", Some("card_cancelled"))]
-    {
+    let (_world, admin) = World::with_admin().await;
+    for status in CardStatus::ALL {
+        let refusal = match status {
+            CardStatus::Inactive | CardStatus::Active => None,
+            CardStatus::Blocked => Some("card_blocked"),
+            CardStatus::Cancelled => Some("card_cancelled"),
+        };
         let card = admin.given_card_in(status).await;
         let reply = admin.add(&card, json!(1)).await;
         match refusal {
-            None => assert_eq!(reply.ok()["balance"], 1, "{status}"),
+            None => assert_eq!(reply.ok()["balance"], 1, "{status:?}"),
             Some(code) => {
                 reply.problem(409, code);
                 assert_eq!((admin.card(&card).await["balance"].clone(), admin.movements(&card).await.len()), (json!(0), 0));
@@ -107,8 +107,7 @@ async fn only_inactive_and_active_cards_can_be_topped_up() {
 
 #[tokio::test]
 async fn a_top_up_cannot_exceed_the_maximum_balance() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     add(&admin, &card, "90071992547409.91").await;
     admin.add(&card, json!(0.01)).await.problem(409, "balance_limit_exceeded");
@@ -117,10 +116,9 @@ async fn a_top_up_cannot_exceed_the_maximum_balance() {
 
 #[tokio::test]
 async fn an_unknown_card_is_404_and_a_card_id_of_the_wrong_type_400() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (_world, admin) = World::with_admin().await;
     admin.add("card_001", json!(1)).await.problem(404, "card_not_found");
     admin.get("/balances/card_001").await.problem(404, "card_not_found");
     let reply = admin.post("/balances/add", json!({"cardId": 5, "amount": 1})).await;
-    assert_eq!(reply.faults(), [("cardId".to_owned(), "wrong_type".to_owned())]);
+    assert_eq!(reply.field_errors(), ["cardId: wrong_type"]);
 }

@@ -117,8 +117,8 @@ async fn an_idle_connection_outlives_the_head_timeout_and_ends_at_the_idle_timeo
     assert_eq!(idle.answer().await.status, 200);
     // A partial head does not extend the idle timeout.
     partial.send("GET /cards HTTP/1.1\r\nX-Slow: ").await;
-    let ((after, received), (partial_after, partial_said)) = tokio::join!(idle.closed(), partial.drip(b"x", PAUSE));
-    assert!((received.as_str(), partial_said.as_str()) == ("", ""), "{received}{partial_said}");
+    let ((after, received), (partial_after, partial_received)) = tokio::join!(idle.closed(), partial.drip(b"x", PAUSE));
+    assert!((received.as_str(), partial_received.as_str()) == ("", ""), "{received}{partial_received}");
     assert!((Duration::from_secs(6)..Duration::from_secs(25)).contains(&after), "{after:?}");
     assert!((Duration::from_secs(4)..Duration::from_secs(25)).contains(&partial_after), "{partial_after:?}");
 }

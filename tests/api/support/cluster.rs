@@ -124,10 +124,10 @@ impl Database {
 
     /// Waits until at least this many connections of the database wait for a lock.
     pub async fn wait_for_lock_waiters(&self, count: usize) {
-        let enough = format!(
-            "select (count(*) >= {count})::int8 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        let waiters = format!(
+            "select least(count(*), {count}) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         );
-        self.wait_for(1, &enough).await;
+        self.wait_for(i64::try_from(count).expect("a small number"), &waiters).await;
     }
 }
 

@@ -45,12 +45,12 @@ soak: ## kill replicas and Postgres under load for MINUTES (10), then prove that
 slow-clients: ## measure how 2,000 slow connections affect other clients; four minutes
 	@scripts/postgres
 	cargo build --release --locked --workspace
-	target/release/slow-clients --binary target/release/core-api
+	PG_BIN="$$(scripts/postgres --find)" target/release/slow-clients --binary target/release/core-api
 
 login-attack: ## attack the login with guesses and a flood, and time its answers; four minutes, best on an idle machine
 	@scripts/postgres
 	cargo build --release --locked --workspace
-	target/release/login-attack --binary target/release/core-api
+	PG_BIN="$$(scripts/postgres --find)" target/release/login-attack --binary target/release/core-api
 
 bench: ## benchmark against pgbench on the same Postgres; six minutes, best on an idle machine
 	@scripts/postgres

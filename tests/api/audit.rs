@@ -163,7 +163,7 @@ async fn the_audit_log_is_paged_newest_first_and_filtered() {
     assert_eq!(events(&admin, &format!("?userId={user}")).await.len(), 2);
     assert!(events(&admin, "?subjectId=nothing").await.is_empty());
     let page = admin.get(&format!("/audit-events?limit=1&subjectId={one}")).await.ok();
-    let next = page["nextCursor"].as_str().expect("more");
+    let next = page["nextCursor"].as_str().expect("a next page");
     let rest = events(&admin, &format!("?after={next}")).await;
     assert!(rest.len() == 2 && rest.iter().all(|event| event["subjectId"] == one.as_str()), "{rest:?}");
     let errors = admin.get(&format!("/audit-events?after={next}&type=login")).await.field_errors();

@@ -175,7 +175,7 @@ async fn only_failures_count_and_a_success_clears_those_from_its_address() {
         }
         owner_from(&world, "10.0.0.1").await.ok();
         world.database.execute("delete from login_sources where source = '10.0.0.2'").await;
-        // A success at one address leaves the failures at another one in place.
+        // Each address counts its own failures.
         owner_from(&world, "10.0.0.2").await.ok();
     }
     for _ in 0..3 {

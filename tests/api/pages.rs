@@ -55,7 +55,7 @@ async fn a_row_added_between_pages_causes_no_gap_and_no_repeat() {
     let path = format!("/cards/{card}/movements?limit=2");
     let first = admin.get(&path).await.ok();
     admin.add(&card, json!(5)).await.ok();
-    let second = admin.get(&format!("{path}&after={}", first["nextCursor"].as_str().expect("more"))).await.ok();
+    let second = admin.get(&format!("{path}&after={}", first["nextCursor"].as_str().expect("a next page"))).await.ok();
     let amounts =
         |page: &Value| page["movements"].as_array().expect("a list").iter().map(|movement| movement["amount"].clone()).collect::<Vec<_>>();
     assert_eq!((amounts(&first), amounts(&second)), (vec![json!(4), json!(3)], vec![json!(2), json!(1)]));
@@ -71,7 +71,7 @@ async fn a_cursor_carries_its_filters_and_refuses_others() {
         admin.given_card_in(status).await;
     }
     let first = admin.get("/cards?limit=2&status=active").await.ok();
-    let cursor = first["nextCursor"].as_str().expect("more");
+    let cursor = first["nextCursor"].as_str().expect("a next page");
     for carried in ["", "&status=active"] {
         let rest = admin.get(&format!("/cards?limit=2{carried}&after={cursor}")).await.ok();
         let rest = rest["cards"].as_array().expect("a list").clone();
@@ -84,7 +84,7 @@ async fn a_cursor_carries_its_filters_and_refuses_others() {
     let (one, other) = (admin.given_card_with(json!(1)).await, admin.given_card_with(json!(1)).await);
     admin.add(&one, json!(1)).await.ok();
     let page = admin.get(&format!("/cards/{one}/movements?limit=1")).await.ok();
-    let cursor = page["nextCursor"].as_str().expect("more");
+    let cursor = page["nextCursor"].as_str().expect("a next page");
     assert_eq!(admin.get(&format!("/cards/{other}/movements?limit=1&after={cursor}")).await.field_errors(), invalid);
 }
 
@@ -136,7 +136,7 @@ async fn a_list_longer_than_a_chunk_is_complete_and_in_order() {
     assert_eq!((balances[0].as_str(), balances[1999].as_str()), ("20", "0.01"));
 
     let page = admin.get("/customers?limit=100").await.ok();
-    let rest = admin.get(&format!("/customers?after={}", page["nextCursor"].as_str().expect("more"))).await.ok();
+    let rest = admin.get(&format!("/customers?after={}", page["nextCursor"].as_str().expect("a next page"))).await.ok();
     assert_eq!((rest["customers"].as_array().map(Vec::len), &rest["nextCursor"]), (Some(2400), &Value::Null));
 }
 
@@ -153,7 +153,7 @@ async fn a_customer_is_found_by_email_regardless_of_case() {
     assert_eq!(admin.get("/customers?email=nobody@example.com").await.ok()["customers"], json!([]));
     assert_eq!(other_admin.get("/customers?email=juan@example.com").await.ok()["customers"], json!([]));
     assert_eq!(admin.get("/customers?email=juan").await.field_errors(), ["email: invalid_email"]);
-    let cursor = admin.get("/customers?limit=1").await.ok()["nextCursor"].as_str().expect("more").to_owned();
+    let cursor = admin.get("/customers?limit=1").await.ok()["nextCursor"].as_str().expect("a next page").to_owned();
     let other = admin.get(&format!("/customers?email=juan@example.com&after={cursor}")).await;
     assert_eq!(other.field_errors(), ["after: invalid_cursor"]);
 }
@@ -184,7 +184,7 @@ async fn a_history_is_filtered_by_type_and_time_range() {
     assert_eq!(amounts(&format!("from=2025-02-10&to={moment}")).await, [100]);
     // A cursor carries its filters and is refused with others.
     let first = admin.get(&format!("{path}?type=purchase&limit=2")).await.ok();
-    let cursor = first["nextCursor"].as_str().expect("more");
+    let cursor = first["nextCursor"].as_str().expect("a next page");
     for carried in ["", "&type=purchase"] {
         assert_eq!(amounts(&format!("limit=2&after={cursor}{carried}")).await, [-1]);
     }

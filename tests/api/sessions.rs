@@ -26,7 +26,7 @@ async fn a_user_lists_only_their_own_sessions() {
     assert!(seen[0]["createdAt"].as_str() < seen[0]["expiresAt"].as_str(), "{seen:?}");
     assert_eq!(sessions(&colleague).await.len(), 1);
     let page = first.get("/auth/sessions?limit=1").await.ok();
-    let rest = first.get(&format!("/auth/sessions?limit=1&after={}", page["nextCursor"].as_str().expect("more"))).await.ok();
+    let rest = first.get(&format!("/auth/sessions?limit=1&after={}", page["nextCursor"].as_str().expect("a next page"))).await.ok();
     assert_eq!((&page["sessions"][0]["sessionId"], &rest["sessions"][0]["sessionId"]), (&seen[0]["sessionId"], &seen[1]["sessionId"]));
     assert_eq!(rest["nextCursor"], Value::Null);
 }

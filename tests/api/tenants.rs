@@ -80,10 +80,10 @@ async fn another_account_s_cursor_reveals_nothing() {
         theirs.assign(&card, &customer).await.ok();
     }
     let page = theirs.get(&format!("/cards?limit=1&customerId={customer}")).await.ok();
-    let cursor = page["nextCursor"].as_str().expect("more");
+    let cursor = page["nextCursor"].as_str().expect("a next page");
     Reply::of(mine.request(Method::GET, &format!("/cards?limit=1&after={cursor}"))).await.problem(404, "customer_not_found");
     let page = theirs.get("/cards?limit=1").await.ok();
-    let cursor = page["nextCursor"].as_str().expect("more");
+    let cursor = page["nextCursor"].as_str().expect("a next page");
     assert_eq!(mine.get(&format!("/cards?limit=1&after={cursor}")).await.ok(), json!({"cards": [], "nextCursor": null}));
 }
 

@@ -1,4 +1,4 @@
-# The commands a person types. `make` alone lists them.
+# The commands for developers. `make` without a target lists them.
 
 .DEFAULT_GOAL := help
 .PHONY: help sandbox test check integration queries openapi soak slow-clients login-attack bench bench-long
@@ -13,11 +13,11 @@ sandbox: ## build the release binary and serve the sandbox on 127.0.0.1:8080
 	cargo build --release --locked
 	@exec env -u DATABASE_URL CORE_API_ENV=sandbox target/release/core-api
 
-test: ## run every test with every feature, on a Postgres of their own
+test: ## run every test with every feature, on a private Postgres
 	@scripts/postgres
 	cargo test --locked --workspace --all-features
 
-check: ## formatting, lints with every feature and with none, licences, and that .sqlx matches the source
+check: ## check formatting, lints with every feature and with none, licences, and that .sqlx is up to date
 	@scripts/postgres
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
@@ -30,34 +30,34 @@ integration: ## run the examples, the generated clients, the /docs page in a bro
 	cargo build --release --locked
 	scripts/integration target/release/core-api
 
-queries: ## describe the SQL queries anew, after one was changed
+queries: ## update .sqlx after a SQL query has changed
 	@scripts/postgres
 	scripts/prepare-queries
 
-openapi: ## write openapi.json anew, after an endpoint was changed
+openapi: ## update openapi.json after an endpoint has changed
 	cargo run --quiet --locked -- openapi > openapi.json
 
-soak: ## kill replicas and Postgres for MINUTES (10) under load, then prove that no cent was lost or doubled
+soak: ## kill replicas and Postgres under load for MINUTES (10), then prove that no cent was lost or doubled
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	target/release/soak --minutes $(MINUTES) --binary target/release/core-api
 
-slow-clients: ## measure what 2,000 slow connections cost everybody else; four minutes
+slow-clients: ## measure how 2,000 slow connections affect other clients; four minutes
 	@scripts/postgres
 	cargo build --release --locked --workspace
-	target/release/slow-clients --binary target/release/core-api
+	PG_BIN="$$(scripts/postgres --find)" target/release/slow-clients --binary target/release/core-api
 
-login-attack: ## guess at passwords, flood the login with hashes, time its answers: four minutes, best on an idle machine
+login-attack: ## attack the login with guesses and a flood, and time its answers; four minutes, best on an idle machine
 	@scripts/postgres
 	cargo build --release --locked --workspace
-	target/release/login-attack --binary target/release/core-api
+	PG_BIN="$$(scripts/postgres --find)" target/release/login-attack --binary target/release/core-api
 
-bench: ## measure against pgbench on the same Postgres, turn by turn; six minutes, best on an idle machine
+bench: ## benchmark against pgbench on the same Postgres; six minutes, best on an idle machine
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api
 
-bench-long: ## measure whether millions of rows make top-ups, lists or memory worse; six to eight minutes and 8 GB of temporary disk
+bench-long: ## benchmark top-ups and lists with millions of rows; six to eight minutes and 8 GB of temporary disk
 	@scripts/postgres
 	cargo build --release --locked --workspace
 	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api --only growth,lists --table target/bench/long.md

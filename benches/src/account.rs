@@ -1,108 +1,108 @@
-//! A customer of the service: logged in, with cards; makes the bytes of requests.
+//! A logged-in account with cards, and the bytes of its requests.
 
 use std::net::SocketAddr;
 
+use bench::{Failure, http::Connection};
 use serde_json::{Value, json};
 
-use crate::{Failure, http::Connection, load};
+use crate::load;
 
-/// How many cards the top-ups are spread over.
+/// The number of cards that top-ups are spread over.
 pub const CARDS: usize = 5_000;
 
-/// How many movements the card has whose pages are read.
+/// The number of movements of the card whose pages are read.
 const MOVEMENTS: usize = 1_000;
 
-/// How many at once, while things are prepared.
-const AT_ONCE: usize = 64;
+/// The number of clients during preparation.
+const PREPARING_CLIENTS: usize = 64;
 
-/// Digits of an Idempotency-Key.
+/// The number of digits of an Idempotency-Key.
 pub const KEY_DIGITS: usize = 16;
 
-/// The login that owns the cards, and the one that the logins are measured with: a user's oldest sessions
-/// end once there are many.
+/// The login that owns the cards. Logins are measured with another one, since many sessions end the oldest of a user.
 pub const OWNER: (&str, &str) = ("test@example.com", "test123");
 const OTHER: (&str, &str) = ("admin@company.com", "secure_password");
 
-/// Logged in, with cards.
+/// A logged-in account with cards.
 #[derive(Clone, Debug)]
 pub struct Account {
     address: SocketAddr,
     token: String,
     cards: Vec<String>,
-    /// A card of which many movements are known, and where their last page begins.
-    long: Option<(String, String)>,
+    /// A card with many movements, and the path of their last page.
+    card_with_history: Option<(String, String)>,
 }
 
 impl Account {
-    /// Logs in, both logins once, so that their address is a known one.
+    /// Logs in with both logins, so that the address is known for both.
     pub async fn log_in(address: SocketAddr) -> Result<Self, Failure> {
         let mut connection = Connection::open(address).await?;
-        connection.ask(&login(OTHER)).await?;
-        let token = text(connection.ask(&login(OWNER)).await?, "token")?;
-        Ok(Self { address, token, cards: Vec::new(), long: None })
+        connection.send(&login(OTHER)).await?;
+        let token = text(connection.send(&login(OWNER)).await?, "token")?;
+        Ok(Self { address, token, cards: Vec::new(), card_with_history: None })
     }
 
-    /// The same at another server of the same database, or of a copy of it.
+    /// The same account at another server on the same database or a copy of it.
     pub fn at(&self, address: SocketAddr) -> Self {
         Self { address, ..self.clone() }
     }
 
-    /// Gets a new token, before the old one is too old.
+    /// Gets a new token before the old one expires.
     pub async fn log_in_again(&mut self) -> Result<(), Failure> {
-        self.token = text(Connection::open(self.address).await?.ask(&login(OWNER)).await?, "token")?;
+        self.token = text(Connection::open(self.address).await?.send(&login(OWNER)).await?, "token")?;
         Ok(())
     }
 
-    /// Makes the cards.
-    pub async fn make_cards(&mut self) -> Result<(), Failure> {
+    /// Creates the cards.
+    pub async fn create_cards(&mut self) -> Result<(), Failure> {
         let request = self.post("/cards", &json!({"currency": "USD"}), None);
-        let made = load::each_once(self.address, AT_ONCE, vec![request; CARDS]).await?;
-        self.cards = made.iter().map(|body| text(body, "cardId")).collect::<Result<_, _>>()?;
+        let created = load::each_once(self.address, PREPARING_CLIENTS, vec![request; CARDS]).await?;
+        self.cards = created.iter().map(|body| text(body, "cardId")).collect::<Result<_, _>>()?;
         Ok(())
     }
 
-    /// Gives the cards a holder and money, and activates them.
-    pub async fn make_cards_pay(&self) -> Result<(), Failure> {
+    /// Assigns the cards to a customer, activates and funds them.
+    pub async fn prepare_purchases(&self) -> Result<(), Failure> {
         let customer = json!({"name": "Ana Diaz", "email": "ana@example.com"});
-        let customer = text(Connection::open(self.address).await?.ask(&self.post("/customers", &customer, None)).await?, "customerId")?;
+        let customer = text(Connection::open(self.address).await?.send(&self.post("/customers", &customer, None)).await?, "customerId")?;
         let assign = |card: &String| self.post("/cards/assign", &json!({"cardId": card, "customerId": customer}), None);
         let activate = |card: &String| {
             let body = json!({"cardId": card, "status": "active"});
             write("PATCH", "/cards/status", &format!("Authorization: Bearer {}\r\n", self.token), &body)
         };
         let fund = |card: &String| self.post("/balances/add", &json!({"cardId": card, "amount": 1_000_000}), None);
-        load::each_once(self.address, AT_ONCE, self.cards.iter().map(assign).collect()).await?;
-        load::each_once(self.address, AT_ONCE, self.cards.iter().map(activate).collect()).await?;
-        load::each_once(self.address, AT_ONCE, self.cards.iter().map(fund).collect()).await?;
+        load::each_once(self.address, PREPARING_CLIENTS, self.cards.iter().map(assign).collect()).await?;
+        load::each_once(self.address, PREPARING_CLIENTS, self.cards.iter().map(activate).collect()).await?;
+        load::each_once(self.address, PREPARING_CLIENTS, self.cards.iter().map(fund).collect()).await?;
         Ok(())
     }
 
-    /// Makes one more card.
-    pub async fn make_card(&self) -> Result<String, Failure> {
-        text(Connection::open(self.address).await?.ask(&self.post("/cards", &json!({"currency": "USD"}), None)).await?, "cardId")
+    /// Creates one more card.
+    pub async fn create_card(&self) -> Result<String, Failure> {
+        text(Connection::open(self.address).await?.send(&self.post("/cards", &json!({"currency": "USD"}), None)).await?, "cardId")
     }
 
-    /// Makes a card with many movements, and follows its pages to the last.
-    pub async fn make_movements(&mut self) -> Result<(), Failure> {
-        let card = self.make_card().await?;
-        load::each_once(self.address, AT_ONCE, vec![self.top_up(&card, None); MOVEMENTS]).await?;
-        let last = self.follow_pages(&pages(&card), MOVEMENTS).await?;
-        self.long = Some((card, last));
+    /// Creates a card with many movements, and finds their last page.
+    pub async fn create_movements(&mut self) -> Result<(), Failure> {
+        let card = self.create_card().await?;
+        load::each_once(self.address, PREPARING_CLIENTS, vec![self.top_up(&card, None); MOVEMENTS]).await?;
+        let last = self.last_page_of(&pages(&card), MOVEMENTS).await?;
+        self.card_with_history = Some((card, last));
         Ok(())
     }
 
-    /// Goes from the first page of so many rows to the last, and tells where that is.
-    pub async fn follow_pages(&self, first: &str, rows: usize) -> Result<String, Failure> {
+    /// Follows the pages from the first to the last, and returns the path of the last.
+    pub async fn last_page_of(&self, first: &str, rows: usize) -> Result<String, Failure> {
         let mut connection = Connection::open(self.address).await?;
         let (mut path, mut read) = (first.to_owned(), 0);
         loop {
-            let page: Value = serde_json::from_slice(connection.ask(&self.get(&path)).await?)?;
+            let page: Value = serde_json::from_slice(connection.send(&self.get(&path)).await?)?;
             let list = page.as_object().and_then(|members| members.values().find_map(Value::as_array));
             read += list.map_or(0, Vec::len);
             let Some(after) = page["nextCursor"].as_str() else { break };
             path = format!("{first}&after={after}");
         }
-        if read == rows { Ok(path) } else { Err(format!("the pages hold {read} rows of {rows}").into()) }
+        if read == rows { Ok(path) } else { Err(format!("the pages contain {read} of {rows} rows").into()) }
     }
 
     /// A top-up of each card.
@@ -110,7 +110,7 @@ impl Account {
         self.cards.iter().map(|card| self.top_up(card, None)).collect()
     }
 
-    /// A purchase or a top-up of each card, with room for a key, and where that is.
+    /// A purchase or a top-up of each card with a placeholder for a key, and the offset of that.
     pub fn keyed(&self, purchases: bool) -> (Vec<Vec<u8>>, usize) {
         let key = "0".repeat(KEY_DIGITS);
         let each = self.cards.iter().map(|card| if purchases { self.purchase(card, &key) } else { self.top_up(card, Some(&key)) });
@@ -124,24 +124,24 @@ impl Account {
         self.cards.iter().take(1).map(|card| self.top_up(card, None)).collect()
     }
 
-    /// Top-ups of a few other cards than that.
+    /// Top-ups of a few other cards.
     pub fn other_top_ups(&self) -> Vec<Vec<u8>> {
         self.cards.iter().rev().take(4).map(|card| self.top_up(card, None)).collect()
     }
 
-    /// Each card, read.
+    /// A read of each card.
     pub fn reads(&self) -> Vec<Vec<u8>> {
         self.cards.iter().map(|card| self.get(&format!("/cards/{card}"))).collect()
     }
 
-    /// The first page of many.
+    /// The first page of the history.
     pub fn first_page(&self) -> Vec<Vec<u8>> {
-        self.long.iter().map(|(card, _)| self.get(&pages(card))).collect()
+        self.card_with_history.iter().map(|(card, _)| self.get(&pages(card))).collect()
     }
 
-    /// The last page of many.
+    /// The last page of the history.
     pub fn last_page(&self) -> Vec<Vec<u8>> {
-        self.long.iter().map(|(_, last)| self.get(last)).collect()
+        self.card_with_history.iter().map(|(_, last)| self.get(last)).collect()
     }
 
     /// A login of the other user.
@@ -157,7 +157,7 @@ impl Account {
         self.post("/sandbox/purchases", &json!({"cardId": card, "amount": 0.01, "description": "Coffee"}), Some(key))
     }
 
-    /// A path, read.
+    /// A read of a path.
     pub fn get(&self, path: &str) -> Vec<u8> {
         format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", self.token).into_bytes()
     }
@@ -168,14 +168,9 @@ impl Account {
     }
 }
 
-/// A question that costs nothing to answer.
-pub fn alive() -> &'static [u8] {
+/// A request that is cheap to answer.
+pub fn liveness_check() -> &'static [u8] {
     b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
-}
-
-/// Whether it can serve.
-pub fn ready() -> &'static [u8] {
-    b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
 }
 
 fn pages(card: &str) -> String {
@@ -195,10 +190,10 @@ fn write(method: &str, path: &str, headers: &str, body: &Value) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A member of an answer.
+/// A text member of an answer.
 fn text(body: &[u8], name: &str) -> Result<String, Failure> {
     let body: Value = serde_json::from_slice(body)?;
-    body[name].as_str().map(str::to_owned).ok_or_else(|| format!("an answer without {name}").into())
+    body[name].as_str().map(str::to_owned).ok_or_else(|| format!("the answer has no {name}").into())
 }
 
 #[cfg(test)]
@@ -206,10 +201,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_where_it_is_said_to_be() {
+    fn the_key_offset_points_at_the_key() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let cards = vec!["card_a".to_owned(), "card_b".to_owned()];
-        let account = Account { address, token: "t".to_owned(), cards, long: None };
+        let account = Account { address, token: "t".to_owned(), cards, card_with_history: None };
         for purchases in [false, true] {
             let (each, at) = account.keyed(purchases);
             for request in each {

@@ -1,4 +1,4 @@
-//! The temporary folder, gone when this program is.
+//! A temporary folder that is removed when this program ends.
 
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -12,17 +12,21 @@ use std::{
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes it, in the system's temporary folder.
-    pub fn make() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("core-api-bench-{}", std::process::id()));
+    /// Creates it in the system's temporary folder.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn create(name: &str) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("core-api-{name}-{}", std::process::id()));
         DirBuilder::new().mode(0o755).create(&path)?;
         let folder = Self(path);
-        // The user that Postgres runs as must be able to pass through, whatever the umask.
+        // The user that Postgres runs as must have access, regardless of the umask.
         fs::set_permissions(&folder.0, Permissions::from_mode(0o755))?;
         Ok(folder)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -1,132 +1,131 @@
-//! Whether top-ups are as fast with many movements in the table as with few.
+//! Compares top-ups with many movements in the table against top-ups with few.
 
 use std::{iter::once, time::Duration};
 
+use bench::{Failure, Testbed, progress, server::Server};
+
 use crate::{
-    Arguments, Failure,
+    Arguments,
     account::{Account, CARDS},
-    ground::Ground,
+    generate,
     load::{self, Requests},
-    made,
     report::Report,
     sample::Sample,
-    server::Server,
     table::{rate, thousands},
-    tell,
 };
 
-/// How many movements there are; the first is what the others are held against.
+/// The numbers of movements; the others are compared with the first.
 const SIZES: [u64; 3] = [10_000, 1_000_000, 10_000_000];
 
-/// How many top up at once.
+/// The numbers of clients.
 const CLIENTS: [u32; 2] = [64, 256];
 
-/// The least that a rate should be of that with few movements, in hundredths.
-const LEAST: u64 = 80;
+/// The minimum rate relative to that with few movements, in hundredths.
+const MIN_RATIO: u64 = 80;
 
-/// The database with the cards and without a movement; the others are copies of it.
+/// The database with the cards and no movement; the others are copies of it.
 const EMPTY: &str = "growth";
 
-/// How long a run is. They are many and short, since what differs is little beside what a shared machine does from one
-/// run of some seconds to the next.
+/// The length of a run. Many short runs are used, since the differences are small compared with how a shared machine
+/// varies over a few seconds.
 const SLICE: Duration = Duration::from_secs(1);
 
-/// By how many and how long a server is warmed up.
+/// The clients and the length of the warm-up.
 const WARM_UP: (u32, Duration) = (256, Duration::from_secs(2));
 
 /// A number of movements and of clients.
 type Run = (u64, u32);
 
-/// A server on a database with so many movements.
+/// A server on a database with this many movements.
 #[derive(Debug)]
-struct Grown {
+struct SizedServer {
     size: u64,
     server: Server,
     account: Account,
 }
 
-/// Measures all sizes second by second, each with a database and a server of its own.
-pub async fn measure(ground: &Ground, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
-    let account = empty(ground).await?;
+/// Measures all sizes in alternating seconds, each with its own database and server.
+pub async fn measure(testbed: &Testbed, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
+    let account = create_empty(testbed).await?;
     let (mut large, mut done) = (Vec::new(), Vec::new());
     for size in &SIZES[1..] {
-        large.push(grow(ground, &account, *size).await?);
+        large.push(create_sized(testbed, &account, *size).await?);
     }
     for turn in 1..=arguments.turns {
-        // New in every turn: one run makes several times as many movements as there were.
-        let small = grow(ground, &account, SIZES[0]).await?;
-        let all: Vec<&Grown> = once(&small).chain(&large).collect();
-        warm_up(ground, &all).await?;
+        // Recreated in every turn, since one run multiplies the number of movements.
+        let small = create_sized(testbed, &account, SIZES[0]).await?;
+        let all: Vec<&SizedServer> = once(&small).chain(&large).collect();
+        warm_up(testbed, &all).await?;
         for second in 1..=arguments.seconds {
             for (size, clients) in order(second) {
-                let Some(grown) = all.iter().find(|grown| grown.size == size) else { continue };
-                done.push(((size, clients), grown.run(clients, SLICE).await?));
+                let Some(sized) = all.iter().find(|sized| sized.size == size) else { continue };
+                done.push(((size, clients), sized.run(clients, SLICE).await?));
             }
         }
         for (size, clients) in order(1) {
             let so_far = median(&done, (size, clients)).map(|sample| rate(sample.rate)).unwrap_or_default();
-            tell(&format!("turn {turn}: {clients} clients, {} movements: {so_far}/s so far", thousands(size)));
+            progress(&format!("turn {turn}: {clients} clients, {} movements: {so_far}/s so far", thousands(size)));
         }
         small.server.stop().await?;
     }
-    for grown in large {
-        grown.server.stop().await?;
+    for sized in large {
+        sized.server.stop().await?;
     }
     for clients in CLIENTS {
-        let few = median(&done, (SIZES[0], clients));
+        let base = median(&done, (SIZES[0], clients));
         for size in SIZES {
             let name = format!("top-ups with {} movements", thousands(size));
-            let beside = few.filter(|_| size != SIZES[0]).map(|few| (few.rate, LEAST));
-            report.held_against(&name, clients, median(&done, (size, clients)), beside);
+            let against = base.filter(|_| size != SIZES[0]).map(|base| (base.rate, MIN_RATIO));
+            report.compare(&name, clients, median(&done, (size, clients)), against);
         }
     }
     Ok(())
 }
 
-impl Grown {
+impl SizedServer {
     async fn run(&self, clients: u32, time: Duration) -> Result<Sample, Failure> {
         load::run(self.server.address(), clients, &Requests::plain(self.account.top_ups()), time).await
     }
 }
 
-/// Until connections are open, cards known, and the pages that they end on written to the log as a whole, as they are
-/// once after a checkpoint: that is little in the minutes between two, and much in a second.
-async fn warm_up(ground: &Ground, all: &[&Grown]) -> Result<(), Failure> {
-    ground.postgres.ask_patiently("postgres", "checkpoint").await?;
-    for grown in all {
-        grown.run(WARM_UP.0, WARM_UP.1).await?;
+/// Opens connections, fills caches, and touches the pages that top-ups write, whose first write after a checkpoint goes
+/// to the WAL as a whole page. That cost is small over the minutes between checkpoints, and large within one second.
+async fn warm_up(testbed: &Testbed, all: &[&SizedServer]) -> Result<(), Failure> {
+    testbed.postgres.long_query("postgres", "checkpoint").await?;
+    for sized in all {
+        sized.run(WARM_UP.0, WARM_UP.1).await?;
     }
     Ok(())
 }
 
-/// A database with 5,000 cards, and whose they are.
-async fn empty(ground: &Ground) -> Result<Account, Failure> {
-    ground.postgres.ask("postgres", &format!("create database {EMPTY}"))?;
-    let server = ground.serve(EMPTY).await?;
+/// Creates the database with 5,000 cards, and returns their account.
+async fn create_empty(testbed: &Testbed) -> Result<Account, Failure> {
+    testbed.postgres.query("postgres", &format!("create database {EMPTY}"))?;
+    let server = testbed.serve(EMPTY).await?;
     let mut account = Account::log_in(server.address()).await?;
-    account.make_cards().await?;
+    account.create_cards().await?;
     server.stop().await?;
     Ok(account)
 }
 
-/// A copy of it with so many movements, anew if there is one already.
-async fn grow(ground: &Ground, account: &Account, size: u64) -> Result<Grown, Failure> {
-    let (postgres, database) = (&ground.postgres, format!("{EMPTY}_{size}"));
-    tell(&format!("making {} movements", thousands(size)));
-    postgres.ask("postgres", &format!("drop database if exists {database} with (force)"))?;
-    postgres.ask("postgres", &format!("create database {database} template {EMPTY}"))?;
-    made::load(postgres, &database, &made::histories(size, u64::try_from(CARDS)?)).await?;
-    let made: u64 = postgres.ask_patiently(&database, "select count(*) from movements").await?.parse()?;
-    if made != size {
-        return Err(format!("{made} movements were made of {size}").into());
+/// Creates a copy of it with this many movements, replacing an earlier one.
+async fn create_sized(testbed: &Testbed, account: &Account, size: u64) -> Result<SizedServer, Failure> {
+    let (postgres, database) = (&testbed.postgres, format!("{EMPTY}_{size}"));
+    progress(&format!("generating {} movements", thousands(size)));
+    postgres.query("postgres", &format!("drop database if exists {database} with (force)"))?;
+    postgres.query("postgres", &format!("create database {database} template {EMPTY}"))?;
+    generate::run(postgres, &database, &generate::histories(size, u64::try_from(CARDS)?)).await?;
+    let generated: u64 = postgres.long_query(&database, "select count(*) from movements").await?.parse()?;
+    if generated != size {
+        return Err(format!("{generated} of {size} movements were generated").into());
     }
-    let server = ground.serve(&database).await?;
-    // Its session and the key of its token were copied with everything else.
+    let server = testbed.serve(&database).await?;
+    // The copy includes the session and the signing key, so the token stays valid.
     let account = account.at(server.address());
-    Ok(Grown { size, server, account })
+    Ok(SizedServer { size, server, account })
 }
 
-/// All sizes next to each other, and every other time the other way round.
+/// All sizes next to each other, in reverse order in every other turn.
 fn order(turn: u64) -> Vec<Run> {
     let mut runs: Vec<Run> = CLIENTS.into_iter().flat_map(|clients| SIZES.map(|size| (size, clients))).collect();
     if turn.is_multiple_of(2) {
@@ -145,13 +144,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_sizes_are_side_by_side_and_the_next_time_the_other_way_round() {
+    fn sizes_alternate_and_every_other_turn_runs_them_in_reverse() {
         assert_eq!(order(1)[..4], [(10_000, 64), (1_000_000, 64), (10_000_000, 64), (10_000, 256)]);
         assert_eq!(order(2)[..3], [(10_000_000, 256), (1_000_000, 256), (10_000, 256)]);
     }
 
     #[test]
-    fn every_size_is_the_same_number_of_movements_for_each_card() {
+    fn every_size_divides_evenly_among_the_cards() {
         for size in SIZES {
             assert!(size.is_multiple_of(u64::try_from(CARDS).unwrap()), "{size}");
         }

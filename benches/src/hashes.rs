@@ -1,4 +1,4 @@
-//! What the machine hashes when it does nothing else: argon2id as the service has it, a thread for each core.
+//! The hashing rate of the idle machine: argon2id with the parameters of the service, one thread per core.
 
 use std::{
     num::NonZeroUsize,
@@ -8,29 +8,28 @@ use std::{
 
 use argon2::{Argon2, Block};
 
-use crate::{
-    Failure,
-    sample::{Sample, rate},
-};
+use bench::Failure;
 
-/// As many as hash at once.
+use crate::sample::{Sample, rate};
+
+/// The number of cores.
 pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Hashes for a while, on all cores.
+/// Hashes on all cores for this time.
 pub async fn run(time: Duration) -> Result<Sample, Failure> {
     let done = tokio::task::spawn_blocking(move || {
         let began = Instant::now();
         let threads: Vec<_> = (0..cores()).map(|_| thread::spawn(move || hash_until(began + time))).collect();
-        let done = threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread that hashes panicked")?);
+        let done = threads.into_iter().map(|thread| thread.join().map_err(|_| "a hashing thread panicked")?);
         let done: Result<usize, Failure> = done.sum();
         done.map(|done| rate(done, began.elapsed()))
     });
     Ok(Sample { rate: done.await??, p50: None, p99: None })
 }
 
-/// The crate's default: 19 MiB, 2 passes, 1 lane, in memory that is taken from the system once.
+/// The parameters are the crate's default: 19 MiB, 2 passes, 1 lane. The memory is allocated once.
 fn hash_until(until: Instant) -> Result<usize, Failure> {
     let argon2 = Argon2::default();
     let mut memory = vec![Block::default(); argon2.params().block_count()];

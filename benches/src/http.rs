@@ -1,4 +1,4 @@
-//! HTTP/1.1 over a connection that is kept: just as much of it as the service's answers need.
+//! A minimal HTTP/1.1 client on a persistent connection, which supports what the service's answers need.
 
 use std::{net::SocketAddr, ops::Range};
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::Failure;
 
-/// A connection, one request at a time.
+/// A connection that carries one request at a time.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
@@ -17,15 +17,23 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens one.
+    /// Opens a connection.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses it.
     pub async fn open(address: SocketAddr) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(1024) })
     }
 
-    /// Sends a request, and waits for all of the answer. Whatever is not a 200 is an error.
-    pub async fn ask(&mut self, request: &[u8]) -> Result<&[u8], Failure> {
+    /// Sends a request and returns the body of the complete answer.
+    ///
+    /// # Errors
+    ///
+    /// The connection breaks, or the status is not 200.
+    pub async fn send(&mut self, request: &[u8]) -> Result<&[u8], Failure> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         let answer = loop {
@@ -49,22 +57,22 @@ impl Connection {
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     status: u16,
-    /// Where the body is; it may not all be there yet.
+    /// The range of the body, which may not have arrived completely.
     body: Range<usize>,
 }
 
-/// Reads the head once it is there as a whole.
+/// Parses the head once it is complete.
 fn parse(bytes: &[u8]) -> Result<Option<Answer>, &'static str> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "the head of an answer is not text")?;
-    let (first, headers) = head.split_once("\r\n").ok_or("an answer without headers")?;
+    let (first, headers) = head.split_once("\r\n").ok_or("the answer has no headers")?;
     let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).ok_or("not an HTTP/1.1 answer")?;
     let length: usize = headers
         .split("\r\n")
         .filter_map(|header| header.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .and_then(|(_, value)| value.trim().parse().ok())
-        .ok_or("an answer without Content-Length")?;
+        .ok_or("the answer has no Content-Length")?;
     Ok(Some(Answer { status, body: end + 4..end + 4 + length }))
 }
 
@@ -73,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_its_status_and_where_its_body_is() {
+    fn an_answer_is_parsed_into_its_status_and_body_range() {
         let bytes = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(parse(bytes), Ok(Some(Answer { status: 200, body: 70..72 })));
         assert_eq!(parse(&bytes[..70]), Ok(Some(Answer { status: 200, body: 70..72 })));
@@ -84,9 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_refused() {
-        for odd in ["SSH-2.0\r\n\r\n", "HTTP/1.1 x\r\na: b\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"] {
-            assert!(parse(odd.as_bytes()).is_err(), "{odd}");
+    fn a_malformed_answer_is_refused() {
+        for malformed in ["SSH-2.0\r\n\r\n", "HTTP/1.1 x\r\na: b\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"] {
+            assert!(parse(malformed.as_bytes()).is_err(), "{malformed}");
         }
     }
 }

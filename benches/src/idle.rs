@@ -1,15 +1,17 @@
-//! What the service takes while it does nothing.
+//! The memory of the idle service.
 
-use crate::{Failure, account, ground::Ground, http::Connection, postgres::NAME, report::Report, server::Server};
+use bench::{Failure, Testbed, http::Connection, postgres::NAME, server::Server};
 
-/// How many connections are open and idle.
+use crate::{account, report::Report};
+
+/// The number of open idle connections.
 const CONNECTIONS: usize = 5_000;
 
-/// Measures a server that has done nothing since it started, then with many connections that are kept open.
-pub async fn measure(ground: &Ground, report: &mut Report) -> Result<(), Failure> {
-    // The first start migrates and hashes, which no later one does.
-    ground.serve(NAME).await?.stop().await?;
-    let server = ground.serve(NAME).await?;
+/// Measures a freshly started server, and then the same server with many idle connections.
+pub async fn measure(testbed: &Testbed, report: &mut Report) -> Result<(), Failure> {
+    // Only the first start migrates and hashes passwords.
+    testbed.serve(NAME).await?.stop().await?;
+    let server = testbed.serve(NAME).await?;
     report.memory("after start", server.memory(), None);
     let connections = open(&server).await?;
     report.memory("with 5,000 idle connections", server.memory(), None);
@@ -17,12 +19,12 @@ pub async fn measure(ground: &Ground, report: &mut Report) -> Result<(), Failure
     server.stop().await
 }
 
-/// Connections that have asked once, and are kept open.
+/// Opens connections that send one request each.
 async fn open(server: &Server) -> Result<Vec<Connection>, Failure> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut connection = Connection::open(server.address()).await?;
-        connection.ask(account::alive()).await?;
+        connection.send(account::liveness_check()).await?;
         connections.push(connection);
     }
     Ok(connections)

@@ -1,4 +1,4 @@
-//! The load: clients that each send the next request once the last is answered, as cheaply as can be.
+//! The load generator: clients that each send the next request when the last is answered, at minimal cost.
 
 use std::{
     net::SocketAddr,
@@ -9,15 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench::{Failure, http::Connection};
 use tokio::task::JoinSet;
 
-use crate::{Failure, account::KEY_DIGITS, http::Connection, sample::Sample};
+use crate::{account::KEY_DIGITS, sample::Sample};
 
-/// Requests, made before the clock runs; each client sends one at random, again and again.
+/// Requests that are prepared before the measurement. Each client repeatedly sends a random one.
 #[derive(Debug)]
 pub struct Requests {
     each: Vec<Vec<u8>>,
-    /// Where in each of them a number stands that has to be new every time.
+    /// The offset of a key that must be new in every request.
     key_at: Option<usize>,
     next_key: AtomicU64,
 }
@@ -28,12 +29,12 @@ impl Requests {
         Arc::new(Self { each, key_at: None, next_key: AtomicU64::new(0) })
     }
 
-    /// These requests with a key of their own each time, from this one on.
+    /// These requests with a new key every time, starting at `first_key`.
     pub fn keyed(each: Vec<Vec<u8>>, key_at: usize, first_key: u64) -> Arc<Self> {
         Arc::new(Self { each, key_at: Some(key_at), next_key: AtomicU64::new(first_key) })
     }
 
-    /// The key after the last one.
+    /// The next unused key.
     pub fn next_key(&self) -> u64 {
         self.next_key.load(Ordering::Relaxed)
     }
@@ -50,7 +51,7 @@ impl Requests {
     }
 }
 
-/// Lets so many clients work for a while.
+/// Runs this many clients for this time.
 pub async fn run(address: SocketAddr, clients: u32, requests: &Arc<Requests>, time: Duration) -> Result<Sample, Failure> {
     let mut connections = Vec::new();
     for _ in 0..clients {
@@ -68,13 +69,13 @@ pub async fn run(address: SocketAddr, clients: u32, requests: &Arc<Requests>, ti
     Ok(Sample::of(times, began.elapsed()))
 }
 
-/// One client. How long each request took, in microseconds.
+/// Runs one client, and returns the times of its requests in microseconds.
 async fn work(mut connection: Connection, seed: u64, requests: Arc<Requests>, until: Instant) -> Result<Vec<u64>, Failure> {
     let (mut times, mut request, mut random) = (Vec::new(), Vec::new(), Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
     let mut began = Instant::now();
     while began < until {
         requests.write(random.next(), &mut request)?;
-        connection.ask(&request).await?;
+        connection.send(&request).await?;
         let now = Instant::now();
         times.push(u64::try_from((now - began).as_micros())?);
         began = now;
@@ -82,7 +83,7 @@ async fn work(mut connection: Connection, seed: u64, requests: Arc<Requests>, un
     Ok(times)
 }
 
-/// Sends each of these once, by several clients; the bodies of the answers, in no order.
+/// Sends each request once, with several clients, and returns the bodies of the answers in no particular order.
 pub async fn each_once(address: SocketAddr, clients: usize, requests: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Failure> {
     let mut working = JoinSet::new();
     let share = requests.len().div_ceil(clients).max(1);
@@ -91,7 +92,7 @@ pub async fn each_once(address: SocketAddr, clients: usize, requests: Vec<Vec<u8
         working.spawn(async move {
             let (mut connection, mut bodies) = (Connection::open(address).await?, Vec::new());
             for request in part {
-                bodies.push(connection.ask(&request).await?.to_vec());
+                bodies.push(connection.send(&request).await?.to_vec());
             }
             Ok::<_, Failure>(bodies)
         });
@@ -103,7 +104,7 @@ pub async fn each_once(address: SocketAddr, clients: usize, requests: Vec<Vec<u8
     Ok(bodies)
 }
 
-/// Xorshift: good enough to spread over cards, and almost free.
+/// Xorshift: random enough to spread over the cards, and almost free.
 #[derive(Debug)]
 struct Random(u64);
 
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_has_a_key_of_its_own() {
+    fn every_request_gets_a_new_key() {
         let requests = Requests::keyed(vec![b"key: 0000000000000000!".to_vec()], 5, 41);
         let mut written = Vec::new();
         requests.write(7, &mut written).unwrap();
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn random_numbers_reach_all_cards() {
+    fn random_numbers_cover_all_cards() {
         let mut random = Random(1);
         let reached: std::collections::HashSet<u64> = (0..100_000).map(|_| random.next() % 5_000).collect();
         assert_eq!(reached.len(), 5_000);

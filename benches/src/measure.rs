@@ -1,86 +1,89 @@
-//! The measurement from its beginning to its end.
+//! The whole benchmark, from start to end.
 
 use std::{fs, time::Duration};
 
+use bench::{
+    Failure, Testbed, allow_open_files,
+    postgres::{NAME, Postgres},
+    progress,
+    server::Server,
+};
 use clap::ValueEnum as _;
 use tokio::time::sleep;
 
 use crate::{
-    Arguments, Failure, Line,
+    Arguments, Line,
     account::Account,
-    allow_open_files,
-    ground::Ground,
     growth, hashes, idle, lists,
     load::{self, Requests},
     pgbench::{Pgbench, Script},
     plan::{self, BESIDE, Run, Work},
-    postgres::{NAME, Postgres},
     report::Report,
     sample::{Sample, median},
-    server::Server,
     table::{milliseconds, rate},
-    tell,
 };
 
-/// How often the server is started for that line.
+/// More connections than any measurement opens.
+const SETTINGS: [(&str, &str); 1] = [("CORE_API__SERVER__MAX_CONNECTIONS", "8192")];
+
+/// The number of server starts for that line.
 const STARTS: usize = 3;
 
-/// The most memory that the server should have after load, in megabytes.
-const MOST_MEMORY: u64 = 100;
+/// The maximum memory of the server after load, in megabytes.
+const MAX_MEMORY: u64 = 100;
 
-/// How long after the last request that is looked at.
+/// The time between the last request and that measurement.
 const REST: Duration = Duration::from_secs(8);
 
-/// What is going on while rates are measured. The server is dropped before its database.
+/// The state while rates are measured. The server is dropped before its database.
 #[derive(Debug)]
 struct Bench<'a> {
     server: Server,
     account: Account,
-    /// Keys are never used twice.
+    /// The next key; no key is used twice.
     next_key: u64,
     time: Duration,
     pgbench: Pgbench,
-    ground: &'a Ground,
+    testbed: &'a Testbed,
 }
 
-/// Measures what is wanted.
+/// Measures the requested lines.
 pub async fn run(arguments: &Arguments) -> Result<Report, Failure> {
-    let binary = arguments.binary.canonicalize().map_err(|error| format!("{}: {error}", arguments.binary.display()))?;
     allow_open_files(12_000)?;
-    let ground = Ground::lay(binary).await?;
-    let pgbench = Pgbench::prepare(&ground.postgres, ground.folder.path().to_owned())?;
-    let mut report = Report::on(machine(&ground.postgres, &pgbench, arguments).await?);
-    if Line::value_variants().iter().any(|line| line.is_of_rates() && arguments.wants(*line)) {
-        rates(&ground, pgbench, arguments, &mut report).await?;
+    let testbed = Testbed::create("bench", &arguments.binary, &SETTINGS).await?;
+    let pgbench = Pgbench::prepare(&testbed.postgres, testbed.folder.path().to_owned())?;
+    let mut report = Report::on(machine(&testbed.postgres, &pgbench, arguments).await?);
+    if Line::value_variants().iter().any(|line| line.is_rate() && arguments.wants(*line)) {
+        rates(&testbed, pgbench, arguments, &mut report).await?;
     }
     if arguments.wants(Line::Idle) {
-        idle::measure(&ground, &mut report).await?;
+        idle::measure(&testbed, &mut report).await?;
     }
     if arguments.wants(Line::Growth) {
-        growth::measure(&ground, arguments, &mut report).await?;
+        growth::measure(&testbed, arguments, &mut report).await?;
     }
     if arguments.wants(Line::Lists) {
-        lists::measure(&ground, arguments, &mut report).await?;
+        lists::measure(&testbed, arguments, &mut report).await?;
     }
     Ok(report)
 }
 
-/// What one server does for as long as it is asked.
-async fn rates(ground: &Ground, pgbench: Pgbench, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
-    let (server, starts) = start(ground, arguments.wants(Line::Start)).await?;
-    tell("making 5,000 cards");
+/// Measures the rates of one server.
+async fn rates(testbed: &Testbed, pgbench: Pgbench, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
+    let (server, starts) = start(testbed, arguments.wants(Line::Start)).await?;
+    progress("creating 5,000 cards");
     let mut account = Account::log_in(server.address()).await?;
-    account.make_cards().await?;
+    account.create_cards().await?;
     if arguments.wants(Line::Purchases) {
-        account.make_cards_pay().await?;
+        account.prepare_purchases().await?;
     }
     if arguments.wants(Line::Page) {
-        account.make_movements().await?;
+        account.create_movements().await?;
     }
     let time = Duration::from_secs(arguments.seconds);
-    let mut bench = Bench { server, account, next_key: 0, time, pgbench, ground };
+    let mut bench = Bench { server, account, next_key: 0, time, pgbench, testbed };
 
-    // The first requests fill caches and open connections.
+    // The first requests warm up caches and connections.
     bench.run((Work::Spread, 256)).await?;
     let entries = plan::entries(|line| arguments.wants(line));
     let mut done = Vec::new();
@@ -88,12 +91,12 @@ async fn rates(ground: &Ground, pgbench: Pgbench, arguments: &Arguments, report:
         bench.account.log_in_again().await?;
         let mut runs = plan::turn(&entries);
         if turn % 2 == 0 {
-            // A disk that is fast until it has had its fill favours whoever comes first.
+            // A disk that slows down under sustained writes favours the earlier runs.
             runs.reverse();
         }
         for run in runs {
             let sample = bench.run(run).await?;
-            tell(&format!("turn {turn}: {:?}, {} clients: {}/s", run.0, run.1, rate(sample.rate)));
+            progress(&format!("turn {turn}: {:?}, {} clients: {}/s", run.0, run.1, rate(sample.rate)));
             done.push((run, sample));
         }
     }
@@ -104,37 +107,37 @@ async fn rates(ground: &Ground, pgbench: Pgbench, arguments: &Arguments, report:
         report.start(median(starts));
     }
     if arguments.wants(Line::Memory) {
-        // What is kept for the next moment's work is given back by then.
+        // By then the allocator has returned the memory that it kept for reuse.
         sleep(REST).await;
-        report.memory("after load", bench.server.memory(), Some(MOST_MEMORY));
+        report.memory("after load", bench.server.memory(), Some(MAX_MEMORY));
     }
     bench.server.stop().await
 }
 
-/// A server on a database that is migrated, and how long its starts took, in microseconds.
-async fn start(ground: &Ground, several: bool) -> Result<(Server, Vec<u64>), Failure> {
+/// Starts a server on a migrated database, and returns the times of its starts in microseconds.
+async fn start(testbed: &Testbed, several: bool) -> Result<(Server, Vec<u64>), Failure> {
     let mut starts = Vec::new();
-    let mut server = ground.serve(NAME).await?;
+    let mut server = testbed.serve(NAME).await?;
     for _ in 0..if several { STARTS } else { 1 } {
         server.stop().await?;
-        server = ground.serve(NAME).await?;
-        starts.push(u64::try_from(server.took.as_micros())?);
+        server = testbed.serve(NAME).await?;
+        starts.push(u64::try_from(server.startup.as_micros())?);
     }
     Ok((server, starts))
 }
 
-/// What all of this is worth something on.
+/// The description of the machine.
 async fn machine(postgres: &Postgres, pgbench: &Pgbench, arguments: &Arguments) -> Result<String, Failure> {
     let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         Some(format!(" of {}", line.split_once(':')?.1.trim()))
     });
-    let version = postgres.ask("postgres", "show server_version")?;
+    let version = postgres.query("postgres", "show server_version")?;
     let alone = pgbench.run(postgres, Script::Spread, 1, Duration::from_secs(arguments.seconds)).await?;
     let commit = 100_000_000 / alone.rate.max(1);
     Ok(format!(
-        "{} cores{}, shared by the service, Postgres and the load; PostgreSQL {version}, durable; a commit of one pgbench client takes {}. \
-         Medians of {} runs of {} s.",
+        "{} cores{}, shared by the service, Postgres and the load generator; PostgreSQL {version}, durable; a commit of a single pgbench \
+         client takes {}. Medians of {} runs of {} s.",
         hashes::cores(),
         model.unwrap_or_default(),
         milliseconds(commit),
@@ -144,11 +147,11 @@ async fn machine(postgres: &Postgres, pgbench: &Pgbench, arguments: &Arguments) 
 }
 
 impl Bench<'_> {
-    /// One run. What was written before it is on the disk before it begins, so that neither pays for the other.
+    /// Runs a workload. A checkpoint before it flushes earlier writes, so that no run pays for another.
     async fn run(&mut self, (work, clients): Run) -> Result<Sample, Failure> {
-        self.ground.postgres.ask("postgres", "checkpoint")?;
+        self.testbed.postgres.query("postgres", "checkpoint")?;
         let requests = match work {
-            Work::Pgbench(script) => return self.pgbench.run(&self.ground.postgres, script, clients, self.time).await,
+            Work::Pgbench(script) => return self.pgbench.run(&self.testbed.postgres, script, clients, self.time).await,
             Work::Argon2 => return hashes::run(self.time).await,
             Work::Spread => Requests::plain(self.account.top_ups()),
             Work::Keys | Work::Purchases => {
@@ -165,7 +168,17 @@ impl Bench<'_> {
         let beside = match work {
             Work::OthersBesideSpread => Some(self.account.top_ups()),
             Work::OthersBesideHot => Some(self.account.hot_top_up()),
-            _ => None,
+            Work::Spread
+            | Work::Keys
+            | Work::Purchases
+            | Work::Hot
+            | Work::Others
+            | Work::Read
+            | Work::FirstPage
+            | Work::LastPage
+            | Work::Login
+            | Work::Pgbench(_)
+            | Work::Argon2 => None,
         };
         let sample = async {
             let (address, time) = (self.server.address(), self.time);

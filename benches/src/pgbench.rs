@@ -1,15 +1,16 @@
-//! The comparison: Postgres doing the same work on single rows, as fast as pgbench can ask for it.
+//! The comparison: Postgres doing the same work on single rows, driven by pgbench.
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use bench::{Failure, postgres::Postgres};
 use tokio::process::Command;
 
-use crate::{Failure, postgres::Postgres, sample::Sample};
+use crate::sample::Sample;
 
-/// A database of its own, so that neither is in the other's way but for the disk and the cores.
+/// A separate database, so that both share only the disk and the cores.
 const DATABASE: &str = "comparison";
 
-/// The same shape as the service's tables, without their constraints.
+/// Tables of the same shape as those of the service, without their constraints.
 const TABLES: &str = "
     create table bench_cards (account_id uuid, id uuid, balance bigint not null, seq bigint not null,
         primary key (account_id, id)) with (fillfactor = 80);
@@ -18,17 +19,17 @@ const TABLES: &str = "
     insert into bench_cards
         select '01a20446-86b3-74d8-81b9-818324052b45', lpad(to_hex(n), 32, '0')::uuid, 0, 0 from generate_series(1, 5000) n";
 
-/// The account of all the rows, and the card by its number.
+/// Selects a card by its number. All rows belong to one account.
 const CARD: &str = "account_id = '01a20446-86b3-74d8-81b9-818324052b45' and id = lpad(to_hex(cast(:n as integer)), 32, '0')::uuid";
 
-/// What pgbench does.
+/// A workload of pgbench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
     /// A top-up of one of 5,000 cards.
     Spread,
-    /// A top-up of always the same card.
+    /// A top-up of the same card every time.
     Hot,
-    /// One of 5,000 cards, read.
+    /// A read of one of 5,000 cards.
     Read,
 }
 
@@ -39,43 +40,43 @@ pub struct Pgbench {
 }
 
 impl Pgbench {
-    /// Makes the tables and the scripts.
+    /// Creates the tables and the scripts.
     pub fn prepare(postgres: &Postgres, folder: PathBuf) -> Result<Self, Failure> {
-        postgres.ask("postgres", &format!("create database {DATABASE}"))?;
-        postgres.ask(DATABASE, TABLES)?;
-        postgres.ask(DATABASE, "vacuum analyze")?;
+        postgres.query("postgres", &format!("create database {DATABASE}"))?;
+        postgres.query(DATABASE, TABLES)?;
+        postgres.query(DATABASE, "vacuum analyze")?;
         for script in [Script::Spread, Script::Hot, Script::Read] {
             fs::write(folder.join(script.file()), script.text())?;
         }
         Ok(Self { folder })
     }
 
-    /// Runs a script with so many clients.
+    /// Runs a script with this many clients.
     pub async fn run(&self, postgres: &Postgres, script: Script, clients: u32, time: Duration) -> Result<Sample, Failure> {
         let written = Self::written(postgres)?;
         let mut command = postgres.client("pgbench");
         command.args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string(), "-T", &time.as_secs().to_string()]);
         command.arg("-f").arg(self.folder.join(script.file())).arg(DATABASE);
-        let ran = Command::from(command).kill_on_drop(true).output().await?;
-        let (told, errors) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-        let (Some(done), true) = (processed(&told), ran.status.success()) else {
-            return Err(format!("pgbench ended with {}: {told}{errors}", ran.status).into());
+        let ran = Command::from(command).kill_on_drop(true).output().await.map_err(|error| format!("pgbench: {error}"))?;
+        let (output, errors) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        let (Some(done), true) = (processed(&output), ran.status.success()) else {
+            return Err(format!("pgbench ended with {}: {output}{errors}", ran.status).into());
         };
         if done == 0 {
-            return Err(format!("{clients} clients of pgbench took longer to connect than the {} s of a run", time.as_secs()).into());
+            return Err(format!("{clients} pgbench clients took longer than {} s to connect", time.as_secs()).into());
         }
-        // Statements that find no row would be fast, and prove nothing.
-        let wrote = Self::written(postgres)? - written;
-        if wrote != if script == Script::Read { 0 } else { done } {
-            return Err(format!("pgbench ran {done} transactions of {script:?}, and {wrote} rows were written").into());
+        // Statements that match no row would be fast and meaningless.
+        let rows = Self::written(postgres)? - written;
+        if rows != if script == Script::Read { 0 } else { done } {
+            return Err(format!("pgbench ran {done} transactions of {script:?}, but {rows} rows were written").into());
         }
-        let rate = rate(&told).ok_or_else(|| format!("pgbench says no rate: {told}"))?;
+        let rate = rate(&output).ok_or_else(|| format!("pgbench reported no rate: {output}"))?;
         Ok(Sample { rate, p50: None, p99: None })
     }
 
-    /// How many top-ups the cards have had.
+    /// The number of top-ups on all cards.
     fn written(postgres: &Postgres) -> Result<u64, Failure> {
-        Ok(postgres.ask(DATABASE, "select sum(seq) from bench_cards")?.parse()?)
+        Ok(postgres.query(DATABASE, "select sum(seq) from bench_cards")?.parse()?)
     }
 }
 
@@ -88,9 +89,9 @@ impl Script {
         }
     }
 
-    /// One statement, which is one transaction.
+    /// The script: one statement, which is one transaction.
     fn text(self) -> String {
-        let which = if self == Self::Hot { "\\set n 1" } else { "\\set n random(1, 5000)" };
+        let card = if self == Self::Hot { "\\set n 1" } else { "\\set n random(1, 5000)" };
         let statement = match self {
             Self::Read => format!("select account_id, id, balance, seq from bench_cards where {CARD};"),
             Self::Spread | Self::Hot => format!(
@@ -100,20 +101,20 @@ impl Script {
                  select account_id, id, seq, gen_random_uuid(), 1, balance, now() from moved;"
             ),
         };
-        format!("{which}\n{statement}\n")
+        format!("{card}\n{statement}\n")
     }
 }
 
-/// Transactions in a hundred seconds, without the time to connect.
-fn rate(told: &str) -> Option<u64> {
-    let rate = told.lines().find_map(|line| line.strip_prefix("tps = "))?;
+/// Transactions per hundred seconds, without the time to connect.
+fn rate(output: &str) -> Option<u64> {
+    let rate = output.lines().find_map(|line| line.strip_prefix("tps = "))?;
     let (whole, part) = rate.split_whitespace().next()?.split_once('.')?;
     format!("{whole}{}", part.get(..2)?).parse().ok()
 }
 
-/// Transactions in all.
-fn processed(told: &str) -> Option<u64> {
-    told.lines().find_map(|line| line.strip_prefix("number of transactions actually processed: "))?.parse().ok()
+/// The total number of transactions.
+fn processed(output: &str) -> Option<u64> {
+    output.lines().find_map(|line| line.strip_prefix("number of transactions actually processed: "))?.parse().ok()
 }
 
 #[cfg(test)]
@@ -121,9 +122,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_read_from_what_pgbench_says() {
-        let told = "number of transactions actually processed: 26152\nnumber of failed transactions: 0 (0.000%)\nlatency average = 1.5 ms\ntps = 5230.418 (without initial connection time)\n";
-        assert_eq!((rate(told), processed(told)), (Some(523_041), Some(26_152)));
+    fn the_rate_is_parsed_from_the_output_of_pgbench() {
+        let output = "number of transactions actually processed: 26152\nnumber of failed transactions: 0 (0.000%)\nlatency average = 1.5 ms\ntps = 5230.418 (without initial connection time)\n";
+        assert_eq!((rate(output), processed(output)), (Some(523_041), Some(26_152)));
         assert_eq!(rate("pgbench: error"), None);
     }
 }

@@ -1,8 +1,8 @@
-//! Which lines there are, what each is compared with, and in which order a turn runs them.
+//! The lines of the table, what each is compared with, and the order in which a turn runs them.
 
 use crate::{Line, hashes, pgbench::Script};
 
-/// What is done in a run.
+/// A workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Top-ups over all cards.
@@ -15,35 +15,35 @@ pub enum Work {
     Hot,
     /// Top-ups of a few other cards.
     Others,
-    /// The same while many more clients top up all cards.
+    /// The same while many other clients top up all cards.
     OthersBesideSpread,
-    /// The same while as many top up one card.
+    /// The same while as many clients top up one card.
     OthersBesideHot,
-    /// Cards, read.
+    /// Reads of cards.
     Read,
     /// The newest movements of a card.
     FirstPage,
-    /// Its oldest.
+    /// The oldest movements of a card.
     LastPage,
     /// Logins.
     Login,
-    /// Postgres alone.
+    /// Postgres without the service.
     Pgbench(Script),
-    /// argon2id alone.
+    /// argon2id without the service.
     Argon2,
 }
 
-/// What is done, and by how many.
+/// A workload and its number of clients.
 pub type Run = (Work, u32);
 
-/// What a line is held against.
+/// What a line is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Against {
     /// Nothing.
     Nothing,
-    /// This run.
+    /// The rate of this run.
     Run(Run),
-    /// Whatever number of clients pgbench's top-ups are fastest with.
+    /// The best rate of pgbench's top-ups over several numbers of clients.
     BestPgbench,
     /// The p99 of this run, instead of its rate.
     P99(Run),
@@ -52,21 +52,21 @@ pub enum Against {
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// What is measured.
     pub run: Run,
-    /// What it is held against.
+    /// What it is compared with.
     pub against: Against,
-    /// The least that the ratio should be, in hundredths.
-    pub wanted: Option<u64>,
+    /// The minimum ratio, in hundredths.
+    pub target: Option<u64>,
     line: Line,
 }
 
-/// The numbers of clients of which pgbench's best is taken.
+/// The runs from which the best rate of pgbench is taken.
 pub const BEST_OF: [Run; 3] = [top_up(8), top_up(64), top_up(256)];
 
-/// How many clients top up other cards than the one that is hot, and beside how many.
+/// The clients that top up the other cards, and the clients of the concurrent load.
 const OTHERS: u32 = 4;
 pub const BESIDE: u32 = 200;
 const BESIDE_SPREAD: Run = (Work::OthersBesideSpread, OTHERS);
@@ -75,28 +75,34 @@ const fn top_up(clients: u32) -> Run {
     (Work::Pgbench(Script::Spread), clients)
 }
 
-/// The lines that are wanted.
+/// The requested lines.
 pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
     let cores = u32::try_from(hashes::cores()).unwrap_or(1);
-    let entry = |line, name, run, against, wanted| Entry { name, run, against, wanted, line };
+    let entry = |line, name, run, against, target| Entry { name, run, against, target, line };
     let all = [
         entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 1), Against::Run(top_up(1)), Some(50)),
         entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 8), Against::Run(top_up(8)), Some(50)),
         entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 64), Against::BestPgbench, Some(100)),
         entry(Line::Spread, "top-ups over 5,000 cards", (Work::Spread, 256), Against::BestPgbench, Some(140)),
-        entry(Line::Keys, "with an Idempotency-Key each", (Work::Keys, 256), Against::BestPgbench, Some(120)),
-        entry(Line::Purchases, "purchases with an Idempotency-Key each", (Work::Purchases, 256), Against::Run((Work::Keys, 256)), Some(90)),
+        entry(Line::Keys, "with an Idempotency-Key on each", (Work::Keys, 256), Against::BestPgbench, Some(120)),
+        entry(
+            Line::Purchases,
+            "purchases with an Idempotency-Key on each",
+            (Work::Purchases, 256),
+            Against::Run((Work::Keys, 256)),
+            Some(90),
+        ),
         entry(Line::Hot, "top-ups of one card", (Work::Hot, 256), Against::Run((Work::Pgbench(Script::Hot), 256)), Some(800)),
         entry(Line::Beside, "other cards", (Work::Others, OTHERS), Against::Nothing, None),
-        entry(Line::Beside, "other cards, beside 200 clients of all", BESIDE_SPREAD, Against::Nothing, None),
+        entry(Line::Beside, "other cards, during load on all cards", BESIDE_SPREAD, Against::Nothing, None),
         entry(
             Line::Beside,
-            "other cards, beside 200 clients of one (p99)",
+            "other cards, during load on one card (p99)",
             (Work::OthersBesideHot, OTHERS),
             Against::P99(BESIDE_SPREAD),
             Some(50),
         ),
-        entry(Line::Read, "a card, read", (Work::Read, 256), Against::Run((Work::Pgbench(Script::Read), 256)), Some(50)),
+        entry(Line::Read, "reads of a card", (Work::Read, 256), Against::Run((Work::Pgbench(Script::Read), 256)), Some(50)),
         entry(Line::Page, "first page of 1,000 movements", (Work::FirstPage, 64), Against::Nothing, None),
         entry(Line::Page, "last page of 1,000 movements", (Work::LastPage, 64), Against::Nothing, None),
         entry(Line::Login, "logins, against argon2id alone", (Work::Login, 2 * cores), Against::Run((Work::Argon2, cores)), Some(90)),
@@ -104,7 +110,7 @@ pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
     all.into_iter().filter(|entry| wants(entry.line)).collect()
 }
 
-/// What a turn runs: each line next to what it is held against, and nothing twice.
+/// The runs of a turn: each line next to its comparison, and no run twice.
 pub fn turn(entries: &[Entry]) -> Vec<Run> {
     let mut runs = Vec::new();
     for entry in entries {
@@ -118,13 +124,13 @@ pub fn turn(entries: &[Entry]) -> Vec<Run> {
     if entries.iter().any(|entry| entry.against == Against::BestPgbench) {
         runs.extend(BEST_OF);
     }
-    let mut once = Vec::new();
+    let mut unique = Vec::new();
     for run in runs {
-        if !once.contains(&run) {
-            once.push(run);
+        if !unique.contains(&run) {
+            unique.push(run);
         }
     }
-    once
+    unique
 }
 
 #[cfg(test)]
@@ -132,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_runs_each_thing_once_beside_its_comparison() {
+    fn a_turn_runs_each_workload_once_next_to_its_comparison() {
         let spread = turn(&entries(|line| line == Line::Spread));
         let expected: Vec<Run> = [1, 8, 64, 256].into_iter().flat_map(|clients| [top_up(clients), (Work::Spread, clients)]).collect();
         assert_eq!(spread, expected);
@@ -141,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_alone_still_has_pgbench_s_best_to_be_held_against() {
+    fn a_single_line_still_runs_every_pgbench_run_it_is_compared_with() {
         let keys = turn(&entries(|line| line == Line::Keys));
         assert_eq!(keys, [top_up(256), (Work::Keys, 256), top_up(8), top_up(64)]);
     }

@@ -1,4 +1,4 @@
-//! The server that is measured.
+//! The server under test.
 
 use std::{
     fs::{self, File},
@@ -14,66 +14,78 @@ use nix::{
 };
 use tokio::time::sleep;
 
-use crate::{Failure, account, http::Connection};
+use crate::{Failure, http::Connection};
 
-/// Connections that it takes at once, beyond those that are measured.
-const MAX_CONNECTIONS: &str = "8192";
+const READY: &[u8] = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A server that is ready. Dropping it kills it.
+/// A ready server. Dropping it kills it.
 #[derive(Debug)]
 pub struct Server {
     process: Child,
     address: SocketAddr,
     log: PathBuf,
-    /// How long it took from its start until it was ready.
-    pub took: Duration,
+    /// The time from its start until it was ready.
+    pub startup: Duration,
 }
 
 impl Server {
-    /// Starts it, and waits until it is ready.
-    pub async fn start(binary: &Path, database: &str, folder: &Path) -> Result<Self, Failure> {
+    /// Starts the sandbox without a quota, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// The server does not become ready.
+    pub(crate) async fn start(
+        binary: &Path,
+        database: &str,
+        folder: &Path,
+        settings: impl Iterator<Item = (&'static str, &'static str)>,
+    ) -> Result<Self, Failure> {
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let mut command = Command::new(binary);
         command.env_clear().env("CORE_API_ENV", "sandbox").env("DATABASE_URL", database).current_dir(folder);
-        command.env("CORE_API__SERVER__LISTEN", address.to_string()).env("CORE_API__SERVER__MAX_CONNECTIONS", MAX_CONNECTIONS);
-        command.env("CORE_API__RATE_LIMIT__PER_HOUR", "1000000000").env("CORE_API__LOG__LEVEL", "error");
+        command.env("CORE_API__SERVER__LISTEN", address.to_string()).env("CORE_API__RATE_LIMIT__PER_HOUR", "1000000000");
+        command.env("CORE_API__LOG__LEVEL", "error").envs(settings);
         let path = folder.join("server.log");
         let log = File::options().create(true).append(true).open(&path)?;
         let began = Instant::now();
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
-        let mut server = Self { process, address, log: path, took: Duration::ZERO };
+        let mut server = Self { process, address, log: path, startup: Duration::ZERO };
         while began.elapsed() < Duration::from_secs(30) {
             if let Some(status) = server.process.try_wait()? {
-                return Err(format!("the server ended with {status} while it started: {}", server.said()).into());
+                return Err(format!("the server ended with {status} during its start: {}", server.read_log()).into());
             }
             if let Ok(mut connection) = Connection::open(address).await
-                && connection.ask(account::ready()).await.is_ok()
+                && connection.send(READY).await.is_ok()
             {
-                server.took = began.elapsed();
+                server.startup = began.elapsed();
                 return Ok(server);
             }
             sleep(Duration::from_millis(1)).await;
         }
-        Err(format!("the server was not ready within 30 seconds: {}", server.said()).into())
+        Err(format!("the server was not ready within 30 seconds: {}", server.read_log()).into())
     }
 
-    /// Where it serves.
+    /// The address that it serves on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its resident memory, in kilobytes; none where the system does not tell.
+    /// Its resident memory in kilobytes, if the system reports it.
     pub fn memory(&self) -> Option<u64> {
         self.status("VmRSS:")
     }
 
-    /// The most that it was since `forget_peak`.
-    pub fn peak(&self) -> Option<u64> {
+    /// The peak of its resident memory in kilobytes, since its start or `reset_peak`.
+    pub fn peak_memory(&self) -> Option<u64> {
         self.status("VmHWM:")
     }
 
-    /// Has the system watch for a new peak from now on.
-    pub fn forget_peak(&self) -> Result<(), Failure> {
+    /// Starts a new measurement of the peak.
+    ///
+    /// # Errors
+    ///
+    /// The system does not support it.
+    pub fn reset_peak(&self) -> Result<(), Failure> {
         let path = format!("/proc/{}/clear_refs", self.process.id());
         fs::write(&path, "5").map_err(|error| format!("{path}: {error}").into())
     }
@@ -83,21 +95,25 @@ impl Server {
         kilobytes(&status, name)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Stops it with SIGTERM, and checks that it logged no error.
+    ///
+    /// # Errors
+    ///
+    /// It does not end, fails, or has logged an error.
     pub async fn stop(mut self) -> Result<(), Failure> {
         kill(Pid::from_raw(i32::try_from(self.process.id())?), Signal::SIGTERM)?;
         for _ in 0..3_000 {
             if let Some(status) = self.process.try_wait()? {
-                let said = self.said();
-                let well = status.success() && said.is_empty();
-                return if well { Ok(()) } else { Err(format!("the server ended with {status} and said: {said}").into()) };
+                let log = self.read_log();
+                let ok = status.success() && log.is_empty();
+                return if ok { Ok(()) } else { Err(format!("the server ended with {status} and logged: {log}").into()) };
             }
             sleep(Duration::from_millis(10)).await;
         }
         Err("the server did not end after SIGTERM".into())
     }
 
-    fn said(&self) -> String {
+    fn read_log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -118,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resident_memory_is_read_from_what_the_system_says() {
+    fn memory_is_parsed_from_the_process_status() {
         let status = "VmHWM:\t  20000 kB\nVmRSS:\t   12345 kB\n";
         assert_eq!((kilobytes(status, "VmRSS:"), kilobytes(status, "VmHWM:")), (Some(12_345), Some(20_000)));
         assert_eq!(kilobytes("", "VmRSS:"), None);

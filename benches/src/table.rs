@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-const HEAD: [&str; 8] = ["line", "clients", "ours/s", "p50", "p99", "pgbench/s", "ratio", "wanted"];
+const HEAD: [&str; 8] = ["line", "clients", "ours/s", "p50", "p99", "pgbench/s", "ratio", "target"];
 
-/// One line, as it is read; of the columns that it has nothing for, nothing.
+/// One line. Cells without a value are empty.
 #[derive(Debug, Default)]
 pub struct Row(pub [String; HEAD.len()]);
 
@@ -34,12 +34,12 @@ impl fmt::Display for Table {
     }
 }
 
-/// A number that is kept in hundredths.
+/// A number in hundredths.
 pub fn hundredths(number: u64) -> String {
     format!("{}.{:02}", number / 100, number % 100)
 }
 
-/// A rate, which is kept in hundredths: a small one with a decimal.
+/// A rate in hundredths. A small one has a decimal.
 pub fn rate(hundredths: u64) -> String {
     if hundredths < 100_000 { format!("{}.{}", hundredths / 100, hundredths / 10 % 10) } else { thousands(hundredths / 100) }
 }
@@ -49,7 +49,7 @@ pub fn milliseconds(micros: u64) -> String {
     format!("{} ms", hundredths(micros / 10))
 }
 
-/// A number with commas.
+/// A number with thousands separators.
 pub fn thousands(number: u64) -> String {
     if number < 1_000 { number.to_string() } else { format!("{},{:03}", thousands(number / 1_000), number % 1_000) }
 }
@@ -59,19 +59,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_markdown_with_straight_columns() {
-        let cells = ["a card, read", "256", "10,000", "1.00 ms", "2.00 ms", "20,000", "0.50", "0.50"];
+    fn a_table_is_markdown_with_aligned_columns() {
+        let cells = ["reads of a card", "256", "10,000", "1.00 ms", "2.00 ms", "20,000", "0.50", "0.50"];
         let table = Table(vec![Row(cells.map(str::to_owned))]).to_string();
         let expected = "\
-| line         | clients | ours/s |     p50 |     p99 | pgbench/s | ratio | wanted |
-|:-------------|--------:|-------:|--------:|--------:|----------:|------:|-------:|
-| a card, read |     256 | 10,000 | 1.00 ms | 2.00 ms |    20,000 |  0.50 |   0.50 |
+| line            | clients | ours/s |     p50 |     p99 | pgbench/s | ratio | target |
+|:----------------|--------:|-------:|--------:|--------:|----------:|------:|-------:|
+| reads of a card |     256 | 10,000 | 1.00 ms | 2.00 ms |    20,000 |  0.50 |   0.50 |
 ";
         assert_eq!(table, expected);
     }
 
     #[test]
-    fn numbers_are_easy_to_read() {
+    fn numbers_are_formatted_for_people() {
         assert_eq!((rate(4_567), rate(123_456_700)), ("45.6".to_owned(), "1,234,567".to_owned()));
         assert_eq!((milliseconds(12_345), hundredths(140)), ("12.34 ms".to_owned(), "1.40".to_owned()));
     }

@@ -1,8 +1,8 @@
-//! One attempt as the driver records it and the checker reads it: a line of `history.jsonl`.
+//! The record of one attempt, written by the driver and read by the checker: a line of `history.jsonl`.
 
 use serde::{Deserialize, Serialize};
 
-/// What was asked for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -18,43 +18,43 @@ pub enum Kind {
     Status,
 }
 
-/// A request that was sent, and what came back if anything did. All attempts of one operation carry
-/// the same key; one without a key is sent once.
+/// A request and its answer, if any. All attempts of an operation have the same key. An operation without a key is sent
+/// once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about what was sent")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact about the attempt")]
 pub struct Attempt {
-    /// Which client sent it.
+    /// The client that sent it.
     pub client: usize,
-    /// The operation: its `Idempotency-Key`, or a name of its own where it is sent without.
+    /// The operation: its `Idempotency-Key`, or a unique name if it is sent without one.
     pub op: String,
-    /// Whether it was sent with its key.
+    /// Whether it was sent with an `Idempotency-Key`.
     pub keyed: bool,
-    /// The card's id, as it is on the wire.
+    /// The card's id as the API writes it.
     pub card: String,
-    /// What was asked for.
+    /// The kind of the request.
     pub kind: Kind,
-    /// The amount of money as it was sent, hence never negative; 0 where there is none.
+    /// The amount as sent, hence never negative; 0 if the request has none.
     pub cents: i64,
-    /// The status asked for, when the status was to change.
+    /// The requested status of a status change.
     pub to: Option<String>,
-    /// Which replica it was sent to.
+    /// The replica that it was sent to.
     pub replica: usize,
-    /// When it was about to be sent, in nanoseconds of one monotonic clock.
+    /// The time just before it was sent, in nanoseconds of one monotonic clock.
     pub invoked: u64,
-    /// When the whole answer was there, or it was known that none would come.
+    /// The time when the answer was complete, or known not to arrive.
     pub ended: u64,
-    /// The status answered; none if the client hung up or the connection broke.
+    /// The status of the answer, unless the client hung up or the connection broke.
     pub status: Option<u16>,
     /// Whether the answer was marked as a replay.
     pub replayed: bool,
-    /// The balance answered, in cents.
+    /// The balance in the answer, in cents.
     pub balance: Option<i64>,
-    /// The id of the movement answered.
+    /// The movement id in the answer.
     pub movement: Option<String>,
-    /// The problem's code.
+    /// The error code in the answer.
     pub code: Option<String>,
     /// The client dropped the request on purpose.
     pub hung_up: bool,
-    /// There was nobody to send it to: the connection was refused.
+    /// The connection was refused, so nothing was sent.
     pub refused: bool,
 }

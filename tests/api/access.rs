@@ -1,12 +1,12 @@
-//! Who may do what, and to whose: every endpoint by every kind of caller and every kind of id.
+//! The access grid: every endpoint, by every role and every kind of id.
 //!
-//! The cells are found by the route table. An endpoint without its cell fails here.
+//! The tests walk the route table, so an endpoint without a cell fails.
 
-use core_api::{config::Environment, http};
+use core_api::{config::Environment, domain::role::Role, http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Actor, Reply, World};
+use crate::support::{Actor, PASSWORD, Reply, World, without_quota};
 
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,16 +19,17 @@ enum Who {
 }
 
 impl Who {
-    fn takes(self, role: &str) -> bool {
-        match self {
-            Self::Anybody | Self::LoggedIn | Self::Viewers => true,
-            Self::Operators => role != "viewer",
-            Self::Admins => role == "admin",
+    fn includes(self, role: Role) -> bool {
+        match (self, role) {
+            (Self::Anybody | Self::LoggedIn | Self::Viewers, Role::Admin | Role::Operator | Role::Viewer)
+            | (Self::Operators, Role::Admin | Role::Operator)
+            | (Self::Admins, Role::Admin) => true,
+            (Self::Operators, Role::Viewer) | (Self::Admins, Role::Operator | Role::Viewer) => false,
         }
     }
 }
 
-/// Ids of one account's things, to be put into requests.
+/// The ids of one account that requests can name.
 #[derive(Clone, Debug)]
 struct Ids {
     card: String,
@@ -37,7 +38,7 @@ struct Ids {
     session: String,
 }
 
-/// Which of the ids a request names, and what it answers when that names nothing.
+/// The ids that a request names, each with the code for an unknown one.
 type Names = &'static [(fn(&mut Ids) -> &mut String, &'static str)];
 
 const CARD: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.card, "card_not_found");
@@ -48,7 +49,7 @@ const SESSION: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.session, "s
 struct Cell {
     who: Who,
     names: Names,
-    /// The path with its query, and the body.
+    /// The path with the query, and the body.
     request: fn(&Ids) -> (String, Option<Value>),
 }
 
@@ -64,7 +65,7 @@ fn merchant(path: &str, ids: &Ids) -> (String, Option<Value>) {
     (path.to_owned(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
 }
 
-/// One cell an endpoint, or several where it names ids in several ways.
+/// The cells of an endpoint: several if it can name ids in several ways.
 fn cells(method: &Method, path: &str) -> Vec<Cell> {
     use Who::{Admins, Anybody, LoggedIn, Operators, Viewers};
     match (method.as_str(), path) {
@@ -116,11 +117,11 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
         ("GET", "/balances/{cardId}") => vec![cell(Viewers, &[CARD], |ids| plain(&format!("/balances/{}", ids.card)))],
         ("POST", "/sandbox/purchases") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/purchases", ids))],
         ("POST", "/sandbox/refunds") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/refunds", ids))],
-        (method, path) => panic!("nobody says who may call {method} {path}: give it its cell"),
+        (method, path) => panic!("{method} {path} has no cell in the access grid"),
     }
 }
 
-/// Every cell of every endpoint.
+/// The cells of all endpoints.
 fn grid() -> Vec<(Method, Cell)> {
     let routes = http::routes(Environment::Sandbox);
     assert!(routes.len() >= 20, "only {} routes", routes.len());
@@ -136,8 +137,8 @@ async fn send(actor: &Actor, method: &Method, (path, body): (String, Option<Valu
     .await
 }
 
-/// One of everything, in the account of an admin.
-async fn everything(admin: &Actor) -> Ids {
+/// Creates one of each in the account of an admin.
+async fn one_of_each(admin: &Actor) -> Ids {
     let (card, customer) = (admin.given_card_with(json!(5)).await, admin.given_customer().await);
     admin.assign(&card, &customer).await.ok();
     let first = |list: Value, name: &str, id: &str| list[name][0][id].as_str().expect("an id").to_owned();
@@ -146,18 +147,18 @@ async fn everything(admin: &Actor) -> Ids {
     Ids { card, customer, user, session }
 }
 
-/// An id of the same kind that is nobody's.
+/// A well-formed id that does not exist.
 fn unknown(id: &str) -> String {
     let (stem, last) = id.split_at(id.len() - 1);
     format!("{stem}{}", if last == "0" { '1' } else { '0' })
 }
 
 #[tokio::test]
-async fn another_account_s_id_is_byte_for_byte_an_unknown_one_at_every_endpoint() {
-    let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
-    let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
-    let (mut theirs, mut named) = (everything(&elsewhere).await, 0);
-    let untouched = elsewhere.card(&theirs.card).await;
+async fn another_account_s_id_is_answered_exactly_like_an_unknown_one_at_every_endpoint() {
+    let world = World::with(without_quota).await;
+    let (admin, other) = (world.admin().await, world.other_admin().await);
+    let (mut theirs, mut named) = (one_of_each(&other).await, 0);
+    let untouched = other.card(&theirs.card).await;
     for (method, cell) in grid() {
         for (name, code) in cell.names {
             let mut answers = Vec::new();
@@ -165,7 +166,7 @@ async fn another_account_s_id_is_byte_for_byte_an_unknown_one_at_every_endpoint(
             let malformed = ["card_001", "%F0%9F%92%B3", "null", "00000000-0000-0000-0000-000000000000"];
             let tried = [foreign.clone(), unknown(&foreign), foreign.to_uppercase()].into_iter().chain(malformed.map(Into::into));
             for id in tried {
-                let mut own = everything(&admin).await;
+                let mut own = one_of_each(&admin).await;
                 name(&mut own).clone_from(&id);
                 let request = (cell.request)(&own);
                 let reply = send(&admin, &method, request).await;
@@ -177,27 +178,27 @@ async fn another_account_s_id_is_byte_for_byte_an_unknown_one_at_every_endpoint(
             named += 1;
         }
     }
-    assert!(named >= 15, "only {named} ids were tried");
-    assert_eq!(elsewhere.card(&theirs.card).await, untouched);
-    elsewhere.get("/auth/sessions").await.ok();
+    assert!(named >= 15, "only {named} ids were tested");
+    assert_eq!(other.card(&theirs.card).await, untouched);
+    other.get("/auth/sessions").await.ok();
 }
 
 #[tokio::test]
-async fn every_role_may_what_its_cell_says_and_no_more() {
-    let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
+async fn every_role_has_exactly_the_access_that_the_grid_grants() {
+    let world = World::with(without_quota).await;
     let admin = world.admin().await;
-    let ids = everything(&admin).await;
-    for role in ["viewer", "operator", "admin"] {
-        let email = format!("{role}@example.com");
-        world.hired(&admin, &email, role).await;
+    let ids = one_of_each(&admin).await;
+    for role in Role::ALL {
+        let email = format!("{}@example.com", role.name());
+        world.new_user(&admin, &email, role).await;
         for (method, cell) in grid() {
-            let somebody = world.stranger().logged_in(&email, "a long enough password").await;
-            let reply = send(&somebody, &method, (cell.request)(&ids)).await;
-            let asked = format!("{role}: {method} {:?}: {reply:?}", (cell.request)(&ids));
-            if cell.who.takes(role) {
-                assert!(!matches!(reply.status, 401 | 403 | 405 | 500..), "{asked}");
+            let user = world.anonymous().logged_in(&email, PASSWORD).await;
+            let reply = send(&user, &method, (cell.request)(&ids)).await;
+            let exchange = format!("{role:?}: {method} {:?}: {reply:?}", (cell.request)(&ids));
+            if cell.who.includes(role) {
+                assert!(!matches!(reply.status, 401 | 403 | 405 | 500..), "{exchange}");
             } else {
-                assert_eq!(reply.status, 403, "{asked}");
+                assert_eq!(reply.status, 403, "{exchange}");
                 reply.problem(403, "insufficient_permissions");
             }
         }
@@ -205,24 +206,24 @@ async fn every_role_may_what_its_cell_says_and_no_more() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_a_token_that_is_good() {
-    let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
-    let hasty = World::on(world.database.clone(), |settings| settings.auth.token_ttl_seconds = 1).await;
+async fn no_protected_endpoint_accepts_a_missing_invalid_or_expired_token() {
+    let world = World::with(without_quota).await;
+    let short_lived = World::on(world.database.clone(), |settings| settings.auth.token_ttl_seconds = 1).await;
     let admin = world.admin().await;
-    let ids = everything(&admin).await;
-    let (gone, expired) = (world.admin().await, hasty.admin().await);
-    gone.post("/auth/logout", json!({})).await.ok();
+    let ids = one_of_each(&admin).await;
+    let (logged_out, expired) = (world.admin().await, short_lived.admin().await);
+    logged_out.post("/auth/logout", json!({})).await.ok();
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     let expired = world.at(0, &expired);
     let mut refusals = Vec::new();
     for (method, cell) in grid() {
-        for (somebody, status, code) in [
-            (world.stranger(), 401, "unauthenticated"),
-            (world.stranger().with_token("made.up.token"), 401, "unauthenticated"),
-            (gone.clone(), 401, "unauthenticated"),
+        for (actor, status, code) in [
+            (world.anonymous(), 401, "unauthenticated"),
+            (world.anonymous().with_token("made.up.token"), 401, "unauthenticated"),
+            (logged_out.clone(), 401, "unauthenticated"),
             (expired.clone(), 403, "token_expired"),
         ] {
-            let reply = send(&somebody, &method, (cell.request)(&ids)).await;
+            let reply = send(&actor, &method, (cell.request)(&ids)).await;
             if cell.who == Who::Anybody {
                 assert!(!matches!(reply.status, 401 | 403), "{method} {reply:?}");
             } else {
@@ -238,14 +239,14 @@ async fn nobody_gets_in_without_a_token_that_is_good() {
 }
 
 #[tokio::test]
-async fn another_account_s_cursor_shows_nothing_of_it_in_any_list() {
-    let world = World::with(|settings| settings.rate_limit.per_hour = 10_000.try_into().expect("above zero")).await;
-    let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
-    let (own, theirs) = (everything(&admin).await, everything(&elsewhere).await);
-    let (more, _) = (everything(&elsewhere).await, world.other_tenant().await);
-    elsewhere.assign(&elsewhere.given_card().await, &theirs.customer).await.ok();
-    elsewhere.add(&theirs.card, json!(1)).await.ok();
-    world.hired(&elsewhere, "ana@example.com", "viewer").await;
+async fn another_account_s_cursor_reveals_nothing_in_any_list() {
+    let world = World::with(without_quota).await;
+    let (admin, other) = (world.admin().await, world.other_admin().await);
+    let (own, theirs) = (one_of_each(&admin).await, one_of_each(&other).await);
+    let (more, _) = (one_of_each(&other).await, world.other_admin().await);
+    other.assign(&other.given_card().await, &theirs.customer).await.ok();
+    other.add(&theirs.card, json!(1)).await.ok();
+    world.new_user(&other, "ana@example.com", Role::Viewer).await;
     let mut lists = 0;
     for (method, path) in http::routes(Environment::Sandbox) {
         for cell in cells(&method, path) {
@@ -254,9 +255,9 @@ async fn another_account_s_cursor_shows_nothing_of_it_in_any_list() {
             if method != Method::GET || with_theirs.contains("limit=") {
                 continue;
             }
-            let page = elsewhere.get(&with(&with_theirs, "limit=1")).await.json();
+            let page = other.get(&with(&with_theirs, "limit=1")).await.json();
             let Some(cursor) = page["nextCursor"].as_str() else {
-                assert!(page.get("nextCursor").is_none(), "{with_theirs} has too few to page through: {page}");
+                assert!(page.get("nextCursor").is_none(), "{with_theirs} has too few rows for a second page: {page}");
                 continue;
             };
             lists += 1;
@@ -269,5 +270,5 @@ async fn another_account_s_cursor_shows_nothing_of_it_in_any_list() {
             }
         }
     }
-    assert!(lists >= 6, "only {lists} lists were tried");
+    assert!(lists >= 6, "only {lists} lists were tested");
 }

@@ -1,4 +1,4 @@
-//! Login, refresh, logout, and what a token must be.
+//! Login, refresh, logout, and which tokens are accepted.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use serde_json::json;
 use crate::support::{Reply, World};
 
 #[tokio::test]
-async fn a_login_gives_a_token_that_works() {
+async fn a_login_returns_a_working_token() {
     let world = World::new().await;
-    let login = world.stranger().post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await.ok();
+    let login = world.anonymous().post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await.ok();
     assert!(login["userId"].as_str().is_some_and(|id| id.starts_with("usr_")), "{login}");
     assert!(login["expiresAt"].as_str().is_some_and(|time| time.ends_with('Z')), "{login}");
     let token = login["token"].as_str().expect("a token");
     assert_eq!(token.split('.').count(), 3);
-    world.stranger().with_token(token).get("/cards").await.ok();
+    world.anonymous().with_token(token).get("/cards").await.ok();
 }
 
 #[tokio::test]
-async fn an_email_logs_in_whatever_its_case() {
+async fn a_login_ignores_the_case_of_the_email() {
     let world = World::new().await;
-    world.stranger().logged_in("  Test@Example.COM ", "test123").await.get("/cards").await.ok();
+    world.anonymous().logged_in("  Test@Example.COM ", "test123").await.get("/cards").await.ok();
 }
 
 #[tokio::test]
-async fn unknown_wrong_and_disabled_are_told_the_same() {
+async fn an_unknown_email_a_wrong_password_and_a_disabled_user_get_the_same_answer() {
     let world = World::new().await;
     world.database.execute("update users set disabled_at = now() where email = 'admin@company.com'").await;
     let mut answers = Vec::new();
@@ -38,7 +38,7 @@ async fn unknown_wrong_and_disabled_are_told_the_same() {
         ("admin@company.com", "secure_password"),
         ("not an email", "x"),
     ] {
-        let reply = world.stranger().post("/auth/login", json!({"email": email, "password": password})).await;
+        let reply = world.anonymous().post("/auth/login", json!({"email": email, "password": password})).await;
         answers.push(reply.without_request_id());
         reply.problem(401, "invalid_credentials");
     }
@@ -47,7 +47,7 @@ async fn unknown_wrong_and_disabled_are_told_the_same() {
 }
 
 #[tokio::test]
-async fn each_login_is_a_session_of_its_own() {
+async fn each_login_starts_its_own_session() {
     let world = World::new().await;
     let (first, second) = (world.admin().await, world.admin().await);
     assert_eq!(first.post("/auth/logout", json!({})).await.ok(), json!({"success": true}));
@@ -56,60 +56,55 @@ async fn each_login_is_a_session_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_logout_counts_at_once_on_every_replica() {
-    let mut world = World::new().await;
-    world.add_replica().await;
-    world.add_replica().await;
+async fn a_logout_takes_effect_at_once_on_every_replica() {
+    let world = World::of_replicas(3, |_| {}).await;
     let admin = world.admin().await;
     for replica in 0..3 {
         world.at(replica, &admin).get("/cards").await.ok();
     }
-    // No body and no content type, as in the published reference.
+    // Without a body and a content type, as in the published reference.
     Reply::of(world.at(1, &admin).request(Method::POST, "/auth/logout")).await.ok();
     for replica in 0..3 {
         world.at(replica, &admin).get("/cards").await.problem(401, "unauthenticated");
     }
     let refresh = json!({"refreshToken": admin.refresh_token});
-    world.stranger_at(2).post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
+    world.anonymous_at(2).post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_good_once_and_its_second_use_ends_the_session() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
+    let (world, admin) = World::with_admin().await;
     let first = json!({"refreshToken": admin.refresh_token});
-    let refreshed = world.stranger().post("/auth/refresh", first.clone()).await.ok();
+    let refreshed = world.anonymous().post("/auth/refresh", first.clone()).await.ok();
     let token = refreshed["token"].as_str().expect("a token");
-    world.stranger().with_token(token).get("/cards").await.ok();
+    world.anonymous().with_token(token).get("/cards").await.ok();
     let second = json!({"refreshToken": refreshed["refreshToken"]});
     assert_ne!(first, second);
 
-    world.stranger().post("/auth/refresh", first).await.problem(401, "invalid_refresh_token");
-    world.stranger().post("/auth/refresh", second).await.problem(401, "invalid_refresh_token");
-    world.stranger().with_token(token).get("/cards").await.problem(401, "unauthenticated");
+    world.anonymous().post("/auth/refresh", first).await.problem(401, "invalid_refresh_token");
+    world.anonymous().post("/auth/refresh", second).await.problem(401, "invalid_refresh_token");
+    world.anonymous().with_token(token).get("/cards").await.problem(401, "unauthenticated");
     admin.get("/cards").await.problem(401, "unauthenticated");
 }
 
 #[tokio::test]
-async fn a_made_up_refresh_token_ends_nothing() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_made_up_refresh_token_ends_no_session() {
+    let (world, admin) = World::with_admin().await;
     let real = admin.refresh_token.clone().expect("a refresh token");
     let (stem, secret) = real.rsplit_once('.').expect("parts");
     let made_up = format!("{stem}.{}", secret.chars().rev().collect::<String>());
     for wrong in [made_up.as_str(), "crt_x.y.z", "nothing", &real[..real.len() - 1]] {
-        world.stranger().post("/auth/refresh", json!({"refreshToken": wrong})).await.problem(401, "invalid_refresh_token");
+        world.anonymous().post("/auth/refresh", json!({"refreshToken": wrong})).await.problem(401, "invalid_refresh_token");
     }
     admin.get("/cards").await.ok();
-    world.stranger().post("/auth/refresh", json!({"refreshToken": real})).await.ok();
+    world.anonymous().post("/auth/refresh", json!({"refreshToken": real})).await.ok();
 }
 
 #[tokio::test]
-async fn two_refreshes_at_once_never_both_succeed() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn of_two_concurrent_refreshes_only_one_succeeds() {
+    let (world, admin) = World::with_admin().await;
     let refresh = json!({"refreshToken": admin.refresh_token});
-    let (one, other) = (world.stranger(), world.stranger());
+    let (one, other) = (world.anonymous(), world.anonymous());
     let (one, other) = tokio::join!(one.post("/auth/refresh", refresh.clone()), other.post("/auth/refresh", refresh));
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
@@ -122,13 +117,12 @@ async fn an_expired_token_is_403_and_can_be_refreshed() {
     let admin = world.admin().await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     admin.get("/cards").await.problem(403, "token_expired");
-    world.stranger().post("/auth/refresh", json!({"refreshToken": admin.refresh_token})).await.ok();
+    world.anonymous().post("/auth/refresh", json!({"refreshToken": admin.refresh_token})).await.ok();
 }
 
 #[tokio::test]
-async fn a_session_ends_when_its_time_is_over_or_its_user_disabled() {
-    let world = World::new().await;
-    let (admin, other) = (world.admin().await, world.other_tenant().await);
+async fn a_session_ends_when_it_expires_or_its_user_is_disabled() {
+    let (world, admin, other) = World::with_two_accounts().await;
     world
         .database
         .execute("update sessions set expires_at = now() where user_id = (select id from users where email = 'test@example.com')")
@@ -142,9 +136,9 @@ async fn a_session_ends_when_its_time_is_over_or_its_user_disabled() {
 }
 
 #[tokio::test]
-async fn another_deployment_s_token_is_none() {
+async fn a_token_of_another_deployment_is_refused() {
     let (here, elsewhere) = (World::new().await, World::new().await);
-    // Each test's database is a copy that shares the sandbox's key; a deployment has one of its own.
+    // All test databases share the sandbox's key, so this one gets its own, as every deployment has.
     elsewhere.database.execute("update deployment set sandbox_signing_key = sha256('elsewhere')").await;
     let elsewhere = World::on(elsewhere.database.clone(), |_| {}).await;
     let stranger = elsewhere.admin().await;
@@ -153,9 +147,9 @@ async fn another_deployment_s_token_is_none() {
 }
 
 #[tokio::test]
-async fn a_viewer_reads_and_writes_nothing() {
+async fn a_viewer_can_read_but_not_write() {
     let world = World::new().await;
-    let viewer = world.somebody(Role::Viewer, None).await;
+    let viewer = world.user_in_new_account(Role::Viewer, None).await;
     viewer.get("/cards").await.ok();
     viewer.get("/customers").await.ok();
     for (path, body) in [
@@ -174,24 +168,24 @@ async fn a_viewer_reads_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn an_operator_writes() {
+async fn an_operator_can_write() {
     let world = World::new().await;
-    let operator = world.somebody(Role::Operator, None).await;
+    let operator = world.user_in_new_account(Role::Operator, None).await;
     let (card, customer) = (operator.given_card_with(json!(5)).await, operator.given_customer().await);
     operator.assign(&card, &customer).await.ok();
 }
 
 #[tokio::test]
-async fn failed_logins_are_slowed_by_address_and_the_good_ones_before_them_are_not_counted() {
+async fn failed_logins_are_rate_limited_by_address_and_earlier_successes_are_not_counted() {
     let world = World::with(|settings| settings.rate_limit.failed_logins_per_minute = 3.try_into().expect("above zero")).await;
     for _ in 0..10 {
         world.admin().await;
     }
     let wrong = json!({"email": "test@example.com", "password": "wrong"});
     for _ in 0..4 {
-        world.stranger().post("/auth/login", wrong.clone()).await.problem(401, "invalid_credentials");
+        world.anonymous().post("/auth/login", wrong.clone()).await.problem(401, "invalid_credentials");
     }
-    let refused = world.stranger().post("/auth/login", wrong).await;
+    let refused = world.anonymous().post("/auth/login", wrong).await;
     assert!((1..=20).contains(&refused.number("retry-after")));
     refused.problem(429, "too_many_attempts");
 }

@@ -1,7 +1,7 @@
-//! Bodies that no endpoint may take.
+//! Bodies that no endpoint may accept.
 
-/// Bodies that are no sound JSON object, whatever the endpoint.
-pub fn unsound() -> Vec<Vec<u8>> {
+/// Bodies that are not a valid JSON object.
+pub fn malformed() -> Vec<Vec<u8>> {
     let mut bodies: Vec<Vec<u8>> = [
         "",
         " ",
@@ -65,8 +65,8 @@ pub fn unsound() -> Vec<Vec<u8>> {
     bodies
 }
 
-/// Sound objects that are wrong for their endpoint. `CARD` and `CUSTOMER` stand for ids that exist.
-pub const WRONG: [(&str, &str, &[&str]); 6] = [
+/// Valid JSON objects that are invalid for their endpoint. `CARD` and `CUSTOMER` stand for existing ids.
+pub const INVALID: [(&str, &str, &[&str]); 6] = [
     (
         "POST",
         "/customers",

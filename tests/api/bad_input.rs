@@ -1,4 +1,4 @@
-//! Bad requests: each gets the 4xx that is documented for it, as problem+json, and leaves no row behind.
+//! Bad requests: each gets its documented 4xx as problem+json, and writes no row.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -9,11 +9,11 @@ use std::{
 use reqwest::Method;
 
 use crate::{
-    bad_bodies::{WRONG, unsound},
-    support::{Actor, Reply, World},
+    bad_bodies::{INVALID, malformed},
+    support::{Actor, Reply, World, without_quota},
 };
 
-/// Sends what must be refused; counts it.
+/// Sends requests that must be refused, and counts them.
 struct Corpus {
     admin: Actor,
     sent: usize,
@@ -36,8 +36,8 @@ impl Corpus {
 }
 
 #[tokio::test]
-async fn every_bad_request_gets_its_4xx_and_leaves_nothing() {
-    let world = World::with(|settings| settings.rate_limit.per_hour = 100_000.try_into().expect("above zero")).await;
+async fn every_bad_request_gets_its_documented_4xx_and_writes_nothing() {
+    let world = World::with(without_quota).await;
     let admin = world.admin().await;
     let (card, customer) = (admin.given_card().await, admin.given_customer().await);
     let before = (world.database.rows().await, admin.card(&card).await);
@@ -54,11 +54,11 @@ async fn every_bad_request_gets_its_4xx_and_leaves_nothing() {
         ("POST", "/sandbox/purchases"),
         ("POST", "/sandbox/refunds"),
     ] {
-        for body in unsound() {
+        for body in malformed() {
             corpus.body("invalid_json", method, path, body).await;
         }
     }
-    for (method, path, bodies) in WRONG {
+    for (method, path, bodies) in INVALID {
         for body in bodies {
             corpus.body("validation_failed", method, path, body.replace("CARD", &card).replace("CUSTOMER", &customer).into_bytes()).await;
         }
@@ -121,15 +121,15 @@ async fn every_bad_request_gets_its_4xx_and_leaves_nothing() {
 
     assert!(corpus.sent >= 150, "only {} bad requests", corpus.sent);
     let after = (world.database.rows().await, admin.card(&card).await);
-    assert_eq!(after, before, "a bad request left something");
-    assert_eq!(world.database.number("select count(*) from sessions").await, 1, "a bad request began a session");
+    assert_eq!(after, before, "a bad request changed data");
+    assert_eq!(world.database.number("select count(*) from sessions").await, 1, "a bad request started a session");
     println!("{} bad requests refused", corpus.sent);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_even_http_is_answered_or_hung_up_on_and_never_a_5xx() {
+async fn malformed_http_is_answered_with_4xx_or_disconnected() {
     let world = World::new().await;
-    let address = world.stranger().base().trim_start_matches("http://").to_owned();
+    let address = world.anonymous().base().trim_start_matches("http://").to_owned();
     for request in [
         &b"GARBAGE\r\n\r\n"[..],
         b"GET /cards\r\n\r\n",
@@ -144,16 +144,16 @@ async fn what_is_not_even_http_is_answered_or_hung_up_on_and_never_a_5xx() {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ] {
         let mut socket = TcpStream::connect(&address).expect("connected");
-        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
-        socket.write_all(request).expect("sent");
-        // Some are hung up on before that.
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("the timeout is set");
+        socket.write_all(request).expect("the request is sent");
+        // The server may have closed the connection already.
         let _half_closed = socket.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
-        let hung_up = socket.read_to_end(&mut answer);
-        let waited = hung_up.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
-        assert!(!waited, "{} was neither answered nor hung up on", String::from_utf8_lossy(request));
+        let disconnected = socket.read_to_end(&mut answer);
+        let timed_out = disconnected.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        assert!(!timed_out, "{} was neither answered nor disconnected", String::from_utf8_lossy(request));
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{}: {answer}", String::from_utf8_lossy(request));
     }
-    world.stranger().get("/health/ready").await.ok();
+    world.anonymous().get("/health/ready").await.ok();
 }

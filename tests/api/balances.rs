@@ -1,11 +1,12 @@
-//! Money in, over HTTP: exact from the byte on the wire to the database and back.
+//! Top-ups over HTTP, exact from the bytes sent to the database and back.
 
+use core_api::domain::card::CardStatus;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{Actor, World};
 
-/// Adds an amount written exactly so, and gives the balance exactly as it was answered.
+/// Adds an amount in exactly this notation, and returns the balance exactly as it was written in the answer.
 async fn add(actor: &Actor, card: &str, amount: &str) -> String {
     let reply = actor.send(Method::POST, "/balances/add", format!("{{\"cardId\":\"{card}\",\"amount\":{amount}}}")).await;
     assert_eq!(reply.status, 200, "{amount}: {}", reply.text);
@@ -14,9 +15,8 @@ async fn add(actor: &Actor, card: &str, amount: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_top_up_is_answered_with_the_balance_and_leaves_a_movement() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_top_up_returns_the_balance_and_records_a_movement() {
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     let added = admin.add(&card, json!(100)).await.ok();
     let movement = added["movementId"].clone();
@@ -30,9 +30,8 @@ async fn a_top_up_is_answered_with_the_balance_and_leaves_a_movement() {
 }
 
 #[tokio::test]
-async fn every_digit_comes_back_as_it_went_in() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn amounts_round_trip_exactly() {
+    let (_world, admin) = World::with_admin().await;
     for (amounts, balance) in [
         (&["0.1", "0.2"][..], "0.30"),
         (&["100"], "100"),
@@ -57,9 +56,8 @@ async fn every_digit_comes_back_as_it_went_in() {
 }
 
 #[tokio::test]
-async fn an_amount_is_a_number_above_zero_with_two_decimals_within_the_bound() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn an_amount_is_a_positive_bounded_number_with_at_most_two_decimals() {
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     for (amount, code) in [
         ("\"100\"", "wrong_type"),
@@ -80,23 +78,25 @@ async fn an_amount_is_a_number_above_zero_with_two_decimals_within_the_bound() {
         ("1e99999999999999999999", "out_of_range"),
     ] {
         let reply = admin.send(Method::POST, "/balances/add", format!("{{\"cardId\":\"{card}\",\"amount\":{amount}}}")).await;
-        assert_eq!(reply.faults(), [("amount".to_owned(), code.to_owned())], "{amount}");
+        assert_eq!(reply.field_errors(), [format!("amount: {code}")], "{amount}");
     }
     assert_eq!(admin.card(&card).await["balance"], 0);
     assert!(admin.movements(&card).await.is_empty());
 }
 
 #[tokio::test]
-async fn only_inactive_and_active_cards_take_money() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    for (status, refusal) in
-        [("inactive", None), ("active", None), ("blocked", Some("card_blocked")), ("cancelled", Some("card_cancelled"))]
-    {
+async fn only_inactive_and_active_cards_can_be_topped_up() {
+    let (_world, admin) = World::with_admin().await;
+    for status in CardStatus::ALL {
+        let refusal = match status {
+            CardStatus::Inactive | CardStatus::Active => None,
+            CardStatus::Blocked => Some("card_blocked"),
+            CardStatus::Cancelled => Some("card_cancelled"),
+        };
         let card = admin.given_card_in(status).await;
         let reply = admin.add(&card, json!(1)).await;
         match refusal {
-            None => assert_eq!(reply.ok()["balance"], 1, "{status}"),
+            None => assert_eq!(reply.ok()["balance"], 1, "{status:?}"),
             Some(code) => {
                 reply.problem(409, code);
                 assert_eq!((admin.card(&card).await["balance"].clone(), admin.movements(&card).await.len()), (json!(0), 0));
@@ -106,9 +106,8 @@ async fn only_inactive_and_active_cards_take_money() {
 }
 
 #[tokio::test]
-async fn a_card_holds_so_much_and_not_a_cent_more() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_top_up_cannot_exceed_the_maximum_balance() {
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     add(&admin, &card, "90071992547409.91").await;
     admin.add(&card, json!(0.01)).await.problem(409, "balance_limit_exceeded");
@@ -116,11 +115,10 @@ async fn a_card_holds_so_much_and_not_a_cent_more() {
 }
 
 #[tokio::test]
-async fn a_card_that_is_not_there_is_404_and_one_of_the_wrong_type_400() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn an_unknown_card_is_404_and_a_card_id_of_the_wrong_type_400() {
+    let (_world, admin) = World::with_admin().await;
     admin.add("card_001", json!(1)).await.problem(404, "card_not_found");
     admin.get("/balances/card_001").await.problem(404, "card_not_found");
     let reply = admin.post("/balances/add", json!({"cardId": 5, "amount": 1})).await;
-    assert_eq!(reply.faults(), [("cardId".to_owned(), "wrong_type".to_owned())]);
+    assert_eq!(reply.field_errors(), ["cardId: wrong_type"]);
 }

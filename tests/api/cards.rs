@@ -1,16 +1,14 @@
-//! Cards over HTTP: created, assigned, moved through their statuses.
+//! Cards over HTTP: creation, assignment and status changes.
 
+use core_api::domain::{card::CardStatus, currency::Currency};
 use serde_json::{Value, json};
 
 use crate::support::World;
 
-const STATUSES: [&str; 4] = ["inactive", "active", "blocked", "cancelled"];
-
 #[tokio::test]
 async fn a_card_is_created_inactive_in_each_currency() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    for currency in ["USD", "EUR", "COP"] {
+    let (_world, admin) = World::with_admin().await;
+    for currency in Currency::ALL.map(Currency::code) {
         let created = admin.post("/cards", json!({"currency": currency})).await.ok();
         let id = created["cardId"].as_str().expect("an id");
         assert!(id.starts_with("card_") && id.len() == 31, "{id}");
@@ -26,51 +24,46 @@ async fn a_card_is_created_inactive_in_each_currency() {
 }
 
 #[tokio::test]
-async fn a_currency_is_exactly_one_of_three() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn an_unknown_currency_is_refused() {
+    let (world, admin) = World::with_admin().await;
     for currency in [json!("usd"), json!("USD "), json!("GBP"), json!("")] {
-        let faults = admin.post("/cards", json!({"currency": currency})).await.faults();
-        assert_eq!(faults, [("currency".to_owned(), "unknown_value".to_owned())], "{currency}");
+        let errors = admin.post("/cards", json!({"currency": currency})).await.field_errors();
+        assert_eq!(errors, ["currency: unknown_value"], "{currency}");
     }
     assert_eq!(world.database.rows().await, 0);
 }
 
 #[tokio::test]
-async fn every_status_answers_every_request_as_the_contract_says() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    let allowed = [
-        ("inactive", "active"),
-        ("inactive", "cancelled"),
-        ("active", "blocked"),
-        ("active", "cancelled"),
-        ("blocked", "active"),
-        ("blocked", "cancelled"),
-    ];
-    for from in STATUSES {
-        for to in STATUSES {
+async fn every_status_transition_follows_the_contract() {
+    let (_world, admin) = World::with_admin().await;
+    use CardStatus::{Active, Blocked, Cancelled, Inactive};
+    for from in CardStatus::ALL {
+        for to in CardStatus::ALL {
             let card = admin.given_card_in(from).await;
-            let reply = admin.set_status(&card, to).await;
-            if to == "inactive" {
-                assert_eq!(reply.faults(), [("status".to_owned(), "unknown_value".to_owned())]);
-            } else if from == to || allowed.contains(&(from, to)) {
-                assert_eq!(reply.ok(), json!({"cardId": card, "status": to}), "{from} to {to}");
-                assert_eq!(admin.card(&card).await["status"], to);
-                continue;
-            } else {
-                let problem = reply.problem(409, "invalid_status_transition");
-                assert_eq!(problem["detail"], format!("A card cannot go from {from} to {to}."));
-            }
-            assert_eq!(admin.card(&card).await["status"], from);
+            let reply = admin.set_status(&card, to.name()).await;
+            let becomes = match (from, to) {
+                (_, Inactive) => {
+                    assert_eq!(reply.field_errors(), ["status: unknown_value"]);
+                    from
+                }
+                (Inactive | Active | Blocked, Active | Cancelled) | (Active | Blocked, Blocked) | (Cancelled, Cancelled) => {
+                    assert_eq!(reply.ok(), json!({"cardId": card, "status": to.name()}), "{from:?} to {to:?}");
+                    to
+                }
+                (Inactive, Blocked) | (Cancelled, Active | Blocked) => {
+                    let problem = reply.problem(409, "invalid_status_transition");
+                    assert_eq!(problem["detail"], format!("A card cannot go from {} to {}.", from.name(), to.name()));
+                    from
+                }
+            };
+            assert_eq!(admin.card(&card).await["status"], becomes.name());
         }
     }
 }
 
 #[tokio::test]
-async fn a_card_has_one_customer_in_its_life() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_card_is_assigned_to_one_customer_for_good() {
+    let (_world, admin) = World::with_admin().await;
     let (juan, maria) = (admin.given_customer().await, admin.given_customer().await);
     let card = admin.given_card().await;
     let assigned = json!({"success": true, "cardId": card, "customerId": juan});
@@ -82,25 +75,24 @@ async fn a_card_has_one_customer_in_its_life() {
 
 #[tokio::test]
 async fn a_card_in_any_status_but_cancelled_can_be_assigned() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (_world, admin) = World::with_admin().await;
     let customer = admin.given_customer().await;
-    for status in STATUSES {
+    for status in CardStatus::ALL {
         let card = admin.given_card_in(status).await;
         let reply = admin.assign(&card, &customer).await;
-        if status == "cancelled" {
-            reply.problem(409, "card_cancelled");
-            assert_eq!(admin.card(&card).await["customerId"], Value::Null);
-        } else {
-            reply.ok();
+        match status {
+            CardStatus::Inactive | CardStatus::Active | CardStatus::Blocked => drop(reply.ok()),
+            CardStatus::Cancelled => {
+                reply.problem(409, "card_cancelled");
+                assert_eq!(admin.card(&card).await["customerId"], Value::Null);
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn assigning_names_what_is_missing() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn an_assignment_names_the_missing_card_or_customer() {
+    let (_world, admin) = World::with_admin().await;
     let (card, customer) = (admin.given_card().await, admin.given_customer().await);
     admin.assign("card_001", &customer).await.problem(404, "card_not_found");
     admin.assign("card_001", "cus_001").await.problem(404, "card_not_found");
@@ -110,11 +102,10 @@ async fn assigning_names_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_list_of_cards_is_narrowed_by_its_filters() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_list_of_cards_is_filtered_by_status_currency_and_customer() {
+    let (_world, admin) = World::with_admin().await;
     let customer = admin.given_customer().await;
-    let (mine, active) = (admin.given_card().await, admin.given_card_in("active").await);
+    let (mine, active) = (admin.given_card().await, admin.given_card_in(CardStatus::Active).await);
     let pesos = admin.post("/cards", json!({"currency": "COP"})).await.ok()["cardId"].as_str().expect("an id").to_owned();
     admin.assign(&mine, &customer).await.ok();
     admin.assign(&pesos, &customer).await.ok();
@@ -132,6 +123,6 @@ async fn a_list_of_cards_is_narrowed_by_its_filters() {
         assert_eq!(listed, expected, "{query}");
     }
     admin.get("/cards?customerId=cus_001").await.problem(404, "customer_not_found");
-    let faults = admin.get("/cards?status=pending&currency=usd").await.faults();
-    assert_eq!(faults.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(), ["status", "currency"]);
+    let errors = admin.get("/cards?status=pending&currency=usd").await.field_errors();
+    assert_eq!(errors, ["status: unknown_value", "currency: unknown_value"]);
 }

@@ -1,4 +1,4 @@
-//! The command line: what it refuses to start with, and how people get in.
+//! The command line: what prevents a start, and how users are created.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{
     Database, World,
-    binary::{assert_refused, bare, folder, run, sandbox},
+    binary::{assert_refused, core_api, core_api_on, folder, run, sandbox},
 };
 
 fn key(bytes: u8) -> String {
@@ -18,10 +18,10 @@ fn key(bytes: u8) -> String {
 }
 
 #[tokio::test]
-async fn production_refuses_to_start_without_what_makes_it_safe() {
+async fn production_refuses_to_start_with_missing_or_unsafe_settings() {
     let empty = Database::empty().await;
     let production = || {
-        let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
+        let mut command = core_api();
         command.env("CORE_API_ENV", "production");
         command
     };
@@ -33,11 +33,11 @@ async fn production_refuses_to_start_without_what_makes_it_safe() {
         let list = format!("{},live-2:{}", key(32), STANDARD.encode(weak));
         let refused = run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", list));
         assert_refused(&refused, "signing key \"live-2\" is not random");
-        assert!(!String::from_utf8_lossy(&refused.stderr).contains(shown), "the key is shown");
+        assert!(!String::from_utf8_lossy(&refused.stderr).contains(shown), "the key was printed");
     }
     let twice = format!("{0},{0}", key(32));
     assert_refused(&run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", twice)), "\"k1\" is given twice");
-    assert_eq!(empty.number("select count(*) from pg_tables where schemaname = 'public'").await, 0, "a refused start left something");
+    assert_eq!(empty.number("select count(*) from pg_tables where schemaname = 'public'").await, 0, "a refused start created tables");
 
     let other = World::new().await.database;
     assert_refused(
@@ -56,7 +56,7 @@ async fn production_refuses_to_start_without_what_makes_it_safe() {
 }
 
 #[tokio::test]
-async fn settings_that_are_none_are_refused_by_name() {
+async fn invalid_settings_are_refused_by_name() {
     let folder = folder();
     assert_refused(&run(sandbox(folder.path()).env("CORE_API_ENV", "staging")), "CORE_API_ENV");
     assert_refused(&run(sandbox(folder.path()).env("CORE_API__RATE_LIMIT__PER_HOUR", "many")), "rate_limit.per_hour");
@@ -65,36 +65,35 @@ async fn settings_that_are_none_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn people_are_created_from_the_command_line_and_log_in() {
+async fn users_created_from_the_command_line_can_log_in() {
     let world = World::new().await;
-    let accounts = |arguments: &[&str], input: &str| {
-        let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
-        command.args(arguments).env("DATABASE_URL", world.database.url()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().expect("started");
-        process.stdin.take().expect("its input").write_all(input.as_bytes()).expect("written");
-        let mut said = String::new();
-        process.stdout.take().expect("its output").read_to_string(&mut said).expect("text");
-        (process.wait().expect("ended").success(), said.trim().to_owned())
+    let run = |arguments: &[&str], input: &str| {
+        let mut command = core_api_on(&world.database);
+        let mut process = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts");
+        process.stdin.take().expect("a piped input").write_all(input.as_bytes()).expect("the input is written");
+        let mut output = String::new();
+        process.stdout.take().expect("a piped output").read_to_string(&mut output).expect("text");
+        (process.wait().expect("an exit status").success(), output.trim().to_owned())
     };
-    let (created, account) = accounts(&["account", "create", "Acme", "--rate-limit", "7"], "");
+    let (created, account) = run(&["account", "create", "Acme", "--rate-limit", "7"], "");
     assert!(created && account.starts_with("acc_"), "{account}");
     let user = ["user", "create", "--account", &account, "--email", "ana@acme.com", "--role", "viewer"];
-    let (created, id) = accounts(&user, "a long enough password\n");
+    let (created, id) = run(&user, "a long enough password\n");
     assert!(created && id.starts_with("usr_"), "{id}");
-    assert!(!accounts(&user, "a long enough password\n").0, "an email twice");
-    let ana = world.stranger().logged_in("ana@acme.com", "a long enough password").await;
+    assert!(!run(&user, "a long enough password\n").0, "an email was taken twice");
+    let ana = world.anonymous().logged_in("ana@acme.com", "a long enough password").await;
     assert_eq!(ana.get("/cards").await.number("x-ratelimit-limit"), 7);
     ana.post("/cards", json!({"currency": "USD"})).await.problem(403, "insufficient_permissions");
 
-    let listed = accounts(&["user", "list", "--account", &account], "").1;
+    let listed = run(&["user", "list", "--account", &account], "").1;
     assert_eq!(listed, format!("{id}\tana@acme.com\tviewer\tenabled"));
-    assert!(accounts(&["user", "disable", "--account", &account, &id], "").0);
+    assert!(run(&["user", "disable", "--account", &account, &id], "").0);
     ana.get("/cards").await.problem(401, "unauthenticated");
-    assert!(accounts(&["user", "list", "--account", &account], "").1.ends_with("viewer\tdisabled"));
+    assert!(run(&["user", "list", "--account", &account], "").1.ends_with("viewer\tdisabled"));
     for weak in ["short\n", "secure_password\n", "\n"] {
         let user = ["user", "create", "--account", &account, "--email", "eva@acme.com", "--role", "viewer"];
-        assert!(!accounts(&user, weak).0, "{weak:?}");
+        assert!(!run(&user, weak).0, "{weak:?}");
     }
-    let told = "select count(*) from audit_events where user_id is null and type in ('account_created', 'user_created', 'user_disabled')";
-    assert_eq!(world.database.number(told).await, 4 + 3, "the seeded accounts', and these");
+    let logged = "select count(*) from audit_events where user_id is null and type in ('account_created', 'user_created', 'user_disabled')";
+    assert_eq!(world.database.number(logged).await, 4 + 3, "4 of the seeded accounts and 3 of this test");
 }

@@ -6,8 +6,7 @@ use crate::support::World;
 
 #[tokio::test]
 async fn a_customer_is_created_found_and_listed() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+    let (_world, admin) = World::with_admin().await;
     let created = admin.post("/customers", json!({"name": "Juan Perez", "email": "juan@email.com"})).await.ok();
     let id = created["customerId"].as_str().expect("an id");
     assert!(id.starts_with("cus_") && id.len() == 30, "{id}");
@@ -17,9 +16,8 @@ async fn a_customer_is_created_found_and_listed() {
 }
 
 #[tokio::test]
-async fn text_is_kept_as_given_but_for_the_space_around_it() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn text_is_stored_as_given_apart_from_surrounding_space() {
+    let (_world, admin) = World::with_admin().await;
     let created = admin.post("/customers", json!({"name": "  María José Ñandú 🙂 ", "email": " Maria@Email.com "})).await.ok();
     assert_eq!((created["name"].as_str(), created["email"].as_str()), (Some("María José Ñandú 🙂"), Some("Maria@Email.com")));
     let longest = "é".repeat(200);
@@ -27,9 +25,8 @@ async fn text_is_kept_as_given_but_for_the_space_around_it() {
 }
 
 #[tokio::test]
-async fn an_email_is_taken_once_per_account_whatever_its_case() {
-    let world = World::new().await;
-    let (admin, other) = (world.admin().await, world.other_tenant().await);
+async fn an_email_is_unique_per_account_regardless_of_case() {
+    let (world, admin, other) = World::with_two_accounts().await;
     let customer = |email: &str| json!({"name": "Juan Perez", "email": email});
     admin.post("/customers", customer("juan@email.com")).await.ok();
     for email in ["juan@email.com", "JUAN@EMAIL.COM", " Juan@email.com"] {
@@ -40,20 +37,17 @@ async fn an_email_is_taken_once_per_account_whatever_its_case() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    let pair = |field: &str, code: &str| (field.to_owned(), code.to_owned());
-    assert_eq!(admin.post("/customers", json!({})).await.faults(), [pair("name", "required"), pair("email", "required")]);
-    let faults = admin.post("/customers", json!({"name": "x".repeat(201), "email": "juan"})).await.faults();
-    assert_eq!(faults, [pair("name", "too_long"), pair("email", "invalid_email")]);
+async fn all_validation_errors_are_reported_together() {
+    let (world, admin) = World::with_admin().await;
+    assert_eq!(admin.post("/customers", json!({})).await.field_errors(), ["name: required", "email: required"]);
+    let errors = admin.post("/customers", json!({"name": "x".repeat(201), "email": "juan"})).await.field_errors();
+    assert_eq!(errors, ["name: too_long", "email: invalid_email"]);
     assert_eq!(world.database.rows().await, 0);
 }
 
 #[tokio::test]
-async fn a_list_is_in_the_order_of_creation_and_unknown_fields_are_ignored() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn customers_are_listed_in_creation_order_and_unknown_fields_are_ignored() {
+    let (_world, admin) = World::with_admin().await;
     let mut ids = Vec::new();
     for number in 0..5 {
         let body = json!({"name": "N", "email": format!("n{number}@email.com"), "customerId": "cus_1", "extra": {"deep": [1, 2]}});

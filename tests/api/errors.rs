@@ -1,4 +1,4 @@
-//! Failures that belong to no one resource: routes, methods, media types, sizes, bugs.
+//! Failures that no single resource owns: routes, methods, media types, sizes and internal errors.
 
 use reqwest::Method;
 use serde_json::json;
@@ -10,19 +10,17 @@ use tokio::{
 use crate::support::{Reply, World};
 
 #[tokio::test]
-async fn a_path_with_nothing_at_it_is_404() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn an_unknown_path_is_404() {
+    let (world, admin) = World::with_admin().await;
     for path in ["/", "/card", "/cards/", "/cards/card_001/movements/", "/customers/a/b", "/v1/cards", "/CARDS"] {
         admin.get(path).await.problem(404, "route_not_found");
-        world.stranger().get(path).await.problem(404, "route_not_found");
+        world.anonymous().get(path).await.problem(404, "route_not_found");
     }
 }
 
 #[tokio::test]
-async fn a_method_a_path_does_not_take_is_405_with_those_it_takes() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn an_unsupported_method_is_405_and_lists_the_allowed_ones() {
+    let (_world, admin) = World::with_admin().await;
     for (method, path, allowed) in [
         (Method::PUT, "/customers", "POST,GET,HEAD"),
         (Method::DELETE, "/cards", "POST,GET,HEAD"),
@@ -41,9 +39,8 @@ async fn a_method_a_path_does_not_take_is_405_with_those_it_takes() {
 }
 
 #[tokio::test]
-async fn a_body_must_say_that_it_is_json() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_body_must_be_declared_as_json() {
+    let (world, admin) = World::with_admin().await;
     let body = r#"{"currency":"USD"}"#;
     for media_type in
         ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "application", "application/json; charset=latin-1", "é"]
@@ -62,20 +59,19 @@ async fn a_body_must_say_that_it_is_json() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_long_is_413_however_long() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn an_oversized_body_is_413_at_any_size() {
+    let (_world, admin) = World::with_admin().await;
     for length in [16 * 1024 + 1, 100_000, 900_000] {
         let body = format!("{{\"currency\":\"USD\",\"x\":\"{}\"}}", "x".repeat(length));
         admin.send(Method::POST, "/cards", body).await.problem(413, "payload_too_large");
     }
     let chunked = reqwest::Body::from(vec![b' '; 20_000]);
     admin.send(Method::POST, "/cards", chunked).await.problem(413, "payload_too_large");
-    // What is declared to be longer than anybody would read is answered before it is sent.
-    let mut socket = TcpStream::connect(admin.base.trim_start_matches("http://")).await.expect("connected");
+    // A declared length far above the limit is answered before the body is sent.
+    let mut socket = TcpStream::connect(admin.base().trim_start_matches("http://")).await.expect("connected");
     let token = admin.token.as_deref().expect("a token");
     let head = format!("POST /cards HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 50000000\r\n\r\n");
-    socket.write_all(head.as_bytes()).await.expect("sent");
+    socket.write_all(head.as_bytes()).await.expect("the head is sent");
     let mut answer = vec![0; 15];
     socket.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413 Pa");
@@ -85,9 +81,9 @@ async fn a_body_that_is_too_long_is_413_however_long() {
 }
 
 #[tokio::test]
-async fn a_plain_request_id_is_kept_and_any_other_replaced() {
+async fn a_valid_request_id_is_kept_and_an_invalid_one_replaced() {
     let world = World::new().await;
-    let with = |id: &str| Reply::of(world.stranger().request(Method::GET, "/nowhere").header("x-request-id", id));
+    let with = |id: &str| Reply::of(world.anonymous().request(Method::GET, "/nowhere").header("x-request-id", id));
     let kept = with("Order-4711").await;
     assert_eq!(kept.header("x-request-id"), Some("Order-4711"));
     kept.problem(404, "route_not_found");
@@ -97,9 +93,8 @@ async fn a_plain_request_id_is_kept_and_any_other_replaced() {
 }
 
 #[tokio::test]
-async fn a_bug_is_a_500_that_says_nothing_of_itself() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn an_internal_error_is_a_500_that_reveals_no_detail() {
+    let (world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     world.database.execute("drop table movements").await;
     let problem = admin.add(&card, json!(1)).await.problem(500, "internal_error");

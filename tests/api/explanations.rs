@@ -1,22 +1,22 @@
-//! Errors that help: where a problem's `type` leads, and what it says of each field.
+//! Explanations of errors: the page that a problem's `type` links to, and the detail for each field.
 
+use core_api::domain::card::CardStatus;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Actor, Reply, World};
 
 async fn page(actor: &Actor, path: &str) -> Reply {
-    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-    Reply::of(actor.request(Method::GET, path).header("accept", browser)).await
+    let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    Reply::of(actor.request(Method::GET, path).header("accept", accept)).await
 }
 
 #[tokio::test]
-async fn a_problem_s_type_leads_to_what_its_code_means() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    let card = admin.given_card_in("cancelled").await;
+async fn the_type_of_a_problem_links_to_the_explanation_of_its_code() {
+    let (world, admin) = World::with_admin().await;
+    let card = admin.given_card_in(CardStatus::Cancelled).await;
     let problem = admin.add(&card, json!(5)).await.problem(409, "card_cancelled");
-    let explained = world.stranger().get(problem["type"].as_str().expect("a path")).await.ok();
+    let explained = world.anonymous().get(problem["type"].as_str().expect("a path")).await.ok();
     for member in ["code", "status", "title"] {
         assert_eq!(explained[member], problem[member]);
     }
@@ -24,18 +24,18 @@ async fn a_problem_s_type_leads_to_what_its_code_means() {
 }
 
 #[tokio::test]
-async fn every_code_is_explained_to_programs_and_to_people_who_need_no_token() {
+async fn every_code_is_explained_as_json_and_as_html_without_a_token() {
     let world = World::new().await;
-    let stranger = world.stranger();
-    let all = stranger.get("/errors").await.ok();
+    let client = world.anonymous();
+    let all = client.get("/errors").await.ok();
     let all = all["errors"].as_array().expect("a list");
     assert!(all.len() > 30, "only {} codes", all.len());
-    let list = page(&stranger, "/errors").await;
+    let list = page(&client, "/errors").await;
     for explained in all {
         let path = format!("/errors/{}", explained["code"].as_str().expect("a code"));
-        assert_eq!(stranger.get(&path).await.ok(), *explained);
+        assert_eq!(client.get(&path).await.ok(), *explained);
         assert!(list.text.contains(&format!("href=\"{path}\"")), "{path}");
-        let page = page(&stranger, &path).await;
+        let page = page(&client, &path).await;
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
         for member in ["code", "title", "meaning", "whatToDo"] {
             let text = explained[member].as_str().expect("text");
@@ -45,10 +45,10 @@ async fn every_code_is_explained_to_programs_and_to_people_who_need_no_token() {
 }
 
 #[tokio::test]
-async fn a_page_asks_for_nothing_but_itself() {
+async fn an_explanation_page_loads_nothing_else() {
     let world = World::new().await;
     for path in ["/errors", "/errors/card_blocked"] {
-        let page = page(&world.stranger(), path).await;
+        let page = page(&world.anonymous(), path).await;
         assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
         for outside in ["http:", "https:", "src=", "url(", "@import", "<script"] {
             assert!(!page.text.contains(outside), "{outside} in {path}");
@@ -57,21 +57,20 @@ async fn a_page_asks_for_nothing_but_itself() {
 }
 
 #[tokio::test]
-async fn a_code_that_is_none_is_404() {
+async fn an_unknown_code_is_404() {
     let world = World::new().await;
     for path in ["/errors/card_blockd", "/errors/CARD_BLOCKED", "/errors/%20", "/errors/a/b"] {
-        world.stranger().get(path).await.problem(404, "route_not_found");
+        world.anonymous().get(path).await.problem(404, "route_not_found");
     }
-    world.stranger().get("/errors/%00").await.problem(400, "invalid_path");
+    world.anonymous().get("/errors/%00").await.problem(400, "invalid_path");
 }
 
 #[tokio::test]
-async fn every_field_that_is_wrong_is_named_with_what_it_takes() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn every_invalid_field_is_named_with_its_rule() {
+    let (_world, admin) = World::with_admin().await;
     let details = |problem: &Value| -> Vec<String> {
         let errors = problem["errors"].as_array().expect("errors").iter();
-        errors.map(|fault| fault["detail"].as_str().expect("words").to_owned()).collect()
+        errors.map(|error| error["detail"].as_str().expect("text").to_owned()).collect()
     };
     let long = "x".repeat(201);
     for (path, body, expected) in [

@@ -1,64 +1,62 @@
-//! Tokens that must fail: each is a real one with one thing wrong, signed with the real key wherever that can be.
+//! Tokens that must be refused. Each has one defect, and the real signature where possible.
 
 use reqwest::{Method, header::HeaderValue};
 use serde_json::json;
 
 use crate::{
-    forgeries::{odd_claims, odd_forms, odd_headers},
+    bad_tokens::{bad_claims, bad_encodings, bad_headers},
     support::{
         Reply, World,
         forge::{Forge, encode, with},
     },
 };
 
-/// Sends what should be no token; gives the one body with which all of them are refused.
-async fn refused(world: &World, what: &str, given: &[&[u8]]) -> String {
-    let mut request = world.stranger().request(Method::GET, "/cards");
-    for value in given {
+/// Sends these `Authorization` headers, asserts the 401 and returns its body.
+async fn refused(world: &World, defect: &str, headers: &[&[u8]]) -> String {
+    let mut request = world.anonymous().request(Method::GET, "/cards");
+    for value in headers {
         request = request.header("authorization", HeaderValue::from_bytes(value).expect("a header"));
     }
     let reply = Reply::of(request).await;
-    assert_eq!(reply.status, 401, "{what}: {}", reply.text);
+    assert_eq!(reply.status, 401, "{defect}: {}", reply.text);
     let body = reply.without_request_id();
     reply.problem(401, "unauthenticated");
     body
 }
 
 #[tokio::test]
-async fn what_is_forged_or_broken_is_401_with_one_body_expired_or_not() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn every_forged_or_malformed_token_gets_the_same_401() {
+    let (world, admin) = World::with_admin().await;
     let forge = Forge::of(&world.database, &admin).await;
     let expired = forge.expired();
-    let one = refused(&world, "nothing at all", &[]).await;
-    let mut tried = 0;
+    let body = refused(&world, "no header", &[]).await;
+    let mut tested = 0;
     for forge in [&forge, &expired] {
-        for (what, token) in [odd_headers(forge), odd_claims(forge), odd_forms(forge)].concat() {
-            let body = refused(&world, &what, &[format!("Bearer {token}").as_bytes()]).await;
-            assert_eq!(body, one, "{what}");
-            tried += 1;
+        for (defect, token) in [bad_headers(forge), bad_claims(forge), bad_encodings(forge)].concat() {
+            assert_eq!(refused(&world, &defect, &[format!("Bearer {token}").as_bytes()]).await, body, "{defect}");
+            tested += 1;
         }
     }
-    assert!(tried >= 2 * 60, "only {tried} were tried");
-    world.stranger().with_token(&expired.token()).get("/cards").await.problem(403, "token_expired");
-    world.stranger().with_token(&forge.token()).get("/cards").await.ok();
+    assert!(tested >= 2 * 60, "only {tested} tokens were tested");
+    world.anonymous().with_token(&expired.token()).get("/cards").await.problem(403, "token_expired");
+    world.anonymous().with_token(&forge.token()).get("/cards").await.ok();
     admin.get("/cards").await.ok();
 }
 
 #[tokio::test]
-async fn a_token_that_names_others_is_401() {
+async fn a_token_with_mismatched_ids_is_401() {
     let world = World::new().await;
-    let (admin, other, again) = (world.admin().await, world.other_tenant().await, world.admin().await);
+    let (admin, other, same_user) = (world.admin().await, world.other_admin().await, world.admin().await);
     let forge = Forge::of(&world.database, &admin).await;
-    let (other, again) = (Forge::of(&world.database, &other).await.claims, Forge::of(&world.database, &again).await.claims);
-    let one = refused(&world, "nothing at all", &[]).await;
+    let (other, same_user) = (Forge::of(&world.database, &other).await.claims, Forge::of(&world.database, &same_user).await.claims);
+    let body = refused(&world, "no header", &[]).await;
     let mut mixed = Vec::new();
     for names in [&["sub"][..], &["acc"], &["sid"], &["sub", "acc"], &["sub", "sid"], &["acc", "sid"]] {
         mixed.push(names.iter().fold(forge.claims.clone(), |claims, name| with(&claims, name, other[*name].clone())));
     }
     for name in ["sub", "acc", "sid"] {
         let id = forge.claims[name].as_str().expect("an id");
-        // Well formed, and nobody's.
+        // A well-formed id that does not exist.
         mixed.push(with(&forge.claims, name, json!(format!("{}{}", &id[..id.len() - 5], "zzzzz"))));
         for from in ["sub", "acc", "sid"].into_iter().filter(|from| *from != name) {
             mixed.push(with(&forge.claims, name, forge.claims[from].clone()));
@@ -66,19 +64,18 @@ async fn a_token_that_names_others_is_401() {
     }
     for claims in mixed {
         let token = forge.sign(forge.header.to_string(), claims.to_string());
-        assert_eq!(refused(&world, &claims.to_string(), &[format!("Bearer {token}").as_bytes()]).await, one);
+        assert_eq!(refused(&world, &claims.to_string(), &[format!("Bearer {token}").as_bytes()]).await, body);
     }
-    // A session of the same user is theirs, whichever token names it.
-    world.stranger().with_token(&forge.with_claim("sid", again["sid"].clone())).get("/cards").await.ok();
+    // A token may name any session of its own user.
+    world.anonymous().with_token(&forge.with_claim("sid", same_user["sid"].clone())).get("/cards").await.ok();
 }
 
 #[tokio::test]
-async fn a_token_is_taken_from_one_bearer_header_and_nowhere_else() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_token_is_accepted_only_from_a_single_bearer_header() {
+    let (world, admin) = World::with_admin().await;
     let token = admin.token.clone().expect("a token");
-    let one = refused(&world, "nothing at all", &[]).await;
-    for odd in [
+    let body = refused(&world, "no header", &[]).await;
+    for header in [
         String::new(),
         token.clone(),
         "Bearer".to_owned(),
@@ -97,43 +94,43 @@ async fn a_token_is_taken_from_one_bearer_header_and_nowhere_else() {
         format!("Basic {}", encode(format!("test@example.com:{token}"))),
         format!("Authorization: Bearer {token}"),
     ] {
-        assert_eq!(refused(&world, &odd, &[odd.as_bytes()]).await, one, "{odd}");
+        assert_eq!(refused(&world, &header, &[header.as_bytes()]).await, body, "{header}");
     }
     let bearer = format!("Bearer {token}").into_bytes();
     for (before, after) in [(&b""[..], &b"\xff"[..]), (b"\xff", b""), (b"", "\u{e9}".as_bytes()), (b"\x80\x80", b"\x80")] {
-        let odd = [before, &bearer, after].concat();
-        assert_eq!(refused(&world, "bytes that are no text", &[&odd]).await, one);
+        let header = [before, &bearer, after].concat();
+        assert_eq!(refused(&world, "bytes outside ASCII", &[&header]).await, body);
     }
     for two in [[&bearer[..], &bearer], [b"", &bearer], [&bearer, b""], [b"Basic eA==", &bearer], [&bearer, b"Bearer x"]] {
-        assert_eq!(refused(&world, "two headers", &two).await, one);
+        assert_eq!(refused(&world, "two headers", &two).await, body);
     }
     for path in [format!("/cards?access_token={token}"), format!("/cards?token={token}"), format!("/cards?Authorization=Bearer%20{token}")]
     {
-        world.stranger().get(&path).await.problem(401, "unauthenticated");
+        world.anonymous().get(&path).await.problem(401, "unauthenticated");
     }
     for name in ["proxy-authorization", "x-authorization", "x-access-token", "cookie"] {
-        let elsewhere = world.stranger().request(Method::GET, "/cards").header(name, format!("Bearer {token}"));
+        let elsewhere = world.anonymous().request(Method::GET, "/cards").header(name, format!("Bearer {token}"));
         Reply::of(elsewhere).await.problem(401, "unauthenticated");
     }
-    // The scheme's case is nobody's business, and spaces after a value are no part of it.
+    // The scheme is case-insensitive.
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
-        let request = world.stranger().request(Method::GET, "/cards").header("authorization", format!("{scheme} {token}"));
+        let request = world.anonymous().request(Method::GET, "/cards").header("authorization", format!("{scheme} {token}"));
         Reply::of(request).await.ok();
     }
 }
 
 #[tokio::test]
-async fn what_is_right_in_another_way_is_a_token_all_the_same() {
+async fn harmless_token_variations_are_accepted() {
     let world = World::new().await;
     let forge = Forge::of(&world.database, &world.admin().await).await;
     let now = forge.issued_at();
     for token in [
         forge.sign(format!(" {{ \"kid\": {}, \"alg\": \"HS256\", \"typ\": \"JWT\" }} ", forge.header["kid"]), forge.claims.to_string()),
-        // A later version may say more; a clock may be a little ahead.
+        // A later version may add claims, and a clock may be slightly ahead.
         forge.with_claim("jti", json!("x")),
         forge.with_claim("nbf", json!(now)),
         forge.with_claim("iat", json!(now + 30)),
     ] {
-        world.stranger().with_token(&token).get("/cards").await.ok();
+        world.anonymous().with_token(&token).get("/cards").await.ok();
     }
 }

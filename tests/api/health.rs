@@ -1,4 +1,4 @@
-//! Health, and what happens while the database is away.
+//! Health checks, and database outages.
 
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,19 @@ use crate::support::{Database, World};
 #[tokio::test]
 async fn a_server_with_its_database_is_live_and_ready() {
     let world = World::new().await;
-    assert_eq!(world.stranger().get("/health/live").await.ok(), json!({"status": "live"}));
-    assert_eq!(world.stranger().get("/health/ready").await.ok(), json!({"status": "ready"}));
+    assert_eq!(world.anonymous().get("/health/live").await.ok(), json!({"status": "live"}));
+    assert_eq!(world.anonymous().get("/health/ready").await.ok(), json!({"status": "ready"}));
 }
 
 #[tokio::test]
-async fn without_its_database_it_is_live_says_503_and_serves_again_by_itself_within_five_seconds() {
+async fn a_database_outage_is_503_and_service_recovers_within_five_seconds() {
     let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
     let postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
     let world = World::on(Database { options: postgres.options() }, |_| {}).await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(5)).await;
 
-    postgres.stop().expect("stopped");
+    postgres.stop().expect("Postgres stops");
     assert_eq!(admin.get("/health/live").await.status, 200);
     admin.get("/health/ready").await.problem(503, "unavailable");
     admin.get(&format!("/cards/{card}")).await.problem(503, "unavailable");
@@ -33,10 +33,10 @@ async fn without_its_database_it_is_live_says_503_and_serves_again_by_itself_wit
     let _postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
     let back = Instant::now();
     while admin.get("/health/ready").await.status != 200 {
-        assert!(back.elapsed() < Duration::from_secs(5), "it is not ready");
+        assert!(back.elapsed() < Duration::from_secs(5), "not ready after five seconds");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // Ready says so of one connection; everything has to have one again.
+    // Readiness checks one connection. Every other part of the service must have reconnected as well.
     assert_eq!(admin.card(&card).await["balance"], 5);
     admin.add(&card, json!(1)).await.ok();
     world.admin().await.given_customer().await;
@@ -44,15 +44,15 @@ async fn without_its_database_it_is_live_says_503_and_serves_again_by_itself_wit
 }
 
 #[tokio::test]
-async fn a_database_that_was_away_while_nobody_asked_is_missed_by_nobody() {
+async fn a_database_restart_between_requests_fails_no_request() {
     let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
     let postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
     let world = World::on(Database { options: postgres.options() }, |_| {}).await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(5)).await;
-    postgres.stop().expect("stopped");
+    postgres.stop().expect("Postgres stops");
     let _postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
-    // A connection that was used less than half a second ago is taken for one that is still there.
+    // A connection used within the last half second is not checked before it is used again.
     tokio::time::sleep(Duration::from_millis(600)).await;
     admin.add(&card, json!(1)).await.ok();
     admin.given_customer().await;

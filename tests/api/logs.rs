@@ -1,18 +1,15 @@
-//! What the log says, and what it never does.
-
-use std::time::Duration;
+//! What the log contains, and what it must never contain.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use sqlx::Executor as _;
 
 use crate::support::{
     Actor, Database, Reply,
-    binary::{Logged, bare},
+    binary::{Logged, core_api_on},
 };
 
-/// Does a bit of everything; gives every secret and personal word that was in it.
-async fn everything(actor: &Actor) -> Vec<String> {
+/// Sends a bit of everything, and returns every secret and piece of personal data that it contained.
+async fn send_everything(actor: &Actor) -> Vec<String> {
     let admin = actor.logged_in("test@example.com", "test123").await;
     let mut secrets: Vec<String> =
         ["canary", "test123", "test@example.com", "admin@company.com", "hunter2", "Balance top-up"].map(Into::into).into();
@@ -41,17 +38,16 @@ async fn everything(actor: &Actor) -> Vec<String> {
     secrets
 }
 
-/// Runs the sandbox at this level of logging; gives its log and what must not be in it.
+/// Runs a server at this log level, and returns its log and what must not be in it.
 async fn log_of_everything(level: &str) -> (Vec<String>, Vec<String>) {
     let database = Database::new().await;
-    let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
-    let process = Logged::start(command.env("DATABASE_URL", database.url()).env("CORE_API__LOG__LEVEL", level));
-    let secrets = everything(&Actor::new(&process.base)).await;
-    (process.end(), secrets)
+    let process = Logged::start(core_api_on(&database).env("CORE_API__LOG__LEVEL", level));
+    let secrets = send_everything(&Actor::new(&process.base)).await;
+    (process.stop(), secrets)
 }
 
 #[tokio::test]
-async fn a_log_is_json_with_one_line_a_request_and_no_secret_in_it() {
+async fn the_log_is_json_with_one_line_per_request_and_no_secret() {
     let (lines, secrets) = log_of_everything("info").await;
     let parsed: Vec<Value> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))).collect();
@@ -66,21 +62,21 @@ async fn a_log_is_json_with_one_line_a_request_and_no_secret_in_it() {
 }
 
 #[tokio::test]
-async fn not_even_a_log_of_everything_has_a_secret_in_it() {
+async fn a_log_at_trace_level_contains_no_secret() {
     let (lines, secrets) = log_of_everything("trace").await;
     assert!(lines.len() > 100, "{} lines", lines.len());
     for secret in secrets {
-        let told = lines.iter().find(|line| line.contains(&secret));
-        assert!(told.is_none(), "{secret} is in {told:?}");
+        let leak = lines.iter().find(|line| line.contains(&secret));
+        assert!(leak.is_none(), "{secret} is in {leak:?}");
     }
 }
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 #[tokio::test]
-async fn every_line_of_a_request_names_its_caller_s_trace_and_nothing_that_is_none() {
+async fn every_log_line_of_a_request_carries_its_caller_s_trace_id_if_valid() {
     let database = Database::new().await;
-    let process = Logged::start(bare(env!("CARGO_BIN_EXE_core-api")).env("DATABASE_URL", database.url()));
+    let process = Logged::start(&mut core_api_on(&database));
     let actor = Actor::new(&process.base);
     let upper = TRACE.to_uppercase();
     let traceparent = |trace: &str| format!("00-{trace}-b7ad6b7169203331-01");
@@ -98,72 +94,68 @@ async fn every_line_of_a_request_names_its_caller_s_trace_and_nothing_that_is_no
         }
         Reply::of(request.json(&json!({"email": "test@example.com", "password": "test123"}))).await.ok();
     }
-    let lines: Vec<Value> = process.end().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<Value> = process.stop().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     for id in ["valid", "later", "none", "upper", "long", "twice"] {
         let spans: Vec<&Value> = lines.iter().map(|line| &line["span"]).filter(|span| span["id"] == id).collect();
-        assert_eq!(spans.len(), 2, "the login's own line and the request's of {id} in {lines:#?}");
+        assert_eq!(spans.len(), 2, "the login event and the request line of {id} in {lines:#?}");
         let trace = ["valid", "later"].contains(&id).then_some(TRACE);
         assert!(spans.iter().all(|span| span["trace_id"].as_str() == trace), "{id}: {spans:?}");
         assert!(spans.iter().all(|span| span.as_object().expect("an object").len() == if trace.is_some() { 3 } else { 2 }), "{spans:?}");
     }
 }
 
-/// A request that the log can be asked for.
-fn named(actor: &Actor, id: &str, method: Method, path: &str) -> RequestBuilder {
+/// A request with an id to find it by in the log.
+fn with_id(actor: &Actor, id: &str, method: Method, path: &str) -> RequestBuilder {
     actor.request(method, path).header("x-request-id", id)
 }
 
 #[tokio::test]
-async fn what_failed_is_an_error_in_the_log_and_what_was_turned_away_is_none() {
+async fn failures_are_logged_as_errors_and_rejected_requests_are_not() {
     let database = Database::new().await;
-    let mut command = bare(env!("CARGO_BIN_EXE_core-api"));
+    let mut command = core_api_on(&database);
     command.env("CORE_API__SERVER__MAX_IN_FLIGHT", "1").env("CORE_API__SERVER__LINGER_SECONDS", "3");
-    let process = Logged::start(command.env("DATABASE_URL", database.url()));
+    let process = Logged::start(&mut command);
     let actor = Actor::new(&process.base).logged_in("test@example.com", "test123").await;
     let card = actor.given_card().await;
     let top_up = json!({"cardId": card, "amount": 5});
-    let mut holder = database.connect().await;
-    holder.execute("begin; select from cards for update").await.expect("held");
-    let waiting = tokio::spawn(Reply::of(named(&actor, "held", Method::POST, "/balances/add").json(&top_up)));
-    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while database.number(waits).await == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Reply::of(named(&actor, "shed", Method::GET, "/cards")).await.problem(503, "unavailable");
-    // Nobody lets go, so it is the database that says no.
+    let locks = database.lock_rows("cards").await;
+    let waiting = tokio::spawn(Reply::of(with_id(&actor, "locked", Method::POST, "/balances/add").json(&top_up)));
+    database.wait_for_lock_waiters(1).await;
+    Reply::of(with_id(&actor, "shed", Method::GET, "/cards")).await.problem(503, "unavailable");
+    // The locks stay, so the lock timeout of the database ends the wait.
     waiting.await.expect("a reply").problem(503, "unavailable");
-    holder.execute("rollback; drop table movements").await.expect("broken");
-    Reply::of(named(&actor, "bug", Method::POST, "/balances/add").json(&top_up)).await.problem(500, "internal_error");
-    process.tell_to_end();
+    locks.release().await;
+    database.execute("drop table movements").await;
+    Reply::of(with_id(&actor, "bug", Method::POST, "/balances/add").json(&top_up)).await.problem(500, "internal_error");
+    process.terminate();
     loop {
-        let reply = Reply::of(named(&actor, "not-ready", Method::GET, "/health/ready")).await;
+        let reply = Reply::of(with_id(&actor, "not-ready", Method::GET, "/health/ready")).await;
         if reply.status == 503 {
             reply.problem(503, "unavailable");
             break;
         }
     }
     let lines: Vec<Value> = process.log().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    for (id, status, level) in [("shed", 503, "INFO"), ("held", 503, "ERROR"), ("bug", 500, "ERROR"), ("not-ready", 503, "INFO")] {
-        let is_told = |line: &&Value| line["span"]["id"] == id && line["status"] == status;
-        let told: Vec<&Value> = lines.iter().filter(is_told).collect();
-        assert_eq!(told.len(), 1, "{id} in {lines:#?}");
-        assert_eq!((&told[0]["level"], told[0]["cause"].is_string()), (&json!(level), level == "ERROR"), "{}", told[0]);
+    for (id, status, level) in [("shed", 503, "INFO"), ("locked", 503, "ERROR"), ("bug", 500, "ERROR"), ("not-ready", 503, "INFO")] {
+        let found: Vec<&Value> = lines.iter().filter(|line| line["span"]["id"] == id && line["status"] == status).collect();
+        assert_eq!(found.len(), 1, "{id} in {lines:#?}");
+        assert_eq!((&found[0]["level"], found[0]["cause"].is_string()), (&json!(level), level == "ERROR"), "{}", found[0]);
     }
     let errors = lines.iter().filter(|line| line["level"] == "ERROR").count();
     assert_eq!(errors, 2, "{lines:#?}");
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_take_is_logged_with_the_path_s_route() {
+async fn an_unsupported_method_is_logged_with_the_path_s_route() {
     let database = Database::new().await;
-    let process = Logged::start(bare(env!("CARGO_BIN_EXE_core-api")).env("DATABASE_URL", database.url()));
+    let process = Logged::start(&mut core_api_on(&database));
     let actor = Actor::new(&process.base);
     for (id, path) in [("live", "/health/live"), ("login", "/auth/login"), ("card", "/cards/card_001"), ("error", "/errors/unavailable")] {
-        Reply::of(named(&actor, id, Method::PUT, path)).await.problem(405, "method_not_allowed");
+        Reply::of(with_id(&actor, id, Method::PUT, path)).await.problem(405, "method_not_allowed");
     }
-    let lines: Vec<Value> = process.end().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<Value> = process.stop().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     for (id, route) in [("live", "/health/live"), ("login", "/auth/login"), ("card", "/cards/{cardId}"), ("error", "/errors/{code}")] {
-        let told = lines.iter().find(|line| line["span"]["id"] == id).expect("its line");
-        assert_eq!((&told["status"], &told["route"]), (&json!(405), &json!(route)), "{told}");
+        let line = lines.iter().find(|line| line["span"]["id"] == id).expect("a line of the request");
+        assert_eq!((&line["status"], &line["route"]), (&json!(405), &json!(route)), "{line}");
     }
 }

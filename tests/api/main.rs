@@ -1,6 +1,6 @@
-//! The API from outside: real sockets, a real Postgres, a database for each test.
+//! Tests of the API from outside: real sockets, a real Postgres, and a database per test.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "in a test, what must not happen ends it")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
 mod architecture;
@@ -8,6 +8,7 @@ mod audit;
 mod auth;
 mod bad_bodies;
 mod bad_input;
+mod bad_tokens;
 mod balances;
 mod cards;
 mod commands;
@@ -21,7 +22,6 @@ mod explanations;
 #[cfg(feature = "otel")]
 mod export;
 mod forged_tokens;
-mod forgeries;
 mod framing;
 mod guards;
 mod health;

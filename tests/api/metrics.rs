@@ -1,35 +1,32 @@
-//! What Prometheus fetches.
+//! The metrics that Prometheus scrapes.
 
 use std::{net::TcpListener, process::Stdio};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::{
     Actor,
-    binary::{base, folder, sandbox},
+    binary::{folder, sandbox, signal, wait_for_base},
 };
 
 #[tokio::test]
-async fn what_is_done_is_measured_on_a_listener_of_its_own_and_no_id_is_in_it() {
+async fn metrics_are_served_on_their_own_listener_and_contain_no_ids() {
     let folder = folder();
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
     let mut command = sandbox(folder.path());
     command.env("CORE_API__METRICS__LISTEN", format!("127.0.0.1:{port}"));
-    let mut process = command.stdout(Stdio::piped()).spawn().expect("started");
-    let base = base(&mut process);
+    let mut process = command.stdout(Stdio::piped()).spawn().expect("the sandbox starts");
+    let base = wait_for_base(&mut process);
     let actor = Actor::new(&base).logged_in("test@example.com", "test123").await;
     let card = actor.given_card_with(json!(5)).await;
     assert_eq!(reqwest::get(format!("{base}/cards/{card}")).await.expect("answered").status(), 401);
 
-    let fetched = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.expect("fetched");
-    assert!(fetched.headers()["content-type"].to_str().expect("text").starts_with("text/plain; version=0.0.4"));
-    let text = fetched.text().await.expect("text");
+    let scraped = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.expect("metrics");
+    assert!(scraped.headers()["content-type"].to_str().expect("text").starts_with("text/plain; version=0.0.4"));
+    let text = scraped.text().await.expect("text");
     let value = |series: &str| text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).map(ToOwned::to_owned);
-    for (series, wanted) in [
+    for (series, expected) in [
         ("core_api_http_request_duration_seconds_count{method=\"POST\",route=\"/balances/add\",status=\"200\"}", "1"),
         ("core_api_http_request_duration_seconds_count{method=\"GET\",route=\"/cards/{cardId}\",status=\"401\"}", "1"),
         ("core_api_problems_total{code=\"unauthenticated\"}", "1"),
@@ -39,7 +36,7 @@ async fn what_is_done_is_measured_on_a_listener_of_its_own_and_no_id_is_in_it() 
         ("core_api_http_requests_in_flight", "0"),
         ("core_api_password_hashes_waiting{lane=\"stranger\"}", "0"),
     ] {
-        assert_eq!(value(series).as_deref(), Some(wanted), "{series} in\n{text}");
+        assert_eq!(value(series).as_deref(), Some(expected), "{series} in\n{text}");
     }
     for name in
         ["core_api_build_info{", "core_api_database_connections{", "core_api_database_wait_seconds_count", "process_resident_memory_bytes"]
@@ -49,6 +46,6 @@ async fn what_is_done_is_measured_on_a_listener_of_its_own_and_no_id_is_in_it() 
     assert!(!text.contains(&card) && !text.contains("card_0"), "an id is in\n{text}");
     assert_eq!(reqwest::get(format!("{base}/metrics")).await.expect("answered").status(), 404);
 
-    kill(Pid::from_raw(process.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
-    assert!(process.wait().expect("ended").success());
+    signal(&process, Signal::SIGTERM);
+    assert!(process.wait().expect("an exit status").success());
 }

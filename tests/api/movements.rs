@@ -1,13 +1,12 @@
-//! A card's history over HTTP.
+//! The history of a card over HTTP.
 
 use serde_json::json;
 
 use crate::support::World;
 
 #[tokio::test]
-async fn a_history_reads_as_the_reference_shows_it_newest_first() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_history_is_newest_first_and_in_the_form_of_the_reference() {
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card_with(json!(100)).await;
     admin.purchase(&card, json!(20)).await.ok();
     let body = json!({"cardId": card, "amount": 15.5, "description": "Subscription - Netflix"});
@@ -17,10 +16,10 @@ async fn a_history_reads_as_the_reference_shows_it_newest_first() {
     let reply = admin.get(&format!("/cards/{card}/movements")).await;
     assert!(reply.text.contains("\"amount\":-15.50,"), "{}", reply.text);
     let movements = reply.ok()["movements"].as_array().expect("a list").clone();
-    let told: Vec<_> =
+    let rows: Vec<_> =
         movements.iter().map(|m| (m["amount"].clone(), m["type"].clone(), m["balanceAfter"].clone(), m["description"].clone())).collect();
     assert_eq!(
-        told,
+        rows,
         [
             (json!(0.5), json!("refund"), json!(65), json!("Refund - Amazon")),
             (json!(-15.5), json!("purchase"), json!(64.5), json!("Subscription - Netflix")),
@@ -35,18 +34,16 @@ async fn a_history_reads_as_the_reference_shows_it_newest_first() {
 }
 
 #[tokio::test]
-async fn a_new_card_has_an_empty_history_and_an_unknown_one_none() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_new_card_has_an_empty_history_and_an_unknown_card_is_404() {
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     assert_eq!(admin.get(&format!("/cards/{card}/movements")).await.ok(), json!({"movements": []}));
     admin.get("/cards/card_001/movements").await.problem(404, "card_not_found");
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_to_change_or_remove_a_movement() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn the_database_refuses_to_change_or_remove_a_movement() {
+    let (world, admin) = World::with_admin().await;
     admin.given_card_with(json!(100)).await;
     let mut connection = world.database.connect().await;
     for tampering in ["update movements set amount = 1", "delete from movements", "truncate movements"] {

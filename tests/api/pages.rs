@@ -1,10 +1,11 @@
-//! Lists with `limit` and `after`, and without.
+//! Lists, with and without `limit` and `after`.
 
+use core_api::domain::card::CardStatus::{Active, Inactive};
 use serde_json::{Value, json};
 
 use crate::support::{Actor, World};
 
-/// Follows a list's cursors from its beginning; gives what each page held.
+/// Follows the cursors of a list from its beginning, and returns the rows of each page.
 async fn follow(actor: &Actor, list: &str, name: &str) -> Vec<Vec<Value>> {
     let mut pages = Vec::new();
     let mut after = String::new();
@@ -15,14 +16,13 @@ async fn follow(actor: &Actor, list: &str, name: &str) -> Vec<Vec<Value>> {
             Value::Null => return pages,
             cursor => after = format!("&after={}", cursor.as_str().expect("a string")),
         }
-        assert!(pages.len() < 100, "a list without an end");
+        assert!(pages.len() < 100, "the list does not end");
     }
 }
 
 #[tokio::test]
-async fn pages_put_together_are_the_whole_list() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn the_pages_together_are_the_whole_list() {
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     for amount in 1..=5 {
         admin.given_customer().await;
@@ -46,9 +46,8 @@ async fn pages_put_together_are_the_whole_list() {
 }
 
 #[tokio::test]
-async fn what_is_added_between_pages_is_neither_skipped_nor_repeated() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_row_added_between_pages_causes_no_gap_and_no_repeat() {
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     for amount in 1..=4 {
         admin.add(&card, json!(amount)).await.ok();
@@ -56,7 +55,7 @@ async fn what_is_added_between_pages_is_neither_skipped_nor_repeated() {
     let path = format!("/cards/{card}/movements?limit=2");
     let first = admin.get(&path).await.ok();
     admin.add(&card, json!(5)).await.ok();
-    let second = admin.get(&format!("{path}&after={}", first["nextCursor"].as_str().expect("more"))).await.ok();
+    let second = admin.get(&format!("{path}&after={}", first["nextCursor"].as_str().expect("a next page"))).await.ok();
     let amounts =
         |page: &Value| page["movements"].as_array().expect("a list").iter().map(|movement| movement["amount"].clone()).collect::<Vec<_>>();
     assert_eq!((amounts(&first), amounts(&second)), (vec![json!(4), json!(3)], vec![json!(2), json!(1)]));
@@ -67,54 +66,51 @@ async fn what_is_added_between_pages_is_neither_skipped_nor_repeated() {
 
 #[tokio::test]
 async fn a_cursor_carries_its_filters_and_refuses_others() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    for status in ["active", "inactive", "active", "inactive", "active"] {
+    let (_world, admin) = World::with_admin().await;
+    for status in [Active, Inactive, Active, Inactive, Active] {
         admin.given_card_in(status).await;
     }
     let first = admin.get("/cards?limit=2&status=active").await.ok();
-    let cursor = first["nextCursor"].as_str().expect("more");
+    let cursor = first["nextCursor"].as_str().expect("a next page");
     for carried in ["", "&status=active"] {
         let rest = admin.get(&format!("/cards?limit=2{carried}&after={cursor}")).await.ok();
         let rest = rest["cards"].as_array().expect("a list").clone();
         assert!(rest.len() == 1 && rest[0]["status"] == "active", "{rest:?}");
     }
-    let invalid = [("after".to_owned(), "invalid_cursor".to_owned())];
+    let invalid = ["after: invalid_cursor"];
     for other in ["/cards?status=inactive", "/cards?status=active&currency=USD", "/customers?limit=1"] {
-        assert_eq!(admin.get(&format!("{other}&after={cursor}")).await.faults(), invalid, "{other}");
+        assert_eq!(admin.get(&format!("{other}&after={cursor}")).await.field_errors(), invalid, "{other}");
     }
     let (one, other) = (admin.given_card_with(json!(1)).await, admin.given_card_with(json!(1)).await);
     admin.add(&one, json!(1)).await.ok();
     let page = admin.get(&format!("/cards/{one}/movements?limit=1")).await.ok();
-    let cursor = page["nextCursor"].as_str().expect("more");
-    assert_eq!(admin.get(&format!("/cards/{other}/movements?limit=1&after={cursor}")).await.faults(), invalid);
+    let cursor = page["nextCursor"].as_str().expect("a next page");
+    assert_eq!(admin.get(&format!("/cards/{other}/movements?limit=1&after={cursor}")).await.field_errors(), invalid);
 }
 
 #[tokio::test]
-async fn limits_and_cursors_that_are_none_are_400() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn invalid_limits_and_cursors_are_400() {
+    let (_world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     for list in ["/customers", "/cards", &format!("/cards/{card}/movements")] {
         for limit in ["0", "101", "-1", "1.5", "ten", "", "+5", "%2B5", "1e2", "99999999999999999999"] {
-            let faults = admin.get(&format!("{list}?limit={limit}")).await.faults();
-            assert_eq!(faults, [("limit".to_owned(), "out_of_range".to_owned())], "{list} {limit}");
+            let errors = admin.get(&format!("{list}?limit={limit}")).await.field_errors();
+            assert_eq!(errors, ["limit: out_of_range"], "{list} {limit}");
         }
         for cursor in ["", "x", "%00", "%FF", "1", "AAAA"] {
-            let faults = admin.get(&format!("{list}?limit=1&after={cursor}")).await.faults();
-            assert_eq!(faults[0].0, "after", "{list} {cursor}");
+            let errors = admin.get(&format!("{list}?limit=1&after={cursor}")).await.field_errors();
+            assert!(errors[0].starts_with("after: "), "{list} {cursor}: {errors:?}");
         }
-        let twice = admin.get(&format!("{list}?limit=1&limit=2")).await.faults();
-        assert_eq!(twice, [("limit".to_owned(), "duplicate".to_owned())]);
-        let both = admin.get(&format!("{list}?limit=0&after=x")).await.faults();
+        let twice = admin.get(&format!("{list}?limit=1&limit=2")).await.field_errors();
+        assert_eq!(twice, ["limit: duplicate"]);
+        let both = admin.get(&format!("{list}?limit=0&after=x")).await.field_errors();
         assert_eq!(both.len(), 2, "{both:?}");
     }
 }
 
 #[tokio::test]
-async fn a_list_longer_than_a_chunk_comes_whole_and_in_order() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_list_longer_than_a_chunk_is_complete_and_in_order() {
+    let (world, admin) = World::with_admin().await;
     let card = admin.given_card().await;
     let own = "(select account_id from users where email = 'test@example.com')";
     let customers = format!(
@@ -140,14 +136,13 @@ async fn a_list_longer_than_a_chunk_comes_whole_and_in_order() {
     assert_eq!((balances[0].as_str(), balances[1999].as_str()), ("20", "0.01"));
 
     let page = admin.get("/customers?limit=100").await.ok();
-    let rest = admin.get(&format!("/customers?after={}", page["nextCursor"].as_str().expect("more"))).await.ok();
+    let rest = admin.get(&format!("/customers?after={}", page["nextCursor"].as_str().expect("a next page"))).await.ok();
     assert_eq!((rest["customers"].as_array().map(Vec::len), &rest["nextCursor"]), (Some(2400), &Value::Null));
 }
 
 #[tokio::test]
-async fn a_customer_is_found_by_email_whatever_its_case() {
-    let world = World::new().await;
-    let (admin, elsewhere) = (world.admin().await, world.other_tenant().await);
+async fn a_customer_is_found_by_email_regardless_of_case() {
+    let (_world, admin, other_admin) = World::with_two_accounts().await;
     for (name, email) in [("Ana", "Ana+cards@example.com"), ("Juan", "juan@example.com")] {
         admin.post("/customers", json!({"name": name, "email": email})).await.ok();
     }
@@ -156,17 +151,16 @@ async fn a_customer_is_found_by_email_whatever_its_case() {
         assert_eq!((found["customers"].as_array().map(Vec::len), &found["customers"][0]["name"]), (Some(1), &json!("Ana")), "{found}");
     }
     assert_eq!(admin.get("/customers?email=nobody@example.com").await.ok()["customers"], json!([]));
-    assert_eq!(elsewhere.get("/customers?email=juan@example.com").await.ok()["customers"], json!([]));
-    assert_eq!(admin.get("/customers?email=juan").await.faults(), [("email".to_owned(), "invalid_email".to_owned())]);
-    let cursor = admin.get("/customers?limit=1").await.ok()["nextCursor"].as_str().expect("more").to_owned();
+    assert_eq!(other_admin.get("/customers?email=juan@example.com").await.ok()["customers"], json!([]));
+    assert_eq!(admin.get("/customers?email=juan").await.field_errors(), ["email: invalid_email"]);
+    let cursor = admin.get("/customers?limit=1").await.ok()["nextCursor"].as_str().expect("a next page").to_owned();
     let other = admin.get(&format!("/customers?email=juan@example.com&after={cursor}")).await;
-    assert_eq!(other.faults(), [("after".to_owned(), "invalid_cursor".to_owned())]);
+    assert_eq!(other.field_errors(), ["after: invalid_cursor"]);
 }
 
 #[tokio::test]
-async fn a_history_is_narrowed_to_a_type_and_a_range_of_time() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_history_is_filtered_by_type_and_time_range() {
+    let (world, admin) = World::with_admin().await;
     let card = admin.given_card_with(json!(100)).await;
     for amount in 1..=3 {
         admin.post("/sandbox/purchases", json!({"cardId": card, "amount": amount, "description": "Coffee"})).await.ok();
@@ -181,26 +175,22 @@ async fn a_history_is_narrowed_to_a_type_and_a_range_of_time() {
     assert_eq!(amounts("type=refund").await, Vec::<i64>::new());
     assert_eq!(amounts("from=2000-01-01&to=2000-01-02").await, Vec::<i64>::new());
     assert_eq!(amounts("from=2000-01-01&type=top_up").await, [10, 10, 10, 100]);
-    // The boundaries: from is in, to is not.
+    // `from` is inclusive, `to` is exclusive.
     let moment = "2025-02-10T12:00:00Z";
-    let owner = "alter table movements disable trigger all; update movements set created_at = '2025-02-10T12:00:00Z' where seq = 2;
+    let edit_times = "alter table movements disable trigger all; update movements set created_at = '2025-02-10T12:00:00Z' where seq = 2;
         update movements set created_at = '2025-02-10T11:59:59.999999Z' where seq = 1; alter table movements enable trigger all";
-    world.database.execute(owner).await;
+    world.database.execute(edit_times).await;
     assert_eq!(amounts(&format!("from={moment}&to=2025-02-11")).await, [-1]);
     assert_eq!(amounts(&format!("from=2025-02-10&to={moment}")).await, [100]);
-    // A cursor carries its filters and refuses others.
+    // A cursor carries its filters and is refused with others.
     let first = admin.get(&format!("{path}?type=purchase&limit=2")).await.ok();
-    let cursor = first["nextCursor"].as_str().expect("more");
+    let cursor = first["nextCursor"].as_str().expect("a next page");
     for carried in ["", "&type=purchase"] {
         assert_eq!(amounts(&format!("limit=2&after={cursor}{carried}")).await, [-1]);
     }
     for other in ["type=top_up", "type=purchase&from=2000-01-01"] {
-        assert_eq!(
-            admin.get(&format!("{path}?{other}&after={cursor}")).await.faults(),
-            [("after".to_owned(), "invalid_cursor".to_owned())]
-        );
+        assert_eq!(admin.get(&format!("{path}?{other}&after={cursor}")).await.field_errors(), ["after: invalid_cursor"]);
     }
-    let wrong = admin.get(&format!("{path}?from=yesterday&to=2025-13-01&type=topup")).await.faults();
-    let wrong: Vec<(&str, &str)> = wrong.iter().map(|(field, code)| (field.as_str(), code.as_str())).collect();
-    assert_eq!(wrong, [("type", "unknown_value"), ("from", "invalid_date"), ("to", "invalid_date")]);
+    let errors = admin.get(&format!("{path}?from=yesterday&to=2025-13-01&type=topup")).await.field_errors();
+    assert_eq!(errors, ["type: unknown_value", "from: invalid_date", "to: invalid_date"]);
 }

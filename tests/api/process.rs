@@ -1,4 +1,4 @@
-//! The sandbox as a process with a Postgres of its own, however it ends.
+//! The sandbox as a process with its own Postgres, and every way it can end.
 
 use std::{
     fs,
@@ -17,19 +17,19 @@ use serde_json::json;
 
 use crate::support::{
     Actor, World,
-    binary::{self, assert_refused, bare, base, folder, run, sandbox},
+    binary::{CORE_API, assert_refused, core_api, folder, isolated, run, sandbox, sandbox_of, signal, wait_for_base},
     socket::Socket,
 };
 
-/// The processes that were started with something in this folder as an argument: Postgres and its shell.
-fn working_in(folder: &Path) -> Vec<i32> {
+/// The processes with a path in this folder among their arguments: Postgres and its shell.
+fn processes_of(folder: &Path) -> Vec<i32> {
     let folder = folder.to_string_lossy().into_owned();
     let names_it = |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&folder));
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(names_it).collect()
 }
 
-/// A sandbox that is up.
+/// A running sandbox.
 struct Sandbox {
     process: Child,
     folder: PathBuf,
@@ -42,20 +42,21 @@ impl Sandbox {
     }
 
     fn from(command: &mut Command, folder: &Path) -> Self {
-        let mut process = command.stdout(Stdio::piped()).spawn().expect("started");
-        let base = base(&mut process);
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the sandbox starts");
+        let base = wait_for_base(&mut process);
         Self { process, folder: folder.to_owned(), actor: Actor::new(&base) }
     }
 
-    fn signal(&mut self, signal: Signal) -> Option<i32> {
-        kill(Pid::from_raw(self.process.id().try_into().expect("a pid")), signal).expect("signalled");
-        self.process.wait().expect("ended").code()
+    /// Sends a signal and returns the exit code.
+    fn end(&mut self, by: Signal) -> Option<i32> {
+        signal(&self.process, by);
+        self.process.wait().expect("an exit status").code()
     }
 
-    fn assert_nothing_is_left_behind(&self) {
+    fn assert_no_process_is_left(&self) {
         let began = Instant::now();
-        while !working_in(&self.folder).is_empty() {
-            assert!(began.elapsed() < Duration::from_secs(10), "{:?} still run", working_in(&self.folder));
+        while !processes_of(&self.folder).is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(10), "{:?} are still running", processes_of(&self.folder));
             sleep(Duration::from_millis(20));
         }
     }
@@ -73,77 +74,77 @@ impl Drop for Sandbox {
 }
 
 #[tokio::test]
-async fn data_is_kept_and_nothing_left_behind_however_it_ends() {
+async fn data_survives_and_no_process_is_left_behind_after_any_signal() {
     let folder = folder();
     let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL, Signal::SIGKILL, Signal::SIGTERM];
     for (cards, signal) in signals.into_iter().enumerate() {
         let mut sandbox = Sandbox::start(folder.path());
-        assert!(cfg!(not(target_os = "linux")) || !working_in(folder.path()).is_empty(), "its Postgres is not seen");
+        assert!(cfg!(not(target_os = "linux")) || !processes_of(folder.path()).is_empty(), "its Postgres was not found");
         let admin = sandbox.admin().await;
         let listed = admin.get("/cards").await.ok()["cards"].as_array().expect("a list").clone();
         assert_eq!(listed.len(), cards);
         assert!(listed.iter().all(|card| card["balance"] == 5), "{listed:?}");
         admin.given_card_with(json!(5)).await;
-        let code = sandbox.signal(signal);
+        let code = sandbox.end(signal);
         assert_eq!(code, (signal != Signal::SIGKILL).then_some(0), "{signal}");
-        sandbox.assert_nothing_is_left_behind();
+        sandbox.assert_no_process_is_left();
     }
 }
 
 #[tokio::test]
-async fn a_postgres_left_alone_is_ended_by_the_next_start() {
+async fn an_orphaned_postgres_is_stopped_by_the_next_start() {
     let folder = folder();
     let mut sandbox = Sandbox::start(folder.path());
     let card = sandbox.admin().await.given_card_with(json!(5)).await;
-    // The server and the shell that would stop Postgres, at once.
+    // Kill the shell that would stop Postgres, then the server.
     let pid = fs::read_to_string(folder.path().join("data/data/postmaster.pid")).expect("a pid file");
     let postmaster: i32 = pid.lines().next().expect("a pid").parse().expect("a number");
-    for shell in working_in(folder.path()) {
+    for shell in processes_of(folder.path()) {
         if fs::read_to_string(format!("/proc/{shell}/comm")).is_ok_and(|name| name.trim() == "sh") {
             let _gone = kill(Pid::from_raw(shell), Signal::SIGKILL);
         }
     }
-    sandbox.signal(Signal::SIGKILL);
-    assert!(working_in(folder.path()).contains(&postmaster), "Postgres went by itself");
+    sandbox.end(Signal::SIGKILL);
+    assert!(processes_of(folder.path()).contains(&postmaster), "Postgres ended by itself");
 
     let mut next = Sandbox::start(folder.path());
-    assert!(!working_in(folder.path()).contains(&postmaster), "two on one folder");
+    assert!(!processes_of(folder.path()).contains(&postmaster), "two Postgres run on one folder");
     assert_eq!(next.admin().await.card(&card).await["balance"], 5);
-    next.signal(Signal::SIGTERM);
-    next.assert_nothing_is_left_behind();
+    next.end(Signal::SIGTERM);
+    next.assert_no_process_is_left();
 }
 
 #[tokio::test]
-async fn it_runs_as_somebody_who_is_not_root_as_well() {
+async fn the_sandbox_runs_as_an_unprivileged_user() {
     if !Uid::effective().is_root() {
-        return; // Then every other test here shows it.
+        return; // Every other test here covers it.
     }
     let folder = folder();
-    let nobody = User::from_name("nobody").expect("users").expect("nobody");
-    chown(folder.path(), Some(nobody.uid), Some(nobody.gid)).expect("given away");
-    // Where this was built may be closed to everybody else.
+    let nobody = User::from_name("nobody").expect("a user database").expect("a user nobody");
+    chown(folder.path(), Some(nobody.uid), Some(nobody.gid)).expect("the owner is changed");
+    // Other users may have no access to the build folder.
     let copy = folder.path().join("core-api");
-    fs::copy(env!("CARGO_BIN_EXE_core-api"), &copy).expect("copied");
-    let mut command = binary::at(copy, folder.path());
+    fs::copy(CORE_API, &copy).expect("the binary is copied");
+    let mut command = sandbox_of(copy, folder.path());
     command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw()).current_dir(folder.path());
     let mut sandbox = Sandbox::from(&mut command, folder.path());
     sandbox.admin().await.given_card_with(json!(5)).await;
-    assert_eq!(sandbox.signal(Signal::SIGTERM), Some(0));
-    sandbox.assert_nothing_is_left_behind();
+    assert_eq!(sandbox.end(Signal::SIGTERM), Some(0));
+    sandbox.assert_no_process_is_left();
 }
 
 #[tokio::test]
-async fn what_a_user_began_root_can_go_on_with_and_the_user_again() {
+async fn a_data_folder_passes_from_a_user_to_root_and_back() {
     if !Uid::effective().is_root() {
         return;
     }
     let folder = folder();
-    let nobody = User::from_name("nobody").expect("users").expect("nobody");
-    chown(folder.path(), Some(nobody.uid), Some(nobody.gid)).expect("given away");
+    let nobody = User::from_name("nobody").expect("a user database").expect("a user nobody");
+    chown(folder.path(), Some(nobody.uid), Some(nobody.gid)).expect("the owner is changed");
     let copy = folder.path().join("core-api");
-    fs::copy(env!("CARGO_BIN_EXE_core-api"), &copy).expect("copied");
+    fs::copy(CORE_API, &copy).expect("the binary is copied");
     for (cards, as_root) in [false, true, false].into_iter().enumerate() {
-        let mut command = binary::at(&copy, folder.path());
+        let mut command = sandbox_of(&copy, folder.path());
         command.current_dir(folder.path());
         if !as_root {
             command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
@@ -152,13 +153,13 @@ async fn what_a_user_began_root_can_go_on_with_and_the_user_again() {
         let admin = sandbox.admin().await;
         assert_eq!(admin.get("/cards").await.ok()["cards"].as_array().map(Vec::len), Some(cards));
         admin.given_card().await;
-        assert_eq!(sandbox.signal(Signal::SIGTERM), Some(0));
-        sandbox.assert_nothing_is_left_behind();
+        assert_eq!(sandbox.end(Signal::SIGTERM), Some(0));
+        sandbox.assert_no_process_is_left();
     }
 }
 
 #[tokio::test]
-async fn two_sandboxes_do_not_share_a_folder() {
+async fn two_sandboxes_cannot_share_a_data_folder() {
     let folder = folder();
     let first = Sandbox::start(folder.path());
     let refused = run(&mut sandbox(folder.path()));
@@ -167,71 +168,70 @@ async fn two_sandboxes_do_not_share_a_folder() {
 }
 
 #[tokio::test]
-async fn a_folder_with_somebody_else_s_files_is_left_as_it_is() {
+async fn a_folder_with_other_files_is_left_untouched() {
     let folder = folder();
     let data = folder.path().join("data");
-    fs::create_dir(&data).expect("made");
-    fs::write(data.join("thesis.txt"), "years of work").expect("written");
-    let before = fs::metadata(&data).expect("there").permissions().mode();
+    fs::create_dir(&data).expect("the folder is created");
+    fs::write(data.join("thesis.txt"), "years of work").expect("the file is written");
+    let before = fs::metadata(&data).expect("the folder").permissions().mode();
     assert_refused(&run(&mut sandbox(folder.path())), "has something else in it");
-    assert_eq!(fs::metadata(&data).expect("there").permissions().mode(), before);
-    assert_eq!(fs::read_dir(&data).expect("there").count(), 1);
+    assert_eq!(fs::metadata(&data).expect("the folder").permissions().mode(), before);
+    assert_eq!(fs::read_dir(&data).expect("the folder").count(), 1);
 }
 
 #[tokio::test]
-async fn a_path_too_long_for_a_socket_is_none_for_the_data() {
+async fn a_data_path_too_long_for_a_socket_still_works() {
     let folder = folder();
     let deep = folder.path().join("a".repeat(60)).join("b".repeat(60));
     let mut sandbox = Sandbox::start(&deep);
     sandbox.admin().await.given_card_with(json!(5)).await;
-    assert_eq!(sandbox.signal(Signal::SIGTERM), Some(0));
-    sandbox.assert_nothing_is_left_behind();
+    assert_eq!(sandbox.end(Signal::SIGTERM), Some(0));
+    sandbox.assert_no_process_is_left();
     let mut again = Sandbox::start(&deep);
     let cards = again.admin().await.get("/cards").await.ok();
     assert_eq!(cards["cards"][0]["balance"], 5);
-    again.signal(Signal::SIGTERM);
+    again.end(Signal::SIGTERM);
 }
 
 #[tokio::test]
-async fn a_signal_while_it_starts_ends_it_as_well() {
+async fn a_signal_during_startup_ends_the_sandbox() {
     let folder = folder();
-    let mut starting = sandbox(folder.path()).stdout(Stdio::null()).spawn().expect("started");
+    let mut starting = sandbox(folder.path()).stdout(Stdio::null()).spawn().expect("the sandbox starts");
     let began = Instant::now();
-    // Postgres is under way, and nobody serves yet.
+    // Wait until Postgres is starting; nothing serves yet.
     while !folder.path().join("data/data/postmaster.pid").exists() {
         assert!(began.elapsed() < Duration::from_secs(30), "Postgres did not start");
         sleep(Duration::from_millis(1));
     }
-    kill(Pid::from_raw(starting.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
-    assert_eq!(starting.wait().expect("ended").code(), Some(0));
-    assert_eq!(working_in(folder.path()), Vec::<i32>::new());
+    signal(&starting, Signal::SIGTERM);
+    assert_eq!(starting.wait().expect("an exit status").code(), Some(0));
+    assert_eq!(processes_of(folder.path()), Vec::<i32>::new());
 }
 
-/// Connections on which nothing is ever sent.
-async fn silent_ones(actor: &Actor, number: usize) -> Vec<Socket> {
+/// Opens connections that never send anything.
+async fn silent_connections(actor: &Actor, count: usize) -> Vec<Socket> {
     let mut sockets = Vec::new();
-    for _ in 0..number {
+    for _ in 0..count {
         sockets.push(Socket::to(actor).await);
     }
     sockets
 }
 
-/// A server on another Postgres, whose log is a file in the folder.
-fn logging(program: &str, world: &World, folder: &Path) -> Command {
-    let mut command = bare(program);
-    let log = fs::File::create(folder.join("log")).expect("a log");
+/// Makes a command serve the database of `world` and write its log to a file in the folder.
+fn logging(mut command: Command, world: &World, folder: &Path) -> Command {
+    let log = fs::File::create(folder.join("log")).expect("a log file");
     command.env("DATABASE_URL", world.database.url()).stderr(log);
     command
 }
 
 #[tokio::test]
-async fn with_few_file_descriptors_it_takes_fewer_clients_at_once_and_its_database_keeps_its_own() {
+async fn a_low_descriptor_limit_reduces_client_connections_and_not_those_of_the_database() {
     let (world, folder) = (World::new().await, folder());
-    let mut command = logging("sh", &world, folder.path());
-    command.args(["-c", "ulimit -n 128; exec \"$0\"", env!("CARGO_BIN_EXE_core-api")]);
+    let mut command = logging(isolated("sh"), &world, folder.path());
+    command.args(["-c", "ulimit -n 128; exec \"$0\"", CORE_API]);
     let sandbox = Sandbox::from(command.env("CORE_API__SERVER__HEAD_TIMEOUT_SECONDS", "1"), folder.path());
-    let silent = silent_ones(&sandbox.actor, 150).await;
-    // Whoever comes now waits for those before, and then has the database as well.
+    let silent = silent_connections(&sandbox.actor, 150).await;
+    // A new client waits until the silent connections time out. The database connections were never affected.
     sandbox.admin().await.given_card().await;
     drop(silent);
     let log = fs::read_to_string(folder.path().join("log")).expect("a log");
@@ -239,27 +239,27 @@ async fn with_few_file_descriptors_it_takes_fewer_clients_at_once_and_its_databa
 }
 
 #[tokio::test]
-async fn without_file_descriptors_it_waits_for_some() {
+async fn the_server_waits_when_file_descriptors_run_out() {
     if Command::new("prlimit").arg("--version").output().is_err() {
-        return; // Only there can the limit of a process that runs be lowered.
+        return; // Only prlimit can lower the limit of a running process.
     }
     let (world, folder) = (World::new().await, folder());
-    let sandbox = Sandbox::from(&mut logging(env!("CARGO_BIN_EXE_core-api"), &world, folder.path()), folder.path());
-    let limit_to = |most: &str| {
-        let limited = Command::new("prlimit").args(["--pid", &sandbox.process.id().to_string(), &format!("--nofile={most}:")]).status();
-        assert!(limited.expect("run").success());
+    let sandbox = Sandbox::from(&mut logging(core_api(), &world, folder.path()), folder.path());
+    let limit_to = |limit: &str| {
+        let limited = Command::new("prlimit").args(["--pid", &sandbox.process.id().to_string(), &format!("--nofile={limit}:")]).status();
+        assert!(limited.expect("prlimit runs").success());
     };
-    // Once it serves, it has raised its own limit as far as it wants to.
+    // The server has raised its own limit by the time it serves.
     let served =
         Socket::to(&sandbox.actor).await.send("GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.answer().await;
     assert_eq!(served.status, 200);
-    // What it has stays open; there is no number left for another, whichever of the low ones has come free.
+    // The open descriptors stay open, and no new one is available, even if a low number becomes free.
     limit_to("3");
     let actor = sandbox.actor.clone();
     let waiting = tokio::spawn(async move { actor.get("/health/live").await });
     let began = Instant::now();
     while !fs::read_to_string(folder.path().join("log")).expect("a log").contains("could not be accepted") {
-        assert!(began.elapsed() < Duration::from_secs(20), "nobody was kept waiting");
+        assert!(began.elapsed() < Duration::from_secs(20), "no connection was refused");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     limit_to("1000");

@@ -1,14 +1,14 @@
-//! The quota: so many requests per account and clock hour, exactly, over all replicas.
+//! The quota: an exact number of requests per account and clock hour, over all replicas.
 
 use core_api::domain::role::Role;
 use serde_json::json;
 
-use crate::support::World;
+use crate::support::{World, patient};
 
 #[tokio::test]
-async fn every_authenticated_answer_says_where_the_account_stands() {
+async fn every_authenticated_answer_reports_the_quota() {
     let world = World::new().await;
-    world.database.within_one_hour().await;
+    world.database.avoid_hour_boundary().await;
     let admin = world.admin().await;
     let first = admin.get("/cards").await;
     assert_eq!((first.number("x-ratelimit-limit"), first.number("x-ratelimit-remaining")), (1000, 999));
@@ -28,15 +28,15 @@ async fn every_authenticated_answer_says_where_the_account_stands() {
 #[tokio::test]
 async fn logins_health_checks_and_401s_are_not_counted() {
     let world = World::new().await;
-    world.database.within_one_hour().await;
-    let (admin, gone) = (world.admin().await, world.admin().await);
-    assert_eq!(gone.post("/auth/logout", json!({})).await.number("x-ratelimit-remaining"), 999);
+    world.database.avoid_hour_boundary().await;
+    let (admin, logged_out) = (world.admin().await, world.admin().await);
+    assert_eq!(logged_out.post("/auth/logout", json!({})).await.number("x-ratelimit-remaining"), 999);
     for _ in 0..20 {
         for reply in [
-            gone.get("/cards").await,
-            world.stranger().get("/cards").await,
-            world.stranger().get("/health/live").await,
-            world.stranger().get("/nowhere").await,
+            logged_out.get("/cards").await,
+            world.anonymous().get("/cards").await,
+            world.anonymous().get("/health/live").await,
+            world.anonymous().get("/nowhere").await,
         ] {
             assert_eq!(reply.header("x-ratelimit-remaining"), None);
         }
@@ -46,10 +46,10 @@ async fn logins_health_checks_and_401s_are_not_counted() {
 }
 
 #[tokio::test]
-async fn an_account_s_own_limit_comes_before_the_default_and_accounts_do_not_share() {
+async fn an_account_s_own_quota_overrides_the_default_and_is_not_shared() {
     let world = World::new().await;
-    world.database.within_one_hour().await;
-    let small = world.somebody(Role::Viewer, Some(3)).await;
+    world.database.avoid_hour_boundary().await;
+    let small = world.user_in_new_account(Role::Viewer, Some(3)).await;
     for remaining in [2, 1, 0] {
         let reply = small.get("/cards").await;
         assert_eq!((reply.number("x-ratelimit-limit"), reply.number("x-ratelimit-remaining")), (3, remaining));
@@ -67,14 +67,14 @@ async fn an_account_s_own_limit_comes_before_the_default_and_accounts_do_not_sha
 }
 
 #[tokio::test]
-async fn a_full_hour_costs_the_database_nothing_and_is_not_counted_further() {
+async fn an_exhausted_quota_makes_no_database_query_and_is_not_counted_further() {
     let world = World::new().await;
-    world.database.within_one_hour().await;
-    let small = world.somebody(Role::Viewer, Some(2)).await;
+    world.database.avoid_hour_boundary().await;
+    let small = world.user_in_new_account(Role::Viewer, Some(2)).await;
     for _ in 0..3 {
         small.get("/cards").await;
     }
-    // Were the database asked, it could not answer.
+    // Without the tables, a query would fail.
     world.database.execute("alter table quota_usage rename to quota_usage_away").await;
     world.database.execute("alter table sessions rename to sessions_away").await;
     for _ in 0..10 {
@@ -84,10 +84,10 @@ async fn a_full_hour_costs_the_database_nothing_and_is_not_counted_further() {
 }
 
 #[tokio::test]
-async fn a_session_can_be_ended_though_the_hour_is_used_up() {
+async fn a_session_can_be_ended_with_an_exhausted_quota() {
     let world = World::new().await;
-    world.database.within_one_hour().await;
-    let small = world.somebody(Role::Viewer, Some(1)).await;
+    world.database.avoid_hour_boundary().await;
+    let small = world.user_in_new_account(Role::Viewer, Some(1)).await;
     small.get("/cards").await.ok();
     small.get("/cards").await.problem(429, "rate_limit_exceeded");
     small.post("/auth/logout", json!({})).await.ok();
@@ -97,57 +97,51 @@ async fn a_session_can_be_ended_though_the_hour_is_used_up() {
 }
 
 #[tokio::test]
-async fn a_window_that_a_wrong_clock_left_behind_is_no_window() {
+async fn a_future_window_left_by_a_wrong_clock_is_ignored() {
     let world = World::new().await;
-    world.database.within_one_hour().await;
-    let small = world.somebody(Role::Viewer, Some(2)).await;
+    world.database.avoid_hour_boundary().await;
+    let small = world.user_in_new_account(Role::Viewer, Some(2)).await;
     small.get("/cards").await.ok();
     small.get("/cards").await.ok();
     world.database.execute("update quota_usage set window_start = window_start + interval '1 day'").await;
-    let world = World::on(world.database.clone(), |_| {}).await;
+    let world = world.fresh_replica().await;
     assert_eq!(world.at(0, &small).get("/cards").await.number("x-ratelimit-remaining"), 1);
 }
 
 #[tokio::test]
-async fn the_next_hour_begins_anew() {
+async fn the_quota_is_full_again_in_the_next_hour() {
     let world = World::new().await;
-    world.database.within_one_hour().await;
-    let small = world.somebody(Role::Viewer, Some(2)).await;
+    world.database.avoid_hour_boundary().await;
+    let small = world.user_in_new_account(Role::Viewer, Some(2)).await;
     small.get("/cards").await.ok();
     small.get("/cards").await.ok();
     world.database.execute("update quota_usage set window_start = window_start - interval '1 hour'").await;
-    // Another replica, as nobody there remembers the hour to be used up.
-    let world = World::on(world.database.clone(), |_| {}).await;
+    // A fresh replica has not cached that the quota is exhausted.
+    let world = world.fresh_replica().await;
     assert_eq!(world.at(0, &small).get("/cards").await.number("x-ratelimit-remaining"), 1);
 }
 
 #[tokio::test]
-async fn requests_that_were_not_counted_do_not_use_the_hour_up() {
+async fn uncounted_requests_do_not_exhaust_the_quota() {
     let world = World::new().await;
-    world.database.within_one_hour().await;
-    let small = world.somebody(Role::Viewer, Some(5)).await;
-    let gone = small.clone();
-    let fresh = world.stranger();
+    world.database.avoid_hour_boundary().await;
+    let small = world.user_in_new_account(Role::Viewer, Some(5)).await;
     small.get("/cards").await.ok();
-    world.database.execute("create table kept as select * from sessions").await;
     world.database.execute("update sessions set ended_at = now()").await;
     for _ in 0..20 {
-        gone.get("/cards").await.problem(401, "unauthenticated");
+        small.get("/cards").await.problem(401, "unauthenticated");
     }
     world.database.execute("update sessions set ended_at = null").await;
-    let again = fresh.with_token(&small.token.clone().expect("a token"));
     for remaining in [3, 2, 1, 0] {
-        assert_eq!(again.get("/cards").await.number("x-ratelimit-remaining"), remaining);
+        assert_eq!(small.get("/cards").await.number("x-ratelimit-remaining"), remaining);
     }
-    again.get("/cards").await.problem(429, "rate_limit_exceeded");
+    small.get("/cards").await.problem(429, "rate_limit_exceeded");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_1500_requests_to_three_replicas_at_once_exactly_1000_are_admitted() {
-    let mut world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
-    world.add_replica().await;
-    world.add_replica().await;
-    world.database.within_one_hour().await;
+async fn of_1500_concurrent_requests_to_three_replicas_exactly_1000_are_admitted() {
+    let world = World::of_replicas(3, patient).await;
+    world.database.avoid_hour_boundary().await;
     let admin = world.admin().await;
     let mut requests = tokio::task::JoinSet::new();
     for number in 0..1500 {
@@ -170,15 +164,14 @@ async fn of_1500_requests_to_three_replicas_at_once_exactly_1000_are_admitted() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn accounts_that_are_counted_together_are_each_counted_exactly_on_every_replica() {
+async fn accounts_counted_in_the_same_batch_are_each_counted_exactly_on_every_replica() {
     const LIMIT: u32 = 30;
-    let mut world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
-    world.add_replica().await;
-    world.database.within_one_hour().await;
+    let world = World::of_replicas(2, patient).await;
+    world.database.avoid_hour_boundary().await;
     let mut requests = tokio::task::JoinSet::new();
     let mut accounts = Vec::new();
     for _ in 0..5 {
-        accounts.push(world.somebody(Role::Admin, Some(LIMIT)).await);
+        accounts.push(world.user_in_new_account(Role::Admin, Some(LIMIT)).await);
     }
     for number in 0..50 {
         for (index, account) in accounts.iter().enumerate() {

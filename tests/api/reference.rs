@@ -1,17 +1,18 @@
-//! The published reference's complete integration example, request for request, and what it promises of each answer.
+//! The integration example of the published reference, request by request, and the mistakes that it lists.
 
+use core_api::domain::card::CardStatus;
 use serde_json::{Value, json};
 
 use crate::support::World;
 
 #[tokio::test]
-async fn the_complete_integration_example_ends_with_a_card_that_is_assigned_funded_and_active() {
+async fn the_integration_example_ends_with_an_assigned_funded_active_card() {
     let world = World::new().await;
 
     // 1. Login
     let login = json!({"email": "admin@company.com", "password": "secure_password"});
-    let login = world.stranger().post("/auth/login", login).await.ok();
-    let company = world.stranger().with_token(login["token"].as_str().expect("a token"));
+    let login = world.anonymous().post("/auth/login", login).await.ok();
+    let company = world.anonymous().with_token(login["token"].as_str().expect("a token"));
 
     // 2. Create customer
     let customer = company.post("/customers", json!({"name": "Juan Perez", "email": "juan@email.com"})).await.ok();
@@ -31,19 +32,18 @@ async fn the_complete_integration_example_ends_with_a_card_that_is_assigned_fund
     company.patch("/cards/status", json!({"cardId": card, "status": "active"})).await.ok();
 
     let details = company.card(&card).await;
-    let told = ["status", "balance", "customerId", "currency"].map(|name| details[name].clone());
-    assert_eq!(told, [json!("active"), json!(500), json!(customer), json!("USD")]);
+    let state = ["status", "balance", "customerId", "currency"].map(|name| details[name].clone());
+    assert_eq!(state, [json!("active"), json!(500), json!(customer), json!("USD")]);
 }
 
 #[tokio::test]
-async fn the_common_mistakes_it_lists_get_the_statuses_it_lists() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn the_documented_common_mistakes_get_the_documented_statuses() {
+    let (world, admin) = World::with_admin().await;
     let customer = admin.given_customer().await;
-    let card = admin.given_card_in("active").await;
+    let card = admin.given_card_in(CardStatus::Active).await;
     admin.assign(&card, &customer).await.ok();
 
-    world.stranger().get("/customers").await.problem(401, "unauthenticated");
+    world.anonymous().get("/customers").await.problem(401, "unauthenticated");
     admin.post("/customers", json!({"name": "Juan Perez"})).await.problem(400, "validation_failed");
     admin.add(&card, json!("100")).await.problem(400, "validation_failed");
     admin.set_status(&card, "pending").await.problem(400, "validation_failed");

@@ -1,8 +1,9 @@
-//! A user's own sessions, and their password.
+//! The sessions and the password of a user.
 
+use core_api::domain::role::Role;
 use serde_json::{Value, json};
 
-use crate::support::{Actor, World};
+use crate::support::{Actor, World, patient};
 
 async fn sessions(actor: &Actor) -> Vec<Value> {
     actor.get("/auth/sessions").await.ok()["sessions"].as_array().expect("a list").clone()
@@ -13,11 +14,11 @@ fn id(session: &Value) -> String {
 }
 
 #[tokio::test]
-async fn somebody_sees_their_own_sessions_and_no_other_s() {
+async fn a_user_lists_only_their_own_sessions() {
     let world = World::new().await;
     let (first, second) = (world.admin().await, world.admin().await);
-    world.other_tenant().await;
-    let (_, colleague) = world.hired(&first, "ana@example.com", "viewer").await;
+    world.other_admin().await;
+    let (_, colleague) = world.new_user(&first, "ana@example.com", Role::Viewer).await;
     let seen = sessions(&second).await;
     assert_eq!(seen.len(), 2, "{seen:?}");
     assert_eq!([&seen[0]["current"], &seen[1]["current"]], [false, true]);
@@ -25,15 +26,14 @@ async fn somebody_sees_their_own_sessions_and_no_other_s() {
     assert!(seen[0]["createdAt"].as_str() < seen[0]["expiresAt"].as_str(), "{seen:?}");
     assert_eq!(sessions(&colleague).await.len(), 1);
     let page = first.get("/auth/sessions?limit=1").await.ok();
-    let rest = first.get(&format!("/auth/sessions?limit=1&after={}", page["nextCursor"].as_str().expect("more"))).await.ok();
+    let rest = first.get(&format!("/auth/sessions?limit=1&after={}", page["nextCursor"].as_str().expect("a next page"))).await.ok();
     assert_eq!((&page["sessions"][0]["sessionId"], &rest["sessions"][0]["sessionId"]), (&seen[0]["sessionId"], &seen[1]["sessionId"]));
     assert_eq!(rest["nextCursor"], Value::Null);
 }
 
 #[tokio::test]
-async fn a_session_is_ended_from_another_on_every_replica() {
-    let mut world = World::new().await;
-    world.add_replica().await;
+async fn a_session_ended_from_another_one_is_refused_on_every_replica() {
+    let world = World::of_replicas(2, |_| {}).await;
     let (stolen, mine) = (world.admin().await, world.admin().await);
     let path = format!("/auth/sessions/{}", id(&sessions(&mine).await[0]));
     assert_eq!(mine.delete(&path).await.ok(), json!({"success": true}));
@@ -41,7 +41,7 @@ async fn a_session_is_ended_from_another_on_every_replica() {
         world.at(replica, &stolen).get("/cards").await.problem(401, "unauthenticated");
     }
     let refresh = json!({"refreshToken": stolen.refresh_token});
-    world.stranger().post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
+    world.anonymous().post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
     assert_eq!(sessions(&mine).await.len(), 1);
     mine.delete(&path).await.problem(404, "session_not_found");
     mine.delete("/auth/sessions/ses_001").await.problem(404, "session_not_found");
@@ -50,17 +50,16 @@ async fn a_session_is_ended_from_another_on_every_replica() {
 }
 
 #[tokio::test]
-async fn a_colleague_s_session_is_nobody_else_s_to_end() {
-    let world = World::new().await;
-    let admin = world.admin().await;
-    let (_, colleague) = world.hired(&admin, "ana@example.com", "viewer").await;
+async fn an_admin_cannot_end_another_user_s_session() {
+    let (world, admin) = World::with_admin().await;
+    let (_, colleague) = world.new_user(&admin, "ana@example.com", Role::Viewer).await;
     let theirs = id(&sessions(&colleague).await[0]);
     admin.delete(&format!("/auth/sessions/{theirs}")).await.problem(404, "session_not_found");
     colleague.get("/cards").await.ok();
 }
 
 #[tokio::test]
-async fn a_new_password_ends_the_other_sessions_and_the_old_password() {
+async fn a_password_change_ends_the_other_sessions_and_retires_the_old_password() {
     let world = World::new().await;
     let (other, mine) = (world.admin().await, world.admin().await);
     let change = json!({"currentPassword": "test123", "newPassword": "correct horse battery staple"});
@@ -68,30 +67,29 @@ async fn a_new_password_ends_the_other_sessions_and_the_old_password() {
     mine.get("/cards").await.ok();
     other.get("/cards").await.problem(401, "unauthenticated");
     let refresh = |actor: &Actor| json!({"refreshToken": actor.refresh_token});
-    world.stranger().post("/auth/refresh", refresh(&other)).await.problem(401, "invalid_refresh_token");
-    world.stranger().post("/auth/refresh", refresh(&mine)).await.ok();
+    world.anonymous().post("/auth/refresh", refresh(&other)).await.problem(401, "invalid_refresh_token");
+    world.anonymous().post("/auth/refresh", refresh(&mine)).await.ok();
     let old = json!({"email": "test@example.com", "password": "test123"});
-    world.stranger().post("/auth/login", old).await.problem(401, "invalid_credentials");
-    world.stranger().logged_in("test@example.com", "correct horse battery staple").await;
+    world.anonymous().post("/auth/login", old).await.problem(401, "invalid_credentials");
+    world.anonymous().logged_in("test@example.com", "correct horse battery staple").await;
     mine.post("/auth/password", change).await.problem(401, "invalid_credentials");
 }
 
 #[tokio::test]
-async fn a_password_is_changed_by_whoever_knows_it_to_a_good_one() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_password_change_needs_the_current_password_and_a_strong_new_one() {
+    let (world, admin) = World::with_admin().await;
     let wrong = json!({"currentPassword": "test124", "newPassword": "correct horse battery staple"});
     admin.post("/auth/password", wrong).await.problem(401, "invalid_credentials");
     let weak = admin.post("/auth/password", json!({"currentPassword": "test123", "newPassword": "1234567"})).await;
-    assert_eq!(weak.faults(), [("newPassword".to_owned(), "weak_password".to_owned())]);
-    let missing = admin.post("/auth/password", json!({})).await.faults();
-    assert_eq!(missing, ["currentPassword", "newPassword"].map(|field| (field.to_owned(), "required".to_owned())));
+    assert_eq!(weak.field_errors(), ["newPassword: weak_password"]);
+    let missing = admin.post("/auth/password", json!({})).await.field_errors();
+    assert_eq!(missing, ["currentPassword: required", "newPassword: required"]);
     world.admin().await;
-    world.stranger().post("/auth/password", json!({})).await.problem(401, "unauthenticated");
+    world.anonymous().post("/auth/password", json!({})).await.problem(401, "unauthenticated");
 }
 
 #[tokio::test]
-async fn guesses_at_the_current_password_are_slowed_as_logins_are() {
+async fn guesses_at_the_current_password_are_rate_limited_like_logins() {
     let world = World::with(|settings| settings.rate_limit.failed_logins_per_minute = 3.try_into().expect("above zero")).await;
     let admin = world.admin().await;
     let guess = json!({"currentPassword": "a guess", "newPassword": "correct horse battery staple"});
@@ -102,12 +100,12 @@ async fn guesses_at_the_current_password_are_slowed_as_logins_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_login_with_the_old_password_outlives_the_change() {
-    let world = World::with(|settings| settings.database.acquire_timeout_ms = 20_000).await;
+async fn no_login_with_the_old_password_outlives_a_password_change() {
+    let world = World::with(patient).await;
     let mine = world.admin().await;
     let mut logins = tokio::task::JoinSet::new();
     for _ in 0..16 {
-        let stranger = world.stranger();
+        let stranger = world.anonymous();
         logins.spawn(async move { stranger.post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await });
     }
     let change = json!({"currentPassword": "test123", "newPassword": "correct horse battery staple"});
@@ -115,13 +113,13 @@ async fn no_login_with_the_old_password_outlives_the_change() {
     for reply in logins.join_all().await {
         if reply.status == 200 {
             let token = reply.ok()["token"].as_str().expect("a token").to_owned();
-            world.stranger().with_token(&token).get("/cards").await.problem(401, "unauthenticated");
+            world.anonymous().with_token(&token).get("/cards").await.problem(401, "unauthenticated");
         }
     }
 }
 
 #[tokio::test]
-async fn a_login_beyond_a_thousand_ends_the_oldest_session() {
+async fn a_login_beyond_a_thousand_sessions_ends_the_oldest() {
     let world = World::new().await;
     let oldest = world.admin().await;
     let many = "insert into sessions (account_id, id, user_id, expires_at)
@@ -135,9 +133,8 @@ async fn a_login_beyond_a_thousand_ends_the_oldest_session() {
 }
 
 #[tokio::test]
-async fn after_a_change_of_password_its_user_is_known_here_alone() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_password_change_forgets_every_known_address_but_the_current_one() {
+    let (world, admin) = World::with_admin().await;
     world.database.execute("insert into login_sources select account_id, user_id, '192.0.2.1' from login_sources limit 1").await;
     let changed = admin.post("/auth/password", json!({"currentPassword": "test123", "newPassword": "a long enough password"})).await;
     assert!(changed.status < 300, "{}", changed.status);

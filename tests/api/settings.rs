@@ -1,4 +1,4 @@
-//! Settings as whoever runs the server meets them.
+//! Settings as an operator of the server sees them.
 
 use std::{
     process::Stdio,
@@ -6,18 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
-use crate::support::binary::{assert_refused, bare, base, folder, run, sandbox};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_core-api");
+use crate::support::binary::{assert_refused, core_api, folder, run, sandbox, signal, wait_for_base};
 
 #[tokio::test]
-async fn every_setting_is_listed_with_its_origin_and_no_secret() {
-    let mut command = bare(BINARY);
+async fn every_setting_is_listed_with_its_origin_and_secrets_are_hidden() {
+    let mut command = core_api();
     command.arg("config").env("CORE_API_ENV", "production").env("DATABASE_URL", "postgres://u:hunter2@db/c");
     let output = run(command.env("CORE_API__AUTH__SIGNING_KEYS", "a:hunter2"));
     let listed = String::from_utf8(output.stdout).expect("text");
@@ -35,30 +30,30 @@ async fn every_setting_is_listed_with_its_origin_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_setting_that_does_not_exist_keeps_it_from_starting() {
+async fn an_unknown_setting_prevents_startup() {
     let folder = folder();
     let refused = run(sandbox(folder.path()).env("CORE_API__RATE_LIMIT__PER_HUOR", "5"));
     assert_refused(&refused, "CORE_API__RATE_LIMIT__PER_HUOR sets no key there is; CORE_API__RATE_LIMIT__PER_HOUR may be meant");
-    assert!(!folder.path().join("data").exists(), "it began all the same");
+    assert!(!folder.path().join("data").exists(), "a refused start created the data folder");
 }
 
 #[tokio::test]
-async fn after_sigterm_it_serves_on_unready_for_as_long_as_it_lingers() {
+async fn after_sigterm_the_server_keeps_serving_while_unready_for_the_linger_time() {
     let folder = folder();
     let mut command = sandbox(folder.path());
-    let mut process = command.env("CORE_API__SERVER__LINGER_SECONDS", "3").stdout(Stdio::piped()).spawn().expect("started");
-    let base = base(&mut process);
+    let mut process = command.env("CORE_API__SERVER__LINGER_SECONDS", "3").stdout(Stdio::piped()).spawn().expect("the sandbox starts");
+    let base = wait_for_base(&mut process);
     let status = async |path: &str| Some(reqwest::get(format!("{base}{path}")).await.ok()?.status().as_u16());
     assert_eq!(status("/health/ready").await, Some(200));
 
     let signalled = Instant::now();
-    kill(Pid::from_raw(process.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
+    signal(&process, Signal::SIGTERM);
     while status("/health/ready").await != Some(503) {
         assert!(signalled.elapsed() < Duration::from_secs(2), "still ready");
         sleep(Duration::from_millis(10));
     }
-    // What else comes, on new connections, is served as before.
+    // Requests on new connections are still served.
     assert_eq!(status("/openapi.json").await, Some(200));
-    assert!(process.wait().expect("ended").success());
-    assert!(signalled.elapsed() >= Duration::from_secs(3), "it ended after {:?}", signalled.elapsed());
+    assert!(process.wait().expect("an exit status").success());
+    assert!(signalled.elapsed() >= Duration::from_secs(3), "the server ended after {:?}", signalled.elapsed());
 }

@@ -1,7 +1,8 @@
-//! Clients that take their time: each is waited for so long and no longer, and none at the cost of others.
+//! Slow clients: each gets a limited time, and none delays the others.
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::{
     net::TcpSocket,
     time::{sleep, timeout},
@@ -11,8 +12,8 @@ use crate::support::{Actor, World, socket::Socket};
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A server with short deadlines; what it waits for a minute is not to be met in a test.
-async fn impatient(head: u64, body: u64, idle: u64) -> World {
+/// A server with these timeouts in seconds. A timeout of 60 is one that the test must not reach.
+async fn with_timeouts(head: u64, body: u64, idle: u64) -> World {
     World::with(|settings| {
         settings.server.head_timeout_seconds = head;
         settings.server.body_timeout_seconds = body;
@@ -25,7 +26,7 @@ fn get(path: &str, actor: &Actor) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", actor.token.as_deref().unwrap_or_default())
 }
 
-/// The head of a request whose body is still to come.
+/// The head of a top-up, without its body.
 fn top_up_head(actor: &Actor, length: usize) -> String {
     let token = actor.token.as_deref().unwrap_or_default();
     format!(
@@ -34,36 +35,36 @@ fn top_up_head(actor: &Actor, length: usize) -> String {
 }
 
 #[tokio::test]
-async fn who_sends_no_whole_head_in_time_is_closed() {
-    let world = impatient(1, 60, 60).await;
-    let stranger = world.stranger();
+async fn a_connection_without_a_complete_head_in_time_is_closed() {
+    let world = with_timeouts(1, 60, 60).await;
+    let client = world.anonymous();
     let head = "GET /health/live HTTP/1.1\r\nHost: x\r\nX-Slow: ";
-    let (mut silent, mut partial) = (Socket::to(&stranger).await, Socket::to(&stranger).await);
-    let (mut slow, mut slower) = (Socket::to(&stranger).await, Socket::to(&stranger).await);
+    let (mut silent, mut partial) = (Socket::to(&client).await, Socket::to(&client).await);
+    let (mut slow, mut slower) = (Socket::to(&client).await, Socket::to(&client).await);
     partial.send(head).await;
     slow.send(head).await;
     let closed = tokio::join!(silent.closed(), partial.closed(), slow.drip(b"x", PAUSE), slower.drip(head.as_bytes(), PAUSE));
-    for (after, said) in [closed.0, closed.1, closed.2, closed.3] {
-        assert_eq!(said, "");
+    for (after, received) in [closed.0, closed.1, closed.2, closed.3] {
+        assert_eq!(received, "");
         assert!((Duration::from_secs(1)..Duration::from_secs(20)).contains(&after), "{after:?}");
     }
-    assert_eq!(stranger.get("/health/live").await.status, 200);
+    assert_eq!(client.get("/health/live").await.status, 200);
 }
 
 #[tokio::test]
-async fn who_sends_a_body_too_slowly_is_told_so_and_closed_and_nothing_is_done() {
-    let world = impatient(60, 1, 60).await;
+async fn a_body_that_arrives_too_slowly_is_408_and_the_connection_is_closed() {
+    let world = with_timeouts(60, 1, 60).await;
     let admin = world.admin().await;
     let card = admin.given_card().await;
     let body = format!("{{\"cardId\":\"{card}\",\"amount\":5}}");
     for (sent, dripped) in [("", ""), (&*body, ""), (&*body, " ")] {
         let mut socket = Socket::to(&admin).await;
         socket.send(top_up_head(&admin, body.len() + 1_000)).await.send(sent).await;
-        let (after, said) = if dripped.is_empty() { socket.closed().await } else { socket.drip(dripped.as_bytes(), PAUSE).await };
+        let (after, received) = if dripped.is_empty() { socket.closed().await } else { socket.drip(dripped.as_bytes(), PAUSE).await };
         assert!((Duration::from_secs(1)..Duration::from_secs(20)).contains(&after), "{after:?}");
-        let (head, problem) = said.split_once("\r\n\r\n").expect("an answer");
+        let (head, problem) = received.split_once("\r\n\r\n").expect("an answer");
         let head = head.to_ascii_lowercase();
-        assert!(head.starts_with("http/1.1 408 "), "{said}");
+        assert!(head.starts_with("http/1.1 408 "), "{received}");
         for header in ["connection: close", "content-type: application/problem+json", "x-request-id: ", "x-ratelimit-remaining: "] {
             assert!(head.contains(header), "no {header} in {head}");
         }
@@ -73,8 +74,8 @@ async fn who_sends_a_body_too_slowly_is_told_so_and_closed_and_nothing_is_done()
 }
 
 #[tokio::test]
-async fn a_body_that_is_slow_but_in_time_is_taken() {
-    let world = impatient(60, 60, 60).await;
+async fn a_slow_body_within_the_deadline_is_accepted() {
+    let world = with_timeouts(60, 60, 60).await;
     let admin = world.admin().await;
     let body = format!("{{\"cardId\":\"{}\",\"amount\":5}}", admin.given_card().await);
     let mut socket = Socket::to(&admin).await;
@@ -88,7 +89,7 @@ async fn a_body_that_is_slow_but_in_time_is_taken() {
 }
 
 #[tokio::test]
-async fn slow_bodies_are_none_of_the_requests_under_way() {
+async fn slow_bodies_do_not_count_as_requests_in_flight() {
     let world = World::with(|settings| settings.server.max_in_flight = 1).await;
     let admin = world.admin().await;
     let login = "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60\r\n\r\n{";
@@ -99,12 +100,12 @@ async fn slow_bodies_are_none_of_the_requests_under_way() {
         slow.push(socket);
     }
     sleep(PAUSE).await;
-    admin.given_card_with(serde_json::json!(5)).await;
+    admin.given_card_with(json!(5)).await;
 }
 
 #[tokio::test]
-async fn an_idle_connection_outlives_the_deadline_for_heads_and_ends_at_its_own() {
-    let world = impatient(1, 60, 4).await;
+async fn an_idle_connection_outlives_the_head_timeout_and_ends_at_the_idle_timeout() {
+    let world = with_timeouts(1, 60, 4).await;
     let admin = world.admin().await;
     let (mut idle, mut partial) = (Socket::to(&admin).await, Socket::to(&admin).await);
     for socket in [&mut idle, &mut partial] {
@@ -114,20 +115,20 @@ async fn an_idle_connection_outlives_the_deadline_for_heads_and_ends_at_its_own(
     sleep(Duration::from_secs(2)).await;
     idle.send(get("/cards", &admin)).await;
     assert_eq!(idle.answer().await.status, 200);
-    // Half a head is no more than being idle.
+    // A partial head does not extend the idle timeout.
     partial.send("GET /cards HTTP/1.1\r\nX-Slow: ").await;
-    let ((after, said), (partial_after, partial_said)) = tokio::join!(idle.closed(), partial.drip(b"x", PAUSE));
-    assert!((said.as_str(), partial_said.as_str()) == ("", ""), "{said}{partial_said}");
+    let ((after, received), (partial_after, partial_received)) = tokio::join!(idle.closed(), partial.drip(b"x", PAUSE));
+    assert!((received.as_str(), partial_received.as_str()) == ("", ""), "{received}{partial_received}");
     assert!((Duration::from_secs(6)..Duration::from_secs(25)).contains(&after), "{after:?}");
     assert!((Duration::from_secs(4)..Duration::from_secs(25)).contains(&partial_after), "{partial_after:?}");
 }
 
 #[tokio::test]
-async fn past_the_most_connections_one_more_waits_until_another_closes() {
+async fn a_connection_beyond_the_maximum_waits_until_another_closes() {
     let world = World::with(|settings| settings.server.max_connections = 2).await;
-    let stranger = world.stranger();
-    let (first, second, mut third) = (Socket::to(&stranger).await, Socket::to(&stranger).await, Socket::to(&stranger).await);
-    third.send(get("/health/live", &stranger)).await;
+    let client = world.anonymous();
+    let (first, second, mut third) = (Socket::to(&client).await, Socket::to(&client).await, Socket::to(&client).await);
+    third.send(get("/health/live", &client)).await;
     let early = timeout(Duration::from_millis(500), third.answer()).await;
     assert!(early.is_err(), "{early:?}");
     drop(first);
@@ -136,7 +137,7 @@ async fn past_the_most_connections_one_more_waits_until_another_closes() {
 }
 
 #[tokio::test]
-async fn who_takes_nothing_of_a_long_answer_is_let_go() {
+async fn a_client_that_does_not_read_a_long_answer_is_disconnected() {
     let world = World::with(|settings| {
         settings.server.max_connections = 1;
         settings.server.write_timeout_seconds = 1;
@@ -153,7 +154,7 @@ async fn who_takes_nothing_of_a_long_answer_is_let_go() {
     let admin = world.admin().await;
     let request = get("/customers", &admin);
     let base = admin.base().to_owned();
-    // The only place is this client's, until its connections are gone.
+    // This client's connections occupy the only slot until they are closed.
     drop(admin);
     let small = TcpSocket::new_v4().expect("a socket");
     small.set_recv_buffer_size(4_096).expect("a small buffer");
@@ -161,23 +162,27 @@ async fn who_takes_nothing_of_a_long_answer_is_let_go() {
     let mut stalled = Socket::over(stream);
     stalled.send(request).await;
     let next = Actor::new(&base);
-    let next = timeout(Duration::from_secs(30), next.get("/health/live")).await.expect("the place is never free");
+    let next = timeout(Duration::from_secs(30), next.get("/health/live")).await.expect("the slot becomes free");
     assert_eq!(next.status, 200);
-    let (_, said) = stalled.closed().await;
-    assert!(said.starts_with("HTTP/1.1 200 ") && !said.ends_with("]}\r\n0\r\n\r\n"), "{} bytes, all of it", said.len());
+    let (_, received) = stalled.closed().await;
+    assert!(
+        received.starts_with("HTTP/1.1 200 ") && !received.ends_with("]}\r\n0\r\n\r\n"),
+        "the answer of {} bytes is complete",
+        received.len()
+    );
 }
 
 #[tokio::test]
-async fn connections_without_a_request_do_not_keep_a_server_that_stops() {
+async fn connections_without_a_request_do_not_delay_shutdown() {
     let mut world = World::with(|settings| {
         settings.server.drain_seconds = 60;
         settings.server.head_timeout_seconds = 60;
     })
     .await;
-    let stranger = world.stranger();
-    let (mut silent, mut idle) = (Socket::to(&stranger).await, Socket::to(&stranger).await);
-    idle.send(get("/health/live", &stranger)).await;
+    let client = world.anonymous();
+    let (mut silent, mut idle) = (Socket::to(&client).await, Socket::to(&client).await);
+    idle.send(get("/health/live", &client)).await;
     assert_eq!(idle.answer().await.status, 200);
-    world.tell_to_stop(0);
+    world.shut_down(0);
     tokio::join!(silent.closed(), idle.closed());
 }

@@ -1,12 +1,12 @@
-//! Nobody sees another tenant's byte: what is another account's answers as what is nobody's.
+//! Tenants are isolated: the ids of another account are answered like unknown ones.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Actor, Reply, World};
 
-/// Every request that names a card or a customer, with these ids in it.
-async fn everything_that_names(actor: &Actor, card: &str, customer: &str, own_card: &str) -> Vec<Reply> {
+/// The answers to every request that can name a card or a customer.
+async fn every_request_naming(actor: &Actor, card: &str, customer: &str, own_card: &str) -> Vec<Reply> {
     let post = |path, body: Value| actor.post(path, body);
     vec![
         actor.get(&format!("/cards/{card}")).await,
@@ -25,18 +25,17 @@ async fn everything_that_names(actor: &Actor, card: &str, customer: &str, own_ca
 }
 
 #[tokio::test]
-async fn another_account_s_id_is_byte_for_byte_an_unknown_one() {
-    let world = World::new().await;
-    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+async fn another_account_s_id_is_answered_exactly_like_an_unknown_one() {
+    let (_world, mine, theirs) = World::with_two_accounts().await;
     let (card, customer) = (theirs.given_card_with(json!(7)).await, theirs.given_customer().await);
     theirs.assign(&card, &customer).await.ok();
     let own_card = mine.given_card().await;
-    let foreign = everything_that_names(&mine, &card, &customer, &own_card).await;
+    let foreign = every_request_naming(&mine, &card, &customer, &own_card).await;
     let swap = |id: &str| id.strip_suffix('0').map_or_else(|| format!("{}0", &id[..id.len() - 1]), |stem| format!("{stem}1"));
     for (unknown_card, unknown_customer) in
         [(swap(&card), swap(&customer)), ("card_001".into(), "cus_001".into()), ("💳".into(), "nobody".into())]
     {
-        let unknown = everything_that_names(&mine, &unknown_card, &unknown_customer, &own_card).await;
+        let unknown = every_request_naming(&mine, &unknown_card, &unknown_customer, &own_card).await;
         for (foreign, unknown) in foreign.iter().zip(&unknown) {
             assert_eq!((foreign.status, unknown.status), (404, 404), "{foreign:?} {unknown:?}");
             assert_eq!(foreign.without_request_id(), unknown.without_request_id());
@@ -48,9 +47,8 @@ async fn another_account_s_id_is_byte_for_byte_an_unknown_one() {
 }
 
 #[tokio::test]
-async fn no_id_answers_a_bad_query_differently_from_another() {
-    let world = World::new().await;
-    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+async fn a_bad_query_gets_the_same_answer_for_any_id() {
+    let (_world, mine, theirs) = World::with_two_accounts().await;
     let (own, foreign) = (mine.given_card().await, theirs.given_card().await);
     for query in ["limit=0", "limit=1&after=x", "limit=1&limit=1"] {
         let mut answers = Vec::new();
@@ -65,9 +63,8 @@ async fn no_id_answers_a_bad_query_differently_from_another() {
 }
 
 #[tokio::test]
-async fn a_list_holds_the_account_s_own_and_nothing_else() {
-    let world = World::new().await;
-    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+async fn a_list_contains_only_the_account_s_own_rows() {
+    let (_world, mine, theirs) = World::with_two_accounts().await;
     theirs.given_card_with(json!(7)).await;
     theirs.given_customer().await;
     assert_eq!(mine.get("/cards").await.ok(), json!({"cards": []}));
@@ -75,27 +72,25 @@ async fn a_list_holds_the_account_s_own_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn another_account_s_cursor_shows_nothing_of_it() {
-    let world = World::new().await;
-    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+async fn another_account_s_cursor_reveals_nothing() {
+    let (_world, mine, theirs) = World::with_two_accounts().await;
     let customer = theirs.given_customer().await;
     for _ in 0..3 {
         let card = theirs.given_card().await;
         theirs.assign(&card, &customer).await.ok();
     }
     let page = theirs.get(&format!("/cards?limit=1&customerId={customer}")).await.ok();
-    let cursor = page["nextCursor"].as_str().expect("more");
+    let cursor = page["nextCursor"].as_str().expect("a next page");
     Reply::of(mine.request(Method::GET, &format!("/cards?limit=1&after={cursor}"))).await.problem(404, "customer_not_found");
     let page = theirs.get("/cards?limit=1").await.ok();
-    let cursor = page["nextCursor"].as_str().expect("more");
+    let cursor = page["nextCursor"].as_str().expect("a next page");
     assert_eq!(mine.get(&format!("/cards?limit=1&after={cursor}")).await.ok(), json!({"cards": [], "nextCursor": null}));
 }
 
-/// Ids do not meet by chance. Where they do, each account has its own all the same: each statement says whose it asks for.
+/// Ids do not collide by chance. Even if two did, every statement selects by account as well.
 #[tokio::test]
-async fn two_accounts_with_cards_of_one_id_have_each_their_own() {
-    let world = World::new().await;
-    let (mine, theirs) = (world.admin().await, world.other_tenant().await);
+async fn two_accounts_with_the_same_card_id_stay_separate() {
+    let (world, mine, theirs) = World::with_two_accounts().await;
     let card = theirs.given_card().await;
     world
         .database

@@ -1,20 +1,18 @@
-//! `core-api verify-ledger` against a sound ledger and against each way of tampering with one.
+//! `core-api verify-ledger` on a consistent ledger and on each kind of tampering.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::json;
 
-use crate::support::{Database, World, binary::bare};
+use crate::support::{Database, World, binary::core_api_on};
 
 fn verify(database: &Database) -> Output {
-    let mut command: Command = bare(env!("CARGO_BIN_EXE_core-api"));
-    command.arg("verify-ledger").env("DATABASE_URL", database.url()).output().expect("run")
+    core_api_on(database).arg("verify-ledger").output().expect("verify-ledger runs")
 }
 
 #[tokio::test]
-async fn a_sound_ledger_is_proven() {
-    let world = World::new().await;
-    let admin = world.admin().await;
+async fn a_consistent_ledger_passes() {
+    let (world, admin) = World::with_admin().await;
     admin.given_card().await;
     let card = admin.given_card_with(json!(100)).await;
     admin.purchase(&card, json!(20.5)).await.ok();
@@ -25,8 +23,8 @@ async fn a_sound_ledger_is_proven() {
 }
 
 #[tokio::test]
-async fn each_way_of_tampering_is_found_and_named() {
-    for (tampering, words) in [
+async fn each_kind_of_tampering_is_found_and_named() {
+    for (tampering, findings) in [
         ("update movements set amount = amount + 1 where seq = 2", &["movement 2 should leave 8001 and says 8000", "add up to 7001"][..]),
         ("update movements set balance_after = balance_after + 1 where seq = 2", &["movement 2 should leave 8000 and says 8001"]),
         ("delete from movements where seq = 2", &["movement 2 is missing or doubled, 3 stands there"]),
@@ -41,8 +39,7 @@ async fn each_way_of_tampering_is_found_and_named() {
         ),
         ("delete from cards", &["there are movements and no such card"]),
     ] {
-        let world = World::new().await;
-        let admin = world.admin().await;
+        let (world, admin) = World::with_admin().await;
         let card = admin.given_card_with(json!(100)).await;
         admin.purchase(&card, json!(20)).await.ok();
         admin.purchase(&card, json!(10)).await.ok();
@@ -50,11 +47,11 @@ async fn each_way_of_tampering_is_found_and_named() {
         world.database.execute("alter table cards disable trigger all").await;
         world.database.execute(tampering).await;
         let output = verify(&world.database);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{tampering}: {said}");
-        assert!(said.contains(&card), "{tampering}: {said}");
-        for word in words {
-            assert!(said.contains(word), "{tampering}: {said}");
+        let report = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{tampering}: {report}");
+        assert!(report.contains(&card), "{tampering}: {report}");
+        for finding in findings {
+            assert!(report.contains(finding), "{tampering}: {report}");
         }
     }
 }

@@ -1,7 +1,7 @@
-// The reference at /docs, used in a real browser.
+// Tests of the reference at /docs in a real browser.
 //   API=http://127.0.0.1:8080 npm test        the address of a running sandbox
-//   CHROMIUM=...                              the program, if scripts/browser does not find it
-//   SCREENSHOTS=...                           a folder for pictures of what was seen
+//   CHROMIUM=...                              the path of Chromium, if scripts/browser does not find it
+//   SCREENSHOTS=...                           a folder for screenshots
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
@@ -17,13 +17,13 @@ before(async () => { browser = await launch(); });
 after(() => browser?.close());
 
 let customers = 0;
-/** An email names one customer, and the sandbox may have been used before. */
+/** Emails are unique, and the sandbox may have been used before. */
 function newEmail() {
   customers += 1;
   return `juan.${Date.now().toString(36)}.${process.pid}.${customers}@email.com`;
 }
 
-/** From no login to an active card with 500 on it, on the page alone. */
+/** Logs in and creates an active card with a balance of 500, using only the page. */
 async function makeCard(page) {
   await logIn(page);
   const customer = await call(page, 'createCustomer', { body: { name: 'Juan Perez', email: newEmail() } });
@@ -46,9 +46,9 @@ async function makeCard(page) {
 
 const getCard = (page) => page.locator('.opblock[id$="-getCard"]');
 
-test('opens with the guide, every operation, and links that lead somewhere', () =>
+test('shows the guide, every operation and only working links', () =>
   visiting(browser, {}, async (page, response) => {
-    // Every other test holds that it is enough; here, that it is not more.
+    // Every other test shows that the policy permits enough; this one shows that it permits no more.
     assert.equal(response.headers()['content-security-policy'], POLICY);
     assert.equal(await page.title(), 'Core API reference');
     assert.equal(await page.getAttribute('html', 'lang'), 'en');
@@ -57,7 +57,7 @@ test('opens with the guide, every operation, and links that lead somewhere', () 
     const operations = Object.values(spec.paths).flatMap((path) => Object.values(path));
     const inOrder = spec.tags.flatMap(({ name }) => operations.filter(({ tags }) => tags[0] === name)).map(({ operationId }) => operationId);
     assert.deepEqual(await page.locator('.opblock').evaluateAll((blocks) => blocks.map(({ id }) => id.split('-').at(-1))), inOrder);
-    assert.equal(await page.locator('.swagger-ui .info').count(), 0, 'the description is told once, by the guide');
+    assert.equal(await page.locator('.swagger-ui .info').count(), 0, 'the description appears only in the guide');
 
     for (const link of await page.locator('.contents a').all()) {
       const target = decodeURIComponent(await link.getAttribute('href')).replace('#/', '#operations-tag-').replaceAll(' ', '_');
@@ -74,12 +74,12 @@ test('opens with the guide, every operation, and links that lead somewhere', () 
     await assertNoOverflow(page, 'on a desktop');
   }));
 
-test('an address leads to its operation', () =>
+test('a URL with an operation opens that operation', () =>
   visiting(browser, { path: '/docs#/Customers/createCustomer' }, async (page) => {
     await page.locator('.opblock[id$="-createCustomer"] .execute').waitFor();
   }));
 
-test('one logs in and gets to an active card with 500 on it', () =>
+test('a user can log in and create an active card with a balance of 500', () =>
   visiting(browser, { viewport: DESKTOP }, async (page) => {
     await screenshot(page, 'desktop-opened');
     await logIn(page);
@@ -95,7 +95,7 @@ test('one logs in and gets to an active card with 500 on it', () =>
     await screenshot(page, 'desktop-authorize');
   }));
 
-test('a phone shows it all without moving sideways', () =>
+test('a phone shows the whole page without horizontal scrolling', () =>
   visiting(browser, { viewport: PHONE, hasTouch: true, isMobile: true }, async (page) => {
     await assertNoOverflow(page, 'opened');
     await screenshot(page, 'phone-opened');
@@ -120,7 +120,7 @@ test('a phone shows it all without moving sideways', () =>
     await screenshot(page, 'phone-schemas');
   }));
 
-test('a wrong password is told, and a right one is taken after it', () =>
+test('a wrong password shows an error, and the right one then works', () =>
   visiting(browser, { refusals: [401] }, async (page) => {
     const { detail } = await (await fetch(`${API}/auth/login`, {
       method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"email":"nobody@example.com","password":"wrong"}',
@@ -136,7 +136,7 @@ test('a wrong password is told, and a right one is taken after it', () =>
     assert.equal((await call(page, 'listCustomers')).status, 200);
   }));
 
-test('a keyboard is enough to log in', () =>
+test('the login works with the keyboard alone', () =>
   visiting(browser, {}, async (page) => {
     const focused = () => page.evaluate(() => document.activeElement.id);
     for (let presses = 0; (await focused()) !== 'email'; presses += 1) {
@@ -144,7 +144,7 @@ test('a keyboard is enough to log in', () =>
       await page.keyboard.press('Tab');
     }
     const outline = await page.locator('#email').evaluate((field) => getComputedStyle(field).outlineStyle);
-    assert.equal(outline, 'solid', 'one sees where one is');
+    assert.equal(outline, 'solid', 'the focus is visible');
     await page.keyboard.press('Tab');
     assert.equal(await focused(), 'password');
     await page.keyboard.press('Tab');
@@ -153,7 +153,7 @@ test('a keyboard is enough to log in', () =>
     assert.equal(await focused(), 'logged-in');
   }));
 
-test('logins, refreshes and logouts among the operations count as well', () =>
+test('login, refresh and logout operations update the session of the page', () =>
   visiting(browser, { refusals: [401] }, async (page) => {
     const login = await call(page, 'login', { body: { email: 'admin@company.com', password: 'secure_password' } });
     assert.equal(login.status, 200);
@@ -177,7 +177,7 @@ test('logins, refreshes and logouts among the operations count as well', () =>
     assert.equal((await call(page, 'listCards')).status, 401);
   }));
 
-test('a session that was ended elsewhere is told as ended', () =>
+test('a session that was ended elsewhere is shown as ended', () =>
   visiting(browser, { refusals: [401] }, async (page) => {
     const [login] = await Promise.all([page.waitForResponse(`${API}/auth/login`), logIn(page)]);
     const { token } = await login.json();
@@ -186,7 +186,7 @@ test('a session that was ended elsewhere is told as ended', () =>
     await page.locator('#login').waitFor();
   }));
 
-test('the example is copied, and does what it says', () =>
+test('the example can be copied and works', () =>
   visiting(browser, { permissions: ['clipboard-read', 'clipboard-write'] }, async (page) => {
     await page.locator('#script').getByRole('button').click();
     await page.locator('#script').getByText('Copied').waitFor();
@@ -196,7 +196,7 @@ test('the example is copied, and does what it says', () =>
     assert.match(printed, /"status":"active","currency":"USD","balance":500,"customerId":"cus_/);
   }));
 
-test('production has no login on the page', () =>
+test('the page has no login in production', () =>
   visiting(browser, {
     before: (page) => page.route('**/openapi.json', async (route) => {
       const response = await route.fetch();
@@ -212,7 +212,7 @@ test('production has no login on the page', () =>
     await page.locator('#session').getByText('Not logged in').waitFor();
   }));
 
-test('it can be read in the dark', () =>
+test('the page has a dark mode', () =>
   visiting(browser, { colorScheme: 'dark' }, async (page) => {
     const grounds = await page.evaluate(() => ['body', '.swagger-ui'].map((each) => getComputedStyle(document.querySelector(each)).backgroundColor));
     assert.deepEqual(grounds, ['rgb(28, 32, 34)', 'rgb(28, 32, 34)']);

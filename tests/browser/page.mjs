@@ -1,4 +1,4 @@
-// Opens /docs in Chromium, watches what it does there, and makes calls as a reader does: by clicking.
+// Opens /docs in Chromium, watches its requests and errors, and calls operations by clicking, as a reader does.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
@@ -16,19 +16,19 @@ function program() {
 }
 
 export function launch() {
-  // Chromium refuses to shut root into a sandbox, and in containers tests are often run by root.
+  // Chromium's sandbox does not work for root, who often runs tests in containers.
   return chromium.launch({ executablePath: program(), chromiumSandbox: process.getuid?.() !== 0 });
 }
 
-/** Opens the page, lets `visit` use it, and holds everything that the page did against what it may do. */
+/** Opens the page, lets `visit` use it, and asserts that the page did nothing forbidden. */
 export async function visiting(browser, { viewport = DESKTOP, path = '/docs', refusals = [], before, ...options }, visit) {
   const context = await browser.newContext({ viewport, locale: 'en-US', ...options });
   context.setDefaultTimeout(15_000);
   try {
     const wrong = [];
     const page = await context.newPage();
-    // Also what the policy stops, which never becomes a request.
-    await page.exposeFunction('reportViolation', (text) => wrong.push(`against the policy: ${text}`));
+    // What the policy blocks never becomes a request, so it is recorded here.
+    await page.exposeFunction('reportViolation', (text) => wrong.push(`blocked by the policy: ${text}`));
     await page.addInitScript(() => {
       addEventListener('securitypolicyviolation', (event) => globalThis.reportViolation(`${event.violatedDirective} ${event.blockedURI}`));
     });
@@ -38,7 +38,7 @@ export async function visiting(browser, { viewport = DESKTOP, path = '/docs', re
     });
     page.on('pageerror', (error) => wrong.push(`an exception: ${error.message}`));
     page.on('console', (message) => {
-      // Chromium itself writes every refusal there; those that a test provokes are named by it.
+      // Chromium logs every error status. A test lists those that it provokes.
       const provoked = refusals.some((status) => message.text().startsWith(`Failed to load resource: the server responded with a status of ${status} `));
       if (message.type() === 'error' && !provoked) wrong.push(`in the console: ${message.text()} (${message.location().url})`);
     });
@@ -61,7 +61,7 @@ export async function logIn(page) {
   await page.getByRole('heading', { name: 'Logged in as test@example.com' }).waitFor();
 }
 
-/** Sends an operation with what is filled in, and answers with what the page then shows. */
+/** Fills in and sends an operation, and returns the answer that the page shows. */
 export async function call(page, id, { body, ...parameters } = {}) {
   const operation = page.locator(`.opblock[id$="-${id}"]`);
   if (!(await operation.locator('.execute').isVisible())) await operation.locator('.opblock-summary-control').click();
@@ -75,7 +75,7 @@ export async function call(page, id, { body, ...parameters } = {}) {
   return { status, body: JSON.parse(await answer.locator('.highlight-code code').first().innerText()) };
 }
 
-/** Nothing sticks out: the page does not move sideways. */
+/** Asserts that the page does not scroll horizontally. */
 export async function assertNoOverflow(page, when) {
   const { needed, there, widest } = await page.evaluate(() => {
     const there = document.documentElement.clientWidth;

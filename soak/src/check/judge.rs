@@ -1,4 +1,4 @@
-//! The rules, card by card: the chain of movements, who owns each of them, and real time.
+//! The rules for each card: the chain of movements, the operation behind each movement, and the order in real time.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,33 +9,33 @@ use record::{Attempt, Kind};
 
 use crate::{
     ledger::{Card, Ledger, Movement},
-    operation::{Decision, Operation, gather, is_never_right},
+    operation::{Decision, Operation, group, is_forbidden},
 };
 
-/// Which rule was broken.
+/// The rule that was violated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// `seq` is 1..n, and each balance the one before and the amount, never negative.
+    /// `seq` counts from 1 without a gap, and each balance is the previous one plus the amount, and never negative.
     Chain,
-    /// A 200 whose movement is not there, or is another.
+    /// The movement of a 200 is missing or differs.
     Lost,
-    /// A movement that no 200 stands for, nor anybody who was left without an answer.
+    /// A movement belongs neither to a 200 nor to an unanswered operation.
     Doubled,
-    /// Done, though everybody who asked for it was told that nothing was.
+    /// An operation was executed although every answer promised that nothing was done.
     Denied,
-    /// One key, several definitive answers.
+    /// A key has several definitive answers.
     Answers,
-    /// Never decided, or told what nobody should be told.
+    /// An operation has no definitive answer, or got one that is forbidden.
     Undecided,
-    /// What came later in real time stands earlier in the ledger.
+    /// The ledger contradicts the order in real time.
     Order,
-    /// A read of a balance that the card could not have had then.
+    /// A read returned a balance that the card could not have had at that time.
     Read,
-    /// A status, or a movement that the status forbids.
+    /// A status is wrong, or forbids a movement.
     Status,
 }
 
-/// One thing that is wrong.
+/// One violation of a rule.
 #[derive(Debug)]
 pub struct Finding {
     pub rule: Rule,
@@ -48,14 +48,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that was found.
+/// The result of the check.
 #[derive(Debug, Default)]
 pub struct Verdict {
     pub findings: Vec<Finding>,
     pub acknowledged: usize,
-    /// Sent without a key and never answered: done or not, which nobody can ask for.
+    /// Sent without a key and never answered: executed or not, which cannot be resolved.
     pub unanswered: usize,
-    /// Acknowledged by a replay only: they had been done, and the answer had not arrived.
+    /// Acknowledged only by a replay: executed, but the first answer did not arrive.
     pub replayed_only: usize,
     pub refused: usize,
     pub reads: usize,
@@ -64,12 +64,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Acknowledged writes that the ledger does not have.
+    /// Acknowledged writes that are missing from the ledger.
     pub fn lost(&self) -> usize {
         self.count(Rule::Lost)
     }
 
-    /// Movements that nobody was told of.
+    /// Movements that no answer explains.
     pub fn doubled(&self) -> usize {
         self.count(Rule::Doubled)
     }
@@ -83,23 +83,23 @@ impl Verdict {
     }
 }
 
-/// An operation and the movement it made.
-struct Made<'a> {
+/// An operation and its movement.
+struct Posting<'a> {
     operation: &'a Operation<'a>,
     movement: &'a Movement,
 }
 
-/// Judges a whole history by the database it left.
+/// Checks a complete history against the resulting database.
 pub fn judge(attempts: &[Attempt], ledger: &Ledger) -> Verdict {
     let mut verdict = Verdict::default();
-    for attempt in attempts.iter().filter(|attempt| is_never_right(attempt)) {
+    for attempt in attempts.iter().filter(|attempt| is_forbidden(attempt)) {
         verdict.internal_errors += usize::from(attempt.status == Some(500));
-        verdict.found(Rule::Undecided, format!("{:?} {:?} was answered to {}", attempt.status, attempt.code, attempt.op));
+        verdict.found(Rule::Undecided, format!("{} was answered {:?} {:?}", attempt.op, attempt.status, attempt.code));
     }
-    let operations = gather(attempts);
+    let operations = group(attempts);
     let mut by_card: BTreeMap<&str, Vec<&Operation<'_>>> = ledger.keys().map(|card| (card.as_str(), Vec::new())).collect();
     for operation in &operations {
-        answers(operation, &mut verdict);
+        check_answers(operation, &mut verdict);
         by_card.entry(operation.card).or_default().push(operation);
     }
     let mut reads: HashMap<&str, Vec<&Attempt>> = HashMap::new();
@@ -109,40 +109,40 @@ pub fn judge(attempts: &[Attempt], ledger: &Ledger) -> Verdict {
     let nothing = Card::default();
     for (id, operations) in by_card {
         let card = ledger.get(id).unwrap_or(&nothing);
-        chain(id, card, &mut verdict);
-        let made = owned(id, card, &operations, &mut verdict);
-        order(id, &made, &mut verdict);
-        let mut sent: Vec<_> = made.iter().map(|made| made.operation.invoked).collect();
+        check_chain(id, card, &mut verdict);
+        let postings = match_movements(id, card, &operations, &mut verdict);
+        check_order(id, &postings, &mut verdict);
+        let mut sent: Vec<_> = postings.iter().map(|posting| posting.operation.invoked).collect();
         sent.sort_unstable();
         for read in reads.remove(id).unwrap_or_default() {
             verdict.reads += 1;
-            possible(read, card, &made, &sent, &mut verdict);
+            check_read(read, card, &postings, &sent, &mut verdict);
         }
-        statuses(id, card, &operations, &mut verdict);
+        check_statuses(id, card, &operations, &mut verdict);
     }
     for read in reads.into_values().flatten() {
-        verdict.found(Rule::Read, format!("{} read {}, which is not there", read.op, read.card));
+        verdict.found(Rule::Read, format!("{} read {}, which does not exist", read.op, read.card));
     }
     verdict
 }
 
-fn answers(operation: &Operation<'_>, verdict: &mut Verdict) {
+fn check_answers(operation: &Operation<'_>, verdict: &mut Verdict) {
     match operation.decisions.as_slice() {
-        [Decision::Done(..)] => {
+        [Decision::Executed(..)] => {
             verdict.acknowledged += 1;
-            verdict.replayed_only += usize::from(!operation.answered_at_first);
-            if !operation.answered_at_first && !operation.may_be_done {
-                verdict.found(Rule::Denied, format!("{} was done by whoever was told that nothing was", operation.key));
+            verdict.replayed_only += usize::from(!operation.has_original_answer);
+            if !operation.has_original_answer && !operation.may_be_executed {
+                verdict.found(Rule::Denied, format!("{} was executed, but every answer denied it", operation.key));
             }
         }
         [Decision::Refused(..)] => verdict.refused += 1,
         [] if !operation.keyed => verdict.unanswered += 1,
-        [] => verdict.found(Rule::Undecided, format!("{} never got a definitive answer", operation.key)),
+        [] => verdict.found(Rule::Undecided, format!("{} has no definitive answer", operation.key)),
         several => verdict.found(Rule::Answers, format!("{} was answered {several:?}", operation.key)),
     }
 }
 
-fn chain(id: &str, card: &Card, verdict: &mut Verdict) {
+fn check_chain(id: &str, card: &Card, verdict: &mut Verdict) {
     verdict.movements += card.movements.len();
     let (mut seq, mut balance) = (0, 0);
     for movement in &card.movements {
@@ -151,68 +151,73 @@ fn chain(id: &str, card: &Card, verdict: &mut Verdict) {
         }
         if movement.balance_after != balance + movement.amount || movement.balance_after < 0 {
             let Movement { seq, amount, balance_after, .. } = movement;
-            verdict.found(Rule::Chain, format!("{id}: at seq {seq}, {balance} and {amount} are not {balance_after}"));
+            verdict.found(Rule::Chain, format!("{id}: at seq {seq}, {balance} plus {amount} is not {balance_after}"));
         }
         (seq, balance) = (movement.seq, movement.balance_after);
     }
     if (card.seq, card.balance) != (seq, balance) {
-        verdict.found(Rule::Chain, format!("{id}: the card says seq {} and {}, its movements {seq} and {balance}", card.seq, card.balance));
+        verdict.found(
+            Rule::Chain,
+            format!("{id}: the card has seq {} and balance {}, its movements end at {seq} and {balance}", card.seq, card.balance),
+        );
     }
 }
 
-/// Matches operations with movements, one to one, by the id that the client was told.
-fn owned<'a>(id: &str, card: &'a Card, operations: &[&'a Operation<'a>], verdict: &mut Verdict) -> Vec<Made<'a>> {
+/// Matches operations with movements, one to one, by the movement id in the answer.
+fn match_movements<'a>(id: &str, card: &'a Card, operations: &[&'a Operation<'a>], verdict: &mut Verdict) -> Vec<Posting<'a>> {
     let mut free: HashMap<&str, &Movement> = card.movements.iter().map(|movement| (movement.id.as_str(), movement)).collect();
     if free.len() < card.movements.len() {
-        verdict.found(Rule::Doubled, format!("{id}: two movements have one id"));
+        verdict.found(Rule::Doubled, format!("{id}: two movements have the same id"));
     }
-    let mut made = Vec::new();
-    for operation in operations.iter().filter(|operation| operation.acknowledged.is_some() && operation.kind != Kind::Status) {
-        let told = operation.movement().unwrap_or("no movement");
-        let Some(movement) = free.remove(told) else {
-            verdict.found(Rule::Lost, format!("{id}: {} was told of {told}, which is not there for it", operation.key));
+    let mut postings = Vec::new();
+    for operation in operations.iter().filter(|operation| operation.acknowledged.is_some()) {
+        let Some((kind, amount)) = expected_movement(operation) else { continue };
+        let answered = operation.movement().unwrap_or("no movement");
+        let Some(movement) = free.remove(answered) else {
+            verdict.found(Rule::Lost, format!("{id}: {} was answered with {answered}, which is missing or taken", operation.key));
             continue;
         };
-        let (kind, amount) = asked_for(operation);
         if (movement.kind.as_str(), movement.amount) != (kind, amount) {
-            verdict.found(Rule::Lost, format!("{id}: {told} is not the {kind} of {amount} of {}", operation.key));
+            verdict.found(Rule::Lost, format!("{id}: {answered} is not the {kind} of {amount} of {}", operation.key));
         }
-        if !operation.decisions.contains(&Decision::Done(Some(told), Some(movement.balance_after))) {
-            verdict.found(Rule::Answers, format!("{id}: {} was told another balance than {}", operation.key, movement.balance_after));
+        if !operation.decisions.contains(&Decision::Executed(Some(answered), Some(movement.balance_after))) {
+            verdict
+                .found(Rule::Answers, format!("{id}: {} was answered with a balance other than {}", operation.key, movement.balance_after));
         }
-        made.push(Made { operation, movement });
+        postings.push(Posting { operation, movement });
     }
-    // Whoever had no key and no answer may have made one like it, and no more than one.
-    let mut unanswered: Vec<_> = operations.iter().filter(|operation| !operation.keyed && operation.may_be_done).collect();
+    // An unanswered operation without a key may have postings at most one matching movement.
+    let mut unanswered: Vec<_> = operations.iter().filter(|operation| !operation.keyed && operation.may_be_executed).collect();
     unanswered.sort_by_key(|operation| operation.invoked);
     for operation in unanswered {
-        let (kind, amount) = asked_for(operation);
-        let likes = free.values().filter(|movement| (movement.kind.as_str(), movement.amount) == (kind, amount));
-        if let Some(movement) = likes.min_by_key(|movement| movement.seq).copied() {
+        let Some((kind, amount)) = expected_movement(operation) else { continue };
+        let matching = free.values().filter(|movement| (movement.kind.as_str(), movement.amount) == (kind, amount));
+        if let Some(movement) = matching.min_by_key(|movement| movement.seq).copied() {
             free.remove(movement.id.as_str());
-            made.push(Made { operation, movement });
+            postings.push(Posting { operation, movement });
         }
     }
     for movement in free.into_values() {
-        verdict.found(Rule::Doubled, format!("{id}: nobody was told of {} at seq {}", movement.id, movement.seq));
+        verdict.found(Rule::Doubled, format!("{id}: no answer explains {} at seq {}", movement.id, movement.seq));
     }
-    made.sort_by_key(|made| made.movement.seq);
-    made
+    postings.sort_by_key(|posting| posting.movement.seq);
+    postings
 }
 
-/// The movement that an operation is to make.
-const fn asked_for(operation: &Operation<'_>) -> (&'static str, i64) {
+/// The kind and the amount of the movement that an operation makes, if it makes one.
+const fn expected_movement(operation: &Operation<'_>) -> Option<(&'static str, i64)> {
     match operation.kind {
-        Kind::TopUp => ("top_up", operation.cents),
-        Kind::Purchase => ("purchase", -operation.cents),
-        _ => ("refund", operation.cents),
+        Kind::TopUp => Some(("top_up", operation.cents)),
+        Kind::Purchase => Some(("purchase", -operation.cents)),
+        Kind::Refund => Some(("refund", operation.cents)),
+        Kind::Read | Kind::Status => None,
     }
 }
 
-/// From the last to the first: whoever stands later was not acknowledged before this one was sent.
-fn order(id: &str, made: &[Made<'_>], verdict: &mut Verdict) {
+/// Checks from the last movement to the first that no later one was acknowledged before this one was sent.
+fn check_order(id: &str, postings: &[Posting<'_>], verdict: &mut Verdict) {
     let mut first: Option<(u64, i64)> = None;
-    for Made { operation, movement } in made.iter().rev() {
+    for Posting { operation, movement } in postings.iter().rev() {
         if let Some((acknowledged, seq)) = first
             && acknowledged < operation.invoked
         {
@@ -223,12 +228,12 @@ fn order(id: &str, made: &[Made<'_>], verdict: &mut Verdict) {
     }
 }
 
-/// A read shows the balance after a movement that is not older than what was acknowledged before the
-/// read began, and not newer than what had been sent when it ended.
-fn possible(read: &Attempt, card: &Card, made: &[Made<'_>], sent: &[u64], verdict: &mut Verdict) {
-    // Found from the end, since most of what was acknowledged long ago is no concern of this read.
-    let acknowledged = |made: &&Made<'_>| made.operation.acknowledged.is_some_and(|ended| ended < read.invoked);
-    let oldest = made.iter().rev().find(acknowledged).map_or(0, |made| made.movement.seq);
+/// A read returns the balance after some movement: not before the last one acknowledged when the read began, and not
+/// after the last one sent when it ended.
+fn check_read(read: &Attempt, card: &Card, postings: &[Posting<'_>], sent: &[u64], verdict: &mut Verdict) {
+    // Searched from the end, since most older movements do not matter for this read.
+    let acknowledged = |posting: &&Posting<'_>| posting.operation.acknowledged.is_some_and(|ended| ended < read.invoked);
+    let oldest = postings.iter().rev().find(acknowledged).map_or(0, |posting| posting.movement.seq);
     let sent = sent.partition_point(|invoked| *invoked < read.ended);
     let newest = i64::try_from(sent).unwrap_or(i64::MAX);
     let balance_at_0 = (oldest == 0).then_some(0);
@@ -237,22 +242,23 @@ fn possible(read: &Attempt, card: &Card, made: &[Made<'_>], sent: &[u64], verdic
         .take_while(|movement| movement.seq <= newest);
     let later = later.map(|movement| movement.balance_after);
     if !balance_at_0.into_iter().chain(later).any(|balance| read.balance == Some(balance)) {
-        let what = format!("{} read {:?} of {}, the balance of no seq from {oldest} to {newest}", read.op, read.balance, read.card);
+        let what =
+            format!("{} read {:?} of {}, which is not the balance at any seq from {oldest} to {newest}", read.op, read.balance, read.card);
         verdict.found(Rule::Read, what);
     }
 }
 
-/// Changes of a card's status are sent one after another, so the last one stands; after a cancellation nothing moves.
-fn statuses(id: &str, card: &Card, operations: &[&Operation<'_>], verdict: &mut Verdict) {
+/// The status changes of a card are sent one at a time, so the last one counts. No movement may follow a cancellation.
+fn check_statuses(id: &str, card: &Card, operations: &[&Operation<'_>], verdict: &mut Verdict) {
     let done = || operations.iter().filter(|operation| operation.kind == Kind::Status && operation.acknowledged.is_some());
     let last = done().max_by_key(|operation| operation.invoked).and_then(|operation| operation.to).unwrap_or("active");
     if card.status != last {
-        verdict.found(Rule::Status, format!("{id} is {}, and was last made {last}", card.status));
+        verdict.found(Rule::Status, format!("{id} is {}, but was last set to {last}", card.status));
     }
     let cancelled = done().filter(|operation| operation.to == Some("cancelled")).filter_map(|operation| operation.acknowledged).min();
-    for operation in operations.iter().filter(|operation| operation.kind != Kind::Status && operation.acknowledged.is_some()) {
+    for operation in operations.iter().filter(|operation| expected_movement(operation).is_some() && operation.acknowledged.is_some()) {
         if cancelled.is_some_and(|cancelled| cancelled < operation.invoked) {
-            verdict.found(Rule::Status, format!("{id}: {} was done after the card was cancelled", operation.key));
+            verdict.found(Rule::Status, format!("{id}: {} was executed after the card was cancelled", operation.key));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The checker: proves from the recorded history and the tables that nothing was lost, doubled or reordered.
 //!
-//! It shares nothing with the driver but the record of an attempt, and believes none of its judgements.
-//! Prints its counts on standard output, what is wrong on standard error; ends with 1 if anything is.
+//! It shares only the record of an attempt with the driver, and none of its judgements. It prints counts to standard output
+//! and findings to standard error, and exits with 1 if there are findings.
 
 mod judge;
 mod ledger;
@@ -18,16 +18,16 @@ use std::{
 use clap::Parser;
 use record::Attempt;
 
-/// How many findings are worth printing.
-const SHOWN: usize = 40;
+/// The maximum number of printed findings.
+const MAX_SHOWN: usize = 40;
 
-/// Proves a soak's history against the database it was made on.
+/// Checks the history of a soak against its database.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The recorded attempts, one JSON object a line.
+    /// The recorded attempts, one JSON object per line.
     #[arg(long)]
     history: PathBuf,
-    /// The Postgres to compare with.
+    /// The database to check against.
     #[arg(long)]
     database_url: String,
 }
@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
     match run(&Arguments::parse()).await {
         Ok(code) => code,
         Err(error) => {
-            let _unheard = writeln!(stderr(), "the history could not be checked: {error}");
+            let _closed = writeln!(stderr(), "the history could not be checked: {error}");
             ExitCode::FAILURE
         }
     }
@@ -53,10 +53,10 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let mut out = stdout().lock();
     for (name, number) in [
         ("acknowledged operations", verdict.acknowledged),
-        ("done though the first answer was lost", verdict.replayed_only),
+        ("executed, but the first answer was lost", verdict.replayed_only),
         ("without a key and without an answer", verdict.unanswered),
         ("refused operations", verdict.refused),
-        ("reads judged", verdict.reads),
+        ("reads checked", verdict.reads),
         ("movements", verdict.movements),
         ("lost", verdict.lost()),
         ("doubled", verdict.doubled()),
@@ -64,12 +64,12 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     ] {
         writeln!(out, "{name} {number}")?;
     }
-    let mut complaints = stderr().lock();
-    for finding in verdict.findings.iter().take(SHOWN) {
-        writeln!(complaints, "{finding}")?;
+    let mut errors = stderr().lock();
+    for finding in verdict.findings.iter().take(MAX_SHOWN) {
+        writeln!(errors, "{finding}")?;
     }
-    if verdict.findings.len() > SHOWN {
-        writeln!(complaints, "... {} findings in all", verdict.findings.len())?;
+    if verdict.findings.len() > MAX_SHOWN {
+        writeln!(errors, "... {} findings in total", verdict.findings.len())?;
     }
     // An empty history would pass every rule.
     let sound = verdict.findings.is_empty() && verdict.acknowledged > 0;

@@ -1,4 +1,4 @@
-//! The checker bites: small histories with one thing wrong each.
+//! Small histories with one defect each, which the checker must find.
 
 use super::*;
 
@@ -27,8 +27,8 @@ fn attempt(op: &str, kind: Kind, cents: i64, (from, to): (u64, u64)) -> Attempt 
     }
 }
 
-/// A write under the key `op` that made the movement of the same name.
-fn done(op: &str, kind: Kind, cents: i64, times: (u64, u64), balance: i64) -> Attempt {
+/// A write under the key `op`, whose movement has the same id.
+fn executed(op: &str, kind: Kind, cents: i64, times: (u64, u64), balance: i64) -> Attempt {
     Attempt { status: Some(200), balance: Some(balance), movement: Some(op.to_owned()), ..attempt(op, kind, cents, times) }
 }
 
@@ -44,7 +44,7 @@ fn status(op: &str, to: &str, times: (u64, u64)) -> Attempt {
     Attempt { status: Some(200), to: Some(to.to_owned()), ..attempt(op, Kind::Status, 0, times) }
 }
 
-/// A card with these movements, numbered from 1, its balance theirs.
+/// A card with these movements, numbered from 1, and their balance.
 fn ledger(movements: &[(&str, i64)]) -> Ledger {
     let mut card = Card { status: "active".to_owned(), ..Card::default() };
     for (id, amount) in movements {
@@ -59,15 +59,15 @@ fn ledger(movements: &[(&str, i64)]) -> Ledger {
 /// Two top-ups, a purchase after them, a refusal, and a read at the end.
 fn history() -> Vec<Attempt> {
     vec![
-        done("a", Kind::TopUp, 100, (0, 10), 100),
-        done("b", Kind::TopUp, 50, (20, 30), 150),
-        done("c", Kind::Purchase, 30, (40, 50), 120),
+        executed("a", Kind::TopUp, 100, (0, 10), 100),
+        executed("b", Kind::TopUp, 50, (20, 30), 150),
+        executed("c", Kind::Purchase, 30, (40, 50), 120),
         refused("d", "insufficient_funds", (60, 70)),
         read("r", (80, 90), 120),
     ]
 }
 
-fn sound() -> Ledger {
+fn consistent() -> Ledger {
     ledger(&[("a", 100), ("b", 50), ("c", -30)])
 }
 
@@ -78,18 +78,18 @@ fn rules(history: &[Attempt], ledger: &Ledger) -> Vec<Rule> {
 }
 
 #[test]
-fn a_sound_history_is_found_sound() {
-    let verdict = judge(&history(), &sound());
+fn a_consistent_history_has_no_findings() {
+    let verdict = judge(&history(), &consistent());
     assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
     assert_eq!((verdict.acknowledged, verdict.refused, verdict.reads, verdict.movements), (3, 1, 1, 3));
 }
 
 #[test]
-fn an_unknown_outcome_that_was_resolved_is_sound() {
+fn a_resolved_unknown_outcome_has_no_findings() {
     let mut history = history();
     history.insert(0, attempt("c", Kind::Purchase, 30, (5, 8)));
     history.insert(1, refused("c", "idempotency_key_in_use", (9, 12)));
-    assert_eq!(rules(&history, &sound()), []);
+    assert_eq!(rules(&history, &consistent()), []);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_lost_write_is_found() {
 fn a_write_of_another_amount_is_found() {
     let mut history = history();
     history[1].cents = 51;
-    assert_eq!(rules(&history, &sound()), [Rule::Lost]);
+    assert_eq!(rules(&history, &consistent()), [Rule::Lost]);
 }
 
 #[test]
@@ -114,10 +114,10 @@ fn a_doubled_write_is_found() {
 }
 
 #[test]
-fn two_operations_told_of_one_movement_are_found() {
+fn two_operations_answered_with_one_movement_are_found() {
     let mut history = history();
-    history.push(Attempt { movement: Some("b".to_owned()), ..done("e", Kind::TopUp, 50, (91, 92), 150) });
-    assert_eq!(rules(&history, &sound()), [Rule::Lost]);
+    history.push(Attempt { movement: Some("b".to_owned()), ..executed("e", Kind::TopUp, 50, (91, 92), 150) });
+    assert_eq!(rules(&history, &consistent()), [Rule::Lost]);
 }
 
 #[test]
@@ -129,17 +129,17 @@ fn a_refusal_that_moved_money_is_found() {
 fn two_answers_to_one_key_are_found() {
     let mut history = history();
     history.push(refused("a", "insufficient_funds", (91, 92)));
-    assert_eq!(rules(&history, &sound()), [Rule::Answers]);
+    assert_eq!(rules(&history, &consistent()), [Rule::Answers]);
     history.pop();
-    history.push(Attempt { movement: Some("b".to_owned()), ..done("a", Kind::TopUp, 100, (91, 92), 100) });
-    assert_eq!(rules(&history, &sound()), [Rule::Answers]);
+    history.push(Attempt { movement: Some("b".to_owned()), ..executed("a", Kind::TopUp, 100, (91, 92), 100) });
+    assert_eq!(rules(&history, &consistent()), [Rule::Answers]);
 }
 
 #[test]
-fn a_balance_that_is_not_the_movement_s_is_found() {
+fn an_answered_balance_that_differs_from_the_movement_is_found() {
     let mut history = history();
     history[1].balance = Some(149);
-    assert_eq!(rules(&history, &sound()), [Rule::Answers]);
+    assert_eq!(rules(&history, &consistent()), [Rule::Answers]);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_reordered_pair_is_found() {
     (history[0].balance, history[1].balance) = (Some(150), Some(50));
     let swapped = ledger(&[("b", 50), ("a", 100), ("c", -30)]);
     assert_eq!(rules(&history, &swapped), [Rule::Order]);
-    // Had they overlapped, either order would have been right.
+    // With overlapping operations, either order is correct.
     history[0].ended = 25;
     assert_eq!(rules(&history, &swapped), []);
 }
@@ -157,24 +157,24 @@ fn a_reordered_pair_is_found() {
 fn a_stale_read_is_found() {
     let mut history = history();
     history[4].balance = Some(150);
-    assert_eq!(rules(&history, &sound()), [Rule::Read]);
-    // Had it begun before the purchase was acknowledged, it would have been right.
+    assert_eq!(rules(&history, &consistent()), [Rule::Read]);
+    // A read that began before the purchase was acknowledged may return this balance.
     history[4].invoked = 49;
-    assert_eq!(rules(&history, &sound()), []);
+    assert_eq!(rules(&history, &consistent()), []);
     history[4] = read("r", (80, 90), 0);
-    assert_eq!(rules(&history, &sound()), [Rule::Read]);
+    assert_eq!(rules(&history, &consistent()), [Rule::Read]);
 }
 
 #[test]
 fn a_read_from_the_future_is_found() {
     let mut history = history();
     history[4] = read("r", (15, 18), 150);
-    assert_eq!(rules(&history, &sound()), [Rule::Read]);
+    assert_eq!(rules(&history, &consistent()), [Rule::Read]);
 }
 
 #[test]
 fn a_gap_is_found() {
-    let mut gap = sound();
+    let mut gap = consistent();
     let card = gap.get_mut(CARD).expect("the card");
     card.movements[2].seq = 4;
     card.seq = 4;
@@ -182,11 +182,11 @@ fn a_gap_is_found() {
 }
 
 #[test]
-fn a_broken_chain_and_a_balance_apart_from_it_are_found() {
-    let mut broken = sound();
+fn a_broken_chain_and_a_balance_that_does_not_match_it_are_found() {
+    let mut broken = consistent();
     broken.get_mut(CARD).expect("the card").movements[1].balance_after = 149;
     assert!(rules(&history(), &broken).contains(&Rule::Chain));
-    let mut apart = sound();
+    let mut apart = consistent();
     apart.get_mut(CARD).expect("the card").balance += 1;
     assert_eq!(rules(&history(), &apart), [Rule::Chain]);
     let negative = ledger(&[("c", -30), ("a", 100), ("b", 50)]);
@@ -197,23 +197,23 @@ fn a_broken_chain_and_a_balance_apart_from_it_are_found() {
 fn an_operation_that_was_never_decided_is_found() {
     let mut history = history();
     history.push(Attempt { status: Some(503), ..attempt("e", Kind::TopUp, 7, (91, 92)) });
-    assert_eq!(rules(&history, &sound()), [Rule::Undecided]);
+    assert_eq!(rules(&history, &consistent()), [Rule::Undecided]);
 }
 
 #[test]
-fn one_without_a_key_and_without_an_answer_may_be_done_once_or_not() {
+fn an_unanswered_operation_without_a_key_may_be_applied_once_or_not_at_all() {
     let mut history = history();
     history.pop();
     history.push(Attempt { keyed: false, ..attempt("e", Kind::TopUp, 7, (55, 58)) });
-    assert_eq!(rules(&history, &sound()), []);
-    assert_eq!(judge(&history, &sound()).unanswered, 1);
+    assert_eq!(rules(&history, &consistent()), []);
+    assert_eq!(judge(&history, &consistent()).unanswered, 1);
     assert_eq!(rules(&history, &ledger(&[("a", 100), ("b", 50), ("c", -30), ("x", 7)])), []);
     assert_eq!(rules(&history, &ledger(&[("a", 100), ("b", 50), ("c", -30), ("x", 8)])), [Rule::Doubled]);
     assert_eq!(rules(&history, &ledger(&[("a", 100), ("b", 50), ("c", -30), ("x", 7), ("y", 7)])), [Rule::Doubled]);
 }
 
 #[test]
-fn what_was_done_for_somebody_who_was_told_that_nothing_was_is_found() {
+fn an_applied_operation_that_every_answer_denied_is_found() {
     let unavailable = |keyed, (from, to)| Attempt {
         keyed,
         status: Some(503),
@@ -222,22 +222,22 @@ fn what_was_done_for_somebody_who_was_told_that_nothing_was_is_found() {
     };
     let mut history = history();
     history.pop();
-    let done_all_the_same = ledger(&[("a", 100), ("b", 50), ("c", -30), ("e", 7)]);
+    let executed_anyway = ledger(&[("a", 100), ("b", 50), ("c", -30), ("e", 7)]);
     history.push(unavailable(false, (55, 58)));
-    assert_eq!(rules(&history, &done_all_the_same), [Rule::Doubled]);
+    assert_eq!(rules(&history, &executed_anyway), [Rule::Doubled]);
     history[4] = unavailable(true, (55, 58));
-    history.push(Attempt { replayed: true, ..done("e", Kind::TopUp, 7, (60, 62), 127) });
-    assert_eq!(rules(&history, &done_all_the_same), [Rule::Denied]);
-    // Had one of those who asked been left without an answer, it would have been right.
+    history.push(Attempt { replayed: true, ..executed("e", Kind::TopUp, 7, (60, 62), 127) });
+    assert_eq!(rules(&history, &executed_anyway), [Rule::Denied]);
+    // With one unanswered attempt, the execution is explained.
     history.push(attempt("e", Kind::TopUp, 7, (56, 59)));
-    assert_eq!(rules(&history, &done_all_the_same), []);
+    assert_eq!(rules(&history, &executed_anyway), []);
 }
 
 #[test]
 fn an_internal_error_is_found_even_if_the_operation_was_decided() {
     let mut history = history();
     history.push(Attempt { status: Some(500), ..attempt("b", Kind::TopUp, 50, (21, 22)) });
-    let verdict = judge(&history, &sound());
+    let verdict = judge(&history, &consistent());
     assert_eq!((verdict.internal_errors, verdict.findings.len()), (1, 1));
 }
 
@@ -245,8 +245,8 @@ fn an_internal_error_is_found_even_if_the_operation_was_decided() {
 fn a_movement_after_a_cancellation_and_a_lost_status_are_found() {
     let mut history = history();
     history.push(status("s", "cancelled", (91, 92)));
-    assert_eq!(rules(&history, &sound()), [Rule::Status]);
-    let mut cancelled = sound();
+    assert_eq!(rules(&history, &consistent()), [Rule::Status]);
+    let mut cancelled = consistent();
     cancelled.get_mut(CARD).expect("the card").status = "cancelled".to_owned();
     assert_eq!(rules(&history, &cancelled), []);
     (history[5].invoked, history[5].ended) = (31, 32);

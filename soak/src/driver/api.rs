@@ -1,4 +1,4 @@
-//! One request at one replica: sends it, waits for the answer or hangs up, and records what happened.
+//! Sends one request to one replica, waits for the answer or hangs up, and records the attempt.
 
 use std::{error::Error, time::Duration};
 
@@ -13,95 +13,95 @@ use uuid::Uuid;
 
 use crate::history::History;
 
-/// How long a client waits for an answer.
+/// The maximum time that a client waits for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a login is tried, a replica after the other, half a second apart.
-const LOGIN_TRIES: usize = 60;
+/// The number of login attempts, at each replica in turn, half a second apart.
+const LOGIN_ATTEMPTS: usize = 60;
 
-/// What a client wants done, once, however often it is sent.
+/// An operation that must be executed once, however often it is sent.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// Its `Idempotency-Key`, or what it is recorded as.
+    /// Its `Idempotency-Key`, or its name in the history.
     pub key: String,
-    /// Whether it is sent with its key, and hence more than once.
+    /// Whether it is sent with its key, and hence may be retried.
     pub keyed: bool,
     /// The card's id.
     pub card: String,
-    /// What to do.
+    /// The kind of the request.
     pub kind: Kind,
     /// The amount; 0 if there is none.
     pub cents: i64,
-    /// The new status, if the status is to change.
+    /// The new status of a status change.
     pub to: Option<&'static str>,
 }
 
 impl Operation {
-    /// A new operation with a key of its own.
+    /// A new operation with a unique key.
     pub fn new(card: &str, kind: Kind, cents: i64, to: Option<&'static str>) -> Self {
         Self { key: Uuid::now_v7().to_string(), keyed: true, card: card.to_owned(), kind, cents, to }
     }
 
-    /// The same without a key: sent once, and never again.
+    /// The same operation without a key, which is never retried.
     pub fn without_key(self) -> Self {
         Self { keyed: false, ..self }
     }
 }
 
-/// What a client knows after an attempt.
+/// The outcome of an attempt, as the client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, or refused for good.
+    /// Executed, or refused for good.
     Definitive,
-    /// Done or not done: send it again under its key.
+    /// Executed or not: retry under the key.
     Unknown,
-    /// Not done, as it was told or since nobody was there: send it again.
-    NotDone,
-    /// Not looked at: the token is not good any more.
+    /// Not executed, since it was rejected or the connection was refused: retry.
+    NotExecuted,
+    /// Not executed: the token is no longer valid.
     LoginAgain,
-    /// Still running, started by another attempt of the same operation.
+    /// Another attempt of the same operation is in progress.
     InUse,
-    /// Unknown too, because this attempt was dropped on purpose.
+    /// Unknown, because the driver aborted this attempt.
     HungUp,
-    /// Something that no client should ever be told; the checker says so too.
+    /// An answer that no client may get, which the checker reports too.
     Wrong,
 }
 
-/// The API as its clients reach it: any of the replicas, with a token they share.
+/// The API as the clients see it: all replicas, and a shared token.
 #[derive(Debug)]
 pub struct Api {
     http: Client,
     bases: Vec<String>,
     token: RwLock<String>,
-    /// Where every attempt is recorded.
+    /// The record of every attempt.
     pub history: History,
 }
 
 impl Api {
-    /// An API at these addresses, with nobody logged in yet.
+    /// An API at these base URLs, without a token.
     pub fn new(bases: Vec<String>, history: History) -> Result<Self, Box<dyn Error>> {
         let http = Client::builder().no_proxy().timeout(CLIENT_TIMEOUT).build()?;
         Ok(Self { http, bases, token: RwLock::new(String::new()), history })
     }
 
-    /// How many replicas there are.
+    /// The number of replicas.
     pub fn replicas(&self) -> usize {
         self.bases.len()
     }
 
-    /// Whether a replica says that it is ready.
+    /// Whether a replica is ready.
     pub async fn is_ready(&self, replica: usize) -> bool {
         let ready = self.http.get(format!("{}/health/ready", self.bases[replica])).timeout(Duration::from_secs(2)).send().await;
         ready.is_ok_and(|response| response.status() == 200)
     }
 
-    /// Gets a token for everybody, unless somebody else just did.
+    /// Replaces the shared token, unless another client just did.
     pub async fn login(&self, stale: &str) -> Result<(), Box<dyn Error>> {
         let mut token = self.token.write().await;
         if *token != stale {
             return Ok(());
         }
-        for attempt in 0..LOGIN_TRIES {
+        for attempt in 0..LOGIN_ATTEMPTS {
             let url = format!("{}/auth/login", self.bases[attempt % self.bases.len()]);
             let body = json!({"email": "test@example.com", "password": "test123"});
             if let Ok(response) = self.http.post(url).json(&body).send().await
@@ -113,27 +113,27 @@ impl Api {
             }
             sleep(Duration::from_millis(500)).await;
         }
-        Err("nobody can log in".into())
+        Err("the login keeps failing".into())
     }
 
-    /// The token as it is now.
+    /// The current token.
     pub async fn token(&self) -> String {
         self.token.read().await.clone()
     }
 
-    /// A new card, active and empty; before any chaos, so every failure is one.
+    /// Creates an active card without money. No faults are injected yet, so every failure is an error.
     pub async fn create_card(&self) -> Result<String, Box<dyn Error>> {
         let token = self.token().await;
         let base = &self.bases[0];
         let created = self.http.post(format!("{base}/cards")).bearer_auth(&token).json(&json!({"currency": "USD"})).send().await?;
         let created: Value = created.error_for_status()?.json().await?;
-        let card = created["cardId"].as_str().ok_or("a card without an id")?.to_owned();
+        let card = created["cardId"].as_str().ok_or("the new card has no id")?.to_owned();
         let body = json!({"cardId": card, "status": "active"});
         self.http.patch(format!("{base}/cards/status")).bearer_auth(&token).json(&body).send().await?.error_for_status()?;
         Ok(card)
     }
 
-    /// Sends an operation to a replica and records the attempt. With `patience`, hangs up after it.
+    /// Sends an operation to a replica and records the attempt. Hangs up after `patience`, if given.
     pub async fn attempt(&self, client: usize, operation: &Operation, replica: usize, patience: Option<Duration>) -> Outcome {
         let token = self.token().await;
         let request = self.request(operation, replica, &token);
@@ -144,12 +144,13 @@ impl Api {
         };
         let ended = self.history.now();
         let hung_up = answer.is_err();
-        let refused = matches!(answer, Ok(Err(Silence::Refused)));
+        let refused = matches!(answer, Ok(Err(NoAnswer::Refused)));
         let answer = answer.ok().and_then(Result::ok);
         let body = answer.as_ref().map_or(&Value::Null, |answer| &answer.body);
         let movement = match operation.kind {
             Kind::TopUp => body["movementId"].as_str(),
-            _ => body["movement"]["id"].as_str(),
+            Kind::Purchase | Kind::Refund => body["movement"]["id"].as_str(),
+            Kind::Read | Kind::Status => None,
         };
         let attempt = Attempt {
             client,
@@ -176,7 +177,7 @@ impl Api {
             return Outcome::HungUp;
         }
         if refused {
-            return Outcome::NotDone;
+            return Outcome::NotExecuted;
         }
         let outcome = outcome(attempt.status, attempt.code.as_deref());
         if outcome == Outcome::LoginAgain && self.login(&token).await.is_err() {
@@ -213,22 +214,22 @@ struct Answer {
     body: Value,
 }
 
-/// The whole answer. Half a body is no answer: what it would have said is not known.
-async fn answer(request: RequestBuilder) -> Result<Answer, Silence> {
-    let response = request.send().await.map_err(|error| if error.is_connect() { Silence::Refused } else { Silence::BrokenOff })?;
+/// The complete answer. A partial body does not count, since its content is unknown.
+async fn answer(request: RequestBuilder) -> Result<Answer, NoAnswer> {
+    let response = request.send().await.map_err(|error| if error.is_connect() { NoAnswer::Refused } else { NoAnswer::Broken })?;
     let status = response.status().as_u16();
     let replayed = response.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
-    let body = response.bytes().await.map_err(|_| Silence::BrokenOff)?;
-    let body = serde_json::from_slice(&body).map_err(|_| Silence::BrokenOff)?;
+    let body = response.bytes().await.map_err(|_| NoAnswer::Broken)?;
+    let body = serde_json::from_slice(&body).map_err(|_| NoAnswer::Broken)?;
     Ok(Answer { status, replayed, body })
 }
 
 /// Why there is no answer.
-enum Silence {
-    /// Nobody was there.
+enum NoAnswer {
+    /// The connection was refused.
     Refused,
-    /// Somebody was.
-    BrokenOff,
+    /// The connection broke or timed out.
+    Broken,
 }
 
 fn outcome(status: Option<u16>, code: Option<&str>) -> Outcome {
@@ -236,15 +237,15 @@ fn outcome(status: Option<u16>, code: Option<&str>) -> Outcome {
         (Some(409), Some("idempotency_key_in_use")) => Outcome::InUse,
         (Some(200 | 404 | 409), _) => Outcome::Definitive,
         (Some(401), _) | (Some(403), Some("token_expired")) => Outcome::LoginAgain,
-        // A 500 fails the run, but what it left behind shall still be known. With 502 and 504 it is a balancer that says so,
-        // whose replica was lost or silent while it answered.
+        // A 500 fails the run, but its effect must still be resolved. 502 and 504 come from a load balancer that lost its
+        // replica during the request.
         (None | Some(500), _) | (Some(502..=504), Some("outcome_unknown")) => Outcome::Unknown,
-        (Some(429 | 503), _) => Outcome::NotDone,
+        (Some(429 | 503), _) => Outcome::NotExecuted,
         _ => Outcome::Wrong,
     }
 }
 
-/// Cents from a JSON number with at most two decimals, without a binary float in between.
+/// Converts a JSON number with at most two decimals to cents, without binary floating point.
 fn cents(number: &str) -> Option<i64> {
     let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
     let decimals = match decimals.len() {
@@ -272,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_that_stands_is_definitive() {
+    fn only_a_final_answer_is_definitive() {
         assert_eq!(outcome(Some(200), None), Outcome::Definitive);
         assert_eq!(outcome(Some(409), Some("insufficient_funds")), Outcome::Definitive);
         assert_eq!(outcome(Some(409), Some("idempotency_key_in_use")), Outcome::InUse);
         assert_eq!(outcome(Some(503), Some("outcome_unknown")), Outcome::Unknown);
         assert_eq!(outcome(Some(502), Some("outcome_unknown")), Outcome::Unknown);
         assert_eq!(outcome(Some(502), None), Outcome::Wrong);
-        assert_eq!(outcome(Some(503), Some("unavailable")), Outcome::NotDone);
+        assert_eq!(outcome(Some(503), Some("unavailable")), Outcome::NotExecuted);
         assert_eq!(outcome(None, None), Outcome::Unknown);
         assert_eq!(outcome(Some(422), Some("idempotency_key_reused")), Outcome::Wrong);
     }

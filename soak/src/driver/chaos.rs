@@ -1,4 +1,4 @@
-//! What dies, when, and how often: one kind after another at random intervals, every kind in each round.
+//! Injects faults at random intervals: every kind once per round, in random order.
 
 use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
@@ -10,39 +10,63 @@ use tokio::{
 
 use crate::{api::Api, cluster::Cluster, replica::Replica};
 
-/// The ways in which things go wrong.
-const KINDS: [&str; 6] = [
-    "kill -9 of a replica",
-    "SIGTERM of a replica",
-    "SIGSTOP of a replica",
-    "kill -9 of the postmaster",
-    "kill -9 of a Postgres backend",
-    "pg_terminate_backend",
-];
+/// The kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// SIGKILL to a replica.
+    KillReplica,
+    /// SIGTERM to a replica, as a deployment does.
+    RestartReplica,
+    /// SIGSTOP to a replica, and SIGCONT after a while.
+    FreezeReplica,
+    /// SIGKILL to the postmaster.
+    KillPostmaster,
+    /// SIGKILL to a Postgres backend.
+    KillBackend,
+    /// `pg_terminate_backend` on a few connections.
+    TerminateBackends,
+}
 
-/// How long everything may take to be ready once nothing disturbs it any more.
-const READY_TRIES: usize = 240;
+impl Fault {
+    const ALL: [Self; 6] =
+        [Self::KillReplica, Self::RestartReplica, Self::FreezeReplica, Self::KillPostmaster, Self::KillBackend, Self::TerminateBackends];
 
-/// What is there to be killed, and what was.
+    /// Its name in the report.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KillReplica => "kill -9 of a replica",
+            Self::RestartReplica => "SIGTERM of a replica",
+            Self::FreezeReplica => "SIGSTOP of a replica",
+            Self::KillPostmaster => "kill -9 of the postmaster",
+            Self::KillBackend => "kill -9 of a Postgres backend",
+            Self::TerminateBackends => "pg_terminate_backend",
+        }
+    }
+}
+
+/// The number of readiness checks, four a second, after the last fault.
+const READY_ATTEMPTS: usize = 240;
+
+/// The processes to kill, and the faults so far.
 #[derive(Debug)]
 pub struct Chaos {
     /// The database of all replicas.
     pub cluster: Cluster,
     /// The service.
     pub replicas: Vec<Replica>,
-    /// How often each kind was done.
-    pub done: BTreeMap<&'static str, u64>,
-    /// How often a replica had to be started again though nobody had killed it.
+    /// The number of faults of each kind.
+    pub done: BTreeMap<Fault, u64>,
+    /// The number of restarts of replicas that ended by themselves.
     pub revived: u64,
 }
 
 impl Chaos {
-    /// Nothing has gone wrong yet.
+    /// No faults yet.
     pub fn new(cluster: Cluster, replicas: Vec<Replica>) -> Self {
-        Self { cluster, replicas, done: KINDS.iter().map(|kind| (*kind, 0)).collect(), revived: 0 }
+        Self { cluster, replicas, done: Fault::ALL.map(|fault| (fault, 0)).into(), revived: 0 }
     }
 
-    /// Goes on until told to end.
+    /// Injects faults until the end.
     pub async fn run(&mut self, mut end: watch::Receiver<bool>) -> Result<(), Box<dyn Error>> {
         let mut round = Vec::new();
         loop {
@@ -52,32 +76,33 @@ impl Chaos {
             }
             self.revive()?;
             if round.is_empty() {
-                round = KINDS.to_vec();
+                round = Fault::ALL.to_vec();
                 round.shuffle(&mut rand::rng());
             }
-            let Some(kind) = round.pop() else { continue };
-            if self.strike(kind).await? {
-                *self.done.entry(kind).or_default() += 1;
+            let Some(fault) = round.pop() else { continue };
+            if self.inject(fault).await? {
+                *self.done.entry(fault).or_default() += 1;
             } else {
-                // There was nothing to strike at, as when Postgres is still recovering: this kind is due again.
-                round.insert(0, kind);
+                // There was no target, for example during a recovery of Postgres: retry later in the round.
+                round.insert(0, fault);
             }
         }
     }
 
-    async fn strike(&mut self, kind: &str) -> Result<bool, Box<dyn Error>> {
+    /// Returns whether there was a target.
+    async fn inject(&mut self, fault: Fault) -> Result<bool, Box<dyn Error>> {
         let index = rand::random_range(0..self.replicas.len());
         let replica = &mut self.replicas[index];
-        match kind {
-            "kill -9 of a replica" => replica.kill(Duration::from_millis(rand::random_range(0..500))).await?,
-            "SIGTERM of a replica" => replica.roll().await?,
-            "SIGSTOP of a replica" => replica.freeze(Duration::from_millis(rand::random_range(200..3000))).await?,
-            "kill -9 of the postmaster" => {
+        match fault {
+            Fault::KillReplica => replica.kill(Duration::from_millis(rand::random_range(0..500))).await?,
+            Fault::RestartReplica => replica.restart().await?,
+            Fault::FreezeReplica => replica.freeze(Duration::from_millis(rand::random_range(200..3000))).await?,
+            Fault::KillPostmaster => {
                 self.cluster.wait().await?;
                 self.cluster.kill_postmaster().await?;
             }
-            "kill -9 of a Postgres backend" => return Ok(self.cluster.kill_backend().await.unwrap_or(false)),
-            _ => return Ok(self.cluster.terminate_backends().await.unwrap_or(false)),
+            Fault::KillBackend => return Ok(self.cluster.kill_backend().await.unwrap_or(false)),
+            Fault::TerminateBackends => return Ok(self.cluster.terminate_backends().await.unwrap_or(false)),
         }
         Ok(true)
     }
@@ -85,7 +110,7 @@ impl Chaos {
     /// Waits until Postgres and every replica are ready.
     pub async fn settle(&mut self, api: &Arc<Api>) -> Result<(), Box<dyn Error>> {
         self.cluster.wait().await?;
-        for _ in 0..READY_TRIES {
+        for _ in 0..READY_ATTEMPTS {
             self.revive()?;
             let mut ready = 0;
             for replica in 0..api.replicas() {
@@ -99,7 +124,7 @@ impl Chaos {
         Err("the replicas did not become ready".into())
     }
 
-    /// What a supervisor does: a replica that ended by itself is started again.
+    /// Restarts replicas that ended by themselves, as a supervisor does.
     fn revive(&mut self) -> Result<(), Box<dyn Error>> {
         for replica in &mut self.replicas {
             self.revived += u64::from(replica.revive()?);

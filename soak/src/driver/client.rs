@@ -1,4 +1,4 @@
-//! A closed-loop client: one operation after another, each sent again under its key until it is decided.
+//! A closed-loop client: it sends one operation after another, and retries each under its key until it is decided.
 
 use std::{
     sync::Arc,
@@ -13,37 +13,37 @@ use tokio::{
 
 use crate::api::{Api, Operation, Outcome};
 
-/// How long an operation is sent again before it is left for the end.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an operation is retried before it is left for the end.
+const RETRY_FOR: Duration = Duration::from_secs(60);
 
-/// How long the same is tried when nothing dies any more.
-const LAST_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the remaining operations are retried once nothing is killed any more.
+const FINAL_RETRY_FOR: Duration = Duration::from_secs(60);
 
-/// What a card that is set aside goes through.
-const LIFE: [&str; 3] = ["blocked", "active", "cancelled"];
+/// The status changes of a reserved card.
+const STATUS_CHANGES: [&str; 3] = ["blocked", "active", "cancelled"];
 
-/// What all clients share.
+/// The state that all clients share.
 #[derive(Debug)]
-pub struct Town {
-    /// How they reach the service.
+pub struct Workload {
+    /// The service.
     pub api: Arc<Api>,
-    /// Every card; the first is the hot one, the last few are set aside for changes of status.
+    /// Every card. The first is the hot one, and the last few are reserved for status changes.
     pub cards: Vec<String>,
-    /// How far the cards that are set aside have come in their life.
-    pub lives: Vec<Mutex<usize>>,
+    /// The number of completed status changes of each reserved card.
+    pub completed_changes: Vec<Mutex<usize>>,
     /// Operations without a definitive answer yet.
     pub undecided: Mutex<Vec<(Operation, bool)>>,
 }
 
-impl Town {
-    /// Cards made for the clients, of which the last `aside` will be cancelled some day.
-    pub fn new(api: Arc<Api>, cards: Vec<String>, aside: usize) -> Self {
-        let lives = (0..aside).map(|_| Mutex::new(0)).collect();
-        Self { api, cards, lives, undecided: Mutex::default() }
+impl Workload {
+    /// A workload on these cards, of which the last `reserved` change their status.
+    pub fn new(api: Arc<Api>, cards: Vec<String>, reserved: usize) -> Self {
+        let completed_changes = (0..reserved).map(|_| Mutex::new(0)).collect();
+        Self { api, cards, completed_changes, undecided: Mutex::default() }
     }
 
-    /// One client's whole day.
-    pub async fn live(self: Arc<Self>, client: usize, end: watch::Receiver<bool>) {
+    /// Runs one client until the end.
+    pub async fn run_client(self: Arc<Self>, client: usize, end: watch::Receiver<bool>) {
         while !*end.borrow() {
             if rand::random_bool(0.0005) {
                 self.change_status(client).await;
@@ -51,7 +51,7 @@ impl Town {
             }
             let hot = rand::random_bool(0.3);
             let card = &self.cards[if hot { 0 } else { rand::random_range(0..self.cards.len()) }];
-            // What comes in and goes out is about the same, so that some purchases find too little.
+            // Income and spending are about equal, so that some purchases find insufficient funds.
             let (kind, cents) = match rand::random_range(0..100) {
                 0..60 => (Kind::TopUp, rand::random_range(1..=10_000)),
                 60..85 => (Kind::Purchase, rand::random_range(1..=25_000)),
@@ -64,20 +64,20 @@ impl Town {
         }
     }
 
-    /// Tries the undecided ones again. Gives how many stay undecided.
+    /// Retries the undecided operations, and returns how many remain undecided.
     pub async fn resolve(&self) -> usize {
         let undecided = std::mem::take(&mut *self.undecided.lock().await);
         let began = Instant::now();
-        let mut left = 0;
-        for (operation, felt) in undecided {
-            let patience = LAST_PATIENCE.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
-            if self.insist(0, &operation, patience).await {
-                self.count_resolved(felt);
+        let mut remaining = 0;
+        for (operation, by_kill) in undecided {
+            let patience = FINAL_RETRY_FOR.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+            if self.retry(0, &operation, patience).await {
+                self.count_resolved(by_kill);
             } else {
-                left += 1;
+                remaining += 1;
             }
         }
-        left
+        remaining
     }
 
     async fn perform(&self, client: usize, operation: Operation) {
@@ -88,8 +88,8 @@ impl Town {
             return;
         }
         let duplicate = rand::random_bool(0.1);
-        let at_once = duplicate && rand::random_bool(0.5);
-        let (first, second) = if at_once {
+        let concurrent = duplicate && rand::random_bool(0.5);
+        let (first, second) = if concurrent {
             tally.duplicates.add();
             tokio::join!(self.send(client, &operation, patience), self.send(client, &operation, None))
         } else {
@@ -98,20 +98,20 @@ impl Town {
                 tally.duplicates.add();
                 (first, self.send(client, &operation, None).await)
             } else {
-                (first, Outcome::NotDone)
+                (first, Outcome::NotExecuted)
             }
         };
         let decided = |outcome| matches!(outcome, Outcome::Definitive | Outcome::Wrong);
         if decided(first) {
             return;
         }
-        // A hang-up and a twin that was faster are our own doing, and what was not done was told so: neither shows that
-        // a kill was felt in the middle of something.
-        let felt = first == Outcome::Unknown;
-        if decided(second) || self.insist(client, &operation, PATIENCE).await {
-            self.count_resolved(felt);
+        // Only an unknown outcome shows that a kill hit a request. Hang-ups and faster duplicates are the driver's own
+        // doing, and a rejected request was not executed.
+        let by_kill = first == Outcome::Unknown;
+        if decided(second) || self.retry(client, &operation, RETRY_FOR).await {
+            self.count_resolved(by_kill);
         } else {
-            self.undecided.lock().await.push((operation, felt));
+            self.undecided.lock().await.push((operation, by_kill));
         }
     }
 
@@ -119,15 +119,15 @@ impl Town {
         self.api.attempt(client, operation, rand::random_range(0..self.api.replicas()), patience).await
     }
 
-    /// Sends it again, at any replica, until there is a definitive answer.
-    async fn insist(&self, client: usize, operation: &Operation, patience: Duration) -> bool {
+    /// Retries at any replica until there is a definitive answer.
+    async fn retry(&self, client: usize, operation: &Operation, patience: Duration) -> bool {
         let began = Instant::now();
         let mut pause = 20;
         while began.elapsed() < patience {
             match self.send(client, operation, None).await {
                 Outcome::Definitive | Outcome::Wrong => return true,
                 Outcome::LoginAgain => {}
-                Outcome::Unknown | Outcome::NotDone | Outcome::InUse | Outcome::HungUp => {
+                Outcome::Unknown | Outcome::NotExecuted | Outcome::InUse | Outcome::HungUp => {
                     sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
                     pause = (pause * 2).min(500);
                 }
@@ -136,26 +136,26 @@ impl Town {
         false
     }
 
-    /// One step in the life of a card that is set aside. Nobody else may take the next one before this is decided.
+    /// Makes the next status change of a reserved card. The lock keeps other clients out until it is decided.
     async fn change_status(&self, client: usize) {
-        let index = rand::random_range(0..self.lives.len());
-        let Ok(mut step) = self.lives[index].try_lock() else { return };
-        let Some(to) = LIFE.get(*step) else { return };
+        let index = rand::random_range(0..self.completed_changes.len());
+        let Ok(mut step) = self.completed_changes[index].try_lock() else { return };
+        let Some(to) = STATUS_CHANGES.get(*step) else { return };
         let card = &self.cards[self.cards.len() - 1 - index];
         let operation = Operation::new(card, Kind::Status, 0, Some(to));
-        if self.insist(client, &operation, PATIENCE).await {
+        if self.retry(client, &operation, RETRY_FOR).await {
             *step += 1;
         } else {
-            *step = LIFE.len();
+            *step = STATUS_CHANGES.len();
             self.undecided.lock().await.push((operation, true));
         }
     }
 
-    fn count_resolved(&self, felt: bool) {
+    fn count_resolved(&self, by_kill: bool) {
         let tally = &self.api.history.tally;
         tally.resolved.add();
-        if felt {
-            tally.felt.add();
+        if by_kill {
+            tally.by_kills.add();
         }
     }
 }

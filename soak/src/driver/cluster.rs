@@ -1,4 +1,4 @@
-//! The Postgres of the soak: durable, private, and killed now and then.
+//! The Postgres of the soak: durable, private, and repeatedly killed.
 
 use std::{
     error::Error,
@@ -16,19 +16,19 @@ use nix::{
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tokio::time::{sleep, timeout};
 
-/// Everything else is Postgres' own, above all `fsync` and `synchronous_commit`.
+/// All other settings are the defaults of Postgres, above all `fsync` and `synchronous_commit`.
 const SETTINGS: [&str; 1] = ["max_connections=200"];
 
-/// How often a start is tried: backends that outlive their postmaster keep the next one out for a moment.
-const START_TRIES: usize = 20;
+/// The number of start attempts. Backends that outlive their postmaster block the next one for a moment.
+const START_ATTEMPTS: usize = 20;
 
-/// How long a statement to an ailing Postgres may take, the connection included.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The maximum time for a statement, including the connection, while Postgres may be down.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Postgres, and where it keeps things.
+/// Postgres and its files.
 #[derive(Debug)]
 pub struct Cluster {
-    // None only between two of its lives.
+    // None only during a restart.
     postgres: Option<PrivatePostgres>,
     folder: PathBuf,
     data: PathBuf,
@@ -36,7 +36,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts Postgres in a folder. `log` collects what all its lives had to say.
+    /// Starts Postgres in a folder. `log` collects the output of all its runs.
     pub async fn start(folder: &Path, log: &Path) -> Result<Self, Box<dyn Error>> {
         let postgres = PrivatePostgres::start(folder, &SETTINGS).await?;
         let mut connection = PgConnection::connect_with(&postgres.options()).await?;
@@ -45,28 +45,28 @@ impl Cluster {
         let (data, safety): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         connection.close().await?;
         if safety != "onon" {
-            return Err("a soak on a Postgres that is not durable proves nothing".into());
+            return Err("Postgres is not durable, so a soak on it would prove nothing".into());
         }
         Ok(Self { postgres: Some(postgres), folder: folder.to_owned(), data: data.into(), log: log.to_owned() })
     }
 
-    /// The `DATABASE_URL` of the replicas; the same after every restart.
+    /// The `DATABASE_URL` of the replicas, which survives restarts.
     pub fn url(&self) -> Result<String, Box<dyn Error>> {
         let options = self.postgres()?.options();
         let socket = options.get_socket().ok_or("Postgres has no socket")?.display().to_string();
         Ok(format!("postgres://core_api@localhost/core_api?host={socket}"))
     }
 
-    /// Kills the postmaster, and starts another on the same data.
+    /// Kills the postmaster and starts a new one on the same data.
     pub async fn kill_postmaster(&mut self) -> Result<(), Box<dyn Error>> {
         let file = fs::read_to_string(self.data.join("postmaster.pid"))?;
-        let pid = file.lines().next().ok_or("an empty postmaster.pid")?.trim().parse()?;
+        let pid = file.lines().next().ok_or("postmaster.pid is empty")?.trim().parse()?;
         kill(Pid::from_raw(pid), Signal::SIGKILL)?;
         let postgres = self.postgres.take();
         tokio::task::spawn_blocking(move || drop(postgres)).await?;
-        self.keep_log()?;
+        self.append_log()?;
         let mut last = None;
-        for _ in 0..START_TRIES {
+        for _ in 0..START_ATTEMPTS {
             match PrivatePostgres::start(&self.folder, &SETTINGS).await {
                 Ok(postgres) => {
                     self.postgres = Some(postgres);
@@ -74,31 +74,31 @@ impl Cluster {
                 }
                 Err(error) => last = Some(error),
             }
-            self.keep_log()?;
+            self.append_log()?;
             sleep(Duration::from_millis(500)).await;
         }
-        Err(last.map_or_else(|| "Postgres was never started".into(), Into::into))
+        Err(last.map_or_else(|| "Postgres was not started".into(), Into::into))
     }
 
-    /// Kills a backend that serves a replica; Postgres then ends all of them and recovers.
+    /// Kills a backend that serves a replica. Postgres then terminates all backends and recovers.
     pub async fn kill_backend(&self) -> Result<bool, Box<dyn Error>> {
         let one = "select pid from pg_stat_activity where datname = 'core_api' and backend_type = 'client backend'
             order by state = 'active' desc, random() limit 1";
-        let Some(pid) = self.ask(one).await? else { return Ok(false) };
+        let Some(pid) = self.query(one).await? else { return Ok(false) };
         Ok(kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok())
     }
 
-    /// Ends a few of the replicas' connections.
+    /// Terminates a few connections of the replicas.
     pub async fn terminate_backends(&self) -> Result<bool, Box<dyn Error>> {
         let few = "select count(pg_terminate_backend(pid))::int4 from (select pid from pg_stat_activity
             where datname = 'core_api' and backend_type = 'client backend' order by state = 'active' desc, random() limit 5) few";
-        Ok(self.ask(few).await?.is_some_and(|ended| ended > 0))
+        Ok(self.query(few).await?.is_some_and(|ended| ended > 0))
     }
 
-    /// Waits until Postgres takes statements again.
+    /// Waits until Postgres accepts statements again.
     pub async fn wait(&self) -> Result<(), Box<dyn Error>> {
         for _ in 0..240 {
-            if self.ask("select 1").await.is_ok() {
+            if self.query("select 1").await.is_ok() {
                 return Ok(());
             }
             sleep(Duration::from_millis(250)).await;
@@ -106,34 +106,34 @@ impl Cluster {
         Err("Postgres did not come back".into())
     }
 
-    /// Stops it in order, and completes its log.
+    /// Stops Postgres and completes its log.
     pub async fn stop(mut self) -> Result<(), Box<dyn Error>> {
         if let Some(postgres) = self.postgres.take() {
             tokio::task::spawn_blocking(move || postgres.stop()).await??;
         }
-        self.keep_log()
+        self.append_log()
     }
 
-    /// One number, by the superuser, on a connection to another database than the service's.
-    async fn ask(&self, sql: &'static str) -> Result<Option<i32>, Box<dyn Error>> {
+    /// The number that a statement returns, on a connection to a database that the service does not use.
+    async fn query(&self, sql: &'static str) -> Result<Option<i32>, Box<dyn Error>> {
         let options = self.postgres()?.options().database("postgres");
-        let asked = async {
+        let query = async {
             let mut connection = PgConnection::connect_with(&options).await?;
             let row = connection.fetch_optional(sql).await?;
             let number = row.map(|row| row.try_get(0)).transpose()?;
             connection.close().await?;
             Ok::<_, sqlx::Error>(number)
         };
-        Ok(timeout(PATIENCE, asked).await??)
+        Ok(timeout(TIMEOUT, query).await??)
     }
 
     fn postgres(&self) -> Result<&PrivatePostgres, Box<dyn Error>> {
         self.postgres.as_ref().ok_or_else(|| "Postgres is down".into())
     }
 
-    /// Each start begins a new log, so what the last life said is put aside.
-    fn keep_log(&self) -> Result<(), Box<dyn Error>> {
-        let said = self.data.parent().map(|folder| fs::read(folder.join("postgres.log"))).ok_or("data has no folder")??;
-        Ok(OpenOptions::new().create(true).append(true).open(&self.log)?.write_all(&said)?)
+    /// Appends the log of the last run to the collected log, since each start begins a new one.
+    fn append_log(&self) -> Result<(), Box<dyn Error>> {
+        let run = self.data.parent().map(|folder| fs::read(folder.join("postgres.log"))).ok_or("the data folder has no parent")??;
+        Ok(OpenOptions::new().create(true).append(true).open(&self.log)?.write_all(&run)?)
     }
 }

@@ -1,4 +1,4 @@
-//! Writes every attempt to `history.jsonl`, and counts what the driver alone knows.
+//! Writes every attempt to `history.jsonl`, and counts what only the driver knows.
 
 use std::{
     error::Error,
@@ -14,40 +14,40 @@ use std::{
 
 use record::Attempt;
 
-/// A count that any task may raise.
+/// A counter that any task can increment.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// One more.
+    /// Adds one.
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many so far.
+    /// The current count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What happened to operations, beyond what their attempts say one by one.
+/// Counts over all operations that their single attempts do not show.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Attempts sent.
     pub attempts: Count,
-    /// Deliberate second sendings of a key.
+    /// Requests deliberately sent twice under one key.
     pub duplicates: Count,
-    /// Requests dropped by the client.
+    /// Requests that the client aborted.
     pub hang_ups: Count,
-    /// Operations whose first attempt ended without a definitive answer and that got one later.
+    /// Operations without a definitive answer to the first attempt that got one later.
     pub resolved: Count,
-    /// Those of them where neither a hang-up nor a duplicate of ours was the reason.
-    pub felt: Count,
-    /// Writes that could not be recorded.
+    /// Those caused by a kill, and not by a hang-up or duplicate of the driver.
+    pub by_kills: Count,
+    /// Attempts that could not be recorded.
     pub unrecorded: Count,
 }
 
-/// The history file and the clock that all its times are on.
+/// The history file and its clock.
 #[derive(Debug)]
 pub struct History {
     file: Mutex<BufWriter<File>>,
@@ -68,7 +68,7 @@ impl History {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Appends one attempt. A failure is counted, and fails the run in the end.
+    /// Appends an attempt. Failures are counted, and fail the run at the end.
     pub fn write(&self, attempt: &Attempt) {
         self.tally.attempts.add();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +78,7 @@ impl History {
         }
     }
 
-    /// Makes sure that a reader finds everything.
+    /// Writes everything to the file.
     pub fn flush(&self) -> Result<(), Box<dyn Error>> {
         Ok(self.file.lock().unwrap_or_else(PoisonError::into_inner).flush()?)
     }

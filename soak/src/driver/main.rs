@@ -1,7 +1,7 @@
-//! The soak: three replicas and a Postgres under load while they are killed in every way, and then the proof.
+//! The soak: kills three replicas and Postgres in every way under load, and then proves that no money was lost or doubled.
 //!
-//! Ends with 0 if nothing was lost or doubled, 1 if something was or the soak itself failed, and 2 if
-//! too little was killed in the middle of something to say so.
+//! Exits with 0 if nothing was lost or doubled, with 1 if something was or the soak failed, and with 2 if too few kills hit
+//! a request to prove anything.
 
 mod api;
 mod chaos;
@@ -14,7 +14,6 @@ mod report;
 use std::{
     error::Error,
     fs,
-    io::{Write as _, stderr},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -22,9 +21,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench::{interrupted, progress};
 use clap::Parser;
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
@@ -33,7 +32,7 @@ use tokio::{
 use self::{
     api::Api,
     chaos::Chaos,
-    client::Town,
+    client::Workload,
     cluster::Cluster,
     history::History,
     replica::Replica,
@@ -43,26 +42,26 @@ use self::{
 const REPLICAS: usize = 3;
 const CLIENTS: usize = 24;
 const CARDS: usize = 40;
-const SET_ASIDE: usize = 6;
+const RESERVED: usize = 6;
 
-/// How long clients may take to finish what they are at: an operation's own patience and one more answer.
-const CLIENTS_END: Duration = Duration::from_secs(90);
+/// The maximum time for clients to finish: the retries of an operation, and one more answer.
+const CLIENTS_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Kills replicas and Postgres under load, and proves that no cent was lost and none counted twice.
+/// Kills replicas and Postgres under load, and proves that no cent was lost or doubled.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How long to go on.
+    /// The duration in minutes.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1440))]
     minutes: u64,
-    /// The core-api to put under load.
+    /// The core-api binary.
     #[arg(long)]
     binary: PathBuf,
-    /// An empty or new folder for the history, the logs and the database; kept. Without one it is
-    /// a temporary folder, which is removed if the soak passes.
+    /// An empty or new folder for the history, the logs and the database. It is kept. The default is a temporary
+    /// folder, which is removed if the soak passes.
     #[arg(long)]
     folder: Option<PathBuf>,
-    /// The address of a service that runs already, such as behind a balancer: nothing is started then, and what
-    /// is to die is killed by somebody else. Its quota has to be out of the way.
+    /// The base URL of a running service, for example behind a load balancer. The soak then starts and kills nothing
+    /// itself. The service needs a quota that is not exhausted.
     #[arg(long, requires = "database_url")]
     through: Option<String>,
     /// The database of that service.
@@ -80,20 +79,11 @@ async fn main() -> ExitCode {
     match ended {
         Ok(Verdict::Pass) => ExitCode::SUCCESS,
         Ok(Verdict::Fail) => ExitCode::FAILURE,
-        Ok(Verdict::Void) => ExitCode::from(2),
+        Ok(Verdict::Inconclusive) => ExitCode::from(2),
         Err(error) => {
-            let _unheard = writeln!(stderr(), "the soak itself failed: {error}");
+            progress(&format!("the soak failed: {error}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Waits for Ctrl-C or SIGTERM. What is dropped then takes the replicas and Postgres with it.
-async fn interrupted() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
     }
 }
 
@@ -102,7 +92,7 @@ async fn run(arguments: &Arguments) -> Result<Verdict, Box<dyn Error>> {
     prepare(&folder)?;
     let folder = folder.canonicalize()?;
     let binary = arguments.binary.canonicalize().map_err(|error| format!("{}: {error}", arguments.binary.display()))?;
-    say(&format!("soaking for {} minutes in {}", arguments.minutes, folder.display()));
+    progress(&format!("soaking for {} minutes in {}", arguments.minutes, folder.display()));
     let report = match (&arguments.through, &arguments.database_url) {
         (Some(base), Some(url)) => soak_through(base, url, arguments.minutes, &binary, &folder).await?,
         _ => soak(arguments.minutes, &binary, &folder).await?,
@@ -111,7 +101,7 @@ async fn run(arguments: &Arguments) -> Result<Verdict, Box<dyn Error>> {
     if verdict == Verdict::Pass && arguments.folder.is_none() {
         fs::remove_dir_all(&folder)?;
     } else {
-        say(&format!("what happened is in {}", folder.display()));
+        progress(&format!("the history and the logs are in {}", folder.display()));
     }
     Ok(verdict)
 }
@@ -126,101 +116,97 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     let api = Arc::new(Api::new(bases, History::create(&history_file)?)?);
     let mut chaos = Chaos::new(cluster, replicas);
     chaos.settle(&api).await?;
-    let mut crowd = Crowd::gather(&api).await?;
+    let mut clients = Clients::start(&api).await?;
     chaos.revived = 0;
 
-    // Chaos first, clients after it: the last kill is felt too.
+    // Faults end before the clients do, so that even the last one hits requests.
     let (stop_chaos, chaos_stopped) = watch::channel(false);
     let timer = async {
-        pass(minutes, &api).await;
+        wait(minutes, &api).await;
         stop_chaos.send_replace(true);
         Ok(())
     };
     tokio::try_join!(chaos.run(chaos_stopped), timer)?;
     chaos.settle(&api).await?;
-    let undecided = crowd.disperse().await?;
+    let undecided = clients.finish().await?;
     api.history.flush()?;
 
-    say("checking");
+    progress("checking");
     let mut report = Report::new(minutes, &api.history.tally, Some(&chaos), undecided);
     report.check(&history_file, &url).await?;
     report.verify_ledger(binary, &url).await?;
     let Chaos { cluster, mut replicas, .. } = chaos;
     for replica in &mut replicas {
-        replica.end().await?;
+        replica.stop().await?;
     }
     cluster.stop().await?;
     report.read_logs(folder, REPLICAS)?;
     Ok(report)
 }
 
-/// The clients and the proof alone.
+/// Runs only the clients and the proof.
 async fn soak_through(base: &str, url: &str, minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<dyn Error>> {
     let history_file = folder.join("history.jsonl");
     let api = Arc::new(Api::new(vec![base.to_owned()], History::create(&history_file)?)?);
-    let mut crowd = Crowd::gather(&api).await?;
-    pass(minutes, &api).await;
-    let undecided = crowd.disperse().await?;
+    let mut clients = Clients::start(&api).await?;
+    wait(minutes, &api).await;
+    let undecided = clients.finish().await?;
     api.history.flush()?;
-    say("checking");
+    progress("checking");
     let mut report = Report::new(minutes, &api.history.tally, None, undecided);
     report.check(&history_file, url).await?;
     report.verify_ledger(binary, url).await?;
     Ok(report)
 }
 
-/// Clients at work.
-struct Crowd {
-    town: Arc<Town>,
+/// The running clients.
+struct Clients {
+    workload: Arc<Workload>,
     clients: JoinSet<()>,
     end: watch::Sender<bool>,
 }
 
-impl Crowd {
-    /// Logs in, makes the cards, and begins.
-    async fn gather(api: &Arc<Api>) -> Result<Self, Box<dyn Error>> {
+impl Clients {
+    /// Logs in, creates the cards, and starts the clients.
+    async fn start(api: &Arc<Api>) -> Result<Self, Box<dyn Error>> {
         api.login("").await?;
         let mut cards = Vec::new();
         for _ in 0..CARDS {
             cards.push(api.create_card().await?);
         }
-        let town = Arc::new(Town::new(Arc::clone(api), cards, SET_ASIDE));
+        let workload = Arc::new(Workload::new(Arc::clone(api), cards, RESERVED));
         let (end, ended) = watch::channel(false);
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
-            clients.spawn(Arc::clone(&town).live(client, ended.clone()));
+            clients.spawn(Arc::clone(&workload).run_client(client, ended.clone()));
         }
-        Ok(Self { town, clients, end })
+        Ok(Self { workload, clients, end })
     }
 
-    /// Lets everybody finish, and tries once more what has no answer. How many stay without one.
-    async fn disperse(&mut self) -> Result<usize, Box<dyn Error>> {
+    /// Stops the clients, retries undecided operations, and returns how many remain undecided.
+    async fn finish(&mut self) -> Result<usize, Box<dyn Error>> {
         self.end.send_replace(true);
         let all_ended = async { while self.clients.join_next().await.is_some() {} };
-        timeout(CLIENTS_END, all_ended).await.map_err(|_| "the clients did not end")?;
-        Ok(self.town.resolve().await)
+        timeout(CLIENTS_TIMEOUT, all_ended).await.map_err(|_| "the clients did not end in time")?;
+        Ok(self.workload.resolve().await)
     }
 }
 
-/// Lets time pass, and says how far things are.
-async fn pass(minutes: u64, api: &Api) {
+/// Waits for the duration of the soak, and prints the progress.
+async fn wait(minutes: u64, api: &Api) {
     let (began, whole) = (Instant::now(), Duration::from_secs(minutes * 60));
     while began.elapsed() < whole {
         sleep(whole.saturating_sub(began.elapsed()).min(Duration::from_secs(30))).await;
-        say(&format!("{} s: {} attempts", began.elapsed().as_secs(), api.history.tally.attempts.get()));
+        progress(&format!("{} s: {} attempts", began.elapsed().as_secs(), api.history.tally.attempts.get()));
     }
 }
 
-/// Takes only a folder that is new or empty: what an earlier soak found stays there to be looked at.
+/// Accepts only a new or empty folder, to keep the results of earlier soaks.
 fn prepare(folder: &Path) -> Result<(), Box<dyn Error>> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
     if fs::read_dir(folder)?.next().is_some() {
         return Err(format!("{} is not empty", folder.display()).into());
     }
-    // The user that Postgres runs as must be able to pass through, whatever the umask.
+    // The user that Postgres runs as must have access, regardless of the umask.
     Ok(fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?)
-}
-
-fn say(line: &str) {
-    let _unheard = writeln!(stderr(), "{line}");
 }

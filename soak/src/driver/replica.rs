@@ -1,4 +1,4 @@
-//! Three replicas of the service as processes, each on a port of its own that a restart keeps.
+//! A replica of the service as a process. It keeps its port over restarts.
 
 use std::{
     error::Error,
@@ -15,13 +15,13 @@ use nix::{
 };
 use tokio::time::sleep;
 
-/// How long a replica may take to end after SIGTERM: its drain time and some more.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The maximum time for a replica to end after SIGTERM: its drain time and a margin.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Ports tried for one replica.
-const PORT_TRIES: usize = 200;
+/// The number of ports to try for a replica.
+const PORT_ATTEMPTS: usize = 200;
 
-/// One replica. Dropping it kills it.
+/// A replica. Dropping it kills it.
 #[derive(Debug)]
 pub struct Replica {
     binary: PathBuf,
@@ -39,12 +39,12 @@ impl Replica {
         Ok(Self { binary: binary.to_owned(), database_url: database_url.to_owned(), port, log, process })
     }
 
-    /// Where it serves.
+    /// Its base URL.
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Starts it again if it has ended by itself, as one that starts without a database does.
+    /// Restarts it if it has ended, for example because it started without a database. Returns whether it had.
     pub fn revive(&mut self) -> Result<bool, Box<dyn Error>> {
         if self.process.try_wait()?.is_none() {
             return Ok(false);
@@ -53,7 +53,7 @@ impl Replica {
         Ok(true)
     }
 
-    /// Ends it at once and starts it again after a while.
+    /// Kills it, and restarts it after a pause.
     pub async fn kill(&mut self, pause: Duration) -> Result<(), Box<dyn Error>> {
         self.process.kill()?;
         self.process.wait()?;
@@ -61,22 +61,22 @@ impl Replica {
         self.revive().map(drop)
     }
 
-    /// Asks it to end, as a deployment does, and starts it again when it has.
-    pub async fn roll(&mut self) -> Result<(), Box<dyn Error>> {
-        self.end().await?;
+    /// Stops it with SIGTERM and starts it again, as a deployment does.
+    pub async fn restart(&mut self) -> Result<(), Box<dyn Error>> {
+        self.stop().await?;
         self.revive().map(drop)
     }
 
-    /// Asks it to end, and waits until it has.
-    pub async fn end(&mut self) -> Result<(), Box<dyn Error>> {
-        // One that ended by itself a moment ago has no process to send a signal to.
+    /// Stops it with SIGTERM, and waits until it has ended.
+    pub async fn stop(&mut self) -> Result<(), Box<dyn Error>> {
+        // A replica that has just ended by itself has no process to signal.
         if self.process.try_wait()?.is_some() {
             return Ok(());
         }
         self.signal(Signal::SIGTERM)?;
         let began = Instant::now();
         while self.process.try_wait()?.is_none() {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > SHUTDOWN_TIMEOUT {
                 return Err("a replica did not end after SIGTERM".into());
             }
             sleep(Duration::from_millis(20)).await;
@@ -84,7 +84,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Stops it for a while in the middle of whatever it is doing.
+    /// Suspends it for a while.
     pub async fn freeze(&mut self, pause: Duration) -> Result<(), Box<dyn Error>> {
         if self.process.try_wait()?.is_some() {
             return Ok(());
@@ -95,7 +95,7 @@ impl Replica {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Box<dyn Error>> {
-        // Not waited for yet, so the number is still this process'.
+        // The process has not been reaped, so its id cannot have been reused.
         Ok(kill(Pid::from_raw(i32::try_from(self.process.id())?), signal)?)
     }
 }
@@ -114,7 +114,7 @@ fn spawn(binary: &Path, database_url: &str, port: u16, log: &Path) -> Result<Chi
     Ok(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?)
 }
 
-/// The binary with the settings of the soak and nothing else of the environment.
+/// The binary with the settings of the soak, and without the environment of this process.
 pub fn service(binary: &Path, database_url: &str) -> Command {
     let mut command = Command::new(binary);
     command.env_clear().env("DATABASE_URL", database_url).env("CORE_API_ENV", "sandbox");
@@ -122,14 +122,13 @@ pub fn service(binary: &Path, database_url: &str) -> Command {
     command
 }
 
-/// A port below those that the system gives to outgoing connections: one of these could take the
-/// port while its replica is down.
+/// A port below the ephemeral range, from which an outgoing connection could take the port while its replica is down.
 fn free_port() -> Result<u16, Box<dyn Error>> {
-    for _ in 0..PORT_TRIES {
+    for _ in 0..PORT_ATTEMPTS {
         let port = rand::random_range(20_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }
     }
-    Err("no free port".into())
+    Err("no port is free".into())
 }

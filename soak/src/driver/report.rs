@@ -1,4 +1,4 @@
-//! The verdict: what the checker, `verify-ledger` and the logs say, as one short table.
+//! The verdict of the checker, `verify-ledger` and the logs, as a short table.
 
 use std::{
     collections::BTreeMap,
@@ -11,54 +11,60 @@ use std::{
 
 use crate::{chaos::Chaos, history::Tally, replica::service};
 
-/// What to make of the run.
+/// The verdict on the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Kills were felt, and nothing is wrong.
+    /// Enough kills hit a request, and nothing is wrong.
     Pass,
     /// Something is wrong.
     Fail,
-    /// Nothing is wrong, but too few kills were felt to say so.
-    Void,
+    /// Nothing is wrong, but too few kills hit a request to prove anything.
+    Inconclusive,
 }
 
-/// The rows of the table, and every reason to fail.
+/// The rows of the table, and the reasons to fail.
 #[derive(Debug)]
 pub struct Report {
     rows: Vec<(String, u64)>,
     checked: BTreeMap<String, u64>,
-    felt: u64,
-    felt_at_least: u64,
-    faults: Vec<String>,
+    kills_hit: u64,
+    min_kills_hit: u64,
+    reasons_to_fail: Vec<String>,
 }
 
 impl Report {
-    /// What the driver knows. Without chaos of its own it asks for no kill to be felt.
+    /// Starts with what the driver knows. Without its own reasons_to_fail it requires no kills.
     pub fn new(minutes: u64, tally: &Tally, chaos: Option<&Chaos>, undecided: usize) -> Self {
         let mut rows = vec![("minutes".to_owned(), minutes), ("attempts".to_owned(), tally.attempts.get())];
         if let Some(chaos) = chaos {
-            rows.extend(chaos.done.iter().map(|(kind, times)| ((*kind).to_owned(), *times)));
-            rows.push(("replicas started again by the supervisor".to_owned(), chaos.revived));
+            rows.extend(chaos.done.iter().map(|(fault, count)| (fault.name().to_owned(), *count)));
+            rows.push(("replicas restarted by the supervisor".to_owned(), chaos.revived));
         }
         for (name, number) in [
             ("unknown outcomes resolved", tally.resolved.get()),
-            ("... of them by kills alone", tally.felt.get()),
+            ("of these, caused by kills", tally.by_kills.get()),
             ("duplicates sent", tally.duplicates.get()),
             ("hang-ups", tally.hang_ups.get()),
         ] {
             rows.push((name.to_owned(), number));
         }
-        let mut faults = Vec::new();
+        let mut reasons_to_fail = Vec::new();
         if undecided > 0 {
-            faults.push(format!("{undecided} operations never got a definitive answer"));
+            reasons_to_fail.push(format!("{undecided} operations never got a definitive answer"));
         }
         if tally.unrecorded.get() > 0 {
-            faults.push(format!("{} attempts could not be recorded", tally.unrecorded.get()));
+            reasons_to_fail.push(format!("{} attempts could not be recorded", tally.unrecorded.get()));
         }
-        Self { rows, checked: BTreeMap::new(), felt: tally.felt.get(), felt_at_least: chaos.map_or(0, |_| felt_at_least(minutes)), faults }
+        Self {
+            rows,
+            checked: BTreeMap::new(),
+            kills_hit: tally.by_kills.get(),
+            min_kills_hit: chaos.map_or(0, |_| min_kills_hit(minutes)),
+            reasons_to_fail,
+        }
     }
 
-    /// Has the history checked by the separate program beside this one.
+    /// Runs the separate checker program on the history.
     pub async fn check(&mut self, history: &Path, url: &str) -> Result<(), Box<dyn Error>> {
         let program = std::env::current_exe()?.with_file_name("soak-check");
         let mut command = Command::new(program);
@@ -75,7 +81,7 @@ impl Report {
         Ok(())
     }
 
-    /// Has the ledger verified by the service itself.
+    /// Runs `verify-ledger` of the service.
     pub async fn verify_ledger(&mut self, binary: &Path, url: &str) -> Result<(), Box<dyn Error>> {
         let mut command = service(binary, url);
         command.arg("verify-ledger");
@@ -84,33 +90,36 @@ impl Report {
         Ok(())
     }
 
-    /// Looks for what must not be in any log.
+    /// Searches the logs for messages that must not occur.
     pub fn read_logs(&mut self, folder: &Path, replicas: usize) -> Result<(), Box<dyn Error>> {
         let logs = (0..replicas).map(|index| (format!("replica-{index}.log"), "panicked"));
-        for (log, never) in logs.chain([("postgres.log".to_owned(), "already a transaction in progress")]) {
-            let said = fs::read(folder.join(&log))?;
-            let times = String::from_utf8_lossy(&said).matches(never).count();
-            if times > 0 {
-                self.faults.push(format!("{log} says {times} times: {never}"));
+        for (log, forbidden) in logs.chain([("postgres.log".to_owned(), "already a transaction in progress")]) {
+            let text = fs::read(folder.join(&log))?;
+            let count = String::from_utf8_lossy(&text).matches(forbidden).count();
+            if count > 0 {
+                self.reasons_to_fail.push(format!("{log} contains {count} times: {forbidden}"));
             }
         }
         Ok(())
     }
 
-    /// Prints the table and every fault.
+    /// Prints the table and the reasons to fail.
     pub fn print(&self) -> Result<Verdict, Box<dyn Error>> {
         let mut out = stdout().lock();
-        let (verdict, word) = match (self.faults.is_empty(), self.felt >= self.felt_at_least) {
+        let (verdict, word) = match (self.reasons_to_fail.is_empty(), self.kills_hit >= self.min_kills_hit) {
             (false, _) => (Verdict::Fail, "FAIL".to_owned()),
-            (true, false) => (Verdict::Void, format!("VOID: {} kills felt, of at least {}", self.felt, self.felt_at_least)),
+            (true, false) => (
+                Verdict::Inconclusive,
+                format!("INCONCLUSIVE: {} kills hit a request, at least {} needed", self.kills_hit, self.min_kills_hit),
+            ),
             (true, true) => (Verdict::Pass, "PASS".to_owned()),
         };
         let rows = self.rows.iter().map(|(name, number)| (name, number)).chain(&self.checked);
         for (name, number) in rows {
             writeln!(out, "{name:<44}{number:>10}")?;
         }
-        for fault in &self.faults {
-            writeln!(out, "{fault}")?;
+        for reason in &self.reasons_to_fail {
+            writeln!(out, "{reason}")?;
         }
         writeln!(out, "{word}")?;
         Ok(verdict)
@@ -118,15 +127,15 @@ impl Report {
 
     fn require(&mut self, program: &str, output: &Output) {
         if !output.status.success() {
-            let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            let said: Vec<_> = if complained.is_empty() { said.lines() } else { complained.lines() }.take(50).collect();
-            self.faults.push(format!("{program} ended with {}:\n{}", output.status, said.join("\n")));
+            let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let lines: Vec<_> = if errors.is_empty() { out.lines() } else { errors.lines() }.take(50).collect();
+            self.reasons_to_fail.push(format!("{program} ended with {}:\n{}", output.status, lines.join("\n")));
         }
     }
 }
 
-/// Fifty in half an hour, and never less than five.
-fn felt_at_least(minutes: u64) -> u64 {
+/// Fifty per half hour, and at least five.
+fn min_kills_hit(minutes: u64) -> u64 {
     (50 * minutes / 30).max(5)
 }
 
@@ -137,7 +146,7 @@ async fn output(mut command: Command) -> Result<Output, Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_longer_run_must_feel_more() {
-        assert_eq!([1, 2, 6, 30].map(super::felt_at_least), [5, 5, 10, 50]);
+    fn a_longer_run_must_observe_more_kills() {
+        assert_eq!([1, 2, 6, 30].map(super::min_kills_hit), [5, 5, 10, 50]);
     }
 }

@@ -1,38 +1,31 @@
-//! Logins under attack: guesses at one email from everywhere, a flood of hashes, and what the clock gives away.
+//! Attacks on the login: guesses at one email from many addresses, a flood, and timing differences.
 //!
-//! Ends with 0 if every line passed, and 1 if one failed or the measurement itself did. What it says of
-//! time is worth something on a machine that does nothing else.
+//! Exits with 0 if every line passes, and with 1 otherwise. The times mean little on a busy machine.
 
-mod door;
+mod client;
 mod flood;
 mod guesses;
 mod sample;
-mod server;
 mod throughput;
 mod timing;
 
 use std::{
-    error::Error,
-    fs,
-    io::{Write as _, stderr, stdout},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::{Path, PathBuf},
+    io::{Write as _, stdout},
+    path::PathBuf,
     process::ExitCode,
 };
 
+use bench::{Failure, Testbed, interrupted, progress};
 use clap::{Parser, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
 
-use self::server::Site;
-
-/// The sandbox's logins: the one that is guessed at, and the one that gets disabled.
+/// The seeded logins: the target of the guesses, and the one that gets disabled.
 const OWNER: (&str, &str) = ("test@example.com", "test123");
 const OTHER: (&str, &str) = ("admin@company.com", "secure_password");
 
-/// Attacks the login of a server of its own, on a Postgres of its own, and measures what comes of it.
+/// Attacks the login of a server on a private Postgres, and measures the effects.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The core-api to attack.
+    /// The core-api binary.
     #[arg(long)]
     binary: PathBuf,
     /// Only these parts.
@@ -42,17 +35,17 @@ struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Logins a second, against argon2 alone.
+    /// Logins a second, compared with argon2 alone.
     Throughput,
     /// 10,000 guesses at one email from 1,000 addresses.
     Guesses,
-    /// 500 logins a second beside somebody who works.
+    /// 500 logins a second while a user works.
     Flood,
-    /// Unknown, wrong and disabled, by the clock.
+    /// The times for an unknown email, a wrong password and a disabled user.
     Timing,
 }
 
-/// What was found: each line passes, fails, or only informs.
+/// The findings: each line passes, fails, or only informs.
 #[derive(Debug, Default)]
 struct Findings {
     failed: usize,
@@ -70,9 +63,9 @@ impl Findings {
         self.write("    ", line);
     }
 
-    #[expect(clippy::unused_self, reason = "what is found is told here and nowhere else")]
+    #[expect(clippy::unused_self, reason = "only findings are printed to standard output")]
     fn write(&mut self, word: &str, line: &str) {
-        let _unheard = writeln!(stdout(), "{word} {line}");
+        let _closed = writeln!(stdout(), "{word} {line}");
     }
 }
 
@@ -87,46 +80,26 @@ async fn main() -> ExitCode {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            let _unheard = writeln!(stderr(), "the measurement itself failed: {error}");
+            progress(&format!("the measurement failed: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM. What is dropped then takes the server and Postgres with it.
-async fn interrupted() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-async fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
-    let folder = PathBuf::from(format!("/tmp/core-api-logins-{}", std::process::id()));
-    fs::DirBuilder::new().mode(0o755).create(&folder)?;
-    // The user that Postgres runs as must be able to pass through, whatever the umask.
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
-    let found = attack(arguments, &folder).await;
-    fs::remove_dir_all(&folder)?;
-    found
-}
-
-async fn attack(arguments: &Arguments, folder: &Path) -> Result<usize, Box<dyn Error>> {
-    let binary = arguments.binary.canonicalize().map_err(|error| format!("{}: {error}", arguments.binary.display()))?;
-    let site = Site::start(&binary, folder).await?;
+async fn run(arguments: &Arguments) -> Result<usize, Failure> {
+    // The server is behind one proxy, which the client imitates.
+    let testbed = Testbed::create("logins", &arguments.binary, &[("CORE_API__SERVER__TRUSTED_HOPS", "1")]).await?;
     let mut findings = Findings::default();
-    for part in [Part::Throughput, Part::Guesses, Part::Flood, Part::Timing] {
-        if !arguments.only.is_empty() && !arguments.only.contains(&part) {
+    for part in Part::value_variants() {
+        if !arguments.only.is_empty() && !arguments.only.contains(part) {
             continue;
         }
         match part {
-            Part::Throughput => throughput::measure(&site, &mut findings).await?,
-            Part::Guesses => guesses::measure(&site, &mut findings).await?,
-            Part::Flood => flood::measure(&site, &mut findings).await?,
-            Part::Timing => timing::measure(&site, &mut findings).await?,
+            Part::Throughput => throughput::measure(&testbed, &mut findings).await?,
+            Part::Guesses => guesses::measure(&testbed, &mut findings).await?,
+            Part::Flood => flood::measure(&testbed, &mut findings).await?,
+            Part::Timing => timing::measure(&testbed, &mut findings).await?,
         }
     }
-    site.stop().await?;
     Ok(findings.failed)
 }

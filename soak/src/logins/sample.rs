@@ -1,34 +1,34 @@
-//! What a number of measurements say. In whole numbers: microseconds, per cent, per mille.
+//! Statistics in whole numbers: microseconds, per cent, per mille.
 
-/// The value below which so many per mille of the measurements lie.
+/// The quantile of the measurements, in per mille.
 pub fn quantile(micros: &mut [u64], per_mille: usize) -> u64 {
     micros.sort_unstable();
     let last = micros.len().saturating_sub(1);
     micros.get(last * per_mille / 1000).copied().unwrap_or_default()
 }
 
-/// The one in the middle.
+/// The median.
 pub fn median(micros: &mut [u64]) -> u64 {
     quantile(micros, 500)
 }
 
-/// How often, in per mille, one of the first takes longer than one of the second; 500 is not to be told apart.
-/// (The area under the curve of whoever guesses by the clock.)
-pub fn told_apart(first: &[u64], second: &[u64]) -> usize {
+/// The probability, in per mille, that a value of the first sample exceeds one of the second. 500 means that they cannot
+/// be told apart. (The area under the ROC curve of an attacker who measures times.)
+pub fn auc(first: &[u64], second: &[u64]) -> usize {
     let mut second = second.to_vec();
     second.sort_unstable();
-    // Counted twice, so that a tie is half a win.
+    // Wins count twice, so that a tie counts once.
     let wins = |value: &u64| second.partition_point(|other| other < value) + second.partition_point(|other| other <= value);
     let twice: usize = first.iter().map(wins).sum();
     twice * 500 / (first.len() * second.len()).max(1)
 }
 
-/// Microseconds as milliseconds, for people.
+/// Microseconds, formatted as milliseconds.
 pub fn milliseconds(micros: u64) -> String {
     format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10)
 }
 
-/// The first in per cent of the second.
+/// The ratio in per cent.
 pub fn per_cent(first: u64, second: u64) -> u64 {
     first * 100 / second.max(1)
 }
@@ -45,9 +45,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_alike_is_a_coin_toss_and_what_is_not_is_not() {
+    fn equal_samples_cannot_be_told_apart_and_disjoint_ones_can() {
         let (low, high): (Vec<u64>, Vec<u64>) = ((0..100).collect(), (100..200).collect());
-        assert_eq!([told_apart(&low, &low), told_apart(&low, &high), told_apart(&high, &low)], [500, 0, 1000]);
-        assert_eq!(told_apart(&[7; 10], &[7; 20]), 500);
+        assert_eq!([auc(&low, &low), auc(&low, &high), auc(&high, &low)], [500, 0, 1000]);
+        assert_eq!(auc(&[7; 10], &[7; 20]), 500);
     }
 }

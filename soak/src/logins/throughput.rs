@@ -1,7 +1,6 @@
-//! Logins a second, against what the same machine hashes when it does nothing else.
+//! Logins a second, compared with the hashing rate of the same machine.
 
 use std::{
-    error::Error,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -11,43 +10,42 @@ use core_api::service::auth::Passwords;
 use secrecy::SecretString;
 use tokio::task::JoinSet;
 
+use bench::{Failure, Testbed, postgres::NAME};
+
 use super::{
     Findings, OWNER,
-    door::Door,
+    client::Client,
     sample::{median, per_cent},
-    server::Site,
 };
 
 const TURNS: usize = 3;
 const TURN: Duration = Duration::from_secs(10);
 
-/// The least that must be left of it.
-const AT_LEAST_PER_CENT: u64 = 90;
+/// The minimum rate of logins relative to the hashing rate.
+const MIN_PER_CENT: u64 = 90;
 
-/// Clients for each core: enough that nothing ever waits for one.
+/// Enough clients per core that the server never waits for one.
 const CLIENTS_PER_CORE: usize = 4;
 
-pub async fn measure(site: &Site, findings: &mut Findings) -> Result<(), Box<dyn Error>> {
+pub async fn measure(testbed: &Testbed, findings: &mut Findings) -> Result<(), Failure> {
     let clients = CLIENTS_PER_CORE * thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let server = site.serve(&[]).await?;
-    // The service's own threads, on all cores, at the priority they have there: whatever else goes on
-    // on this machine, both feel it alike.
+    let server = testbed.serve(NAME).await?;
+    // The hashing threads of the service, on all cores and at the same priority, so that other load on this machine
+    // affects both alike.
     let passwords = Passwords::new()?;
     let (mut alone, mut logins) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         alone.push(hashes(&passwords, clients).await?);
-        logins.push(logins_through(&server.door()?, clients).await?);
+        logins.push(log_in(&Client::of(&server)?, clients).await?);
     }
     findings.note(&format!("in {} s: argon2 alone {alone:?}, logins {logins:?}", TURN.as_secs()));
     let share = per_cent(median(&mut logins), median(&mut alone));
-    findings.judge(
-        share >= AT_LEAST_PER_CENT,
-        &format!("logins are {share} % of argon2 alone on all cores, of at least {AT_LEAST_PER_CENT} %"),
-    );
-    server.end().await
+    findings
+        .judge(share >= MIN_PER_CENT, &format!("logins reach {share} % of argon2 alone on all cores, must be at least {MIN_PER_CENT} %"));
+    server.stop().await
 }
 
-async fn hashes(passwords: &Passwords, clients: usize) -> Result<u64, Box<dyn Error>> {
+async fn hashes(passwords: &Passwords, clients: usize) -> Result<u64, Failure> {
     let (began, mut hashing) = (Instant::now(), JoinSet::new());
     for _ in 0..clients {
         let passwords = passwords.clone();
@@ -64,15 +62,15 @@ async fn hashes(passwords: &Passwords, clients: usize) -> Result<u64, Box<dyn Er
     Ok(done?.iter().sum())
 }
 
-async fn logins_through(door: &Door, clients: usize) -> Result<u64, Box<dyn Error>> {
-    let (began, mut knocking) = (Instant::now(), JoinSet::new());
-    let door = Arc::new(door.clone());
-    for client in 0..clients {
-        let door = Arc::clone(&door);
-        knocking.spawn(async move {
+async fn log_in(client: &Client, clients: usize) -> Result<u64, Failure> {
+    let (began, mut logging_in) = (Instant::now(), JoinSet::new());
+    let client = Arc::new(client.clone());
+    for number in 0..clients {
+        let client = Arc::clone(&client);
+        logging_in.spawn(async move {
             let mut done = 0;
             while began.elapsed() < TURN {
-                let answer = door.login(&format!("198.51.100.{client}"), OWNER.0, OWNER.1).await.map_err(|error| error.to_string())?;
+                let answer = client.login(&format!("198.51.100.{number}"), OWNER.0, OWNER.1).await.map_err(|error| error.to_string())?;
                 if answer.status != 200 {
                     return Err(format!("a login was answered {}: {}", answer.status, answer.body));
                 }
@@ -81,6 +79,6 @@ async fn logins_through(door: &Door, clients: usize) -> Result<u64, Box<dyn Erro
             Ok::<u64, String>(done)
         });
     }
-    let done: Result<Vec<u64>, String> = knocking.join_all().await.into_iter().collect();
+    let done: Result<Vec<u64>, String> = logging_in.join_all().await.into_iter().collect();
     Ok(done?.iter().sum())
 }

@@ -1,9 +1,9 @@
-//! The slow ones: a third sends nothing, a third half a head, a third a byte a second of a head or of a body.
-//! Each comes back as soon as it is closed, until the crowd disperses.
+//! The slow connections: a third sends nothing, a third half a head, a third a byte a second of a head or a body.
+//! Each is reopened as soon as it is closed, until the crowd is dispersed.
 
 use std::{
-    error::Error,
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench::Failure;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -18,25 +19,25 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Longer than any deadline of the server.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any timeout of the server.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long all may take to come.
-const GATHERING: Duration = Duration::from_secs(60);
+/// The maximum time for opening all connections.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Between one that comes for the first time and the next. All at once would overflow the listener's queue,
-/// and whom the system drops from it is held by nobody, without ever being told.
-const APART: Duration = Duration::from_millis(2);
+/// The interval between the first connections. Opened all at once, they would overflow the queue of the listener, and the
+/// system drops the excess silently.
+const OPENING_INTERVAL: Duration = Duration::from_millis(2);
 
 const HALF_A_HEAD: &str = "GET /cards HTTP/1.1\r\nHost: slow\r\nX-Slow: ";
 const HEAD_OF_A_BODY: &str = "POST /auth/login HTTP/1.1\r\nHost: slow\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n";
 
-/// One that was closed by the server.
+/// A connection that the server has closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Closed {
-    /// How long after it was opened.
+    /// The time since it was opened.
     pub after: Duration,
-    /// Whether it was told why: a body that is late is answered, half a head cannot be.
+    /// Whether it was answered 408, as a late body is. Half a head cannot be answered.
     pub answered: bool,
 }
 
@@ -46,7 +47,7 @@ struct Slow {
     drips: bool,
 }
 
-/// Slow connections, all open.
+/// A number of open slow connections.
 #[derive(Debug)]
 pub struct Crowd {
     members: JoinSet<io::Result<Vec<Closed>>>,
@@ -54,8 +55,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Opens them all.
-    pub async fn gather(address: &str, size: u32) -> Result<Self, Box<dyn Error>> {
+    /// Opens all connections.
+    pub async fn gather(address: SocketAddr, size: u32) -> Result<Self, Failure> {
         let dispersing = Arc::new(AtomicBool::new(false));
         let present = Arc::new(AtomicU32::new(0));
         let mut members = JoinSet::new();
@@ -66,12 +67,12 @@ impl Crowd {
                 2 => Slow { first: HALF_A_HEAD, drips: true },
                 _ => Slow { first: HEAD_OF_A_BODY, drips: true },
             };
-            let (address, present, dispersing) = (address.to_owned(), Arc::clone(&present), Arc::clone(&dispersing));
+            let (present, dispersing) = (Arc::clone(&present), Arc::clone(&dispersing));
             members.spawn(async move {
-                sleep(APART * number).await;
+                sleep(OPENING_INTERVAL * number).await;
                 let mut closed = Vec::new();
                 while !dispersing.load(Ordering::Relaxed) {
-                    closed.push(slow.live(&address, &present).await?);
+                    closed.push(slow.hold(address, &present).await?);
                 }
                 Ok(closed)
             });
@@ -81,12 +82,12 @@ impl Crowd {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(GATHERING, all).await.map_err(|_| "not all slow connections were opened")?;
+        timeout(OPENING_TIMEOUT, all).await.map_err(|_| "not all slow connections were opened")?;
         Ok(Self { members, dispersing })
     }
 
-    /// Lets nobody come back, and waits until the server has closed everybody.
-    pub async fn disperse(mut self) -> Result<Vec<Closed>, Box<dyn Error>> {
+    /// Reopens no more connections, and waits until the server has closed all of them.
+    pub async fn disperse(mut self) -> Result<Vec<Closed>, Failure> {
         self.dispersing.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         while let Some(closed) = self.members.join_next().await {
@@ -97,21 +98,21 @@ impl Crowd {
 }
 
 impl Slow {
-    /// One connection, until the server closes it.
-    async fn live(self, address: &str, present: &AtomicU32) -> io::Result<Closed> {
+    /// Keeps one connection until the server closes it.
+    async fn hold(self, address: SocketAddr, present: &AtomicU32) -> io::Result<Closed> {
         let mut stream = TcpStream::connect(address).await?;
         let opened = Instant::now();
         present.fetch_add(1, Ordering::Relaxed);
         stream.write_all(self.first.as_bytes()).await?;
-        let pause = if self.drips { Duration::from_secs(1) } else { PATIENCE };
+        let pause = if self.drips { Duration::from_secs(1) } else { TIMEOUT };
         let mut received = Vec::new();
         loop {
             match timeout(pause, stream.read_buf(&mut received)).await {
                 Ok(Ok(0) | Err(_)) => return Ok(Closed { after: opened.elapsed(), answered: received.starts_with(b"HTTP/1.1 408 ") }),
                 Ok(Ok(_)) => {}
-                Err(_) if self.drips && opened.elapsed() < PATIENCE => {
-                    // If it is closed, the next read will tell.
-                    let _unheard = stream.write_all(b"x").await;
+                Err(_) if self.drips && opened.elapsed() < TIMEOUT => {
+                    // The next read notices a closed connection.
+                    let _closed = stream.write_all(b"x").await;
                 }
                 Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "a slow connection was never closed")),
             }

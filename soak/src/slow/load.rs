@@ -1,22 +1,23 @@
-//! The others: a few clients that ask for a card, top it up, rest a moment and begin again.
+//! The other clients: each reads a card, tops it up, pauses, and repeats.
 
 use std::{
-    error::Error,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bench::Failure;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::sleep};
 
-/// Few enough that the machine is not busy with them: who waits then waits for the slow ones.
+/// Few enough not to load the machine, so that any delay comes from the slow connections.
 const CLIENTS: usize = 8;
 
-/// What a client does between two requests.
-const REST: Duration = Duration::from_millis(10);
+/// The pause between two requests.
+const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long each request took.
+/// The times of all requests.
 #[derive(Debug, Default)]
 pub struct Times {
     /// `GET /cards/{cardId}`
@@ -26,14 +27,14 @@ pub struct Times {
 }
 
 impl Times {
-    /// Adds those of another turn.
+    /// Adds the times of another turn.
     pub fn extend(&mut self, other: Self) {
         self.reads.extend(other.reads);
         self.top_ups.extend(other.top_ups);
     }
 }
 
-/// Clients of one account, with a card each.
+/// Clients of one account, each with its own card.
 #[derive(Debug)]
 pub struct Load {
     http: Client,
@@ -43,8 +44,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// Logs in and makes the cards.
-    pub async fn prepare(base: &str) -> Result<Self, Box<dyn Error>> {
+    /// Logs in and creates the cards.
+    pub async fn prepare(address: SocketAddr) -> Result<Self, Failure> {
+        let base = format!("http://{address}");
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         let login = json!({"email": "test@example.com", "password": "test123"});
         let login: Value = http.post(format!("{base}/auth/login")).json(&login).send().await?.error_for_status()?.json().await?;
@@ -55,11 +57,11 @@ impl Load {
             let card: Value = card.send().await?.error_for_status()?.json().await?;
             cards.push(card["cardId"].as_str().ok_or("no card")?.to_owned());
         }
-        Ok(Self { http, base: base.to_owned(), token, cards })
+        Ok(Self { http, base, token, cards })
     }
 
-    /// Lets the clients work for a while. Whatever is not a success is an error.
-    pub async fn run(self: &Arc<Self>, turn: Duration) -> Result<Times, Box<dyn Error>> {
+    /// Runs the clients for one turn. Any answer but a success is an error.
+    pub async fn run(self: &Arc<Self>, turn: Duration) -> Result<Times, Failure> {
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
             let load = Arc::clone(self);
@@ -77,10 +79,10 @@ impl Load {
         let mut times = Times::default();
         while began.elapsed() < turn {
             times.reads.push(time(self.http.get(format!("{}/cards/{card}", self.base)).bearer_auth(&self.token)).await?);
-            sleep(REST).await;
+            sleep(PAUSE).await;
             let top_up = self.http.post(format!("{}/balances/add", self.base)).bearer_auth(&self.token);
             times.top_ups.push(time(top_up.json(&json!({"cardId": card, "amount": 1}))).await?);
-            sleep(REST).await;
+            sleep(PAUSE).await;
         }
         Ok(times)
     }

@@ -1,22 +1,22 @@
-//! Who sends requests.
+//! A client of the API.
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::Reply;
 
-/// A client, with a token or without.
+/// A client with or without a token.
 #[derive(Clone)]
 pub struct Actor {
     client: Client,
-    pub base: String,
+    base: String,
     pub token: Option<String>,
     pub refresh_token: Option<String>,
 }
 
 impl Actor {
     pub fn new(base: &str) -> Self {
-        let client = Client::builder().no_proxy().build().expect("a client");
+        let client = Client::builder().no_proxy().build().expect("an HTTP client");
         Self { client, base: base.to_owned(), token: None, refresh_token: None }
     }
 
@@ -30,7 +30,7 @@ impl Actor {
         Self { token: Some(text("token")), refresh_token: Some(text("refreshToken")), ..self.clone() }
     }
 
-    /// A login through a proxy that saw it come from `address`; what stands there is the whole header.
+    /// A login through a proxy. `address` is the whole `X-Forwarded-For` header.
     pub async fn login_from(&self, address: &str, email: &str, password: &str) -> Reply {
         let request = self.request(Method::POST, "/auth/login").header("x-forwarded-for", address);
         Reply::of(request.json(&json!({"email": email, "password": password}))).await
@@ -40,11 +40,11 @@ impl Actor {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
-    pub fn moved_to(&self, base: &str) -> Self {
+    pub fn at_base(&self, base: &str) -> Self {
         Self { base: base.to_owned(), ..self.clone() }
     }
 
-    /// A request with this actor's token and nothing else.
+    /// A request with this actor's token and no other header.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
         match &self.token {
@@ -69,7 +69,12 @@ impl Actor {
         Reply::of(self.request(Method::DELETE, path)).await
     }
 
-    /// A body as the bytes it is, declared as JSON.
+    /// Sends a request under an idempotency key.
+    pub async fn keyed(&self, key: &str, method: Method, path: &str, body: &Value) -> Reply {
+        Reply::of(self.request(method, path).header("idempotency-key", key).json(body)).await
+    }
+
+    /// Sends these bytes as the body, declared as JSON.
     pub async fn send(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Reply {
         Reply::of(self.request(method, path).header("content-type", "application/json").body(body)).await
     }

@@ -1,4 +1,4 @@
-//! The binary itself, as a process.
+//! The binary as a process.
 
 use std::{
     io::{BufRead, BufReader},
@@ -14,48 +14,64 @@ use nix::{
 };
 use tempfile::TempDir;
 
-/// A folder of a test's own, with a short path that everybody can reach.
+use super::Database;
+
+/// A temporary folder with a short path that every user can reach.
 pub fn folder() -> TempDir {
     let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("opened");
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("permissions are set");
     folder
 }
 
-/// The binary, with nothing of the environment that this test was started in but where programs are.
-pub fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub const CORE_API: &str = env!("CARGO_BIN_EXE_core-api");
+
+/// The binary with an environment of its own.
+pub fn core_api() -> Command {
+    isolated(CORE_API)
+}
+
+/// The binary serving this database.
+pub fn core_api_on(database: &Database) -> Command {
+    let mut command = core_api();
+    command.env("DATABASE_URL", database.url());
+    command
+}
+
+/// A program that inherits only where to find other programs.
+pub fn isolated(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("CORE_API__SERVER__LISTEN", "127.0.0.1:0");
     command.envs(["PATH", "PG_BIN"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command
 }
 
-/// The sandbox, with its data in the folder.
+/// The sandbox with its data in the folder.
 pub fn sandbox(folder: &Path) -> Command {
-    at(env!("CARGO_BIN_EXE_core-api"), folder)
+    sandbox_of(CORE_API, folder)
 }
 
-/// The sandbox, by another copy of the binary.
-pub fn at(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
-    let mut command = bare(program);
+/// The sandbox of another copy of the binary.
+pub fn sandbox_of(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
+    let mut command = isolated(program);
     command.env("CORE_API__DATABASE__DATA_DIR", folder.join("data"));
     command
 }
 
-/// Where a sandbox that was started with its output piped serves, once it does.
-pub fn base(process: &mut Child) -> String {
-    let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
+/// Waits until a server with piped output serves, and returns its base URL.
+pub fn wait_for_base(process: &mut Child) -> String {
+    let mut lines = BufReader::new(process.stdout.take().expect("piped output")).lines();
     let base = loop {
-        let line = lines.next().expect("an address before the end").expect("text");
+        let line = lines.next().expect("an address before the output ends").expect("text");
         if let Some((_, base)) = line.split_once("up at ") {
             break base.to_owned();
         }
     };
-    // Read on, or the process would stall once the pipe is full.
+    // Keep reading: the process would block on a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
     base
 }
 
-/// A server whose log is kept.
+/// A server whose log is captured.
 pub struct Logged {
     process: Child,
     pub base: String,
@@ -65,48 +81,52 @@ pub struct Logged {
 impl Logged {
     pub fn start(command: &mut Command) -> Self {
         let mut process =
-            command.env("CORE_API__LOG__FORMAT", "json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
-        let errors = BufReader::new(process.stderr.take().expect("its log"));
+            command.env("CORE_API__LOG__FORMAT", "json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the server starts");
+        let errors = BufReader::new(process.stderr.take().expect("a piped log"));
         let reading = std::thread::spawn(move || errors.lines().map(|line| line.expect("text")).collect());
-        Self { base: base(&mut process), process, reading }
+        Self { base: wait_for_base(&mut process), process, reading }
     }
 
-    /// Tells it to end, and gives its log once it has.
-    pub fn end(self) -> Vec<String> {
-        self.tell_to_end();
+    /// Stops the server and returns its log.
+    pub fn stop(self) -> Vec<String> {
+        self.terminate();
         self.log()
     }
 
-    pub fn tell_to_end(&self) {
-        kill(Pid::from_raw(self.process.id().try_into().expect("a pid")), Signal::SIGTERM).expect("signalled");
+    pub fn terminate(&self) {
+        signal(&self.process, Signal::SIGTERM);
     }
 
-    /// Its log, once it has ended.
+    /// Waits until the server has ended and returns its log.
     pub fn log(mut self) -> Vec<String> {
-        assert!(self.process.wait().expect("ended").success());
-        self.reading.join().expect("read")
+        assert!(self.process.wait().expect("an exit status").success());
+        self.reading.join().expect("the log is read")
     }
 }
 
-/// Runs a command that ends by itself.
+pub fn signal(process: &Child, signal: Signal) {
+    kill(Pid::from_raw(process.id().try_into().expect("a pid")), signal).expect("the signal is sent");
+}
+
+/// Runs a command that must end by itself.
 pub fn run(command: &mut Command) -> Output {
-    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
     let began = Instant::now();
-    while process.try_wait().expect("watched").is_none() {
+    while process.try_wait().expect("a process status").is_none() {
         if began.elapsed() > Duration::from_secs(40) {
-            process.kill().expect("killed");
-            panic!("it did not end by itself");
+            process.kill().expect("the process is killed");
+            panic!("the command did not end by itself");
         }
         sleep(Duration::from_millis(20));
     }
     process.wait_with_output().expect("its output")
 }
 
-/// It ended with an error that says this, and shows no secret.
+/// Asserts that the command failed with this reason and printed no secret.
 #[track_caller]
-pub fn assert_refused(output: &Output, why: &str) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(why), "{said}");
-    assert!(!said.contains("hunter2"), "a secret is shown: {said}");
+pub fn assert_refused(output: &Output, reason: &str) {
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains(reason), "{message}");
+    assert!(!message.contains("hunter2"), "a secret was printed: {message}");
 }

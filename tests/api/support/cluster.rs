@@ -1,4 +1,4 @@
-//! One Postgres for the whole test process, one database for each test, copied from a migrated template.
+//! One Postgres per test process, and one database per test, copied from a migrated template.
 
 use std::{
     path::PathBuf,
@@ -6,7 +6,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use core_api::{
@@ -20,18 +20,18 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 
-use super::{bouncer::Bouncer, world};
+use super::{pgbouncer::PgBouncer, world};
 
-/// A test's database is thrown away, so nothing in it needs to survive a power cut.
+/// Test databases are disposable, so none has to survive a power failure.
 const SETTINGS: [&str; 4] = ["fsync=off", "full_page_writes=off", "max_connections=400", "shared_buffers=64MB"];
 
 const TEMPLATE: &str = "template_api";
 
 static CLUSTER: OnceCell<PrivatePostgres> = OnceCell::const_new();
-static BOUNCER: OnceLock<Option<Bouncer>> = OnceLock::new();
+static PGBOUNCER: OnceLock<Option<PgBouncer>> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A database of one test's own: migrated, with the sandbox's logins and nothing else in it.
+/// The database of one test: migrated, with the sandbox's logins and no other data.
 #[derive(Clone, Debug)]
 pub struct Database {
     pub options: PgConnectOptions,
@@ -44,12 +44,12 @@ impl Database {
         let mut admin = PgConnection::connect_with(&cluster.options()).await.expect("the cluster answers");
         run(&mut admin, format!("create database {name} template {TEMPLATE}")).await;
         admin.close().await.expect("closed");
-        let bouncer = BOUNCER.get_or_init(|| Bouncer::in_front_of(&cluster.options()));
-        let options = bouncer.as_ref().map_or_else(|| cluster.options(), Bouncer::options);
+        let pgbouncer = PGBOUNCER.get_or_init(|| PgBouncer::in_front_of(&cluster.options()));
+        let options = pgbouncer.as_ref().map_or_else(|| cluster.options(), PgBouncer::options);
         Self { options: options.database(&name) }
     }
 
-    /// A database with nothing in it at all.
+    /// An empty database, without a schema.
     pub async fn empty() -> Self {
         let database = Self::new().await;
         let name = database.options.get_database().expect("named").to_owned();
@@ -59,19 +59,19 @@ impl Database {
         database
     }
 
-    /// Its `DATABASE_URL`, with a password that must not be shown.
+    /// Its `DATABASE_URL`, with a password that must never be printed.
     pub fn url(&self) -> String {
         let socket = self.options.get_socket().expect("a socket").display().to_string();
         format!("postgres://core_api:hunter2@localhost/{}?host={socket}", self.options.get_database().expect("a name"))
     }
 
-    /// A look at the tables behind the API's back.
+    /// A direct connection, past the API.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect_with(&self.options).await.expect("the database answers")
     }
 
-    /// Waits until enough of the clock hour is left for a test that counts within one.
-    pub async fn within_one_hour(&self) {
+    /// Waits for the next clock hour if less than 20 seconds of this one are left, for a test that counts within an hour.
+    pub async fn avoid_hour_boundary(&self) {
         let left = self.number("select 3600 - extract(epoch from now())::bigint % 3600").await;
         if left < 20 {
             tokio::time::sleep(Duration::from_secs(left.unsigned_abs() + 1)).await;
@@ -88,7 +88,7 @@ impl Database {
         connection.close().await.expect("closed");
     }
 
-    /// One number, by any statement.
+    /// The number that a statement returns.
     pub async fn number(&self, sql: &str) -> i64 {
         let mut connection = self.connect().await;
         let row = connection.fetch_one(AssertSqlSafe(sql.to_owned())).await.expect("a row");
@@ -97,9 +97,52 @@ impl Database {
         number
     }
 
-    /// How many rows there are of everything that a request could leave behind.
+    /// The number of customers, cards and movements, which are what a refused request might leave behind.
     pub async fn rows(&self) -> i64 {
         self.number("select (select count(*) from customers) + (select count(*) from cards) + (select count(*) from movements)").await
+    }
+
+    /// Polls until a statement returns this number, for at most ten seconds.
+    pub async fn wait_for(&self, number: i64, sql: &str) {
+        let began = Instant::now();
+        loop {
+            let found = self.number(sql).await;
+            if found == number {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{found} instead of {number}: {sql}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Locks every row of a table, so that a request that wants to change one has to wait.
+    pub async fn lock_rows(&self, table: &str) -> RowLocks {
+        let mut connection = self.connect().await;
+        run(&mut connection, format!("begin; select from {table} for update")).await;
+        RowLocks(connection)
+    }
+
+    /// Waits until at least this many connections of the database wait for a lock.
+    pub async fn wait_for_lock_waiters(&self, count: usize) {
+        let waiters = format!(
+            "select least(count(*), {count}) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        );
+        self.wait_for(i64::try_from(count).expect("a small number"), &waiters).await;
+    }
+}
+
+/// Row locks of an open transaction. Dropping them closes its connection.
+pub struct RowLocks(PgConnection);
+
+impl RowLocks {
+    /// Changes nothing and releases the locks.
+    pub async fn release(mut self) {
+        run(&mut self.0, "rollback".to_owned()).await;
+    }
+
+    /// Runs a statement, commits it and thereby releases the locks.
+    pub async fn commit(mut self, sql: &str) {
+        run(&mut self.0, format!("{sql}; commit")).await;
     }
 }
 
@@ -108,11 +151,11 @@ async fn run(connection: &mut PgConnection, sql: String) {
 }
 
 async fn start() -> PrivatePostgres {
-    // Clients and servers are all in this process: a test with many of them needs many sockets.
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        setrlimit(Resource::RLIMIT_NOFILE, most.min(16_384), most).expect("raised");
+    // Clients and servers share this process, so tests with many of them need many sockets.
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(16_384), hard).expect("the limit is raised");
     }
-    let cluster = start_in_a_free_folder().await;
+    let cluster = start_in_free_folder().await;
     let mut admin = PgConnection::connect_with(&cluster.options()).await.expect("the cluster answers");
     let stale = "select datname::text from pg_database where datname like 'test%' or datname = 'template_api'";
     let stale = admin.fetch_all(stale).await.expect("the databases of an earlier run");
@@ -122,14 +165,14 @@ async fn start() -> PrivatePostgres {
     }
     run(&mut admin, format!("create database {TEMPLATE}")).await;
     admin.close().await.expect("closed");
-    // A server that starts and stops leaves the schema and the sandbox's logins.
-    let server = Server::start(&world::settings(), cluster.options().database(TEMPLATE)).await.expect("a server starts");
-    server.serve(async {}).await.expect("a server stops");
+    // Starting a server creates the schema and the sandbox's logins.
+    let server = Server::start(&world::settings(), cluster.options().database(TEMPLATE)).await.expect("the server starts");
+    server.serve(async {}).await.expect("the server stops");
     cluster
 }
 
-/// A second test process at the same time gets a second folder.
-async fn start_in_a_free_folder() -> PrivatePostgres {
+/// Concurrent test processes get different folders.
+async fn start_in_free_folder() -> PrivatePostgres {
     for slot in 0..8 {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{slot}"));
         match PrivatePostgres::start(&folder, &SETTINGS).await {
@@ -138,5 +181,5 @@ async fn start_in_a_free_folder() -> PrivatePostgres {
             Err(error) => panic!("no Postgres to test against: {error}"),
         }
     }
-    panic!("eight test processes at once are too many");
+    panic!("eight other test processes are running");
 }

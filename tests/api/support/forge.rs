@@ -1,4 +1,4 @@
-//! Tokens made by hand with the deployment's real key, so that only one thing about each is wrong.
+//! Signs tokens with the deployment's real key, so that each bad token has exactly one defect.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
@@ -7,7 +7,7 @@ use sqlx::{Executor, Row};
 
 use super::{Actor, Database};
 
-/// A real token's parts, and what it takes to sign others.
+/// The parts of a real token, and the key to sign others.
 pub struct Forge {
     key: EncodingKey,
     pub header: Value,
@@ -15,7 +15,7 @@ pub struct Forge {
 }
 
 impl Forge {
-    /// From an actor's token and the key in the sandbox's database.
+    /// Takes the parts of an actor's token and the key from the sandbox's database.
     pub async fn of(database: &Database, actor: &Actor) -> Self {
         let mut connection = database.connect().await;
         let row = connection.fetch_one("select sandbox_signing_key from deployment").await.expect("a deployment");
@@ -28,7 +28,7 @@ impl Forge {
         Self { key: EncodingKey::from_secret(&secret), header: part(0), claims: part(1) }
     }
 
-    /// The same, but that its tokens have expired.
+    /// A forge whose tokens have expired.
     pub fn expired(&self) -> Self {
         let claims = with(&self.claims, "exp", json!(self.issued_at() - 1));
         let claims = with(&claims, "iat", json!(self.issued_at() - 3_601));
@@ -39,7 +39,7 @@ impl Forge {
         self.claims["iat"].as_i64().expect("a time")
     }
 
-    /// A token of what is given and nothing else, signed for real.
+    /// A token with exactly this header and payload, signed with the real key.
     pub fn sign(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         self.sign_as(Algorithm::HS256, header, claims)
     }
@@ -48,12 +48,12 @@ impl Forge {
         sign(&self.key, algorithm, &encode(header), &encode(claims))
     }
 
-    /// A token of parts that are encoded already.
+    /// A token of parts that are already encoded.
     pub fn sign_encoded(&self, header: &str, claims: &str) -> String {
         sign(&self.key, Algorithm::HS256, header, claims)
     }
 
-    /// A token that is as it should be.
+    /// A valid token.
     pub fn token(&self) -> String {
         self.sign(self.header.to_string(), self.claims.to_string())
     }
@@ -68,7 +68,7 @@ impl Forge {
         self.sign(self.header.to_string(), with(&self.claims, name, value).to_string())
     }
 
-    /// A token signed with a key of somebody else.
+    /// A token signed with the wrong key.
     pub fn by_another_key(&self) -> String {
         let key = EncodingKey::from_secret(b"not the key of this deployment at all");
         sign(&key, Algorithm::HS256, &encode(self.header.to_string()), &encode(self.claims.to_string()))
@@ -79,14 +79,14 @@ pub fn encode(part: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(part)
 }
 
-/// An object with one member set to something else.
+/// The object with one member replaced.
 pub fn with(object: &Value, name: &str, value: Value) -> Value {
     let mut changed = object.clone();
     changed[name] = value;
     changed
 }
 
-/// An object without one member.
+/// The object without one member.
 pub fn without(object: &Value, name: &str) -> Value {
     let mut changed = object.clone();
     changed.as_object_mut().expect("an object").remove(name);

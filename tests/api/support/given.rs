@@ -1,33 +1,35 @@
-//! What a test starts from, made over the API by the actor whose test it is.
+//! Fixtures that an actor creates over the API.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use core_api::domain::card::CardStatus;
 use serde_json::{Value, json};
 
-use super::Actor;
+use super::{Actor, Reply};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Actor {
-    /// A new customer's id.
+    /// Creates a customer and returns its id.
     pub async fn given_customer(&self) -> String {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let body = json!({"name": "Juan Perez", "email": format!("juan.{number}@email.com")});
         text(&self.post("/customers", body).await.ok()["customerId"])
     }
 
-    /// A new USD card's id.
+    /// Creates a USD card and returns its id.
     pub async fn given_card(&self) -> String {
         text(&self.post("/cards", json!({"currency": "USD"})).await.ok()["cardId"])
     }
 
-    /// A new card in a status.
-    pub async fn given_card_in(&self, status: &str) -> String {
+    /// Creates a card in this status and returns its id.
+    pub async fn given_card_in(&self, status: CardStatus) -> String {
         let card = self.given_card().await;
         let steps: &[&str] = match status {
-            "inactive" => &[],
-            "blocked" => &["active", "blocked"],
-            _ => &[status],
+            CardStatus::Inactive => &[],
+            CardStatus::Active => &["active"],
+            CardStatus::Blocked => &["active", "blocked"],
+            CardStatus::Cancelled => &["cancelled"],
         };
         for step in steps {
             self.set_status(&card, step).await.ok();
@@ -35,30 +37,30 @@ impl Actor {
         card
     }
 
-    /// A new active card with money on it.
+    /// Creates an active card with this balance and returns its id.
     pub async fn given_card_with(&self, amount: Value) -> String {
-        let card = self.given_card_in("active").await;
+        let card = self.given_card_in(CardStatus::Active).await;
         self.add(&card, amount).await.ok();
         card
     }
 
-    pub async fn add(&self, card: &str, amount: Value) -> super::Reply {
+    pub async fn add(&self, card: &str, amount: Value) -> Reply {
         self.post("/balances/add", json!({"cardId": card, "amount": amount})).await
     }
 
-    pub async fn set_status(&self, card: &str, status: &str) -> super::Reply {
+    pub async fn set_status(&self, card: &str, status: &str) -> Reply {
         self.patch("/cards/status", json!({"cardId": card, "status": status})).await
     }
 
-    pub async fn assign(&self, card: &str, customer: &str) -> super::Reply {
+    pub async fn assign(&self, card: &str, customer: &str) -> Reply {
         self.post("/cards/assign", json!({"cardId": card, "customerId": customer})).await
     }
 
-    pub async fn purchase(&self, card: &str, amount: Value) -> super::Reply {
+    pub async fn purchase(&self, card: &str, amount: Value) -> Reply {
         self.post("/sandbox/purchases", json!({"cardId": card, "amount": amount, "description": "Online purchase - Amazon"})).await
     }
 
-    pub async fn refund(&self, card: &str, amount: Value) -> super::Reply {
+    pub async fn refund(&self, card: &str, amount: Value) -> Reply {
         self.post("/sandbox/refunds", json!({"cardId": card, "amount": amount, "description": "Refund - Amazon"})).await
     }
 
@@ -67,7 +69,7 @@ impl Actor {
         self.get(&format!("/cards/{card}")).await.ok()
     }
 
-    /// A card's whole history, newest first.
+    /// A card's complete history, newest first.
     pub async fn movements(&self, card: &str) -> Vec<Value> {
         self.get(&format!("/cards/{card}/movements")).await.ok()["movements"].as_array().expect("a list").clone()
     }

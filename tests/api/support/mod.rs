@@ -1,17 +1,21 @@
-//! What every test stands on: a real Postgres, a database of its own, servers on real sockets, and
-//! actors who send the requests.
+//! What the tests share: a real Postgres with a database per test, servers on real sockets, and actors that send requests.
 
 mod actor;
 pub mod binary;
-mod bouncer;
 mod cluster;
+pub mod contract;
+pub mod database_proxy;
 pub mod forge;
 mod given;
+mod pgbouncer;
 mod reply;
 pub mod shards;
 pub mod socket;
-pub mod wire;
-pub mod witness;
 mod world;
 
-pub use self::{actor::Actor, cluster::Database, reply::Reply, world::World};
+pub use self::{
+    actor::Actor,
+    cluster::Database,
+    reply::Reply,
+    world::{PASSWORD, World, patient, without_quota},
+};

@@ -1,11 +1,11 @@
-//! What came back.
+//! An answer of the API.
 
 use reqwest::{RequestBuilder, header::HeaderMap};
 use serde_json::Value;
 
-use super::witness::Sent;
+use super::contract::SentRequest;
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -16,13 +16,13 @@ pub struct Reply {
 impl Reply {
     pub async fn of(request: RequestBuilder) -> Self {
         let (client, request) = request.build_split();
-        let request = request.expect("a request");
-        let sent = Sent::of(&request);
+        let request = request.expect("a valid request");
+        let sent = SentRequest::of(&request);
         let response = client.execute(request).await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.expect("a whole body");
+        let text = response.text().await.expect("a complete body");
         let reply = Self { status, headers, text };
-        sent.was_answered(&reply);
+        sent.assert_documented(&reply);
         reply
     }
 
@@ -43,16 +43,16 @@ impl Reply {
     pub fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         assert_eq!(self.header("content-type"), Some("application/json"));
-        self.assert_has_what_every_answer_has();
+        self.assert_common_headers();
         self.json()
     }
 
-    /// A failure with this status and code, in the form that all failures have. Gives its body.
+    /// The body of a failure with this status and code, after checking the form that all failures share.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text);
-        self.assert_has_what_every_answer_has();
+        self.assert_common_headers();
         let body = self.json();
         assert_eq!(body["code"], code, "{body}");
         assert_eq!(body["status"], status, "{body}");
@@ -66,22 +66,23 @@ impl Reply {
         body
     }
 
-    /// The fields that a 400 complains about, with the code of each, in order.
+    /// The invalid fields of a 400, each as `field: code`, in order.
     #[track_caller]
-    pub fn faults(self) -> Vec<(String, String)> {
+    pub fn field_errors(self) -> Vec<String> {
         let body = self.problem(400, "validation_failed");
         let text = |value: &Value| value.as_str().expect("a string").to_owned();
-        body["errors"].as_array().expect("errors").iter().map(|fault| (text(&fault["field"]), text(&fault["code"]))).collect()
+        let errors = body["errors"].as_array().expect("errors").iter();
+        errors.map(|error| format!("{}: {}", text(&error["field"]), text(&error["code"]))).collect()
     }
 
-    /// What makes two failures the same: everything but the request's id.
+    /// The body without the request id, for comparing two failures.
     pub fn without_request_id(&self) -> String {
         let id = self.header("x-request-id").expect("a request id");
         self.text.replace(id, "")
     }
 
     #[track_caller]
-    fn assert_has_what_every_answer_has(&self) {
+    fn assert_common_headers(&self) {
         assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()));
         assert_eq!(self.header("cache-control"), Some("no-store"));
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"));

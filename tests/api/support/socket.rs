@@ -1,4 +1,4 @@
-//! A connection on which anything can be sent, HTTP or not.
+//! A raw TCP connection, on which a test can send anything.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use tokio::{
 
 use super::Actor;
 
-/// Longer than any deadline that a test sets, however slow the machine.
+/// Longer than any timeout that a test sets, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One answer, as it was on the wire.
+/// One answer as received.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -33,18 +33,18 @@ impl Socket {
         Self::over(TcpStream::connect(actor.base().trim_start_matches("http://")).await.expect("connected"))
     }
 
-    /// Over a connection that was made by hand.
+    /// Uses an existing connection.
     pub fn over(stream: TcpStream) -> Self {
         Self { stream, received: Vec::new(), opened: Instant::now() }
     }
 
-    /// Sends, to whoever still listens.
+    /// Sends bytes, and ignores a closed connection.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
-        let _unheard = self.stream.write_all(bytes.as_ref()).await;
+        let _closed = self.stream.write_all(bytes.as_ref()).await;
         self
     }
 
-    /// The next answer, which must have a length and must come.
+    /// The next answer, which must have a `Content-Length`.
     #[track_caller]
     pub fn answer(&mut self) -> impl Future<Output = Answer> {
         let read = async {
@@ -58,15 +58,14 @@ impl Socket {
         async { timeout(PATIENCE, read).await.expect("an answer in time") }
     }
 
-    /// Waits until the server closes, for as long as it likes to stay open. Tells how long after the
-    /// connection was made that was, and what came before.
+    /// Waits until the server closes the connection. Returns how long it was open, and everything received.
     pub async fn closed(&mut self) -> (Duration, String) {
         let read = async { while self.read().await > 0 {} };
         timeout(PATIENCE, read).await.expect("closed in time");
         (self.opened.elapsed(), String::from_utf8_lossy(&self.received).into_owned())
     }
 
-    /// Sends one byte after another, over and over, until the server closes. Tells the same as `closed`.
+    /// Sends one byte after another, in a loop, until the server closes the connection. Returns the same as `closed`.
     pub async fn drip(&mut self, bytes: &[u8], pause: Duration) -> (Duration, String) {
         for byte in bytes.iter().cycle() {
             if let Ok(0) = timeout(pause, self.read()).await {
@@ -78,7 +77,7 @@ impl Socket {
         (self.opened.elapsed(), String::from_utf8_lossy(&self.received).into_owned())
     }
 
-    /// How many bytes came; none if the connection is closed, in whatever way.
+    /// The number of bytes received; 0 once the connection is closed or broken.
     async fn read(&mut self) -> usize {
         self.stream.read_buf(&mut self.received).await.unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! A pgbouncer between the servers and Postgres, if `TEST_PGBOUNCER` names the program (1.21 or newer).
+//! Runs the tests through PgBouncer if `TEST_PGBOUNCER` names the program (1.21 or newer).
 
 use std::{
     env, fs,
@@ -16,8 +16,8 @@ use std::{
 use nix::unistd::Uid;
 use sqlx::postgres::PgConnectOptions;
 
-/// What `docs/scaling.md` says that it needs. Few connections of a database, so that they are shared; enough for one
-/// replica, all of whose requests may wait for a lock, for whoever holds it, and for a look at who waits.
+/// The settings that `docs/scaling.md` requires. Each database gets few connections, so that they are shared. They
+/// suffice for a replica whose requests all wait for a lock, for the lock's holder, and for the query that counts waiters.
 const SETTINGS: &str = "pool_mode = transaction
 max_prepared_statements = 200
 ignore_startup_parameters = extra_float_digits
@@ -28,42 +28,42 @@ listen_addr =
 listen_port = 5432
 auth_type = any";
 
-/// What the server tells its connections, told to all of Postgres' own.
+/// The session settings of the server, applied to every connection to Postgres.
 const SESSION: &str = "set lock_timeout = ''2s''; set statement_timeout = ''5s''; \
     set idle_in_transaction_session_timeout = ''10s''; set enable_seqscan = off; set jit = off";
 
-/// Ends it when the pipe from this process closes, however this process ends.
+/// Stops PgBouncer when the pipe from this process closes, however this process ends.
 const WATCHED: &str = "\"$0\" -q \"$1\" & read -r _; kill -QUIT $!";
 
-/// One that runs as the user that Postgres runs as, beside the folder of its socket.
-pub struct Bouncer {
+/// A PgBouncer that runs as the same user as Postgres, next to its socket folder.
+pub struct PgBouncer {
     options: PgConnectOptions,
-    // Its standard input is the pipe.
+    // Its standard input is the pipe that `WATCHED` reads.
     _shell: Child,
 }
 
-impl Bouncer {
-    /// None if nobody asked for one.
+impl PgBouncer {
+    /// None unless `TEST_PGBOUNCER` is set.
     pub fn in_front_of(postgres: &PgConnectOptions) -> Option<Self> {
         let program = env::var_os("TEST_PGBOUNCER")?;
         let socket = postgres.get_socket().expect("a socket");
         let owner = fs::metadata(socket).expect("a folder");
         let folder = socket.parent().expect("a folder").join("bouncer");
         let _left_by_an_earlier_run = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).expect("made");
-        chown(&folder, Some(owner.uid()), Some(owner.gid())).expect("given away");
+        fs::create_dir(&folder).expect("the folder is created");
+        chown(&folder, Some(owner.uid()), Some(owner.gid())).expect("the owner is changed");
         let settings = folder.join("pgbouncer.ini");
-        fs::write(&settings, ini(socket, &folder)).expect("written");
+        fs::write(&settings, ini(socket, &folder)).expect("the settings are written");
 
         let mut command = Command::new("sh");
         command.args(["-c", WATCHED]).arg(program).arg(settings).current_dir(&folder);
         if Uid::effective().is_root() {
             command.uid(owner.uid()).gid(owner.gid());
         }
-        let shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
+        let shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("PgBouncer starts");
         let began = Instant::now();
         while UnixStream::connect(folder.join(".s.PGSQL.5432")).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(10), "no pgbouncer: see {}/log", folder.display());
+            assert!(began.elapsed() < Duration::from_secs(10), "PgBouncer did not start: see {}/log", folder.display());
             sleep(Duration::from_millis(20));
         }
         Some(Self { options: postgres.clone().socket(&folder), _shell: shell })

@@ -1,5 +1,5 @@
-//! Sees every answer that any test gets: nothing may come back that the document does not have, and
-//! what it says of a body is what the server makes of it.
+//! Checks every answer that any test gets against the OpenAPI document. The document must list the answer, and the
+//! server must accept and refuse bodies as their schema says.
 
 use std::{
     collections::HashMap,
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::Reply;
 
-/// Whether a header says nothing of this API.
-fn is_plain(name: &str) -> bool {
-    PLAIN.contains(&name) || name.starts_with("access-control-")
+/// Whether a header is common to all of HTTP, so that the document need not list it.
+fn is_generic(name: &str) -> bool {
+    GENERIC.contains(&name) || name.starts_with("access-control-")
 }
 
-const PLAIN: [&str; 10] = [
+const GENERIC: [&str; 10] = [
     "allow",
     "cache-control",
     "connection",
@@ -31,57 +31,57 @@ const PLAIN: [&str; 10] = [
     "x-content-type-options",
 ];
 
-static WITNESS: LazyLock<Witness> = LazyLock::new(|| Witness {
+static CONTRACT: LazyLock<Contract> = LazyLock::new(|| Contract {
     document: serde_json::from_str(&http::openapi(Environment::Sandbox)).expect("JSON"),
     validators: Mutex::default(),
 });
 
-struct Witness {
+struct Contract {
     document: Value,
     validators: Mutex<HashMap<String, Arc<Validator>>>,
 }
 
-/// What was asked.
-pub struct Sent {
+/// What the contract needs to know of a request.
+pub struct SentRequest {
     method: Method,
     path: String,
     body: Option<Vec<u8>>,
 }
 
-impl Sent {
+impl SentRequest {
     pub fn of(request: &Request) -> Self {
         let body = request.body().and_then(|body| body.as_bytes()).map(<[u8]>::to_vec);
         Self { method: request.method().clone(), path: request.url().path().to_owned(), body }
     }
 
-    /// Holds what came back against the document.
-    pub fn was_answered(&self, reply: &Reply) {
-        // The page for people is not in it, nor is what that loads; what else is asked there is a failure like any other.
+    /// Asserts that the document allows this answer.
+    pub fn assert_documented(&self, reply: &Reply) {
+        // The document leaves out the page for people and the files it loads. Any other answer there is a documented failure.
         if (self.path == "/docs" || self.path.starts_with("/docs/")) && reply.status == 200 {
             return;
         }
-        if let Err(why) = WITNESS.judge(self, reply) {
-            panic!("{} {} was answered with what the document does not have: {why}\n{reply:?}", self.method, self.path);
+        if let Err(reason) = CONTRACT.check(self, reply) {
+            panic!("{} {}: the document does not allow the answer: {reason}\n{reply:?}", self.method, self.path);
         }
     }
 }
 
-/// What is wrong with a value by its schema; `name` tells schemas apart.
-pub fn faults(name: &str, schema: &Value, value: &Value) -> Vec<String> {
-    WITNESS.validator(name, schema).iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+/// The errors of a value by its schema. `name` is the key of the cached schema.
+pub fn schema_errors(name: &str, schema: &Value, value: &Value) -> Vec<String> {
+    CONTRACT.validator(name, schema).iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
-/// What a reference leads to, or the value itself.
+/// The target of a reference, or the value itself.
 pub fn resolved(value: &Value) -> &Value {
     match value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
-        Some(pointer) => WITNESS.document.pointer(pointer).unwrap_or_else(|| panic!("nothing at {pointer}")),
+        Some(pointer) => CONTRACT.document.pointer(pointer).unwrap_or_else(|| panic!("nothing at {pointer}")),
         None => value,
     }
 }
 
-impl Witness {
+impl Contract {
     fn validator(&self, name: &str, schema: &Value) -> Arc<Validator> {
-        let mut validators = self.validators.lock().expect("no test ends in here");
+        let mut validators = self.validators.lock().expect("no panic while locked");
         let validator = validators.entry(name.to_owned()).or_insert_with(|| {
             let whole = json!({"allOf": [schema], "components": self.document["components"]});
             let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
@@ -90,7 +90,7 @@ impl Witness {
         Arc::clone(validator)
     }
 
-    /// The path as the document has it, of two that fit the one without parameters.
+    /// The documented path that matches, preferring the one with fewer parameters.
     fn path(&self, path: &str) -> Option<&str> {
         let fits = |template: &str| {
             let (left, right) = (template.split('/'), path.split('/'));
@@ -101,20 +101,17 @@ impl Witness {
         paths.keys().map(String::as_str).filter(|template| fits(template)).min_by_key(|template| template.matches('{').count())
     }
 
-    fn judge(&self, sent: &Sent, reply: &Reply) -> Result<(), String> {
+    fn check(&self, sent: &SentRequest, reply: &Reply) -> Result<(), String> {
         let code = serde_json::from_str::<Value>(&reply.text).ok().and_then(|body| body["code"].as_str().map(str::to_owned));
         let is = |status: u16, wanted: &str| (reply.status == status && code.as_deref() == Some(wanted)).then_some(());
         if sent.method == Method::OPTIONS && reply.status == 200 && reply.headers.contains_key("access-control-allow-methods") {
-            return Ok(()); // a browser that asks whether it may ask
+            return Ok(()); // a CORS preflight
         }
         let Some(path) = self.path(&sent.path) else {
-            return is(404, "route_not_found").ok_or_else(|| "there is no such path".to_owned());
+            return is(404, "route_not_found").ok_or_else(|| "the document has no such path".to_owned());
         };
         if path.starts_with("/sandbox/") && is(404, "route_not_found").is_some() {
             return Ok(()); // production
-        }
-        if sent.method == Method::OPTIONS && reply.status == 200 {
-            return Ok(()); // a browser's question, whether a page may call
         }
         let is_head = sent.method == Method::HEAD;
         let method = if is_head { "get".to_owned() } else { sent.method.as_str().to_lowercase() };
@@ -122,35 +119,35 @@ impl Witness {
             return is(405, "method_not_allowed").ok_or_else(|| "the path has no such method".to_owned());
         };
         let status = reply.status.to_string();
-        let response = operation["responses"].get(&status).map(resolved).ok_or_else(|| format!("it has no {status}"))?;
-        Self::judge_headers(response, reply)?;
+        let response = operation["responses"].get(&status).map(resolved).ok_or_else(|| format!("the operation has no status {status}"))?;
+        Self::check_headers(response, reply)?;
         let media_type = reply.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
-        let content = response["content"].get(media_type).ok_or_else(|| format!("{status} is never {media_type:?}"))?;
+        let content = response["content"].get(media_type).ok_or_else(|| format!("a {status} has no media type {media_type:?}"))?;
         if is_head {
             return Ok(());
         }
         let name = format!("{method} {path} {status} {media_type}");
         if media_type.ends_with("json") {
             let body: Value = serde_json::from_str(&reply.text).map_err(|error| error.to_string())?;
-            let faults = faults(&name, &content["schema"], &body);
-            if !faults.is_empty() {
-                return Err(faults.join("; "));
+            let errors = schema_errors(&name, &content["schema"], &body);
+            if !errors.is_empty() {
+                return Err(errors.join("; "));
             }
         }
-        Self::judge_request(sent, reply, operation, &format!("{method} {path}"))
+        Self::check_request(sent, reply, operation, &format!("{method} {path}"))
     }
 
-    fn judge_headers(response: &Value, reply: &Reply) -> Result<(), String> {
-        let documented = response["headers"].as_object().ok_or("no headers")?;
+    fn check_headers(response: &Value, reply: &Reply) -> Result<(), String> {
+        let documented = response["headers"].as_object().ok_or("the response documents no headers")?;
         let named = |name: &str| documented.iter().find(|(documented, _)| documented.eq_ignore_ascii_case(name));
-        if let Some(name) = reply.headers.keys().find(|name| !is_plain(name.as_str()) && named(name.as_str()).is_none()) {
-            return Err(format!("a header {name}"));
+        if let Some(name) = reply.headers.keys().find(|name| !is_generic(name.as_str()) && named(name.as_str()).is_none()) {
+            return Err(format!("undocumented header {name}"));
         }
         for (name, header) in documented {
             let header = resolved(header);
             let Some(text) = reply.header(name) else {
                 if header["required"] == json!(true) {
-                    return Err(format!("no header {name}"));
+                    return Err(format!("missing header {name}"));
                 }
                 continue;
             };
@@ -159,35 +156,35 @@ impl Witness {
             } else {
                 json!(text)
             };
-            let faults = faults(&format!("header {name}"), &header["schema"], &value);
-            if !faults.is_empty() {
-                return Err(format!("header {name}: {}", faults.join("; ")));
+            let errors = schema_errors(&format!("header {name}"), &header["schema"], &value);
+            if !errors.is_empty() {
+                return Err(format!("header {name}: {}", errors.join("; ")));
             }
         }
         Ok(())
     }
 
-    /// A body that was taken is one by its schema, and one that was refused for its fields is none.
-    fn judge_request(sent: &Sent, reply: &Reply, operation: &Value, name: &str) -> Result<(), String> {
+    /// An accepted body must match its schema, and a body refused for its fields must not.
+    fn check_request(sent: &SentRequest, reply: &Reply, operation: &Value, name: &str) -> Result<(), String> {
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-        // Some numbers are JSON and yet too large for a program to hold.
+        // JSON allows numbers that are too large to parse.
         let Some(body) = sent.body.as_deref().and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok()) else { return Ok(()) };
         if schema.is_null() {
             return Ok(());
         }
         if reply.status == 200 {
-            // Space around an email is taken as well, though no client should be told to send it.
-            let faults = faults(name, schema, &trimmed(&body));
-            let why = || format!("the body was taken, and by its schema is none: {}", faults.join("; "));
-            return if faults.is_empty() { Ok(()) } else { Err(why()) };
+            // The server also accepts space around an email, which the document does not advertise.
+            let errors = schema_errors(name, schema, &trimmed(&body));
+            let reason = || format!("an accepted body does not match its schema: {}", errors.join("; "));
+            return if errors.is_empty() { Ok(()) } else { Err(reason()) };
         }
-        let told: Value = serde_json::from_str(&reply.text).unwrap_or_default();
-        let fields: Vec<&str> = told["errors"].as_array().into_iter().flatten().filter_map(|fault| fault["field"].as_str()).collect();
+        let problem: Value = serde_json::from_str(&reply.text).unwrap_or_default();
+        let fields: Vec<&str> = problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["field"].as_str()).collect();
         if let Some(unknown) = fields.iter().find(|field| **field != "Idempotency-Key" && schema["properties"].get(**field).is_none()) {
-            return Err(format!("its schema knows no {unknown}"));
+            return Err(format!("the schema has no field {unknown}"));
         }
-        if fields.iter().any(|field| *field != "Idempotency-Key") && faults(name, schema, &body).is_empty() {
-            return Err("the body was refused for its fields, and by its schema is one".to_owned());
+        if fields.iter().any(|field| *field != "Idempotency-Key") && schema_errors(name, schema, &body).is_empty() {
+            return Err("a body refused for its fields matches its schema".to_owned());
         }
         Ok(())
     }

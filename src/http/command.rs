@@ -1,4 +1,4 @@
-//! Requests that change something: a JSON body, and once per `Idempotency-Key` if they carry one.
+//! Requests that change something. They have a JSON body, and are executed once per `Idempotency-Key`.
 
 use axum::{
     Json as JsonBody,
@@ -71,7 +71,7 @@ fn read_key(headers: &HeaderMap) -> std::result::Result<Option<Key>, FieldFault>
 }
 
 impl<T> Command<T> {
-    /// For a body with a password in it: what is kept of it must be as hard to guess back as the password's hash.
+    /// Hashes the fingerprint of a body that contains a password: it must be as hard to reverse as the password's hash.
     ///
     /// # Errors
     /// Too many passwords are being hashed.
@@ -82,7 +82,7 @@ impl<T> Command<T> {
         Ok(self)
     }
 
-    /// What the service needs to do this once; none without a key. `body` is what a success is answered with.
+    /// What the service needs to execute the request once; `None` without a key. `body` renders a success.
     pub(super) fn once<R, J: Serialize>(&self, account: AccountId, body: impl Fn(&R) -> J + Send + Sync + 'static) -> Option<Once<R>> {
         let key = self.key.clone()?;
         let request_id = self.request_id.clone();
@@ -97,15 +97,15 @@ impl<T> Command<T> {
     }
 }
 
-/// Answers with what was done, or with what was answered when it was done before.
+/// The response to a fresh outcome, or the stored response of the first request.
 pub(super) fn answer<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
     match outcome {
         Outcome::Fresh(done) => JsonBody(body(&done)).into_response(),
-        Outcome::Replayed(receipt) => {
+        Outcome::Replayed(stored) => {
             metrics::replayed();
-            let status = StatusCode::from_u16(receipt.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let media_type = if status.is_success() { "application/json" } else { "application/problem+json" };
-            let mut response = (status, receipt.body).into_response();
+            let mut response = (status, stored.body).into_response();
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
             response.headers_mut().insert(IDEMPOTENT_REPLAYED.clone(), HeaderValue::from_static("true"));
             response
@@ -113,7 +113,7 @@ pub(super) fn answer<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> 
     }
 }
 
-/// Writing to memory what can be written does not fail.
+/// Serialising these types to memory cannot fail.
 fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The process: settings, database, services, router, listener, and an orderly end.
+//! The process: settings, database, services, router, listener and graceful shutdown.
 
 use std::{
     fmt,
@@ -29,62 +29,62 @@ use crate::{
     },
 };
 
-/// The logins that every sandbox has: the published reference's test credentials, and those of
-/// its integration example. Each in an account of its own.
+/// The logins that every sandbox has: the published reference's test credentials and those of its
+/// integration example. Each belongs to its own account.
 pub const SANDBOX_LOGINS: [(&str, &str, &str); 2] =
     [("Test account", "test@example.com", "test123"), ("Example company", "admin@company.com", "secure_password")];
 
-/// Why the process does not serve.
+/// Why the process cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Production has no database of its own to fall back on.
+    /// Production never starts a database itself.
     #[error("DATABASE_URL is not set; production needs a Postgres, such as postgres://user:password@host/name")]
     NoDatabase,
-    /// The private Postgres did not come up.
+    /// The private Postgres did not start.
     #[error(transparent)]
     Private(#[from] PrivateError),
-    /// The database did not.
+    /// The database could not be reached or migrated.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// Production signs with keys from its configuration.
+    /// Production takes its signing keys from its configuration.
     #[error("CORE_API__AUTH__SIGNING_KEYS is not set; production needs at least one key, as kid:base64 of 32 random bytes")]
     NoSigningKey,
-    /// The configured keys are no good.
+    /// The configured keys are not valid.
     #[error("CORE_API__AUTH__SIGNING_KEYS: {0}")]
     SigningKeys(#[from] KeyFault),
     /// The database belongs to the other environment.
-    #[error("this database is the {found}'s and this process is {wanted}; give each environment a database of its own")]
+    #[error("this database belongs to {found} and this process runs as {wanted}; give each environment its own database")]
     WrongEnvironment {
-        /// What the database is.
+        /// The environment that the database belongs to.
         found: String,
-        /// What this process is.
+        /// The environment of this process.
         wanted: &'static str,
     },
-    /// Postgres would confirm money that it can still lose.
+    /// Postgres would confirm commits that a crash can still lose.
     #[error("the database runs with synchronous_commit = off and would lose confirmed movements; turn it on")]
     NotDurable,
-    /// The address is taken or not ours.
+    /// The address is in use, or is not an address of this machine.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
-    /// Measuring did not begin.
-    #[error("cannot measure")]
+    /// The metrics recorder could not be installed.
+    #[error("cannot record metrics")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    /// Serving ended by itself.
-    #[error("serving failed")]
+    /// The server stopped unexpectedly.
+    #[error("the server stopped unexpectedly")]
     Serve(#[source] std::io::Error),
-    /// A service failed while starting.
+    /// A service could not start.
     #[error("cannot start")]
     Service(#[from] service::error::Error),
 }
 
-/// The Postgres of this process: its own, or the one it was told to use.
+/// The Postgres of this process: a private one, or the one that the settings name.
 pub struct Postgres {
     /// How to connect.
     pub options: PgConnectOptions,
     private: Option<PrivatePostgres>,
 }
 
-// The options would show the database's password.
+// The options contain the database password.
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Postgres").field("private", &self.private).finish_non_exhaustive()
@@ -92,10 +92,10 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// Finds the Postgres that the settings name, or starts the sandbox's own.
+    /// Uses the Postgres that the settings name, or starts a private one for the sandbox.
     ///
     /// # Errors
-    /// None is named in production, or the private one does not start.
+    /// Production names no Postgres, or the private one does not start.
     pub async fn open(settings: &Settings) -> Result<Self, StartError> {
         if let Some(url) = &settings.database.url {
             return Ok(Self { options: database::options(url)?, private: None });
@@ -107,10 +107,10 @@ impl Postgres {
         Ok(Self { options: private.options(), private: Some(private) })
     }
 
-    /// Stops it if it is this process' own.
+    /// Stops a private Postgres; leaves any other alone.
     ///
     /// # Errors
-    /// It does not end.
+    /// Postgres does not stop.
     pub fn close(self) -> Result<(), StartError> {
         Ok(self.private.map_or(Ok(()), PrivatePostgres::stop)?)
     }
@@ -121,8 +121,8 @@ impl Postgres {
 pub struct Server {
     listener: TcpListener,
     limits: Limits,
-    /// Where it is watched, if it is.
-    watched: Option<(TcpListener, Metrics)>,
+    /// The listener for metrics, if it is enabled.
+    metrics: Option<(TcpListener, Metrics)>,
     router: Router,
     app: App,
     services: Services,
@@ -132,12 +132,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Migrates the database, wires everything and listens.
+    /// Migrates the database, builds the services and starts listening.
     ///
     /// # Errors
-    /// Whatever would make serving unsafe or impossible.
+    /// Anything that makes serving unsafe or impossible.
     pub async fn start(settings: &Settings, options: PgConnectOptions) -> Result<Self, StartError> {
-        // Before anything is touched: a production without keys leaves no trace.
+        // Checked before the database is touched: a production process without keys changes nothing.
         let configured = settings.auth.signing_keys.as_ref().map(SigningKey::parse_list).transpose()?;
         if configured.is_none() && settings.environment == Environment::Production {
             return Err(StartError::NoSigningKey);
@@ -154,7 +154,7 @@ impl Server {
             per_email: settings.rate_limit.failed_logins_per_email,
             per_source: settings.rate_limit.failed_logins_per_address,
         };
-        let pools = Pools { batches: database::pool_for_lists(&pool, batches(settings)), requests: pool };
+        let pools = Pools { batches: database::pool_for_lists(&pool, batch_connections(settings)), requests: pool };
         let services = Services::new(&pools, tokens, lifetimes, logins, settings.rate_limit.per_hour)?;
         if settings.environment == Environment::Sandbox {
             seed(&services).await?;
@@ -163,13 +163,13 @@ impl Server {
         let router = http::router(app.clone());
         let listen = settings.server.listen;
         let listener = bind(listen).await?;
-        let watched = match settings.metrics.listen {
+        let metrics = match settings.metrics.listen {
             Some(address) => Some((bind(address).await?, Metrics::start(settings.environment.name())?)),
             None => None,
         };
         Ok(Self {
             listener,
-            watched,
+            metrics,
             limits: settings.into(),
             router,
             app,
@@ -180,26 +180,26 @@ impl Server {
         })
     }
 
-    /// Where a client on this machine reaches it.
+    /// The address at which a client on this machine reaches the server.
     ///
     /// # Errors
-    /// The listener is gone.
+    /// The listener has no address.
     pub fn address(&self) -> Result<SocketAddr, StartError> {
         let address = self.listener.local_addr().map_err(StartError::Serve)?;
         let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
         Ok(SocketAddr::new(ip, address.port()))
     }
 
-    /// Serves until `stop` is done, then ends what is under way, for as long as settings allow.
+    /// Serves until `stop` completes, then finishes requests in flight for at most `drain_seconds`.
     ///
     /// # Errors
-    /// Serving ends by itself.
+    /// The server stops unexpectedly.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
-        let (stopping, mut stopped) = watch::channel(false);
+        let (drain_started, mut draining) = watch::channel(false);
         let (app, serving_app) = (self.app.clone(), self.app.clone());
         let sweeping = tokio::spawn(self.app.sweep());
-        let forgetting = tokio::spawn(forget(self.services, self.pools.clone()));
-        let watching = self.watched.map(|(listener, metrics)| {
+        let purging = tokio::spawn(purge(self.services, self.pools.clone()));
+        let scraping = self.metrics.map(|(listener, metrics)| {
             let pools = self.pools.clone();
             tokio::spawn(scrape::serve(listener, metrics, move || pool_sizes(&pools)))
         });
@@ -207,26 +207,26 @@ impl Server {
             stop.await;
             app.shut_down();
             tracing::info!("shutting down");
-            // Whoever balances the load finds out by asking, and until then sends requests here.
+            // The load balancer sends requests here until its next health check.
             tokio::time::sleep(self.linger).await;
-            stopping.send_replace(true);
+            drain_started.send_replace(true);
         }));
         let overdue = async {
-            // The sender is kept by the future that is being served, or dropped with it.
-            drop(stopped.wait_for(|stopping| *stopping).await);
+            // The serving task owns the sender. If it drops the sender without sending, draining starts as well.
+            drop(draining.wait_for(|started| *started).await);
             tokio::time::sleep(self.drain).await;
         };
         let served = tokio::select! {
             served = serving => served.map_err(std::io::Error::other).map_err(StartError::Serve),
             () = overdue => {
-                tracing::warn!("requests were still running when the time to drain was over");
+                tracing::warn!("requests were still in flight when the drain timeout expired");
                 Ok(())
             }
         };
         sweeping.abort();
-        forgetting.abort();
-        if let Some(watching) = watching {
-            watching.abort();
+        purging.abort();
+        if let Some(scraping) = scraping {
+            scraping.abort();
         }
         served
     }
@@ -236,7 +236,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))
 }
 
-/// What the metrics say of the pools.
+/// The sizes of the pools, for the metrics.
 fn pool_sizes(pools: &Pools) -> [PoolSize; 2] {
     [("requests", &pools.requests), ("batches", &pools.batches)].map(|(name, pool)| {
         let status = pool.status();
@@ -244,12 +244,12 @@ fn pool_sizes(pools: &Pools) -> [PoolSize; 2] {
     })
 }
 
-/// Deletes expired rows in small batches and closes idle connections. Runs until it is dropped; between two batches it
-/// holds no connection.
-async fn forget(services: Services, pools: Pools) {
+/// Deletes expired rows in small batches and closes idle connections. Runs until it is dropped. It holds no connection
+/// between batches.
+async fn purge(services: Services, pools: Pools) {
     loop {
         let more = services.purge_expired().await.unwrap_or_else(|error| {
-            tracing::warn!(cause = service::error::chain(&error), "what is over could not be deleted; trying again later");
+            tracing::warn!(cause = service::error::chain(&error), "expired rows could not be deleted; trying again later");
             false
         });
         pools.close_unused();
@@ -258,44 +258,44 @@ async fn forget(services: Services, pools: Pools) {
     }
 }
 
-/// Brings the schema of a database up to date, if it is this environment's or nobody's yet, and opens a pool on it.
+/// Brings a database's schema up to date and opens a pool on it. The database must be new or belong to this environment.
 ///
 /// # Errors
-/// It is another environment's, which is then left as it is; or it is away.
+/// The database belongs to the other environment, and is then not changed, or it is not reachable.
 pub async fn prepare(settings: &Settings, options: PgConnectOptions) -> Result<Pool, StartError> {
     database::wait_for(&options).await?;
     let acquire_timeout = Duration::from_millis(settings.database.acquire_timeout_ms);
-    let connections = settings.database.max_connections.saturating_sub(batches(settings)).max(1);
+    let connections = settings.database.max_connections.saturating_sub(batch_connections(settings)).max(1);
     let pool = database::pool(options.clone(), connections, acquire_timeout);
     if let Some(found) = Deployment::new(pool.clone()).environment().await? {
-        refuse_another(&found, settings.environment)?;
+        require_environment(&found, settings.environment)?;
     }
     database::migrate(&options).await?;
     Ok(pool)
 }
 
-/// How many of the connections are for batches: at most half.
-fn batches(settings: &Settings) -> u32 {
+/// The number of connections that are reserved for batches: at most half.
+fn batch_connections(settings: &Settings) -> u32 {
     Services::BATCHES.min(settings.database.max_connections / 2).max(1)
 }
 
-fn refuse_another(found: &str, environment: Environment) -> Result<(), StartError> {
+fn require_environment(found: &str, environment: Environment) -> Result<(), StartError> {
     if found == environment.name() {
         return Ok(());
     }
     Err(StartError::WrongEnvironment { found: found.to_owned(), wanted: environment.name() })
 }
 
-/// Makes sure that the database is this environment's; tells the keys to sign with.
+/// Claims the database for this environment and returns the signing keys.
 async fn claim(
     environment: Environment,
     configured: Option<Vec<SigningKey>>,
     deployment: &Deployment,
 ) -> Result<Vec<SigningKey>, StartError> {
-    let own: [u8; 32] = rand::random();
-    let own = (environment == Environment::Sandbox).then(|| own.to_vec().into());
-    let claimed = deployment.claim(environment.name(), own).await?;
-    refuse_another(&claimed.environment, environment)?;
+    let new_key: [u8; 32] = rand::random();
+    let new_key = (environment == Environment::Sandbox).then(|| new_key.to_vec().into());
+    let claimed = deployment.claim(environment.name(), new_key).await?;
+    require_environment(&claimed.environment, environment)?;
     if environment == Environment::Production && !deployment.commits_durably().await? {
         return Err(StartError::NotDurable);
     }

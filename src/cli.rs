@@ -1,4 +1,4 @@
-//! The command line: parses it, calls one thing, and says on standard error what kept it from working.
+//! The command line: parses the arguments, runs one command and reports its failure on standard error.
 
 mod serve;
 
@@ -38,8 +38,8 @@ use crate::{
     telemetry::{self, TelemetryError},
 };
 
-/// How many users are read at a time when they are listed.
-const USERS_AT_A_TIME: i64 = 1_000;
+/// Users per page when they are listed.
+const USERS_PER_PAGE: i64 = 1_000;
 
 /// REST API server for virtual cards.
 #[derive(Debug, Parser)]
@@ -53,19 +53,19 @@ struct Arguments {
 enum Command {
     /// Serve the API (the default). `CORE_API_ENV` is sandbox (the default) or production.
     Serve,
-    /// Bring the database's schema up to date, and end.
+    /// Bring the database's schema up to date, then exit.
     Migrate,
-    /// Prove the ledger: replay every card's movements. Prints each card that does not add up, and
-    /// ends with 1 if there is one.
+    /// Verify the ledger: replay every card's movements. Prints each card whose balance does not match, and
+    /// exits with 1 if there is one.
     VerifyLedger,
-    /// Print every setting that is in force and where it came from; secrets are hidden.
+    /// Print every setting in force and its source; secrets are hidden.
     Config,
-    /// Print the OpenAPI document of what `CORE_API_ENV` serves.
+    /// Print the OpenAPI document of the environment that `CORE_API_ENV` names.
     Openapi,
     /// Manage tenants.
     #[command(subcommand)]
     Account(AccountCommand),
-    /// Manage the people who log in.
+    /// Manage users.
     #[command(subcommand)]
     User(UserCommand),
 }
@@ -74,9 +74,9 @@ enum Command {
 enum AccountCommand {
     /// Create an account and print its id.
     Create {
-        /// What it is called.
+        /// The account's name.
         name: Name,
-        /// Requests per clock hour, if not the deployment's default.
+        /// Requests per clock hour, instead of the deployment's default.
         #[arg(long)]
         rate_limit: Option<NonZeroU32>,
     },
@@ -84,26 +84,26 @@ enum AccountCommand {
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
-    /// Create a user and print the id. The password is asked for at a terminal, and otherwise read
+    /// Create a user and print the id. A terminal prompts for the password; otherwise the command reads it
     /// from the first line of standard input.
     Create {
         /// The account's id.
         #[arg(long)]
         account: AccountId,
-        /// What they log in with.
+        /// The email that the user logs in with.
         #[arg(long)]
         email: Email,
-        /// admin, operator or viewer (reads only).
+        /// admin, operator or viewer (read-only).
         #[arg(long)]
         role: Role,
     },
-    /// List an account's users: id, email, role, and whether they are disabled.
+    /// List an account's users: id, email, role, and enabled or disabled.
     List {
         /// The account's id.
         #[arg(long)]
         account: AccountId,
     },
-    /// Keep a user out from now on, and end their sessions.
+    /// Disable a user and end their sessions.
     Disable {
         /// The account's id.
         #[arg(long)]
@@ -131,37 +131,37 @@ enum Failure {
     Password(#[source] std::io::Error),
 }
 
-/// Runs the command line that this process was started with.
+/// Runs the command that this process was started with.
 pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match arguments.command.unwrap_or(Command::Serve) {
+    let result = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve().await,
         Command::Migrate => migrate().await,
-        Command::VerifyLedger => return verify_ledger().await.unwrap_or_else(|failure| complain(&failure)),
+        Command::VerifyLedger => return verify_ledger().await.unwrap_or_else(|failure| report(&failure)),
         Command::Config => Settings::keys(variables()).map(|keys| keys.iter().for_each(print)).map_err(Failure::from),
         Command::Openapi => openapi(),
         Command::Account(command) => account(command).await,
         Command::User(command) => user(command).await,
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => complain(&failure),
+        Err(failure) => report(&failure),
     }
 }
 
-/// The environment. A variable that is not UTF-8 can be none of ours.
+/// The environment variables. One that is not UTF-8 cannot be a setting of this program.
 fn variables() -> HashMap<String, String> {
     env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 fn settings() -> Result<Settings, Failure> {
     let settings = Settings::from_variables(variables())?;
-    // What ends by itself answers no requests, whose spans could be exported.
-    let _nothing_exported = telemetry::init(&settings.log, None)?;
+    // Only `serve` answers requests, so other commands have no spans to export.
+    let _no_exporter = telemetry::init(&settings.log, None)?;
     Ok(settings)
 }
 
-/// Needs no database and no key: whoever reads the document has none.
+/// Prints the document without a database or a signing key, so that it can be built anywhere.
 fn openapi() -> Result<(), Failure> {
     let environment = Environment::from_variable(variables().get("CORE_API_ENV").map(String::as_str))?;
     print(&http::openapi(environment).trim_end());
@@ -181,10 +181,10 @@ async fn verify_ledger() -> Result<ExitCode, Failure> {
     let postgres = Postgres::open(&settings).await?;
     let mut connection = database::connect(&postgres.options).await.map_err(StartError::from)?;
     let mut drifts = 0_u64;
-    let mut told = Instant::now();
+    let mut reported = Instant::now();
     let progress = |read: ledger::Read| {
-        if told.elapsed() > Duration::from_secs(2) {
-            told = Instant::now();
+        if reported.elapsed() > Duration::from_secs(2) {
+            reported = Instant::now();
             tracing::info!(cards = read.cards, movements = read.movements, "verifying the ledger");
         }
     };
@@ -228,7 +228,7 @@ async fn user(command: UserCommand) -> Result<(), Failure> {
 async fn list_users(users: &Users, account: AccountId) -> Result<(), Failure> {
     let mut after = 0;
     loop {
-        let page = users.page(account, after, USERS_AT_A_TIME).await?;
+        let page = users.page(account, after, USERS_PER_PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.number;
         for user in page {
@@ -238,7 +238,7 @@ async fn list_users(users: &Users, account: AccountId) -> Result<(), Failure> {
     }
 }
 
-/// The database that a server with these settings would use.
+/// Opens the database that a server with these settings would use.
 async fn open() -> Result<(Pool, Postgres), Failure> {
     let settings = settings()?;
     let postgres = Postgres::open(&settings).await?;
@@ -246,7 +246,7 @@ async fn open() -> Result<(Pool, Postgres), Failure> {
     Ok((pool, postgres))
 }
 
-/// Never an argument: those are everybody's to read.
+/// Never taken from an argument: any user of the machine can read those.
 fn password() -> std::io::Result<SecretString> {
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password("Password: ").map(SecretString::from);
@@ -256,13 +256,13 @@ fn password() -> std::io::Result<SecretString> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned().into())
 }
 
-#[expect(clippy::print_stdout, reason = "this is what the command prints")]
+#[expect(clippy::print_stdout, reason = "the command's output")]
 fn print(line: &impl std::fmt::Display) {
     println!("{line}");
 }
 
-#[expect(clippy::print_stderr, reason = "this is where a command says why it failed")]
-fn complain(failure: &Failure) -> ExitCode {
+#[expect(clippy::print_stderr, reason = "a command reports its failure on standard error")]
+fn report(failure: &Failure) -> ExitCode {
     eprintln!("core-api: {}", chain(failure));
     ExitCode::FAILURE
 }

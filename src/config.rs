@@ -1,6 +1,6 @@
-//! Settings: the files in `config/`, which are part of the binary, under the process' environment.
+//! Settings: the files in `config/`, which are part of the binary, overridden by environment variables.
 //!
-//! Reads and checks, and nothing else: no setting is looked up anywhere but here.
+//! No other module reads the environment or a settings file.
 
 mod environment;
 mod keys;
@@ -21,16 +21,16 @@ pub use self::{
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
-/// The most that a number of seconds, milliseconds or connections can sensibly be: ten years.
+/// The upper bound for a number of seconds, milliseconds or connections: ten years of seconds.
 const MAX: u64 = 10 * 366 * 24 * 60 * 60;
 
-/// Why there are no settings to start with.
+/// Why the settings are not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// `CORE_API_ENV` is something else.
+    /// `CORE_API_ENV` names no environment.
     #[error("CORE_API_ENV is {0:?}; it takes \"sandbox\" or \"production\"")]
     UnknownEnvironment(String),
-    /// A key has a value it does not take.
+    /// A key has a value that it does not accept.
     #[error("{0}")]
     Invalid(#[from] config::ConfigError),
     /// A variable would set a key that does not exist.
@@ -38,16 +38,16 @@ pub enum SettingsError {
     UnknownKey {
         /// The variable.
         variable: String,
-        /// The most similar one that exists.
+        /// The variable of the most similar key.
         near: String,
     },
     /// A number is out of its range.
     #[error("{0} must be above zero and at most {MAX}")]
     OutOfRange(&'static str),
-    /// A time that may be none is too long.
+    /// A duration that may be zero is too long.
     #[error("{0} must be at most {MAX}")]
     TooLong(&'static str),
-    /// A key is set that this binary has no code for.
+    /// A key is set that needs a cargo feature which this binary lacks.
     #[error("{key} is set, but this binary was built without the feature {feature} (cargo build --release --features {feature})")]
     NotBuiltIn {
         /// The key.
@@ -57,28 +57,28 @@ pub enum SettingsError {
     },
 }
 
-/// Everything that can be set. `config/default.toml` says what each key means.
+/// All settings. `config/default.toml` explains each key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Not a key: from `CORE_API_ENV`.
+    /// Set by `CORE_API_ENV`, not by a key.
     #[serde(skip, default = "sandbox")]
     pub environment: Environment,
     /// Where and how to serve.
     pub server: Server,
-    /// Which web pages may call.
+    /// Which web pages may call the API.
     pub cors: Cors,
-    /// Which Postgres, and how much of it.
+    /// Which Postgres to use, and how many connections.
     pub database: Database,
     /// Logins and tokens.
     pub auth: Auth,
-    /// How many requests.
+    /// Request quotas and limits on failed logins.
     pub rate_limit: RateLimit,
-    /// Where it is watched.
+    /// Where metrics are served.
     pub metrics: Metrics,
-    /// Where traces go.
+    /// Where traces are exported to.
     pub tracing: Tracing,
-    /// What is logged, and how.
+    /// Log level and format.
     pub log: Log,
 }
 
@@ -87,10 +87,10 @@ const fn sandbox() -> Environment {
 }
 
 impl Settings {
-    /// Reads the settings under the given environment variables.
+    /// Reads the settings, with the given environment variables over the files.
     ///
     /// # Errors
-    /// A variable has a value its key does not take; the message names the key.
+    /// A variable has a value that its key does not accept; the message names the key.
     pub fn from_variables(variables: HashMap<String, String>) -> Result<Self, SettingsError> {
         let environment = Environment::from_variable(variables.get("CORE_API_ENV").map(String::as_str))?;
         keys::refuse_unknown(&variables)?;
@@ -109,7 +109,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Every key with its value in force and where that came from, in alphabetical order. Nothing of a secret is in it.
+    /// Every key with its value in force and its source, in alphabetical order. Secrets are hidden.
     ///
     /// # Errors
     /// As for [`Settings::from_variables`].
@@ -120,7 +120,7 @@ impl Settings {
     }
 
     fn check(&self, exports_traces: bool) -> Result<(), SettingsError> {
-        // What is no count at all on this machine is out of range as well.
+        // A count that does not fit u64 is out of range as well.
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         for (key, value) in [
             ("server.max_in_flight", count(self.server.max_in_flight)),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_variable_it_is_the_sandbox_on_this_machine() {
+    fn defaults_are_the_sandbox_on_the_local_machine() {
         let settings = settings(&[]).expect("defaults");
         assert_eq!(settings.environment, Environment::Sandbox);
         assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_come_over_the_environment_s_file_and_that_over_the_defaults() {
+    fn variables_override_the_environment_file_which_overrides_the_defaults() {
         assert_eq!(settings(&[("CORE_API_ENV", "")]).expect("settings").environment, Environment::Sandbox);
         let production = settings(&[("CORE_API_ENV", "production")]).expect("settings");
         assert_eq!(production.log.format, LogFormat::Json);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_contract_can_be_set_by_a_variable() {
+    fn published_keys_can_be_set_by_variables() {
         let settings = settings(&[
             ("DATABASE_URL", "postgres://db/core"),
             ("CORE_API__SERVER__LISTEN", "0.0.0.0:0"),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_refused_by_the_name_of_its_key() {
+    fn an_invalid_value_is_refused_with_the_name_of_its_key() {
         for (key, value, named) in [
             ("CORE_API_ENV", "staging", "CORE_API_ENV"),
             ("CORE_API__RATE_LIMIT__PER_HOUR", "many", "rate_limit.per_hour"),
@@ -233,11 +233,11 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_for_traces_is_taken_only_by_a_binary_that_can_export_them() {
+    fn otlp_endpoint_needs_the_otel_feature() {
         let mut settings = settings(&[]).expect("defaults");
-        settings.check(false).expect("none is set");
+        settings.check(false).expect("no endpoint is set");
         settings.tracing.otlp_endpoint = "http://localhost:4318".parse().ok();
-        settings.check(true).expect("taken");
+        settings.check(true).expect("accepted");
         let message = settings.check(false).expect_err("refused").to_string();
         assert!(message.contains("tracing.otlp_endpoint") && message.contains("--features otel"), "{message}");
     }

@@ -1,16 +1,16 @@
 //! Core API: customers, virtual cards, balances and movements over HTTP, on Postgres.
 //!
-//! A request goes router, handler, service, store, and back. Who may know whom:
+//! A request passes from the router to a handler, a service and a store, and back. The rules for imports:
 //!
-//! - `main` → `cli` → `app` → `http` → `service` → `database` → `telemetry` → `config`, `domain`: each floor imports
-//!   only those to its right.
-//! - `domain` holds the words and the rules. It is pure and imports nothing of the others.
-//! - `http` calls what `service` makes public. Handlers do not import each other.
-//! - `service` names nothing of HTTP. Its modules do not import each other in a circle.
+//! - `main` → `cli` → `app` → `http` → `service` → `database` → `telemetry` → `config`, `domain`: each layer imports
+//!   only layers to its right.
+//! - `domain` holds the types and the rules. It is pure and imports no other layer.
+//! - `http` calls the public functions of `service`. Handlers do not import each other.
+//! - `service` does not refer to HTTP. The imports between its modules form no cycle.
 //! - `telemetry` and `database` exchange plain numbers, not each other's types.
 //! - Each `store` is private to its resource and holds all of its SQL and nothing else.
 //!
-//! Where the compiler cannot hold a rule, `tests/api/architecture.rs` does.
+//! `tests/api/architecture.rs` checks the rules that the compiler cannot.
 
 #![warn(unreachable_pub)]
 

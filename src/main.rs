@@ -1,10 +1,10 @@
-//! The binary `core-api`.
+//! The `core-api` binary.
 
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// A request makes some hundred short-lived pieces of memory: the system's allocator was a seventh of its cost.
+/// A request makes about a hundred short-lived allocations: the system allocator took a seventh of its time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,4 +1,4 @@
-//! `core-api serve`: until a signal says that it is enough.
+//! `core-api serve`: serves until a signal stops it.
 
 use std::fmt::Write as _;
 
@@ -13,8 +13,8 @@ use crate::{
 
 pub(super) async fn serve() -> Result<(), Failure> {
     let settings = Settings::from_variables(variables())?;
-    let _until_served = telemetry::init(&settings.log, settings.tracing.otlp_endpoint.as_ref())?;
-    // From here on, so that a Ctrl-C while Postgres starts ends it in order as well.
+    let _telemetry = telemetry::init(&settings.log, settings.tracing.otlp_endpoint.as_ref())?;
+    // Registered before Postgres starts, so that Ctrl-C stops that in order as well.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::Signals)?;
@@ -25,7 +25,7 @@ pub(super) async fn serve() -> Result<(), Failure> {
             _ = hangup.recv() => {}
         }
     });
-    // Whatever is dropped on the way stops what it started.
+    // Dropping an unfinished start stops the Postgres that it has started.
     let started = tokio::select! {
         started = start(&settings) => started?,
         () = &mut stop => return Ok(()),
@@ -42,8 +42,8 @@ async fn start(settings: &Settings) -> Result<(Postgres, Server), Failure> {
     Ok((postgres, server))
 }
 
-/// Tells a person at a terminal how to begin; production has its log for that.
-#[expect(clippy::print_stdout, reason = "this is what the command prints")]
+/// Prints how to start using the sandbox. Production only logs its address.
+#[expect(clippy::print_stdout, reason = "the command's output")]
 fn greet(settings: &Settings, server: &Server) -> Result<(), Failure> {
     let address = server.address()?;
     if settings.environment == Environment::Production {
@@ -52,7 +52,7 @@ fn greet(settings: &Settings, server: &Server) -> Result<(), Failure> {
     }
     let mut logins = String::new();
     for (_, email, password) in SANDBOX_LOGINS {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _written = writeln!(logins, "    {email:<20} {password}");
     }
     let (_, email, password) = SANDBOX_LOGINS[0];

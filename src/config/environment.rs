@@ -1,20 +1,20 @@
-//! Sandbox or production.
+//! The environment: sandbox or production.
 
 use std::str::FromStr;
 
 use super::SettingsError;
 
-/// Which deployment this is. Each has a database, keys and a token audience of its own.
+/// The environment of a deployment. Each has its own database, keys and token audience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
-    /// No real money, seeded logins, purchases and refunds on demand.
+    /// No real money, seeded logins, simulated purchases and refunds.
     Sandbox,
-    /// The real thing.
+    /// Real money.
     Production,
 }
 
 impl Environment {
-    /// Its name, which is the audience of its tokens.
+    /// The environment's name, which is also the audience of its tokens.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -23,10 +23,10 @@ impl Environment {
         }
     }
 
-    /// The environment that `CORE_API_ENV` names; the sandbox when it is not set, or set to nothing.
+    /// The environment that `CORE_API_ENV` names; the sandbox when the variable is unset or empty.
     ///
     /// # Errors
-    /// It names none.
+    /// The variable names no environment.
     pub fn from_variable(text: Option<&str>) -> Result<Self, SettingsError> {
         text.filter(|name| !name.is_empty()).map_or(Ok(Self::Sandbox), str::parse)
     }

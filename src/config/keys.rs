@@ -1,4 +1,4 @@
-//! Every key, its value in force, and where that came from.
+//! Every key with its value in force and the source of that value.
 
 use std::{collections::HashMap, fmt};
 
@@ -6,27 +6,27 @@ use config::{Config, ConfigError, File, FileFormat, Source as _, ValueKind};
 
 use super::{DEFAULTS, Environment, SettingsError};
 
-/// What every variable begins with that sets a key.
+/// The prefix of every variable that sets a key.
 const PREFIX: &str = "CORE_API__";
 
-/// Keys whose values are shown to nobody.
+/// Keys whose values are never shown.
 const SECRETS: [&str; 2] = ["database.url", "auth.signing_keys"];
 
-/// A key as it is in force.
+/// A key with its value in force.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
-    /// Its name, such as `server.listen`.
+    /// The name, such as `server.listen`.
     pub name: String,
-    /// Its value as TOML; nothing of a secret's.
+    /// The value as TOML; `(secret)` for a secret.
     pub value: String,
-    /// The file or the variable that it came from.
-    pub from: String,
+    /// The file or the variable that set the value.
+    pub source: String,
 }
 
-// One line of a TOML file.
+// One line of TOML.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<60} # {}", format!("{} = {}", self.name, self.value), self.from)
+        write!(f, "{:<60} # {}", format!("{} = {}", self.name, self.value), self.source)
     }
 }
 
@@ -36,7 +36,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Every key by its name, in alphabetical order, with what the files and then the variables make of it.
+/// Every key in alphabetical order, with the value from the variables, else from the files.
 pub(super) fn in_force(environment: Environment, variables: &HashMap<String, String>) -> Result<Vec<Key>, SettingsError> {
     let mut keys = file(DEFAULTS, "default.toml")?;
     for key in file(environment.file(), environment.file_name())? {
@@ -44,16 +44,16 @@ pub(super) fn in_force(environment: Environment, variables: &HashMap<String, Str
     }
     for (variable, name) in settable(variables) {
         let value = variables.get(variable).cloned().unwrap_or_default();
-        put(&mut keys, Key { value: shown(&name, &ValueKind::String(value)), name, from: variable.to_owned() });
+        put(&mut keys, Key { value: shown(&name, &ValueKind::String(value)), name, source: variable.to_owned() });
     }
     if let Some(url) = variables.get("DATABASE_URL").filter(|url| !url.is_empty()) {
         let name = "database.url".to_owned();
-        put(&mut keys, Key { value: shown(&name, &ValueKind::String(url.clone())), name, from: "DATABASE_URL".to_owned() });
+        put(&mut keys, Key { value: shown(&name, &ValueKind::String(url.clone())), name, source: "DATABASE_URL".to_owned() });
     }
     Ok(keys)
 }
 
-/// Refuses variables that would set a key which does not exist: a wrong name must not pass for the default.
+/// Refuses variables that name no existing key: a misspelt name must not silently leave the default in place.
 pub(super) fn refuse_unknown(variables: &HashMap<String, String>) -> Result<(), SettingsError> {
     let known = file(DEFAULTS, "default.toml")?;
     for (variable, name) in settable(variables) {
@@ -67,7 +67,7 @@ pub(super) fn refuse_unknown(variables: &HashMap<String, String>) -> Result<(), 
     Ok(())
 }
 
-/// The variables that set something, each with the name of its key.
+/// The non-empty variables that have the prefix, each with the name of its key.
 fn settable(variables: &HashMap<String, String>) -> impl Iterator<Item = (&str, String)> {
     let set = variables.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(variable, _)| {
         let name = variable.to_uppercase().strip_prefix(PREFIX)?.to_lowercase().replace("__", ".");
@@ -84,13 +84,13 @@ fn put(keys: &mut Vec<Key>, key: Key) {
     keys.insert(place, key);
 }
 
-fn file(text: &str, from: &str) -> Result<Vec<Key>, ConfigError> {
+fn file(text: &str, file_name: &str) -> Result<Vec<Key>, ConfigError> {
     let sections = Config::builder().add_source(File::from_str(text, FileFormat::Toml)).build()?.collect()?;
     let mut keys = Vec::new();
     for (section, keys_in_it) in sections {
         for (key, value) in keys_in_it.into_table()? {
             let name = format!("{section}.{key}");
-            put(&mut keys, Key { value: shown(&name, &value.kind), name, from: format!("config/{from}") });
+            put(&mut keys, Key { value: shown(&name, &value.kind), name, source: format!("config/{file_name}") });
         }
     }
     Ok(keys)
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_says_where_its_value_came_from_and_a_secret_says_nothing_else() {
+    fn each_key_names_its_source_and_secrets_are_hidden() {
         let given = variables(&[
             ("CORE_API__SERVER__DRAIN_SECONDS", "7"),
             ("CORE_API__DATABASE__URL", "postgres://u:hunter2@nowhere/c"),
@@ -122,8 +122,8 @@ mod tests {
             ("CORE_API__LOG__LEVEL", ""),
         ]);
         let keys = in_force(Environment::Production, &given).expect("keys");
-        let line = |name: &str| keys.iter().find(|key| key.name == name).map(|key| (key.value.clone(), key.from.clone())).expect("a key");
-        let is = |value: &str, from: &str| (value.to_owned(), from.to_owned());
+        let line = |name: &str| keys.iter().find(|key| key.name == name).map(|key| (key.value.clone(), key.source.clone())).expect("a key");
+        let is = |value: &str, source: &str| (value.to_owned(), source.to_owned());
         assert_eq!(line("server.drain_seconds"), is("\"7\"", "CORE_API__SERVER__DRAIN_SECONDS"));
         assert_eq!(line("server.listen"), is("\"0.0.0.0:8080\"", "config/production.toml"));
         assert_eq!(line("log.level"), is("\"info,sqlx=warn\"", "config/default.toml"));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_does_not_exist_is_refused_with_the_one_that_may_be_meant() {
+    fn an_unknown_key_is_refused_with_the_most_similar_key() {
         for (variable, near) in [
             ("CORE_API__SERVER__LISTN", "CORE_API__SERVER__LISTEN"),
             ("CORE_API__RATE_LIMIT__PERHOUR", "CORE_API__RATE_LIMIT__PER_HOUR"),

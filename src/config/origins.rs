@@ -1,9 +1,9 @@
-//! Which web pages may call, as a setting.
+//! The setting for the web pages that may call the API.
 
 use serde::Deserialize;
 use url::Url;
 
-/// Origins of web pages, each exactly as browsers send it: one that is written otherwise would never match.
+/// Origins of web pages, each exactly as browsers send it: any other spelling would never match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Origins(Vec<String>);
@@ -14,20 +14,20 @@ impl TryFrom<String> for Origins {
     fn try_from(list: String) -> Result<Self, String> {
         let origins = list.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(|origin| {
             let origin = origin.to_owned();
-            if is_origin(&origin) { Ok(origin) } else { Err(format!("{origin:?} is no origin such as \"https://app.example.com\"")) }
+            if is_origin(&origin) { Ok(origin) } else { Err(format!("{origin:?} is not an origin such as \"https://app.example.com\"")) }
         });
         origins.collect::<Result<_, _>>().map(Self)
     }
 }
 
 fn is_origin(text: &str) -> bool {
-    // A star could stand in a URL, and would look here as if it stood for any host.
+    // A URL may contain a star, but here it would look like a wildcard for any host.
     !text.contains('*')
         && Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.origin().ascii_serialization() == text)
 }
 
 impl Origins {
-    /// Each of them.
+    /// The origins.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_origins_and_nothing_else() {
+    fn only_a_list_of_origins_is_accepted() {
         assert_eq!(origins(" , "), Ok(Origins::default()));
         let listed = origins("https://a.example, http://localhost:3000").expect("origins");
         assert_eq!(listed.iter().collect::<Vec<_>>(), ["https://a.example", "http://localhost:3000"]);

@@ -97,7 +97,7 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -122,11 +122,11 @@ fn collector_unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<U
     if text.is_empty() {
         return Ok(None);
     }
-    // TLS is not built into the exporter. What goes to somewhere else goes through a collector beside this process, which
-    // also keeps whatever password is needed there: here it would be shown to whoever lists the settings.
+    // The exporter is built without TLS. A collector next to this process forwards spans to other hosts and keeps any
+    // password for them: here `core-api config` would print it.
     let plain = |url: &Url| {
         url.scheme() == "http" && url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
     };
-    let wrong = || D::Error::custom("it takes the address of a collector, such as http://localhost:4318, without TLS, user or query");
+    let wrong = || D::Error::custom("must be the address of a collector, such as http://localhost:4318, without TLS, user or query");
     Url::parse(&text).ok().filter(plain).map(Some).ok_or_else(wrong)
 }

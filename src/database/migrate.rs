@@ -1,4 +1,4 @@
-//! The schema: brought up to date by whoever starts first, while others serve.
+//! Schema migrations. The first process that starts runs them, while others serve.
 
 use std::time::{Duration, Instant};
 
@@ -10,29 +10,29 @@ use sqlx::{
 
 use super::{DatabaseError, connect_patiently};
 
-/// How long others are waited for: those who migrate, and those who hold a table that is to be changed.
+/// How long to wait for other sessions that migrate or hold a lock on a table that a migration changes.
 pub const MIGRATE_WAIT: Duration = Duration::from_secs(60);
 
-/// How long a change waits for its table. All that comes after it on the table waits behind it meanwhile, so it gives way
-/// and tries again.
+/// How long a migration waits for a table lock. Later statements on the table queue behind that wait, so the migration
+/// gives up early and tries again.
 const LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
 
-/// Between two tries, so that what had to wait gets through.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The delay between attempts, in which the queued statements run.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Where the migrator keeps what it has done.
+/// The table in which the migrator records applied migrations.
 const TABLE: &str = "_sqlx_migrations";
 
-/// Brings the schema up to date, on a connection of its own that is then closed: the migrator holds a lock on it that
-/// must not get into the pool. Replicas that start together wait their turn; where nothing is to be done nobody waits,
-/// and no lock is asked for.
+/// Brings the schema up to date on a separate connection, then closes it: the migrator's session lock must not get into
+/// the pool. Replicas that start together migrate one after another. If the schema is already up to date, they take no
+/// lock and do not wait.
 ///
 /// # Errors
-/// The database did not answer for 30 seconds, others held what it takes for 60, or a migration was refused.
+/// The database did not answer for 30 seconds, other sessions held the locks for 60, or a migration failed.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     let mut connection = connect_patiently(options).await?;
     let mut migrator = sqlx::migrate!();
-    // An older replica may restart beside a newer one that has migrated further.
+    // An older replica may restart after a newer one has migrated further.
     migrator.set_ignore_missing(true).set_locking(false);
     let migrated = bring_up_to_date(&mut connection, &migrator).await;
     connection.close().await.map_err(DatabaseError::Connect)?;
@@ -44,40 +44,41 @@ async fn bring_up_to_date(connection: &mut PgConnection, migrator: &Migrator) ->
         return Ok(());
     }
     let began = Instant::now();
-    let mut is_mine = false;
+    let mut has_lock = false;
     loop {
-        match attempt(connection, migrator, &mut is_mine).await {
+        match attempt(connection, migrator, &mut has_lock).await {
             Ok(()) => return Ok(()),
-            Err(error) if !is_held(&error) => return Err(DatabaseError::Migrate(error)),
-            Err(error) if began.elapsed() > MIGRATE_WAIT => return Err(DatabaseError::Held(error)),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) if !is_lock_conflict(&error) => return Err(DatabaseError::Migrate(error)),
+            Err(error) if began.elapsed() > MIGRATE_WAIT => return Err(DatabaseError::LockTimeout(error)),
+            Err(_) => tokio::time::sleep(RETRY_DELAY).await,
         }
     }
 }
 
-/// Each migration is a transaction: what was done before one that has to wait stays done.
-async fn attempt(connection: &mut PgConnection, migrator: &Migrator, is_mine: &mut bool) -> Result<(), MigrateError> {
+/// Runs the pending migrations. Each is its own transaction, so the ones before a lock conflict stay applied.
+async fn attempt(connection: &mut PgConnection, migrator: &Migrator, has_lock: &mut bool) -> Result<(), MigrateError> {
     connection.execute(LOCK_TIMEOUT).await?;
-    if !*is_mine {
+    if !*has_lock {
         connection.lock().await?;
-        *is_mine = true;
+        *has_lock = true;
     }
     migrator.run_direct(None, connection, false).await
 }
 
 async fn is_up_to_date(connection: &mut PgConnection, migrator: &Migrator) -> Result<bool, MigrateError> {
-    let is_there = sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "is_there!""#);
-    if !is_there.fetch_one(&mut *connection).await? {
+    let table_exists = sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "is_there!""#);
+    if !table_exists.fetch_one(&mut *connection).await? {
         return Ok(false);
     }
-    let done = connection.list_applied_migrations(TABLE).await?;
-    let is_done = |version, checksum: &[u8]| done.iter().any(|done| done.version == version && *done.checksum == *checksum);
-    // One that was begun and not done is for the migrator to tell of, and so is one that is not as it was.
-    Ok(connection.dirty_version(TABLE).await?.is_none() && migrator.iter().all(|migration| is_done(migration.version, &migration.checksum)))
+    let applied = connection.list_applied_migrations(TABLE).await?;
+    let is_applied = |version, checksum: &[u8]| applied.iter().any(|one| one.version == version && *one.checksum == *checksum);
+    // The migrator reports a migration that is half applied, or whose file has changed since.
+    Ok(connection.dirty_version(TABLE).await?.is_none()
+        && migrator.iter().all(|migration| is_applied(migration.version, &migration.checksum)))
 }
 
-/// A lock was not had in time, or whoever had it wanted one of ours: nothing was done, and it may be had later.
-fn is_held(error: &MigrateError) -> bool {
+/// Whether the error is a lock timeout or a deadlock: the migration was rolled back and can be tried again.
+fn is_lock_conflict(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|state| matches!(&*state, "55P03" | "40P01"))
 }

@@ -1,4 +1,4 @@
-//! Getting to Postgres: which one, a pool of connections, the schema.
+//! Access to Postgres: connection options, connection pools and schema migrations.
 
 mod migrate;
 mod pool;
@@ -15,33 +15,33 @@ use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectO
 pub use self::migrate::{MIGRATE_WAIT, migrate};
 pub use self::pool::{Pool, PooledConnection, acquire, close_unused, is_of_use, pool, pool_for_lists};
 
-/// How long a database that is still starting is waited for.
-const START_WAIT: Duration = Duration::from_secs(30);
+/// How long to wait for a database that is still starting.
+const STARTUP_WAIT: Duration = Duration::from_secs(30);
 
-/// Why there is no database to work on.
+/// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// `DATABASE_URL` is not one.
+    /// `DATABASE_URL` is not a Postgres URL.
     #[error("DATABASE_URL is not a Postgres URL such as postgres://user:password@host/name")]
     Url,
-    /// Nobody answered, or refused us.
+    /// The database did not answer, or refused the connection.
     #[error("cannot connect to the database")]
     Connect(#[source] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("cannot migrate the database")]
     Migrate(#[source] MigrateError),
-    /// Somebody else migrates, or holds a table that is to be changed.
-    #[error("cannot migrate the database: for {} s others have held what it takes", MIGRATE_WAIT.as_secs())]
-    Held(#[source] MigrateError),
+    /// Another process is migrating, or holds a lock on a table that a migration changes.
+    #[error("cannot migrate the database: another session held the locks for {} s", MIGRATE_WAIT.as_secs())]
+    LockTimeout(#[source] MigrateError),
 }
 
 /// Reads `DATABASE_URL`.
 ///
 /// # Errors
-/// It is not a Postgres URL. The message does not repeat it: it may hold a password.
+/// The URL is not a Postgres URL. The message does not repeat it, since it may contain a password.
 pub fn options(url: &SecretString) -> Result<PgConnectOptions, DatabaseError> {
     let url = url.expose_secret();
-    // The parser takes any scheme.
+    // The parser accepts any scheme.
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(DatabaseError::Url);
     }
@@ -51,15 +51,15 @@ pub fn options(url: &SecretString) -> Result<PgConnectOptions, DatabaseError> {
 /// Waits for a database that is still starting.
 ///
 /// # Errors
-/// It did not answer for 30 seconds, or refused us.
+/// The database did not answer for 30 seconds, or refused the connection.
 pub async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     connect_patiently(options).await?.close().await.map_err(DatabaseError::Connect)
 }
 
-/// One connection without the pool's time limits, for work that is long on purpose.
+/// Opens one connection without the pool's timeouts, for work that takes long by design.
 ///
 /// # Errors
-/// The database did not answer for 30 seconds, or refused us.
+/// The database did not answer for 30 seconds, or refused the connection.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
     connect_patiently(options).await
 }
@@ -69,14 +69,14 @@ async fn connect_patiently(options: &PgConnectOptions) -> Result<PgConnection, D
     loop {
         match PgConnection::connect_with(options).await {
             Ok(connection) => return Ok(connection),
-            Err(error) if began.elapsed() > START_WAIT || !may_come_up(&error) => return Err(DatabaseError::Connect(error)),
+            Err(error) if began.elapsed() > STARTUP_WAIT || !may_be_starting(&error) => return Err(DatabaseError::Connect(error)),
             Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
         }
     }
 }
 
-/// Whether this is how a server looks that is only just starting.
-fn may_come_up(error: &sqlx::Error) -> bool {
+/// Whether a server that is still starting can cause this error.
+fn may_be_starting(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
         sqlx::Error::Database(answer) => matches!(answer.code().as_deref(), Some("57P03" | "53300")),
@@ -84,17 +84,17 @@ fn may_come_up(error: &sqlx::Error) -> bool {
     }
 }
 
-/// The connections of a server.
+/// The connection pools of a server.
 #[derive(Clone, Debug)]
 pub struct Pools {
-    /// For what a request does by itself.
+    /// For the statements of single requests.
     pub requests: Pool,
-    /// For batches: few statements, each of which takes a list of keys.
+    /// For batches: few statements, each with a list of keys.
     pub batches: Pool,
 }
 
 impl Pools {
-    /// Closes the connections that have been idle for long.
+    /// Closes connections that have been idle for ten minutes.
     pub fn close_unused(&self) {
         close_unused(&self.requests);
         close_unused(&self.batches);

@@ -1,8 +1,8 @@
-//! A bounded number of connections, kept for whoever is next.
+//! A bounded pool of connections.
 //!
-//! sqlx's own pool asks the database about each connection that is given back: a round trip a statement, which has
-//! no deadline and keeps the connection's place meanwhile. Here a connection goes back as it is, and whoever
-//! takes one (`service::unit`) says in which state it is.
+//! sqlx's own pool pings the database whenever a connection is returned: one more round trip per statement, without a
+//! deadline, during which the connection keeps its slot. This pool takes a connection back without a check. Its caller,
+//! `service::unit`, discards a connection whose state is not known to be clean.
 
 use std::{io, time::Duration};
 
@@ -19,38 +19,38 @@ use crate::telemetry::metrics;
 /// Connections to one database.
 pub type Pool = deadpool::managed::Pool<Connector>;
 
-/// One of them, which goes back when it is dropped.
+/// A connection that returns to its pool when it is dropped.
 pub type PooledConnection = Object<Connector>;
 
-/// What every connection is told: a lock is given up on before a statement, a statement before a request, and
-/// a transaction that somebody forgot does not stay. Everything is looked up by a key: a plan that was made while
-/// a table was small, and reads all of it, must not be there when it has grown. Where there is nothing but to read
-/// all of it, that counts as so dear that Postgres would compile the plan first, which takes longer than it saves.
+/// The session settings of every connection. A lock times out before its statement, a statement before its request, and
+/// an abandoned transaction is ended. Every query looks rows up by an index: a sequential scan, planned while a table was
+/// small, must not stay cached when it has grown. Where only a sequential scan is possible, the penalty makes the plan
+/// look so expensive that Postgres would JIT-compile it, which takes longer than it saves.
 const SESSION: &str = "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'; \
     set enable_seqscan = off; set jit = off";
 
-/// What those are told beside that take lists of keys. A list has no length yet when a statement is planned for all
-/// lists, and one that is planned for each costs more to plan than to run. So they are planned once.
+/// Further settings of connections for statements that take lists of keys. Planning such a statement for each list costs
+/// more than running it, so it gets one generic plan. That plan does not know the lists' lengths.
 const SESSION_FOR_LISTS: &str = "set plan_cache_mode = force_generic_plan; set enable_mergejoin = off";
 
-/// After so long a connection is asked whether it is still there, before it is used.
-const RESTED: Duration = Duration::from_millis(500);
+/// A connection that has been idle for this long is checked before it is used.
+const CHECK_AFTER: Duration = Duration::from_millis(500);
 
-/// How long it has for its answer.
-const ANSWER: Duration = Duration::from_millis(250);
+/// How long that check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// How long a connection may take to be made, from the name of the database's host to a session. Whoever wants it may
-/// not wait so long; it is there for the next then. No longer, since for so long a database that is back after silence
-/// is not noticed.
-const MAKING: Duration = Duration::from_secs(3);
+/// How long opening a connection may take, from resolving the database's host name to setting up the session. A caller
+/// may stop waiting earlier; the connection then serves the next one. The limit also bounds how long a database that was
+/// silent and is back goes unnoticed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a connection is used at most: after a failover it may be one to a server that is no primary any more.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// The longest life of a connection: after a failover its server may no longer be the primary.
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(10 * 60);
+/// How long an idle connection is kept.
+const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
 
-/// Makes connections, and says which may be used again.
+/// Opens connections and decides which can be reused.
 #[derive(Debug)]
 pub struct Connector {
     options: Box<PgConnectOptions>,
@@ -62,9 +62,9 @@ impl Manager for Connector {
     type Type = PgConnection;
     type Error = sqlx::Error;
 
-    // Both boxed: they are seldom, and what they need would be room in every request.
+    // Boxed here and below: these futures rarely run, and unboxed they would enlarge the future of every request.
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
-        let made = Box::pin(async {
+        let connecting = Box::pin(async {
             let mut connection = self.options.connect().await?;
             connection.execute(SESSION).await?;
             if self.takes_lists {
@@ -72,69 +72,71 @@ impl Manager for Connector {
             }
             Ok(connection)
         });
-        timeout(MAKING, made).await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time").into()))
+        timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "connecting timed out").into()))
     }
 
     async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
-        if metrics.age() >= LIFETIME {
-            return Err(RecycleError::message("it has had its time"));
+        if metrics.age() >= MAX_LIFETIME {
+            return Err(RecycleError::message("older than its maximum lifetime"));
         }
-        // Only what has rested may have lost its database meanwhile.
-        if metrics.last_used() >= RESTED {
-            // One that says nothing must not take all the time there is for one.
-            return match timeout(ANSWER, Box::pin(is_of_use(connection))).await {
+        // A connection that was used a moment ago is assumed to work.
+        if metrics.last_used() >= CHECK_AFTER {
+            // A connection that does not answer must not use up the whole acquire timeout.
+            return match timeout(CHECK_TIMEOUT, Box::pin(is_of_use(connection))).await {
                 Ok(Ok(true)) => Ok(()),
-                Ok(Ok(false)) => Err(RecycleError::message("a standby")),
+                Ok(Ok(false)) => Err(RecycleError::message("connected to a standby")),
                 Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err(RecycleError::message("silent")),
+                Err(_) => Err(RecycleError::message("no answer in time")),
             };
         }
         Ok(())
     }
 }
 
-/// Whether a connection that failed or rested can be used again: first what is left of a transaction is rolled back,
-/// and what was a primary may be a standby now.
+/// Whether a connection that failed or was idle can be used again: any open transaction is rolled back first, and the
+/// server must still be the primary.
 ///
 /// # Errors
-/// It is broken, or still in the middle of something.
+/// The connection is broken, or still in the middle of a statement.
 pub async fn is_of_use(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let is_standby = sqlx::query_scalar!(r#"select pg_is_in_recovery() as "is_standby!""#).fetch_one(connection).await?;
     Ok(!is_standby)
 }
 
-/// A pool of at most `max_connections`, opened as they are needed, and waited for no longer than `acquire_timeout`.
+/// A pool of at most `max_connections`, opened on demand. A caller waits at most `acquire_timeout` for one.
 pub fn pool(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration) -> Pool {
-    of(Connector { options: Box::new(options), acquire_timeout, takes_lists: false }, max_connections)
+    build(Connector { options: Box::new(options), acquire_timeout, takes_lists: false }, max_connections)
 }
 
-/// Beside a pool, one of at most `max_connections` for statements that take lists of keys.
-pub fn pool_for_lists(beside: &Pool, max_connections: u32) -> Pool {
-    let Connector { options, acquire_timeout, .. } = beside.manager();
-    of(Connector { options: options.clone(), acquire_timeout: *acquire_timeout, takes_lists: true }, max_connections)
+/// A second pool, of at most `max_connections`, to the same database for statements that take lists of keys.
+pub fn pool_for_lists(pool: &Pool, max_connections: u32) -> Pool {
+    let Connector { options, acquire_timeout, .. } = pool.manager();
+    build(Connector { options: options.clone(), acquire_timeout: *acquire_timeout, takes_lists: true }, max_connections)
 }
 
-#[expect(clippy::expect_used, reason = "only a timeout without a runtime is refused")]
-fn of(connector: Connector, max_connections: u32) -> Pool {
+#[expect(clippy::expect_used, reason = "building fails only for a timeout without a runtime")]
+fn build(connector: Connector, max_connections: u32) -> Pool {
     let size = usize::try_from(max_connections).unwrap_or(usize::MAX);
     let wait = connector.acquire_timeout;
     let pool = Pool::builder(connector).max_size(size).queue_mode(QueueMode::Lifo);
     pool.runtime(Runtime::Tokio1).wait_timeout(Some(wait)).build().expect("a timeout with a runtime")
 }
 
-/// A connection, opened if none is at rest and there may be more.
+/// Takes an idle connection, or opens one if none is idle and the pool is not full.
 ///
 /// # Errors
-/// There was none for as long as the pool waits, or the database is away.
+/// No connection became free within the acquire timeout, or the database is unreachable.
 pub async fn acquire(pool: &Pool) -> Result<PooledConnection, sqlx::Error> {
-    let (status, patience) = (pool.status(), pool.manager().acquire_timeout);
+    let (status, wait) = (pool.status(), pool.manager().acquire_timeout);
     let got = if status.available == 0 && status.size < status.max_size {
-        timeout(patience, make(pool.clone())).await
+        timeout(wait, open(pool.clone())).await
     } else {
-        let got = timeout(patience, pool.get()).await;
+        let got = timeout(wait, pool.get()).await;
         if got.is_err() {
-            // If some are at rest and none was to be had, they are silent, and each would be waited for.
-            let _closed = pool.retain(|_, metrics| metrics.last_used() < RESTED);
+            // Any connections that are still idle do not answer, and each would make a later caller wait for its check.
+            let _closed = pool.retain(|_, metrics| metrics.last_used() < CHECK_AFTER);
         }
         got
     };
@@ -146,23 +148,23 @@ pub async fn acquire(pool: &Pool) -> Result<PooledConnection, sqlx::Error> {
     }
 }
 
-/// A new connection, made to its end also when that takes longer than anybody waits: a pool whose every connection is
-/// dropped a moment before it is ready would never have one. There are as many at a time as there is room in the pool;
-/// the others wait no longer than their callers do.
-async fn make(pool: Pool) -> Result<PooledConnection, PoolError<sqlx::Error>> {
-    let (tell, told) = oneshot::channel();
-    let made = async move {
-        // What nobody hears: a connection goes to the pool, and a failure is told nowhere else.
-        if let Err(Err(PoolError::Backend(error))) = tell.send(pool.get().await) {
+/// Opens a connection, and completes that even if the caller stops waiting: otherwise a pool whose connections always
+/// take a moment too long would never get one. The pool's size bounds how many open at a time; other attempts end
+/// within the acquire timeout.
+async fn open(pool: Pool) -> Result<PooledConnection, PoolError<sqlx::Error>> {
+    let (sender, receiver) = oneshot::channel();
+    let opening = async move {
+        // If the caller is gone, a connection goes to the pool, and only this log entry reports a failure.
+        if let Err(Err(PoolError::Backend(error))) = sender.send(pool.get().await) {
             metrics::database_failed(&error);
-            tracing::warn!(%error, "no connection to the database could be made");
+            tracing::warn!(%error, "cannot connect to the database");
         }
     };
-    tokio::spawn(made.in_current_span());
-    told.await.unwrap_or(Err(PoolError::Closed))
+    tokio::spawn(opening.in_current_span());
+    receiver.await.unwrap_or(Err(PoolError::Closed))
 }
 
-/// Closes the connections that nobody has used for long.
+/// Closes connections that have been idle for ten minutes.
 pub fn close_unused(pool: &Pool) {
-    let _closed = pool.retain(|_, metrics| metrics.last_used() < IDLE);
+    let _closed = pool.retain(|_, metrics| metrics.last_used() < MAX_IDLE);
 }

@@ -1,4 +1,4 @@
-//! Who acts, for the audit log and for the checks that a change repeats in its own transaction.
+//! The actor of a change, for the audit log and for the permission checks that its transaction repeats.
 
 use std::sync::Arc;
 
@@ -7,25 +7,25 @@ use super::{
     role::{Permission, Role},
 };
 
-/// The request through which somebody acts.
+/// The request through which a principal acts.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The request's `X-Request-Id`.
     pub request_id: Arc<str>,
-    /// The client's address; of an IPv6 address the first 64 bits.
+    /// The client's address; for IPv6 only the first 64 bits.
     pub address: Arc<str>,
 }
 
-/// Who acts, and in which account.
+/// A principal and the account in which it acts.
 #[derive(Clone, Debug)]
 pub struct Actor {
     /// The account.
     pub account: AccountId,
-    /// Who acts.
+    /// The principal.
     pub principal: Principal,
 }
 
-/// Every kind of actor. What each may do is said here and nowhere by omission.
+/// The kinds of principal. [`Principal::check`] states what each may do; nothing is permitted by omission.
 #[derive(Clone, Debug)]
 pub enum Principal {
     /// The operator of the deployment, on its command line. May do everything.
@@ -46,7 +46,7 @@ pub enum Principal {
 /// Why a principal may not act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forbidden {
-    /// Nobody is logged in, or the session is over.
+    /// The client is not logged in, or the session has ended.
     Unauthenticated,
     /// The role lacks the permission.
     Role(Role),
@@ -56,7 +56,7 @@ impl Principal {
     /// Checks a permission. `role` is the role of the principal's user as long as their session lives.
     ///
     /// # Errors
-    /// The principal is not logged in any more, or their role lacks the permission.
+    /// The principal is not logged in, or their role lacks the permission.
     pub const fn check(&self, permission: Permission, role: Option<Role>) -> Result<(), Forbidden> {
         match (self, role) {
             (Self::CommandLine, _) => Ok(()),
@@ -74,7 +74,7 @@ impl Actor {
         Self { account, principal: Principal::CommandLine }
     }
 
-    /// The user who acts, if one is logged in.
+    /// The user, if one is logged in.
     #[must_use]
     pub const fn user(&self) -> Option<UserId> {
         match &self.principal {
@@ -83,7 +83,7 @@ impl Actor {
         }
     }
 
-    /// The session in which they act, if they are logged in.
+    /// The session, if a user is logged in.
     #[must_use]
     pub const fn session(&self) -> Option<SessionId> {
         match &self.principal {
@@ -92,7 +92,7 @@ impl Actor {
         }
     }
 
-    /// The request through which they act; the command line has none.
+    /// The request; the command line has none.
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
         match &self.principal {
@@ -110,9 +110,9 @@ mod tests {
         Origin { request_id: "id".into(), address: "127.0.0.1".into() }
     }
 
-    /// Every principal, every role that its session may have by now, every permission.
+    /// Checks every principal with every role that its user may have by now, and every permission.
     #[test]
-    fn a_principal_may_do_what_the_grid_says() {
+    fn permissions_depend_on_the_principal_and_its_current_role() {
         let user = Principal::User { user: UserId::new(), session: SessionId::new(), origin: origin() };
         for permission in Permission::ALL {
             for role in Role::ALL.map(Some).into_iter().chain([None]) {

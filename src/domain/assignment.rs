@@ -1,20 +1,20 @@
-//! Who a card may be assigned to. Pure: no clock, no database.
+//! Which customer a card may be assigned to. Pure: no clock, no database.
 
 use crate::domain::{card::CardStatus, error::Refusal, id::CustomerId};
 
-/// What a permitted assignment comes to.
+/// The effect of a permitted assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assignment {
-    /// The card is that customer's already.
+    /// The card is already assigned to that customer.
     Unchanged,
-    /// The card becomes that customer's.
+    /// The card is now assigned to that customer.
     New,
 }
 
-/// Decides one assignment. A card has one customer in its life.
+/// Decides an assignment. A card is assigned at most once.
 ///
 /// # Errors
-/// The card is another customer's, or it is cancelled and has none.
+/// The card is assigned to another customer, or it is unassigned and cancelled.
 pub fn assign(status: CardStatus, holder: Option<CustomerId>, customer: CustomerId) -> Result<Assignment, Refusal> {
     match (holder, status) {
         (Some(holder), _) if holder == customer => Ok(Assignment::Unchanged),
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_status_and_holder_answers_as_the_grid_says() {
+    fn assignment_depends_on_status_and_holder() {
         let (ana, juan) = (CustomerId::new(), CustomerId::new());
         for status in CardStatus::ALL {
             let cancelled = status == CardStatus::Cancelled;

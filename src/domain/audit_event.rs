@@ -1,4 +1,4 @@
-//! What the trail can say. Pure: each event knows its type, its subject, and what was before and after.
+//! The events of the audit log. Pure: each event has a type, a subject, and the state before and after.
 
 use std::str::FromStr;
 
@@ -11,14 +11,14 @@ use crate::domain::{
     role::{Permission, Role},
 };
 
-/// What an event is about.
+/// The resource that an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A tenant.
     Account(AccountId),
-    /// Somebody who logs in.
+    /// A user.
     User(UserId),
-    /// One login.
+    /// A session.
     Session(SessionId),
     /// A customer.
     Customer(CustomerId),
@@ -49,7 +49,7 @@ macro_rules! event_types {
             /// Every type.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name on the wire and in the database.
+            /// The name in JSON and in the database.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -67,37 +67,37 @@ event_types! {
     Logout => "logout";
     /// A session was refreshed.
     Refresh => "refresh";
-    /// A used refresh token came back: its session was ended.
+    /// A refresh token was used a second time, which ended its session.
     RefreshTokenReused => "refresh_token_reused";
-    /// A session was ended from another.
+    /// A user ended one of their sessions from another.
     SessionEnded => "session_ended";
-    /// Somebody changed their password; their other sessions ended.
+    /// A user changed their password, which ended their other sessions.
     PasswordChanged => "password_changed";
-    /// Somebody asked for what their role may not do.
+    /// A user requested an operation that their role does not permit.
     PermissionRefused => "permission_refused";
-    /// The hour's requests are used up.
+    /// The account used up its hourly quota.
     QuotaExhausted => "quota_exhausted";
     /// An account was created.
     AccountCreated => "account_created";
     /// A user was created.
     UserCreated => "user_created";
-    /// A user has another role.
+    /// A user got another role.
     UserRoleChanged => "user_role_changed";
-    /// A user may not log in any more; their sessions ended.
+    /// A user was disabled, which ended their sessions.
     UserDisabled => "user_disabled";
-    /// A user may log in again.
+    /// A disabled user was enabled again.
     UserEnabled => "user_enabled";
     /// A customer was created.
     CustomerCreated => "customer_created";
     /// A card was created.
     CardCreated => "card_created";
-    /// A card became a customer's.
+    /// A card was assigned to a customer.
     CardAssigned => "card_assigned";
-    /// A card has another status.
+    /// A card's status changed.
     CardStatusChanged => "card_status_changed";
 }
 
-/// Not the name of an event's type.
+/// The name of no event type.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownEventType;
 
@@ -109,9 +109,9 @@ impl FromStr for EventType {
     }
 }
 
-/// What happened. Money is not here: a movement is its own record.
+/// An event. Movements are not events: each is its own record.
 #[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the types above say what each is")]
+#[expect(missing_docs, reason = "`EventType` documents each variant")]
 pub enum Event {
     Login { session: SessionId },
     LoginFailed { user: UserId },
@@ -133,20 +133,20 @@ pub enum Event {
     CardStatusChanged { card: CardId, from: CardStatus, to: CardStatus },
 }
 
-/// An event as it is kept.
+/// An event as it is stored.
 pub struct Described {
-    /// Its type.
+    /// The type of the event.
     pub event_type: EventType,
-    /// What it is about.
+    /// The subject of the event.
     pub subject: Subject,
-    /// The subject's state before it, as far as it changed.
+    /// The changed part of the subject's state before the event.
     pub before: Option<Value>,
-    /// The subject's state after it, as far as it changed.
+    /// The changed part of the subject's state after the event.
     pub after: Option<Value>,
 }
 
 impl Event {
-    /// Names and emails stay where they can be changed: a trail that cannot be holds ids.
+    /// The stored form. It holds ids instead of names and emails: those can change, and the audit log cannot.
     pub fn describe(self) -> Described {
         let (event_type, subject, before, after) = match self {
             Self::Login { session } => (EventType::Login, Subject::Session(session), None, None),
@@ -157,8 +157,8 @@ impl Event {
             Self::SessionEnded { session } => (EventType::SessionEnded, Subject::Session(session), None, None),
             Self::PasswordChanged { user } => (EventType::PasswordChanged, Subject::User(user), None, None),
             Self::PermissionRefused { user, role, needed } => {
-                let asked = json!({"role": role.name(), "needed": needed.name()});
-                (EventType::PermissionRefused, Subject::User(user), None, Some(asked))
+                let refused = json!({"role": role.name(), "needed": needed.name()});
+                (EventType::PermissionRefused, Subject::User(user), None, Some(refused))
             }
             Self::QuotaExhausted { account, limit } => {
                 (EventType::QuotaExhausted, Subject::Account(account), None, Some(json!({"limit": limit})))
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_reads_back_from_its_name() {
+    fn every_event_type_round_trips_through_its_name() {
         for event_type in EventType::ALL {
             assert_eq!(event_type.name().parse(), Ok(*event_type));
         }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_told_by_its_prefix() {
+    fn the_prefix_of_an_id_determines_the_subject() {
         let (card, user) = (CardId::new(), UserId::new());
         assert_eq!(card.to_string().parse(), Ok(Subject::Card(card)));
         assert_eq!(user.to_string().parse(), Ok(Subject::User(user)));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_says_what_was_and_what_is() {
+    fn a_change_records_the_state_before_and_after() {
         let event = Event::CardStatusChanged { card: CardId::new(), from: CardStatus::Inactive, to: CardStatus::Active };
         let described = event.describe();
         assert_eq!(described.before, Some(json!({"status": "inactive"})));

@@ -15,27 +15,27 @@ pub enum CardStatus {
     Inactive,
     /// Can be funded and can pay.
     Active,
-    /// Can neither be funded nor pay, until it is active again.
+    /// Can neither be funded nor pay until it is activated again.
     Blocked,
-    /// Over for good.
+    /// Permanently out of use.
     Cancelled,
 }
 
-/// A status a caller may ask for. `inactive` is none: a card is that only until it is first activated.
+/// A status that a caller may request. `inactive` is not one: a card never returns to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetStatus {
-    /// Into use.
+    /// In use.
     Active,
-    /// Out of use, for now.
+    /// Temporarily out of use.
     Blocked,
-    /// Out of use for good.
+    /// Permanently out of use.
     Cancelled,
 }
 
-/// What a permitted request for a status comes to.
+/// The effect of a permitted request for a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusChange {
-    /// The card has that status already.
+    /// The card already has that status.
     Unchanged,
     /// The card takes this status.
     To(CardStatus),
@@ -49,7 +49,7 @@ impl CardStatus {
     /// Every status, in the order of a card's life.
     pub const ALL: [Self; 4] = [Self::Inactive, Self::Active, Self::Blocked, Self::Cancelled];
 
-    /// The name on the wire and in the database.
+    /// The name in JSON and in the database.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,10 +60,10 @@ impl CardStatus {
         }
     }
 
-    /// What asking this card for `target` comes to.
+    /// Decides a request to change this status to `target`.
     ///
     /// # Errors
-    /// [`Refusal::CardTransition`] when there is no such step.
+    /// [`Refusal::CardTransition`] if the status machine has no such transition.
     pub fn change(self, target: TargetStatus) -> Result<StatusChange, Refusal> {
         let refused = Err(Refusal::CardTransition { from: self, to: target });
         match (self, target) {
@@ -87,10 +87,10 @@ impl FromStr for CardStatus {
 }
 
 impl TargetStatus {
-    /// Every status that can be asked for.
+    /// Every status that can be requested.
     pub const ALL: [Self; 3] = [Self::Active, Self::Blocked, Self::Cancelled];
 
-    /// The status a card has once the step is taken.
+    /// The status after the transition.
     #[must_use]
     pub const fn status(self) -> CardStatus {
         match self {
@@ -113,9 +113,9 @@ impl FromStr for TargetStatus {
 mod tests {
     use super::*;
 
-    /// The whole grid, written out: `.` nothing changes, `>` the step is taken, `x` refused.
+    /// The expected result of every request: `.` unchanged, `>` changed, `x` refused.
     #[test]
-    fn every_status_answers_every_request_as_the_grid_says() {
+    fn the_status_machine_has_only_the_listed_transitions() {
         let grid = [
             //                       active blocked cancelled
             (CardStatus::Inactive, ['>', 'x', '>']),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn only_three_words_can_be_asked_for() {
+    fn only_three_statuses_can_be_requested() {
         for status in CardStatus::ALL {
             assert_eq!(status.name().parse(), Ok(status));
             assert_eq!(status.name().parse::<TargetStatus>().is_ok(), status != CardStatus::Inactive);

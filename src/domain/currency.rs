@@ -17,15 +17,15 @@ pub enum Currency {
     Cop,
 }
 
-/// Not one of the currencies offered.
+/// The code of no supported currency.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownCurrency;
 
 impl Currency {
-    /// Every currency offered.
+    /// Every supported currency.
     pub const ALL: [Self; 3] = [Self::Usd, Self::Eur, Self::Cop];
 
-    /// The ISO code, on the wire and in the database.
+    /// The ISO code, in JSON and in the database.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_currency_is_its_exact_code() {
+    fn only_the_exact_code_is_a_currency() {
         for currency in Currency::ALL {
             assert_eq!(currency.code().parse(), Ok(currency));
         }

@@ -1,8 +1,8 @@
-//! Refusals: requests that a rule, or the account's state, forbids.
+//! Refusals: requests that a rule or the current state forbids.
 
 use super::card::{CardStatus, TargetStatus};
 
-/// A request that the state of things forbids.
+/// Why a rule or the current state forbids a request.
 ///
 /// Under an `Idempotency-Key` a refusal is stored like a success: the same request gets the same refusal again, even
 /// after the state has changed.

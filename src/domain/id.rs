@@ -1,6 +1,6 @@
-//! Ids on the wire: `TypeID` 0.3 (`card_` and 26 characters of base32 `UUIDv7`), `uuid` in the database.
+//! Ids: in JSON a `TypeID` 0.3 (`card_` and 26 characters of base32 `UUIDv7`), in the database a `uuid`.
 //!
-//! Each kind of id is a type of its own, so that a customer's id cannot be passed for a card's.
+//! Each kind of id has its own type, so that a customer's id cannot be used as a card's.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use type_safe_id::{DynamicType, TypeSafeId};
 use uuid::Uuid;
 
-/// A string that is not an id of the kind asked for. To a caller it names nothing.
+/// The text is not an id of the expected kind. Callers treat it like an id that does not exist.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of this kind")]
 pub struct NotAnId;
@@ -22,12 +22,12 @@ macro_rules! typed_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// What stands before the underscore.
+            /// The prefix before the underscore.
             pub const PREFIX: &str = $prefix;
 
-            /// A new id, larger than those this process made in earlier milliseconds.
+            /// A new id, larger than those that this process created in earlier milliseconds.
             #[must_use]
-            #[expect(clippy::new_without_default, reason = "an id is made on purpose, never by default")]
+            #[expect(clippy::new_without_default, reason = "an id is created explicitly, never by default")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
             }
@@ -91,33 +91,33 @@ macro_rules! typed_id {
 }
 
 typed_id!(AccountId, "acc", "A tenant.");
-typed_id!(UserId, "usr", "Somebody who logs in.");
+typed_id!(UserId, "usr", "A person who logs in.");
 typed_id!(SessionId, "ses", "One login.");
 typed_id!(CustomerId, "cus", "A customer of the account.");
 typed_id!(CardId, "card", "A virtual card.");
 typed_id!(MovementId, "mov", "A movement on a card.");
-typed_id!(EventId, "evt", "An entry of the audit trail.");
+typed_id!(EventId, "evt", "An entry of the audit log.");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_id_survives_the_wire() {
+    fn an_id_round_trips_through_text() {
         let id = CardId::new();
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string().len(), "card_".len() + 26);
     }
 
     #[test]
-    fn the_specification_s_own_vector_reads_as_it_says() {
-        // TypeID 0.3, valid.yml, "valid-uuidv7", under one of our prefixes.
+    fn the_specification_vector_is_parsed() {
+        // TypeID 0.3, valid.yml, "valid-uuidv7", with the prefix of a card.
         let id: CardId = "card_01h455vb4pex5vsknk084sn02q".parse().expect("valid");
         assert_eq!(id.0.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
     }
 
     #[test]
-    fn what_is_not_exactly_an_id_is_none() {
+    fn malformed_ids_are_refused() {
         let valid = CardId::new().to_string();
         let suffix = &valid["card_".len()..];
         let wrong = [

@@ -1,7 +1,7 @@
-//! What the words mean and what the rules are. Pure: no SQL statement, no HTTP, no clock, no I/O, no telemetry.
+//! The domain's types and rules. Pure: no SQL statement, no HTTP, no clock, no I/O, no telemetry.
 //!
-//! Every other floor may import this one; it imports none of them. A type that the database or the wire
-//! knows derives its encoding here, next to the rule.
+//! Every other layer may import this one; it imports none of them. A type that is stored or sent derives its
+//! encoding here, next to its rules.
 
 pub mod actor;
 pub mod assignment;

@@ -1,4 +1,4 @@
-//! Money: whole minor units, exact from the byte on the wire to the `BIGINT` and back.
+//! Money: whole minor units, exact between the JSON text and the `BIGINT` column in both directions.
 //!
 //! Nothing here goes through a binary float. The JSON form is a number: `100` or `-15.50`.
 
@@ -6,22 +6,22 @@ use rust_decimal::Decimal;
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
-/// Decimals of every currency offered: USD, EUR and COP all have two (ISO 4217).
+/// Decimals of every supported currency: USD, EUR and COP all have two (ISO 4217).
 pub const MINOR_DIGITS: u32 = 2;
 
-/// The most money anything here can hold, in minor units: 2^53-1, up to which a double counts them
-/// one by one. (As a fraction of the major unit, as on the wire, doubles tell cents apart up to 2^46
-/// units, some seventy million million; above that a client that reads doubles is a cent off at most.)
+/// The largest sum in minor units: 2^53-1, up to which a double represents every integer. JSON holds a
+/// fraction of major units, in which doubles distinguish cents up to 2^46 units, about 70 million
+/// million. Above that, a client that reads doubles is off by at most a cent.
 pub const MAX_MINOR: i64 = 9_007_199_254_740_991;
 
 const MINOR_PER_MAJOR: i64 = 10_i64.pow(MINOR_DIGITS);
 
-/// A signed sum in minor units, within `±MAX_MINOR`: a balance, or what a movement changed.
+/// A signed sum in minor units, within `±MAX_MINOR`: a balance, or the change that a movement makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Money(i64);
 
-/// A sum that a caller asks to move: at least one minor unit.
+/// A sum that a caller wants to move: at least one minor unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(Money);
 
@@ -32,17 +32,17 @@ pub enum MoneyFault {
     NotANumber,
     /// More decimals than the currencies have.
     TooManyDecimals,
-    /// Beyond `MAX_MINOR` either way.
+    /// Outside `±MAX_MINOR`.
     OutOfRange,
-    /// Zero or less, where money is to be moved.
+    /// Zero or less, for an amount to move.
     NotPositive,
 }
 
 impl Money {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// A sum of minor units; none beyond `±MAX_MINOR`.
+    /// A sum of minor units; `None` outside `±MAX_MINOR`.
     #[must_use]
     pub const fn from_minor(minor: i64) -> Option<Self> {
         if minor < -MAX_MINOR || minor > MAX_MINOR { None } else { Some(Self(minor)) }
@@ -54,22 +54,22 @@ impl Money {
         self.0
     }
 
-    /// The sum of two; none beyond `±MAX_MINOR`.
+    /// Adds two sums; `None` outside `±MAX_MINOR`.
     #[must_use]
     pub const fn plus(self, other: Self) -> Option<Self> {
         Self::from_minor(self.0 + other.0)
     }
 
-    /// The same sum, the other way.
+    /// The sum with the opposite sign.
     #[must_use]
     pub const fn negated(self) -> Self {
         Self(-self.0)
     }
 
-    /// Reads one JSON token.
+    /// Parses one JSON token.
     ///
     /// # Errors
-    /// The token is not a number, has a third decimal that is not zero, or is out of range.
+    /// The token is not a number, has a non-zero third decimal, or is out of range.
     pub fn from_json(token: &str) -> Result<Self, MoneyFault> {
         if !token.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
             return Err(MoneyFault::NotANumber);
@@ -79,12 +79,12 @@ impl Money {
         if mantissa.is_zero() {
             return Ok(Self::ZERO);
         }
-        // Past this an exponent no longer fits any bound, whichever way it points.
+        // A number with a larger or smaller exponent is out of range or has too many decimals.
         let exponent: i32 =
             exponent.parse().map_err(|_| if exponent.starts_with('-') { MoneyFault::TooManyDecimals } else { MoneyFault::OutOfRange })?;
         let scale = i64::from(mantissa.scale());
         let shift = i64::from(exponent) + i64::from(MINOR_DIGITS) - scale;
-        // `exact` left no trailing zero behind the point; one before it may still be shifted out.
+        // `exact` removed trailing zeros after the point; the exponent may still shift others behind it.
         let mut minor = mantissa.mantissa();
         if shift < 0 {
             for _ in 0..shift.unsigned_abs() {
@@ -100,7 +100,7 @@ impl Money {
         i64::try_from(minor).ok().and_then(Self::from_minor).ok_or(MoneyFault::OutOfRange)
     }
 
-    /// The JSON number: no decimals when there is nothing behind the point, else all of them.
+    /// The JSON number: without decimals for a whole number of major units, else with all of them.
     #[must_use]
     pub fn to_json(self) -> String {
         let (major, minor) = (self.0.abs() / MINOR_PER_MAJOR, self.0.abs() % MINOR_PER_MAJOR);
@@ -109,7 +109,7 @@ impl Money {
     }
 }
 
-/// Reads a mantissa without rounding.
+/// Parses a mantissa without rounding.
 fn exact(mantissa: &str) -> Result<Decimal, MoneyFault> {
     let significant = match mantissa.split_once('.') {
         Some((whole, fraction)) => {
@@ -131,16 +131,16 @@ impl Serialize for Money {
 }
 
 impl Amount {
-    /// Money that can be moved; none when it is zero or less.
+    /// An amount to move; `None` if it is zero or less.
     #[must_use]
     pub fn new(money: Money) -> Option<Self> {
         (money > Money::ZERO).then_some(Self(money))
     }
 
-    /// Reads one JSON token.
+    /// Parses one JSON token.
     ///
     /// # Errors
-    /// As [`Money::from_json`], and when the number is not above zero.
+    /// As for [`Money::from_json`], or the number is not above zero.
     pub fn from_json(token: &str) -> Result<Self, MoneyFault> {
         Self::new(Money::from_json(token)?).ok_or(MoneyFault::NotPositive)
     }
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_read_as_the_cents_they_say() {
+    fn numbers_are_parsed_to_exact_cents() {
         for (token, cents) in [
             ("100", 10_000),
             ("-20", -2_000),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_exact_sum_is_refused_never_rounded() {
+    fn inexact_numbers_are_refused_and_not_rounded() {
         for (token, fault) in [
             ("\"100\"", MoneyFault::NotANumber),
             ("null", MoneyFault::NotANumber),
@@ -224,26 +224,26 @@ mod tests {
     }
 
     #[test]
-    fn a_tenth_and_two_tenths_are_three_tenths() {
+    fn one_tenth_plus_two_tenths_is_three_tenths() {
         let sum = Money::from_json("0.1").and_then(|tenth| tenth.plus(Money::from_json("0.2")?).ok_or(MoneyFault::OutOfRange));
         assert_eq!(sum.map(Money::to_json), Ok("0.30".to_owned()));
     }
 
-    /// Guards the whole program: with serde_json's `arbitrary_precision` on, as any dependency
-    /// could turn it on, numbers would compare and read differently everywhere.
+    /// Any dependency could enable serde_json's `arbitrary_precision`, which would change how all
+    /// numbers are parsed and compared.
     #[test]
-    fn serde_json_still_reads_numbers_as_numbers() {
+    fn serde_json_parses_numbers_without_arbitrary_precision() {
         let read: serde_json::Value = serde_json::from_str("1.50").expect("a number");
         assert_eq!(read, serde_json::json!(1.5));
     }
 
-    /// What such a client shows for it, in cents.
+    /// The cents that a client which parses doubles would show.
     fn read_as_a_double(number: &str) -> i64 {
         let double: f64 = number.parse().expect("a number");
         format!("{double:.2}").replace('.', "").parse().expect("digits")
     }
 
-    #[expect(clippy::float_arithmetic, reason = "an independent, if coarse, reading of the same text")]
+    #[expect(clippy::float_arithmetic, reason = "parses the same text independently, if coarsely")]
     fn reads_alike(one: &str, other: &str) -> bool {
         let (one, other): (f64, f64) = (one.parse().expect("a number"), other.parse().expect("a number"));
         (one - other).abs() <= f64::EPSILON.max(one.abs() * f64::EPSILON)
@@ -255,7 +255,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printing_and_parsing_are_inverse(money in any_money()) {
+        fn printing_and_parsing_round_trip(money in any_money()) {
             prop_assert_eq!(Money::from_json(&money.to_json()), Ok(money));
             let through_serde = serde_json::to_string(&money).expect("serialises");
             prop_assert_eq!(through_serde, money.to_json());
@@ -270,7 +270,7 @@ mod tests {
         }
 
         #[test]
-        fn the_exponent_moves_the_point_and_nothing_else(money in any_money(), shift in 0_u32..20) {
+        fn an_exponent_only_shifts_the_decimal_point(money in any_money(), shift in 0_u32..20) {
             let token = format!("{}e{}", money.minor(), -2);
             prop_assert_eq!(Money::from_json(&token), Ok(money));
             let zeros = "0".repeat(shift as usize);
@@ -290,7 +290,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_out_of_bounds_gets_in(minor in -2 * MAX_MINOR..2 * MAX_MINOR, other in any_money()) {
+        fn sums_outside_the_bounds_are_refused(minor in -2 * MAX_MINOR..2 * MAX_MINOR, other in any_money()) {
             let within = minor.abs() <= MAX_MINOR;
             prop_assert_eq!(Money::from_minor(minor).is_some(), within);
             prop_assert_eq!(Money::from_json(&format!("{minor}e-2")).is_ok(), within);
@@ -300,7 +300,7 @@ mod tests {
         }
 
         #[test]
-        fn any_json_number_reads_as_itself_or_is_refused(token in "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?") {
+        fn any_json_number_is_parsed_exactly_or_refused(token in "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?") {
             if let Ok(money) = Money::from_json(&token) {
                 prop_assert!(reads_alike(&token, &money.to_json()), "{token} read as {}", money.to_json());
             }

@@ -1,4 +1,4 @@
-//! The rules of money: a card and a request make a movement or a refusal. Pure: no clock, no database.
+//! The posting rules: a card and a request result in a movement or a refusal. Pure: no clock, no database.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use crate::domain::{
     money::{Amount, Money},
 };
 
-/// What a movement is.
+/// The kind of a movement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -19,13 +19,13 @@ pub enum MovementKind {
     TopUp,
     /// Money spent with the card.
     Purchase,
-    /// Money given back by a merchant.
+    /// Money returned by a merchant.
     Refund,
 }
 
-/// No kind of movement has this name.
+/// The name of no kind of movement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no kind of movement")]
+#[error("unknown kind of movement")]
 pub struct UnknownKind;
 
 impl FromStr for MovementKind {
@@ -40,7 +40,7 @@ impl MovementKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::TopUp, Self::Purchase, Self::Refund];
 
-    /// The name on the wire and in the database.
+    /// The name in JSON and in the database.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -51,32 +51,32 @@ impl MovementKind {
     }
 }
 
-/// What a posting needs to know of its card, as read under the card's row lock.
+/// The state of a card that a posting depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The card's status.
     pub status: CardStatus,
-    /// What is on it.
+    /// The card's balance.
     pub balance: Money,
-    /// The seq of its newest movement, 0 before the first.
+    /// The sequence number of the newest movement; 0 before the first.
     pub seq: i64,
 }
 
-/// A movement that may be written.
+/// A permitted movement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place in the card's history, from 1 without a gap.
+    /// The position in the card's history, from 1 without gaps.
     pub seq: i64,
-    /// What it changes: below zero for a purchase.
+    /// The change of the balance: negative for a purchase.
     pub amount: Money,
-    /// The balance it leaves.
+    /// The balance after the movement.
     pub balance_after: Money,
 }
 
-/// Decides one posting.
+/// Decides a posting.
 ///
 /// # Errors
-/// The card's status forbids it, it has too little, or it would hold too much.
+/// The card's status forbids the posting, or the balance would leave its bounds.
 pub fn post(card: Position, kind: MovementKind, amount: Amount) -> Result<Entry, Refusal> {
     match (kind, card.status) {
         (MovementKind::TopUp, CardStatus::Inactive | CardStatus::Active)
@@ -118,9 +118,9 @@ mod tests {
         Position { status, balance: money(balance), seq: 7 }
     }
 
-    /// The whole grid, written out: `+` posted, else the error's variant.
+    /// The expected result of every posting: `+` posted, else the error's variant.
     #[test]
-    fn every_status_answers_every_kind_as_the_grid_says() {
+    fn postings_depend_on_kind_and_status() {
         let grid = [
             //                      inactive         active blocked          cancelled
             (MovementKind::TopUp, ["+", "+", "CardBlocked", "CardCancelled"]),
@@ -139,15 +139,15 @@ mod tests {
     }
 
     #[test]
-    fn a_purchase_takes_the_last_cent_and_not_one_more() {
+    fn a_purchase_can_spend_the_whole_balance_and_not_more() {
         let active = card(CardStatus::Active, 500);
-        let entry = post(active, MovementKind::Purchase, amount(500)).expect("enough");
+        let entry = post(active, MovementKind::Purchase, amount(500)).expect("sufficient funds");
         assert_eq!((entry.seq, entry.amount, entry.balance_after), (8, money(-500), Money::ZERO));
         assert!(matches!(post(active, MovementKind::Purchase, amount(501)), Err(Refusal::InsufficientFunds)));
     }
 
     #[test]
-    fn a_balance_reaches_the_bound_and_does_not_pass_it() {
+    fn a_balance_can_reach_its_bound_and_not_exceed_it() {
         let nearly_full = card(CardStatus::Active, MAX_MINOR - 1);
         for kind in [MovementKind::TopUp, MovementKind::Refund] {
             assert!(post(nearly_full, kind, amount(1)).is_ok_and(|entry| entry.balance_after == money(MAX_MINOR)));
@@ -158,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_history_adds_up(steps in prop::collection::vec((0_usize..3, 1..=MAX_MINOR), 0..100)) {
+        fn any_history_sums_to_its_balance(steps in prop::collection::vec((0_usize..3, 1..=MAX_MINOR), 0..100)) {
             let kinds = [MovementKind::TopUp, MovementKind::Purchase, MovementKind::Refund];
             let mut position = Position { status: CardStatus::Active, balance: Money::ZERO, seq: 0 };
             let mut sum: i128 = 0;

@@ -1,15 +1,15 @@
-//! The account's hourly quota, as an answer reports it.
+//! An account's hourly quota, as responses report it.
 
 use std::time::Duration;
 
-/// What is left of an account's clock hour.
+/// An account's quota for the current clock hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaSnapshot {
     /// Requests per hour.
     pub limit: u32,
-    /// How many requests are left after this one.
+    /// Requests that remain after this one.
     pub remaining: u32,
-    /// Epoch second at which the next hour begins, by the database's clock.
+    /// The start of the next hour in epoch seconds, by the database's clock.
     pub reset: i64,
     /// The time until then.
     pub retry_after: Duration,

@@ -1,27 +1,27 @@
-//! Who may do what. Pure.
+//! Roles and their permissions. Pure.
 
 use std::str::FromStr;
 
-/// What a user is allowed, by name.
+/// A user's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Role {
-    /// Everything an operator may, and manages users and reads the trail.
+    /// Also manages users and reads the audit log.
     Admin,
-    /// Reads, and writes customers, cards and money.
+    /// Reads, and changes customers, cards and money.
     Operator,
-    /// Reads.
+    /// Only reads.
     Viewer,
 }
 
-/// What an endpoint asks of its caller.
+/// What an endpoint requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// To see.
+    /// To read everything but users and the audit log.
     Read,
     /// To change customers, cards and money.
     Write,
-    /// To manage users, and to read the audit trail.
+    /// To manage users and to read the audit log.
     Manage,
 }
 
@@ -40,7 +40,7 @@ impl Permission {
     }
 }
 
-/// Not the name of a role.
+/// The name of no role.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a role is admin, operator or viewer")]
 pub struct UnknownRole;
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roles_may_what_the_grid_says() {
+    fn each_role_has_the_listed_permissions() {
         let grid = [(Role::Admin, [true, true, true]), (Role::Operator, [true, true, false]), (Role::Viewer, [true, false, false])];
         assert_eq!(grid.map(|(role, _)| role), Role::ALL);
         for (role, row) in grid {

@@ -1,4 +1,4 @@
-//! Text that callers give: trimmed, bounded, free of control characters. Parsed once, at the edge.
+//! Text from callers: trimmed, bounded, without control characters. Parsed once, at the boundary.
 
 use std::str::FromStr;
 
@@ -10,13 +10,13 @@ pub enum TextFault {
     /// Nothing is left after trimming.
     #[error("must not be blank")]
     Blank,
-    /// More characters than the field takes.
+    /// More characters than the field accepts.
     #[error("takes at most {max} characters")]
     TooLong {
-        /// The most it takes.
+        /// The maximum number of characters.
         max: usize,
     },
-    /// NUL or another control character.
+    /// The text contains NUL or another control character.
     #[error("must not have control characters in it")]
     ControlCharacter,
     /// Not the address of a mailbox on a named host.
@@ -28,7 +28,7 @@ pub enum TextFault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name(String);
 
-/// What a movement was for: 1 to 200 characters.
+/// The purpose of a movement: 1 to 200 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description(String);
 
@@ -39,7 +39,7 @@ pub struct Email(String);
 /// The longest name and description, in characters.
 pub const MAX_TEXT: usize = 200;
 
-/// The longest email address (RFC 5321 leaves 254 for one in a path).
+/// The longest email address: RFC 5321 limits a path to 256 octets, two of them its angle brackets.
 pub const MAX_EMAIL: usize = 254;
 
 fn trimmed(text: &str, max: usize) -> Result<&str, TextFault> {
@@ -81,7 +81,7 @@ impl Name {
 }
 
 impl Description {
-    /// What a top-up is described as (the published reference's words).
+    /// The description of every top-up, as in the published reference.
     #[must_use]
     pub fn of_a_top_up() -> Self {
         Self("Balance top-up".to_owned())
@@ -95,23 +95,23 @@ impl Description {
 }
 
 impl Email {
-    /// The address as it was given.
+    /// The address as the caller sent it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The address as it is compared: two that differ in case alone are one.
+    /// The form in which addresses are compared: it ignores case.
     ///
-    /// Computed here and not by the database: its `lower()` depends on a locale and folds
-    /// look-alikes such as the Kelvin sign into ASCII.
+    /// Computed here because the database's `lower()` depends on the locale and folds look-alikes such
+    /// as the Kelvin sign into ASCII.
     #[must_use]
     pub fn key(&self) -> String {
         email_key(&self.0)
     }
 }
 
-/// The form in which emails are compared, for text that need not be an email.
+/// The form in which emails are compared, also for text that may not be an email.
 pub fn email_key(text: &str) -> String {
     text.trim().to_ascii_lowercase()
 }
@@ -123,7 +123,7 @@ impl FromStr for Email {
         let text = trimmed(text, MAX_EMAIL)?;
         let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
         let parsed = EmailAddress::parse_with_options(text, options).map_err(|_| TextFault::NotAnEmail)?;
-        // The parser allows quoted local parts and any character in a host; mail in the open does not.
+        // The parser allows quoted local parts and any character in a host; internet mail does not.
         let host_is_plain = parsed.domain().bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
         if !text.is_ascii() || text.contains('"') || !host_is_plain {
             return Err(TextFault::NotAnEmail);

@@ -1,4 +1,4 @@
-//! Where a request comes from, for limits per address.
+//! The client's address, for limits per address.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -9,19 +9,19 @@ use axum::http::{HeaderMap, HeaderName};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// A client's address; of IPv6 the first 64 bits, since one client has all of the rest.
+/// A client's address. Of an IPv6 address only the first 64 bits count, since one client controls the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Source(IpAddr);
+pub(super) struct ClientAddress(IpAddr);
 
-impl std::fmt::Display for Source {
+impl std::fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl Source {
-    /// Walks `X-Forwarded-For` from the right, past as many entries as there are trusted proxies in
-    /// front. Each proxy appends whom it heard from; what stands further left anybody can write.
+impl ClientAddress {
+    /// Takes the entry of `X-Forwarded-For` that the outermost of `trusted_hops` proxies appended, counted
+    /// from the right. Clients can forge the entries to the left of it.
     pub(super) fn of(peer: SocketAddr, headers: &HeaderMap, trusted_hops: usize) -> Self {
         let mut entries: Vec<&[u8]> = Vec::new();
         for value in headers.get_all(&FORWARDED_FOR) {
@@ -32,7 +32,7 @@ impl Source {
     }
 }
 
-/// An address, with or without a port, with or without the brackets of IPv6.
+/// Parses an address, with or without a port or the brackets of IPv6.
 fn address(entry: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(entry).ok()?.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -60,7 +60,7 @@ mod tests {
         for value in forwarded {
             headers.append(&FORWARDED_FOR, HeaderValue::from_bytes(value.as_ref()).expect("a header value"));
         }
-        Source::of(SocketAddr::from(([10, 0, 0, 9], 4711)), &headers, hops).to_string()
+        ClientAddress::of(SocketAddr::from(([10, 0, 0, 9], 4711)), &headers, hops).to_string()
     }
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_wrote_stands_left_of_what_the_proxies_wrote() {
+    fn only_entries_of_trusted_proxies_count() {
         assert_eq!(source(&["6.6.6.6, 1.2.3.4"], 1), "1.2.3.4");
         assert_eq!(source(&["6.6.6.6", "1.2.3.4, 10.0.0.1"], 2), "1.2.3.4");
         assert_eq!(source(&["1.2.3.4:55555"], 1), "1.2.3.4");
@@ -77,14 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_odd_entry_falls_back_to_the_peer() {
+    fn a_missing_or_invalid_entry_falls_back_to_the_peer() {
         assert_eq!(source::<&str>(&[], 1), "10.0.0.9");
         assert_eq!(source(&["1.2.3.4"], 2), "10.0.0.9");
         assert_eq!(source(&["unknown"], 1), "10.0.0.9");
     }
 
     #[test]
-    fn an_ipv6_client_is_its_network() {
+    fn an_ipv6_client_is_identified_by_its_network() {
         assert_eq!(source(&["2001:db8:1:2:3:4:5:6"], 1), "2001:db8:1:2::");
         assert_eq!(source(&["[2001:db8:1:2:3:4:5:6]"], 1), "2001:db8:1:2::");
         assert_eq!(source(&["[2001:db8:1:2:3:4:5:6]:443"], 1), "2001:db8:1:2::");

@@ -1,4 +1,4 @@
-//! The audit trail, for admins: `GET /audit-events`.
+//! The audit log, for admins: `GET /audit-events`.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -34,10 +34,10 @@ pub(super) struct EventBody {
     user_id: Option<UserId>,
     session_id: Option<SessionId>,
     subject_id: SubjectId,
-    /// What was; null where nothing was, or nothing of it is kept.
+    /// The changed part of the subject's state before the event; null if there was none or none was recorded.
     #[schemars(with = "Option<BTreeMap<String, Value>>")]
     before: Option<Value>,
-    /// What is.
+    /// The changed part of the subject's state after the event.
     #[schemars(with = "Option<BTreeMap<String, Value>>")]
     after: Option<Value>,
     request_id: Option<String>,
@@ -45,7 +45,7 @@ pub(super) struct EventBody {
     date: Timestamp,
 }
 
-/// The id of whatever an event is about: its prefix tells what that is.
+/// The id of the resource that an event is about. Its prefix tells the kind of resource.
 struct SubjectId(Subject);
 
 impl JsonSchema for SubjectId {
@@ -55,7 +55,7 @@ impl JsonSchema for SubjectId {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "The id of whatever an event is about: its prefix tells what that is.",
+            "description": "The id of the resource that an event is about. Its prefix tells the kind of resource.",
             "anyOf": [
                 generator.subschema_for::<AccountId>(),
                 generator.subschema_for::<UserId>(),
@@ -96,7 +96,7 @@ impl From<&AuditEvent> for EventBody {
     }
 }
 
-/// What the trail is narrowed to, as text that a cursor can carry.
+/// The filters of a list, as text that a cursor can carry.
 #[derive(Default)]
 struct Filters {
     event_type: Option<EventType>,
@@ -110,7 +110,7 @@ impl Filters {
         Self { event_type: query.word("type", &names), user_id: query.text("userId"), subject_id: query.text("subjectId") }
     }
 
-    /// One form for one set of filters, in which it also reads back.
+    /// The canonical query string of the filters; [`Self::read`] parses it.
     fn canonical(&self) -> String {
         let mut text = form_urlencoded::Serializer::new(String::new());
         let named = [
@@ -122,7 +122,7 @@ impl Filters {
         text.finish()
     }
 
-    /// None: a subject that is no id is nothing, and nothing has no events.
+    /// The filter for the service; `None` if the subject is not an id, and so has no events.
     async fn resolve(&self, app: &App, account: AccountId) -> Result<Option<EventFilter>> {
         let user = match &self.user_id {
             Some(text) => {
@@ -138,12 +138,12 @@ impl Filters {
 
 /// `GET /audit-events`
 pub(super) const LIST: Operation = Operation::new("listAuditEvents", Tag::Audit, "List Audit Events")
-    .about("Retrieve who did what in your account, and from where, newest first. A subject that is nothing has no events.")
+    .about("Retrieve who did what in your account, and from where, newest first. The list is empty for a subject that does not exist.")
     .filters(&[
-        Filter::new::<EventType>("type", "Only of this type."),
-        Filter::new::<UserId>("userId", "Only what this user did."),
-        // Whatever it is: what is no id is nothing, and has no events.
-        Filter::new::<String>("subjectId", "Only what was done to this, by its id."),
+        Filter::new::<EventType>("type", "Only events of this type."),
+        Filter::new::<UserId>("userId", "Only events that this user caused."),
+        // A string: text that is not an id has no events, instead of being refused.
+        Filter::new::<String>("subjectId", "Only events about the resource with this id."),
     ])
     .list::<EventBody>(
         "auditEvents",

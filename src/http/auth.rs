@@ -1,4 +1,4 @@
-//! Logins: `POST /auth/login`, `POST /auth/refresh`, `POST /auth/logout`, `POST /auth/password`.
+//! Authentication: `POST /auth/login`, `POST /auth/refresh`, `POST /auth/logout`, `POST /auth/password`.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     App,
-    address::Source,
+    address::ClientAddress,
     code::Code,
     error::Result,
     extract::LoggedIn,
@@ -23,7 +23,7 @@ use crate::service::{
     error::Error as ServiceError,
 };
 
-/// The longest refresh token worth a look, in characters.
+/// The longest text that is accepted as a refresh token, in characters.
 const MAX_REFRESH_TOKEN: usize = 512;
 
 pub(super) struct LoginRequest {
@@ -33,7 +33,7 @@ pub(super) struct LoginRequest {
 
 impl FromFields for LoginRequest {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        // Any text may be tried: what is no email is nobody's.
+        // Any text is accepted: one that is not an email is just an unknown one.
         let email = fields.verbatim("email", MAX_EMAIL);
         let password = fields.verbatim("password", MAX_PASSWORD);
         Some(Self { email: email?, password: password?.into() })
@@ -52,7 +52,7 @@ pub(super) struct LoginResponse {
 
 /// `POST /auth/login`
 pub(super) const LOGIN: Operation = Operation::new("login", Tag::Authentication, "Login")
-    .about("Authenticate a user and receive an access token. Each login is a session of its own. An unknown email, a wrong password and a disabled user are answered alike.")
+    .about("Authenticate a user and receive an access token. Each login starts a new session. An unknown email, a wrong password and a disabled user get the same response.")
     .request(r#"{"email": "test@example.com", "password": "test123"}"#)
     .answer::<LoginResponse>(
         r#"{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "userId": "usr_01h455vb4pex5vsknk084sn02q", "expiresAt": "2025-02-10T13:00:00.000Z", "refreshToken": "crt_..."}"#,
@@ -62,7 +62,7 @@ pub(super) const LOGIN: Operation = Operation::new("login", Tag::Authentication,
 /// `POST /auth/login`
 pub(super) async fn login(
     State(app): State<App>,
-    Extension(source): Extension<Source>,
+    Extension(source): Extension<ClientAddress>,
     Extension(origin): Extension<Origin>,
     Json(request): Json<LoginRequest>,
 ) -> Result<JsonBody<LoginResponse>> {
@@ -103,7 +103,7 @@ pub(super) struct RefreshResponse {
 
 /// `POST /auth/refresh`
 pub(super) const REFRESH: Operation = Operation::new("refresh", Tag::Authentication, "Refresh")
-    .about("Exchange a refresh token for new tokens. It is good once: one that comes a second time ends its session.")
+    .about("Exchange a refresh token for new tokens. A refresh token is valid once: using it again ends its session.")
     .request(r#"{"refreshToken": "crt_..."}"#)
     .answer::<RefreshResponse>(
         r#"{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "expiresAt": "2025-02-10T13:00:00.000Z", "refreshToken": "crt_..."}"#,
@@ -113,7 +113,7 @@ pub(super) const REFRESH: Operation = Operation::new("refresh", Tag::Authenticat
 /// `POST /auth/refresh`
 pub(super) async fn refresh(
     State(app): State<App>,
-    Extension(source): Extension<Source>,
+    Extension(source): Extension<ClientAddress>,
     Extension(origin): Extension<Origin>,
     Json(request): Json<RefreshRequest>,
 ) -> Result<JsonBody<RefreshResponse>> {
@@ -138,7 +138,7 @@ pub(super) struct Done {
 
 /// `POST /auth/logout`
 pub(super) const LOGOUT: Operation = Operation::new("logout", Tag::Authentication, "Logout")
-    .about("Invalidate the current session, its token and its refresh token. It also works once the hour's requests are used up.")
+    .about("Invalidate the current session, its token and its refresh token. It also works when the quota is used up.")
     .answer::<Done>(r#"{"success": true}"#)
     .never(&[Code::RateLimitExceeded]);
 
@@ -163,9 +163,7 @@ impl FromFields for PasswordRequest {
 
 /// `POST /auth/password`
 pub(super) const CHANGE_PASSWORD: Operation = Operation::new("changePassword", Tag::Authentication, "Change Password")
-    .about(
-        "Change your own password, and end your other sessions. A new password has 8 to 1024 characters and is not one that is published.",
-    )
+    .about("Change your own password and end your other sessions. A new password has 8 to 1024 characters and is not a published one.")
     .request(r#"{"currentPassword": "a long enough password", "newPassword": "another long enough password"}"#)
     .answer::<Done>(r#"{"success": true}"#)
     .refusals(&[Code::InvalidCredentials]);
@@ -173,11 +171,11 @@ pub(super) const CHANGE_PASSWORD: Operation = Operation::new("changePassword", T
 /// `POST /auth/password`
 pub(super) async fn change_password(
     State(app): State<App>,
-    Extension(source): Extension<Source>,
+    Extension(source): Extension<ClientAddress>,
     LoggedIn(caller): LoggedIn,
     Json(request): Json<PasswordRequest>,
 ) -> Result<JsonBody<Done>> {
-    // Whoever has a token guesses at the password no faster than whoever has none.
+    // A token must not allow faster guesses at the password than a login does.
     app.failed_logins.check(source, Instant::now())?;
     app.services.auth.change_password(&caller, &request.current, &request.new).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidCredentials) {

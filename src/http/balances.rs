@@ -77,7 +77,7 @@ pub(super) struct Balance {
 
 /// `GET /balances/{cardId}`
 pub(super) const GET: Operation = Operation::new("getBalance", Tag::Balances, "Get Balance")
-    .about("Retrieve what is on a card.")
+    .about("Retrieve a card's balance.")
     .answer::<Balance>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "currency": "USD"}"#)
     .refusals(&[Code::CardNotFound]);
 

@@ -103,7 +103,7 @@ pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(i
     Ok(JsonBody((&card).into()))
 }
 
-/// What a list of cards is narrowed to, as text that a cursor can carry.
+/// The filters of a list, as text that a cursor can carry.
 #[derive(Default)]
 struct Filters {
     customer_id: Option<String>,
@@ -120,7 +120,7 @@ impl Filters {
         }
     }
 
-    /// One form for one set of filters, in which it also reads back.
+    /// The canonical query string of the filters; [`Self::read`] parses it.
     fn canonical(&self) -> String {
         let mut text = form_urlencoded::Serializer::new(String::new());
         let named = [
@@ -135,11 +135,11 @@ impl Filters {
 
 /// `GET /cards`
 pub(super) const LIST: Operation = Operation::new("listCards", Tag::VirtualCards, "List Cards")
-    .about("Retrieve the cards in your account, oldest first, all of them or those of a customer, a status, a currency.")
+    .about("Retrieve the cards in your account, oldest first: all of them, or those of a customer, with a status or in a currency.")
     .filters(&[
-        Filter::new::<CustomerId>("customerId", "Only this customer's."),
-        Filter::new::<CardStatus>("status", "Only in this status."),
-        Filter::new::<Currency>("currency", "Only in this currency."),
+        Filter::new::<CustomerId>("customerId", "Only cards of this customer."),
+        Filter::new::<CardStatus>("status", "Only cards with this status."),
+        Filter::new::<Currency>("currency", "Only cards in this currency."),
     ])
     .list::<CardBody>(
         "cards",
@@ -206,7 +206,7 @@ impl AssignedCard {
 
 /// `POST /cards/assign`
 pub(super) const ASSIGN: Operation = Operation::new("assignCard", Tag::VirtualCards, "Assign Card to Customer")
-    .about("Link a virtual card to a customer profile. To the customer it has already: nothing changes.")
+    .about("Link a virtual card to a customer profile. Assigning it again to the same customer changes nothing.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "customerId": "cus_01h455vb4pex5vsknk084sn02q"}"#)
     .answer::<AssignedCard>(
         r#"{"success": true, "cardId": "card_01h455vb4pex5vsknk084sn02q", "customerId": "cus_01h455vb4pex5vsknk084sn02q"}"#,
@@ -250,7 +250,7 @@ impl StatusBody {
 
 /// `PATCH /cards/status`
 pub(super) const CHANGE_STATUS: Operation = Operation::new("changeCardStatus", Tag::VirtualCards, "Change Card Status")
-    .about("Activate, block, or cancel a virtual card. Inactive and blocked cards can be activated, active ones blocked, all of them cancelled. Cancelled is permanent. To the status it has already: nothing changes.")
+    .about("Activate, block, or cancel a virtual card. Inactive and blocked cards can be activated, active ones blocked, all of them cancelled. Cancelled is permanent. Requesting the current status changes nothing.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active"}"#)
     .answer::<StatusBody>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active"}"#)
     .refusals(&[Code::CardNotFound, Code::InvalidStatusTransition]);

@@ -73,7 +73,7 @@ fn read_key(headers: &HeaderMap) -> std::result::Result<Option<Key>, FieldFault>
 }
 
 impl<T> Command<T> {
-    /// For a body with a password in it: what is kept of it must be as hard to guess back as the password's hash.
+    /// Hashes the fingerprint of a body that contains a password: it must be as hard to reverse as the password's hash.
     ///
     /// # Errors
     /// Too many passwords are being hashed.
@@ -119,7 +119,7 @@ pub(super) fn answer<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> 
     }
 }
 
-/// Writing to memory what can be written does not fail.
+/// Serialising these types to memory cannot fail.
 fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }

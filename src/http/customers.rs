@@ -51,7 +51,7 @@ impl CustomerBody {
 
 /// `POST /customers`
 pub(super) const CREATE: Operation = Operation::new("createCustomer", Tag::Customers, "Create Customer")
-    .about("Create a basic customer profile. Store the `customerId`: you need it to assign cards. An email is one customer's of the account, whatever its case.")
+    .about("Create a basic customer profile. Store the `customerId`: you need it to assign cards. Two customers of an account cannot have the same email, regardless of case.")
     .request(r#"{"name": "Juan Perez", "email": "juan@email.com"}"#)
     .answer::<CustomerBody>(r#"{"customerId": "cus_01h455vb4pex5vsknk084sn02q", "name": "Juan Perez", "email": "juan@email.com"}"#)
     .refusals(&[Code::DuplicateEmail]);
@@ -79,8 +79,8 @@ pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(i
 
 /// `GET /customers`
 pub(super) const LIST: Operation = Operation::new("listCustomers", Tag::Customers, "List Customers")
-    .about("Retrieve all customers in your account, oldest first, or the one with an email.")
-    .filters(&[Filter::new::<Email>("email", "Only the customer with this email, whatever its case.")])
+    .about("Retrieve all customers in your account, oldest first, or the one with a given email.")
+    .filters(&[Filter::new::<Email>("email", "Only the customer with this email, regardless of case.")])
     .list::<CustomerBody>(
         "customers",
         r#"{"customers": [
@@ -89,7 +89,7 @@ pub(super) const LIST: Operation = Operation::new("listCustomers", Tag::Customer
         ]}"#,
     );
 
-/// The filter in one form, in which it also reads back.
+/// The canonical query string of the filter.
 fn canonical(email: Option<&Email>) -> String {
     let mut text = form_urlencoded::Serializer::new(String::new());
     text.extend_pairs(email.map(|email| ("email", email.key())));

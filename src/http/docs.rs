@@ -1,5 +1,5 @@
-//! `GET /docs`: the guide and an interactive reference, served from the binary. The page around it is ours
-//! (`docs/`), the reference itself is Swagger UI; neither asks any other host for anything.
+//! `GET /docs`: the guide and an interactive reference, served from the binary. The page is in `docs/`, and
+//! Swagger UI renders the reference. Neither loads anything from another host.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::service::error::Error as ServiceError;
 
-/// What the page may load: itself. Swagger UI writes styles into its elements and draws with `data:` images.
-const ITSELF: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+/// The page may load only its own files. Swagger UI also needs inline styles and `data:` images.
+const SELF_ONLY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
     connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page and what it loads. They are for people: the document, which is for programs, does not list them.
+/// The page and its files. The OpenAPI document does not list them, since they are not for programs.
 pub(super) fn pages() -> Router<App> {
     Router::new()
-        .route("/docs", get(async || ([(header::CONTENT_SECURITY_POLICY, ITSELF)], Html(include_str!("docs/index.html")))))
+        .route("/docs", get(async || ([(header::CONTENT_SECURITY_POLICY, SELF_ONLY)], Html(include_str!("docs/index.html")))))
         .route("/docs/docs.css", get(async || ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("docs/docs.css"))))
         .route("/docs/docs.js", get(async || ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("docs/docs.js"))))
         .route("/docs/swagger-ui.css", get(async || swagger_ui("swagger-ui.css")))
@@ -37,7 +37,7 @@ fn swagger_ui(name: &str) -> Result<Response> {
     let file = found.ok_or(Error::RouteNotFound)?;
     let mut response = ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response();
     if file.gzpipped {
-        // It is kept compressed and sent so: there is no browser that minds.
+        // The file is stored compressed. Every browser accepts gzip.
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     Ok(response)

@@ -1,4 +1,4 @@
-//! The document of this API: `GET /openapi.json`.
+//! The OpenAPI document: `GET /openapi.json`.
 
 use axum::{
     Extension,
@@ -9,13 +9,13 @@ use axum::{
 
 use super::openapi::{Operation, Tag};
 
-/// The document as it is sent, made once.
+/// The serialised document, built once.
 #[derive(Clone, Debug)]
 pub(super) struct Document(pub(super) Bytes);
 
 /// `GET /openapi.json`
 pub(super) const GET: Operation =
-    Operation::new("getOpenApi", Tag::Service, "This document").about("OpenAPI 3.1, made from the code that serves.");
+    Operation::new("getOpenApi", Tag::Service, "This document").about("OpenAPI 3.1, generated from the code that serves the API.");
 
 /// `GET /openapi.json`
 pub(super) async fn get(Extension(Document(text)): Extension<Document>) -> Response {

@@ -1,5 +1,5 @@
-//! What callers are told when something fails: one exhaustive table from a failure to its status,
-//! its code and its words (RFC 9457, `application/problem+json`).
+//! Error responses: one exhaustive table from each failure to its status, code and detail (RFC 9457,
+//! `application/problem+json`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,10 +17,10 @@ use crate::service::error::Error as ServiceError;
 /// The result of a handler.
 pub(super) type Result<T> = std::result::Result<T, Error>;
 
-/// What is wrong with one member of a body or one parameter of a query.
+/// What is wrong with one field of a body or one parameter of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct FieldFault {
-    /// Its name.
+    /// The name of the field.
     pub(super) field: &'static str,
     /// For programs.
     pub(super) code: FaultCode,
@@ -31,25 +31,25 @@ pub(super) struct FieldFault {
 /// Every way a request can fail.
 #[derive(Debug)]
 pub(super) enum Error {
-    /// A rule said no, or the database could not be asked.
+    /// The service refused the request or failed.
     Service(ServiceError),
     /// The body is not one JSON object.
     InvalidJson(String),
-    /// Fields or parameters are wrong: all of them, not only the first.
+    /// Every field and parameter that is not valid.
     Validation(Vec<FieldFault>),
     /// The body is not declared as JSON.
     UnsupportedMediaType,
-    /// The body is longer than this many bytes, which is more than anything here needs.
+    /// The body is longer than this many bytes, which is more than any request needs.
     PayloadTooLarge(u64),
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     RequestTimeout,
-    /// The path is not text.
+    /// The path is not UTF-8 or contains control characters.
     InvalidPath,
     /// No such route.
     RouteNotFound,
     /// The route has no such method.
     MethodNotAllowed,
-    /// The process is about to end.
+    /// The process is shutting down.
     ShuttingDown,
 }
 
@@ -65,8 +65,8 @@ impl From<ServiceError> for Error {
     }
 }
 
-/// A failure on its way out: `middleware::problem` writes the body, which needs the request's id,
-/// and `middleware::access_log` the cause.
+/// A failure, as a response extension. `middleware::problem` writes the body, which needs the request's
+/// id, and `middleware::access_log` logs the cause.
 #[derive(Clone, Debug)]
 pub(super) struct Problem {
     pub(super) code: Code,
@@ -93,21 +93,21 @@ impl Problem {
             request_id: id.as_str(),
             errors: &self.faults,
         };
-        // Writing to memory what can be written does not fail.
+        // Serialising this type to memory cannot fail.
         serde_json::to_vec(&body).unwrap_or_default()
     }
 }
 
-/// RFC 9457, with `code`, `requestId` and `errors` beside its own members.
+/// RFC 9457, extended by `code`, `requestId` and `errors`.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProblemBody<'a> {
-    /// Leads to what the code means and what to do about it.
+    /// A link to the code's meaning and what to do about it.
     #[schemars(extend("format" = "uri-reference"))]
     r#type: String,
-    /// The code in words.
+    /// A short description of the code.
     title: &'static str,
-    /// The answer's status.
+    /// The HTTP status.
     status: u16,
     /// What went wrong this time, and what can be done about it. For people.
     detail: &'a str,
@@ -210,10 +210,10 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
 }
 
 impl Error {
-    /// How long to wait before trying again, where that can help.
+    /// How long to wait before a retry, if a retry can succeed.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Service(ServiceError::QuotaExceeded(standing)) => Some(standing.retry_after),
+            Self::Service(ServiceError::QuotaExceeded(quota)) => Some(quota.retry_after),
             Self::Service(ServiceError::TooManyAttempts { retry_after }) => Some(*retry_after),
             Self::Service(
                 ServiceError::Overloaded
@@ -247,7 +247,7 @@ impl IntoResponse for Error {
         let mut response = code.status().into_response();
         let headers = response.headers_mut();
         if let Some(wait) = retry_after {
-            // Rounded up: a client that obeys must not come a fraction of a second early.
+            // Rounded up, so that a client that waits this long is not a fraction of a second early.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
@@ -255,7 +255,7 @@ impl IntoResponse for Error {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if code.status() == StatusCode::REQUEST_TIMEOUT {
-            // The rest of the body may still come, and is no request.
+            // The rest of the body may still arrive and must not be read as the next request.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.extensions_mut().insert(Problem { code, detail, faults, cause });

@@ -1,4 +1,4 @@
-//! Where a problem's `type` leads: `GET /errors` and `GET /errors/{code}`, as a page or as JSON.
+//! The target of a problem's `type`: `GET /errors` and `GET /errors/{code}`, as HTML or JSON.
 
 use std::fmt::Write as _;
 
@@ -17,23 +17,23 @@ use super::{
     openapi::{Operation, Tag},
 };
 
-/// A page asks for nothing but itself.
-const NOTHING_ELSE: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The page loads nothing else.
+const NO_LOADING: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = "body{font:1.1rem/1.6 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}\
     h1{line-height:1.25}code{font-size:.95em;background:#f1f1f1;padding:.1em .3em;border-radius:.2em}a{color:#0b57d0}\
     @media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}code{background:#2a2a2a}a{color:#8ab4f8}}";
 
-/// What a code means.
+/// The explanation of a code.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explanation {
     #[schemars(with = "Code")]
     code: &'static str,
-    /// The status that it comes with.
+    /// The HTTP status of the code.
     status: u16,
     title: &'static str,
-    /// When it is answered.
+    /// When the code is returned.
     meaning: &'static str,
     what_to_do: &'static str,
 }
@@ -44,7 +44,7 @@ impl From<Code> for Explanation {
     }
 }
 
-/// What every code means.
+/// The explanations of all codes.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Explanations {
     errors: Vec<Explanation>,
@@ -52,21 +52,21 @@ pub(super) struct Explanations {
 
 /// `GET /errors`
 pub(super) const LIST: Operation = Operation::new("listErrors", Tag::Service, "Every error code")
-    .about("What each means and what to do about it: as a page for a browser, and otherwise as JSON.")
+    .about("The meaning of each code and what to do about it: as HTML for browsers, otherwise as JSON.")
     .answer::<Explanations>(
-        r#"{"errors": [{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is cancelled, which is for good: it can neither be funded nor refunded nor assigned.", "whatToDo": "Create a new card instead."}]}"#,
+        r#"{"errors": [{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor refunded nor assigned.", "whatToDo": "Create a new card instead."}]}"#,
     )
     .or_page();
 
 /// `GET /errors`
 pub(super) async fn list(headers: HeaderMap) -> Response {
-    if !asks_for_a_page(&headers) {
+    if !accepts_html(&headers) {
         return with_vary(JsonBody(Explanations { errors: Code::ALL.iter().map(|code| (*code).into()).collect() }).into_response());
     }
     let mut body = "<h1>Errors of the Core API</h1><p>Switch on <code>code</code>; it never changes.</p><dl>".to_owned();
     for code in Code::ALL {
         let (name, status) = (code.name(), code.status().as_u16());
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _written =
             write!(body, "<dt><a href=\"/errors/{name}\"><code>{name}</code></a> {status}</dt><dd>{}</dd>", escaped(code.title()));
     }
@@ -76,9 +76,9 @@ pub(super) async fn list(headers: HeaderMap) -> Response {
 
 /// `GET /errors/{code}`
 pub(super) const GET: Operation = Operation::new("getError", Tag::Service, "What an error code means")
-    .about("Where the `type` of a problem leads: as a page for a browser, and otherwise as JSON.")
+    .about("The target of a problem's `type`: as HTML for browsers, otherwise as JSON.")
     .answer::<Explanation>(
-        r#"{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is cancelled, which is for good: it can neither be funded nor refunded nor assigned.", "whatToDo": "Create a new card instead."}"#,
+        r#"{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor refunded nor assigned.", "whatToDo": "Create a new card instead."}"#,
     )
     .or_page()
     .refusals(&[Code::RouteNotFound]);
@@ -86,7 +86,7 @@ pub(super) const GET: Operation = Operation::new("getError", Tag::Service, "What
 /// `GET /errors/{code}`
 pub(super) async fn get(PathId(code): PathId<Code>, headers: HeaderMap) -> Result<Response> {
     let code = code.map_err(|_| Error::RouteNotFound)?;
-    if !asks_for_a_page(&headers) {
+    if !accepts_html(&headers) {
         return Ok(with_vary(JsonBody(Explanation::from(code)).into_response()));
     }
     let [title, meaning, advice] = [code.title(), code.meaning(), code.advice()].map(escaped);
@@ -99,8 +99,8 @@ pub(super) async fn get(PathId(code): PathId<Code>, headers: HeaderMap) -> Resul
     Ok(page(&title, &body))
 }
 
-/// Browsers say that they take HTML; programs do not.
-fn asks_for_a_page(headers: &HeaderMap) -> bool {
+/// Browsers accept HTML explicitly; programs do not.
+fn accepts_html(headers: &HeaderMap) -> bool {
     let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.any(|value| value.contains(mime::TEXT_HTML.as_ref()))
 }
@@ -110,7 +110,7 @@ fn page(title: &str, body: &str) -> Response {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>{title}</title><style>{STYLE}</style><body>{body}</body></html>\n"
     );
-    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, NOTHING_ELSE)];
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, NO_LOADING)];
     with_vary((headers, page).into_response())
 }
 
@@ -119,7 +119,7 @@ fn with_vary(mut response: Response) -> Response {
     response
 }
 
-/// Text as it stands in a page.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,6 +1,6 @@
-//! What a handler's signature can ask for: who calls, with which permission, and ids from the path.
+//! Extractors for handlers: the caller with a permission, ids from the path, and the query.
 //!
-//! A handler that names none of [`Reader`], [`Writer`], [`Manager`] and [`LoggedIn`] has no account to work in.
+//! A handler without [`Reader`], [`Writer`], [`Manager`] or [`LoggedIn`] has no access to an account.
 
 use std::str::FromStr;
 
@@ -17,24 +17,24 @@ use super::{
 use crate::domain::{audit_event::Event, id::NotAnId, role::Permission};
 use crate::service::{auth::Caller, error::Error as ServiceError};
 
-/// Somebody who may read.
+/// A caller who may read.
 pub(super) struct Reader(pub(super) Caller);
 
-/// Somebody who may change customers, cards and money.
+/// A caller who may change customers, cards and money.
 pub(super) struct Writer(pub(super) Caller);
 
-/// Somebody who may manage users and read the audit trail.
+/// A caller who may manage users and read the audit log.
 pub(super) struct Manager(pub(super) Caller);
 
-/// Somebody who is logged in, whatever they may do.
+/// A caller with any role.
 pub(super) struct LoggedIn(pub(super) Caller);
 
 fn caller(parts: &Parts) -> Result<Caller> {
-    // Absent only on a route that the authentication does not cover.
+    // Absent only on a route without the authentication layer.
     parts.extensions.get::<Caller>().cloned().ok_or(Error::Service(ServiceError::Unauthenticated))
 }
 
-async fn permitted(parts: &Parts, app: &App, needed: Permission) -> Result<Caller> {
+async fn require(parts: &Parts, app: &App, needed: Permission) -> Result<Caller> {
     let caller = caller(parts)?;
     if caller.role.may(needed) {
         return Ok(caller);
@@ -49,7 +49,7 @@ impl FromRequestParts<App> for Reader {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        permitted(parts, app, Permission::Read).await.map(Self)
+        require(parts, app, Permission::Read).await.map(Self)
     }
 }
 
@@ -57,7 +57,7 @@ impl FromRequestParts<App> for Writer {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        permitted(parts, app, Permission::Write).await.map(Self)
+        require(parts, app, Permission::Write).await.map(Self)
     }
 }
 
@@ -65,7 +65,7 @@ impl FromRequestParts<App> for Manager {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        permitted(parts, app, Permission::Manage).await.map(Self)
+        require(parts, app, Permission::Manage).await.map(Self)
     }
 }
 
@@ -77,7 +77,7 @@ impl<S: Sync> FromRequestParts<S> for LoggedIn {
     }
 }
 
-/// An id in the path. One that is no id of its kind names nothing, which is for the handler to say.
+/// An id in the path, or [`NotAnId`], which the handler answers like an id that does not exist.
 pub(super) struct PathId<T>(pub(super) std::result::Result<T, NotAnId>);
 
 impl<S: Send + Sync, T: FromStr<Err = NotAnId>> FromRequestParts<S> for PathId<T> {

@@ -1,4 +1,4 @@
-//! The words for what is wrong with a field, wherever it stood: they name it, and what it takes.
+//! Messages for invalid fields of bodies and queries. Each names the field and what it accepts.
 
 use std::fmt::Display;
 
@@ -30,12 +30,12 @@ pub(super) enum FaultCode {
     InvalidKey,
 }
 
-/// Any fault, in words that go on after the field's name.
+/// A fault; `what` continues the sentence that starts with the field's name.
 pub(super) fn fault(field: &'static str, code: FaultCode, what: impl Display) -> FieldFault {
     FieldFault { field, code, detail: format!("{field} {what}.") }
 }
 
-/// A text that its field does not take.
+/// A text that its field does not accept.
 pub(super) fn text(field: &'static str, what: TextFault) -> FieldFault {
     let code = match what {
         TextFault::Blank => FaultCode::Blank,
@@ -46,12 +46,12 @@ pub(super) fn text(field: &'static str, what: TextFault) -> FieldFault {
     fault(field, code, what)
 }
 
-/// A password that nobody should choose.
+/// A password that is too weak.
 pub(super) fn password(field: &'static str, what: WeakPassword) -> FieldFault {
     fault(field, FaultCode::WeakPassword, what)
 }
 
-/// A number that is no sum of money.
+/// A number that is not a sum of money.
 pub(super) fn money(field: &'static str, what: MoneyFault) -> FieldFault {
     let (code, words) = match what {
         MoneyFault::NotANumber => (FaultCode::WrongType, "must be a JSON number, not a string"),
@@ -62,11 +62,11 @@ pub(super) fn money(field: &'static str, what: MoneyFault) -> FieldFault {
     fault(field, code, words)
 }
 
-/// A word that is none of those that its field takes; the one that was meant, if it was one slip away.
+/// A word that its field does not accept. The message suggests an accepted word that is one typo away.
 pub(super) fn word(field: &'static str, given: &str, words: &[&str]) -> FieldFault {
-    let slips = |word: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &given.to_lowercase());
-    // A long text is no slip of a short word, and not worth the comparing.
-    let meant = words.iter().find(|word| given.len() <= word.len() + 1 && slips(word) <= 1);
+    let typos = |word: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &given.to_lowercase());
+    // A much longer text cannot be one typo away, and comparing it would be slow.
+    let meant = words.iter().find(|word| given.len() <= word.len() + 1 && typos(word) <= 1);
     let question = meant.map_or_else(String::new, |word| format!(" (did you mean {word}?)"));
     fault(field, FaultCode::UnknownValue, format_args!("must be one of: {}{question}", words.join(", ")))
 }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_that_is_almost_one_is_told_which() {
+    fn a_word_with_one_typo_gets_a_suggestion() {
         let currencies = ["USD", "EUR", "COP"];
         let statuses = ["active", "blocked", "cancelled"];
         for (given, words, meant) in

@@ -17,21 +17,21 @@ pub(super) struct Health {
     status: &'static str,
 }
 
-/// `GET /health/live`: the process serves.
+/// `GET /health/live`: whether the process serves.
 pub(super) const LIVE: Operation =
     Operation::new("live", Tag::Service, "Whether the process serves").answer::<Health>(r#"{"status": "live"}"#);
 
-/// `GET /health/live`: the process serves.
+/// `GET /health/live`: whether the process serves.
 pub(super) async fn live() -> JsonBody<Health> {
     JsonBody(Health { status: "live" })
 }
 
-/// `GET /health/ready`: it also has its database and is not about to end.
-pub(super) const READY: Operation = Operation::new("ready", Tag::Service, "Whether it also has its database")
-    .about("Where a load balancer asks whether to send requests here.")
+/// `GET /health/ready`: whether the process also reaches its database and is not shutting down.
+pub(super) const READY: Operation = Operation::new("ready", Tag::Service, "Whether the process also reaches its database")
+    .about("The health check for load balancers.")
     .answer::<Health>(r#"{"status": "ready"}"#);
 
-/// `GET /health/ready`: it also has its database and is not about to end.
+/// `GET /health/ready`: whether the process also reaches its database and is not shutting down.
 pub(super) async fn ready(State(app): State<App>) -> Result<JsonBody<Health>> {
     if app.shutting_down.load(Ordering::Relaxed) {
         return Err(Error::ShuttingDown);

@@ -1,6 +1,6 @@
-//! What is measured, for Prometheus: every name is here and nowhere else, and no label holds an id.
+//! Metrics for Prometheus. Every metric name is defined here, and no label holds an id.
 //!
-//! Without a listener nothing is recorded, and each of these costs next to nothing.
+//! Without a listener no recorder is installed, and each of these calls costs almost nothing.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ const BUILD: &str = "core_api_build_info";
 const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
-/// What was measured since the process began, and where it stands now.
+/// The metrics of this process since it started.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     handle: PrometheusHandle,
@@ -41,19 +41,19 @@ pub struct Metrics {
 pub struct PoolSize {
     /// The pool's name.
     pub name: &'static str,
-    /// Connections at rest.
+    /// Idle connections.
     pub idle: usize,
     /// Connections in use.
     pub used: usize,
-    /// The most connections it opens.
+    /// The maximum number of connections.
     pub max: usize,
 }
 
 impl Metrics {
-    /// Begins to measure. Once a process.
+    /// Installs the recorder, once per process.
     ///
     /// # Errors
-    /// It has begun before.
+    /// The process already has a recorder.
     pub fn start(environment: &'static str) -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
@@ -66,63 +66,63 @@ impl Metrics {
         Ok(Self { handle, process })
     }
 
-    /// Everything, in Prometheus' text format.
+    /// All metrics in Prometheus' text format.
     pub fn render(&self, pools: &[PoolSize]) -> String {
         for PoolSize { name, idle, used, max } in pools {
-            let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-            gauge!(CONNECTIONS, "pool" => *name, "state" => "idle").set(number(*idle));
-            gauge!(CONNECTIONS, "pool" => *name, "state" => "used").set(number(*used));
-            gauge!(CONNECTIONS_MAX, "pool" => *name).set(number(*max));
+            let gauge_value = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            gauge!(CONNECTIONS, "pool" => *name, "state" => "idle").set(gauge_value(*idle));
+            gauge!(CONNECTIONS, "pool" => *name, "state" => "used").set(gauge_value(*used));
+            gauge!(CONNECTIONS_MAX, "pool" => *name).set(gauge_value(*max));
         }
         self.process.collect();
         self.handle.render()
     }
 
-    /// Makes room of what was measured. To be called every few seconds.
-    pub fn tidy(&self) {
+    /// Aggregates recorded samples to free their memory. Call it every few seconds.
+    pub fn run_upkeep(&self) {
         self.handle.run_upkeep();
     }
 }
 
 fn describe() {
-    describe_histogram!(REQUESTS, Unit::Seconds, "Requests by route, from the head to the answer");
-    describe_gauge!(IN_FLIGHT, "Requests under way");
-    describe_counter!(PROBLEMS, "Requests that were refused, by the code they were told");
+    describe_histogram!(REQUESTS, Unit::Seconds, "Duration of requests by route, from the head to the response");
+    describe_gauge!(IN_FLIGHT, "Requests in flight");
+    describe_counter!(PROBLEMS, "Failed requests, by problem code");
     describe_gauge!(CONNECTIONS, "Connections to the database");
-    describe_gauge!(CONNECTIONS_MAX, "The most connections there may be");
+    describe_gauge!(CONNECTIONS_MAX, "The maximum number of connections to the database");
     describe_histogram!(CONNECTION_WAIT, Unit::Seconds, "Waits for a connection to the database");
-    describe_counter!(DATABASE_ERRORS, "Failures of the database, by class of SQLSTATE or by what else failed");
-    describe_histogram!(BATCH_SIZE, "Jobs that went together");
-    describe_histogram!(BATCH_WAIT, Unit::Seconds, "How long the first of a batch waited for it to go");
+    describe_counter!(DATABASE_ERRORS, "Database errors, by class of SQLSTATE or by kind of failure");
+    describe_histogram!(BATCH_SIZE, "Jobs per batch");
+    describe_histogram!(BATCH_WAIT, Unit::Seconds, "How long the first job of a batch waited for it to start");
     describe_histogram!(BATCH_DURATION, Unit::Seconds, "How long a batch took");
-    describe_counter!(QUOTA, "Requests that an account's hour had room for or not");
-    describe_counter!(REPLAYS, "Answers that were given again under an Idempotency-Key");
+    describe_counter!(QUOTA, "Requests checked against their account's hourly quota, by outcome");
+    describe_counter!(REPLAYS, "Stored responses that were replayed under an Idempotency-Key");
     describe_counter!(LOGINS, "Logins by outcome");
-    describe_gauge!(HASHES_WAITING, "Passwords that wait to be hashed");
-    describe_histogram!(HASHES, Unit::Seconds, "Hashes of passwords, from their turn on");
+    describe_gauge!(HASHES_WAITING, "Passwords waiting to be hashed");
+    describe_histogram!(HASHES, Unit::Seconds, "Duration of a password hash, without its wait");
     describe_counter!(POSTINGS, "Movements written, by type");
-    describe_gauge!(BUILD, "1, with what this is");
+    describe_gauge!(BUILD, "Always 1; the labels identify the build");
 }
 
-/// A request that is under way until this is dropped.
-pub(crate) struct UnderWay(());
+/// Counts a request as in flight until it is dropped.
+pub(crate) struct InFlight(());
 
-impl UnderWay {
+impl InFlight {
     pub(crate) fn enter() -> Self {
         gauge!(IN_FLIGHT).increment(1);
         Self(())
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
         gauge!(IN_FLIGHT).decrement(1);
     }
 }
 
-/// A request was answered.
-pub(crate) fn answered(method: &str, route: &str, status: u16, took: Duration, problem: Option<&'static str>) {
-    // A wrong one is anybody's choice, on every route.
+/// Records a finished request.
+pub(crate) fn request_finished(method: &str, route: &str, status: u16, took: Duration, problem: Option<&'static str>) {
+    // Clients choose the method freely, so an unsupported one must not become a label.
     let method = super::known_method(method).filter(|_| status != 405).unwrap_or("other");
     histogram!(REQUESTS, "method" => method, "route" => route.to_owned(), "status" => status.to_string()).record(took);
     if let Some(code) = problem {
@@ -130,12 +130,12 @@ pub(crate) fn answered(method: &str, route: &str, status: u16, took: Duration, p
     }
 }
 
-/// A connection was waited for since then.
+/// Records a wait for a connection that began at `since`.
 pub(crate) fn connected(since: Instant) {
     histogram!(CONNECTION_WAIT).record(since.elapsed());
 }
 
-/// The database failed.
+/// Records a database error.
 pub(crate) fn database_failed(error: &sqlx::Error) {
     let class = match error {
         sqlx::Error::Database(answer) => answer.code().and_then(|state| state.get(..2).map(ToOwned::to_owned)),
@@ -146,43 +146,43 @@ pub(crate) fn database_failed(error: &sqlx::Error) {
     counter!(DATABASE_ERRORS, "class" => class.unwrap_or_else(|| "other".to_owned())).increment(1);
 }
 
-/// A batch goes, whose first job came then.
-pub(crate) fn departed(batch: &'static str, size: usize, first_came: Instant) {
+/// Records a batch that starts now and whose first job arrived at `first_arrived`.
+pub(crate) fn departed(batch: &'static str, size: usize, first_arrived: Instant) {
     histogram!(BATCH_SIZE, "batch" => batch).record(u32::try_from(size).unwrap_or(u32::MAX));
-    histogram!(BATCH_WAIT, "batch" => batch).record(first_came.elapsed());
+    histogram!(BATCH_WAIT, "batch" => batch).record(first_arrived.elapsed());
 }
 
-/// A batch that went then is done.
+/// Records a finished batch that started at `since`.
 pub(crate) fn landed(batch: &'static str, since: Instant) {
     histogram!(BATCH_DURATION, "batch" => batch).record(since.elapsed());
 }
 
-/// A request met its account's quota.
+/// Records whether a request fitted its account's quota.
 pub(crate) fn met_quota(admitted: bool) {
     counter!(QUOTA, "outcome" => if admitted { "admitted" } else { "refused" }).increment(1);
 }
 
-/// An answer was given again.
+/// Records a replayed response.
 pub(crate) fn replayed() {
     counter!(REPLAYS).increment(1);
 }
 
-/// A login ended so.
+/// Records the outcome of a login.
 pub(crate) fn logged_in(outcome: &'static str) {
     counter!(LOGINS, "outcome" => outcome).increment(1);
 }
 
-/// So many passwords wait in a lane.
+/// Records how many passwords wait in a lane.
 pub(crate) fn hashes_wait(lane: &'static str, waiting: usize) {
     gauge!(HASHES_WAITING, "lane" => lane).set(u32::try_from(waiting).unwrap_or(u32::MAX));
 }
 
-/// A password was hashed.
+/// Records a password hash that started at `since`.
 pub(crate) fn hashed(lane: &'static str, since: Instant) {
     histogram!(HASHES, "lane" => lane).record(since.elapsed());
 }
 
-/// A movement was written.
+/// Records a written movement.
 pub(crate) fn posted(kind: &'static str) {
     counter!(POSTINGS, "type" => kind).increment(1);
 }

@@ -1,6 +1,6 @@
-//! Logs: to standard error, one line a request, failures once where the request ends. And traces, if they are exported.
+//! Logs on standard error: one line per request, and each failure once, where its request ends. Traces, if exported.
 //!
-//! No token, password, body or clear email is ever handed to either.
+//! Neither contains tokens, passwords, bodies or plain emails.
 
 pub mod metrics;
 #[cfg(feature = "otel")]
@@ -17,47 +17,47 @@ use url::Url;
 
 use crate::config::{Log, LogFormat};
 
-/// Why there is no log.
+/// Why telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// It is no filter.
+    /// The level is not a valid filter.
     #[error("log.level: {0}")]
     Level(#[from] ParseError),
-    /// There is no exporter for it.
+    /// The exporter could not be built.
     #[cfg(feature = "otel")]
     #[error("tracing.otlp_endpoint: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
-/// To be kept while there are requests: dropped, it exports what is not exported yet.
+/// Keep this while requests are served. Dropping it exports the remaining spans.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Telemetry {
     #[cfg(feature = "otel")]
-    _exporting: Option<otlp::Exporting>,
+    _exporter: Option<otlp::ExporterGuard>,
 }
 
-/// Starts logging, and exporting if it is told where to. A second call, as between tests of one process, changes nothing.
+/// Starts logging, and exporting if there is an endpoint. A second call in one process, as in tests, changes nothing.
 ///
 /// # Errors
-/// A setting is not what it has to be.
-#[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "settings have none where none can be used"))]
+/// A setting is not valid.
+#[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only used with the feature otel"))]
 pub fn init(settings: &Log, otlp_endpoint: Option<&Url>) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::builder().parse(&settings.level)?;
     #[cfg(feature = "otel")]
-    let filter = filter.add_directive(otlp::unlogged()?);
+    let filter = filter.add_directive(otlp::not_logged()?);
     #[cfg(feature = "otel")]
     if let Some(endpoint) = otlp_endpoint {
-        let (exporting, layer) = otlp::start(endpoint)?;
-        // Each with a filter of its own: what is not logged is exported all the same.
+        let (exporter, layer) = otlp::start(endpoint)?;
+        // Each layer has its own filter: the log level must not limit the export.
         let _first = registry().with(layer).with(lines(settings.format).with_filter(filter)).try_init();
-        return Ok(Telemetry { _exporting: Some(exporting) });
+        return Ok(Telemetry { _exporter: Some(exporter) });
     }
     let _first = registry().with(filter).with(lines(settings.format)).try_init();
     Ok(Telemetry::default())
 }
 
-/// What writes the lines.
+/// The layer that writes log lines.
 fn lines<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {
     match format {
         LogFormat::Text => fmt::layer().with_target(false).with_ansi(stderr().is_terminal()).with_writer(stderr).boxed(),
@@ -65,7 +65,7 @@ fn lines<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> 
     }
 }
 
-/// The method, if it is one of HTTP's own. Any other is a word of a client's, which must become neither a label nor an attribute.
+/// The method if HTTP defines it. A client can invent any other, so that must become neither a label nor an attribute.
 pub(crate) fn known_method(method: &str) -> Option<&'static str> {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     METHODS.into_iter().find(|known| *known == method)

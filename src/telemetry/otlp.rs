@@ -1,7 +1,7 @@
-//! Each request as a span of a server, exported by OTLP over HTTP.
+//! Exports each request as a server span by OTLP over HTTP.
 //!
-//! What is exported is a span of its own, with the target [`TARGET`]: the log does not see it, and the exporter sees nothing
-//! else. So whatever is logged, by this crate or by the exporter's own HTTP client, is never exported by accident.
+//! An exported span has the target [`TARGET`]. The log ignores that target, and the exporter ignores all others. So nothing
+//! that this crate or the exporter's HTTP client logs can be exported by accident.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -31,41 +31,41 @@ use super::{known_method, trace_context::TraceContext};
 
 const TARGET: &str = "core_api::exported";
 
-/// Spans that wait for the collector; one more is dropped. Some hundred bytes each.
-const QUEUE: usize = 8_192;
+/// The most spans that wait for the collector, a few hundred bytes each. Further spans are dropped.
+const MAX_QUEUED_SPANS: usize = 8_192;
 
-/// How long a batch may take, with all that is tried again.
-const EXPORT: Duration = Duration::from_secs(5);
+/// How long a batch may take, including retries.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the last spans may hold up the end of the process.
-const FLUSH: Duration = Duration::from_secs(3);
+/// How long the last spans may delay the exit of the process.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Exports until it is dropped, and then what is left.
+/// Exports spans. Dropping it exports the remaining ones and stops.
 #[derive(Debug)]
-pub struct Exporting(SdkTracerProvider);
+pub struct ExporterGuard(SdkTracerProvider);
 
-impl Drop for Exporting {
+impl Drop for ExporterGuard {
     fn drop(&mut self) {
-        if let Err(error) = self.0.shutdown_with_timeout(FLUSH) {
+        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_TIMEOUT) {
             tracing::warn!(cause = %error, "the last spans were not exported");
         }
     }
 }
 
-/// Keeps what is exported out of the log.
-pub(super) fn unlogged() -> Result<Directive, ParseError> {
+/// The filter that keeps exported spans out of the log.
+pub(super) fn not_logged() -> Result<Directive, ParseError> {
     format!("{TARGET}=off").parse()
 }
 
-/// Begins to export to a collector, which may be away.
-pub(super) fn start<S>(endpoint: &Url) -> Result<(Exporting, impl Layer<S> + use<S>), ExporterBuildError>
+/// Starts exporting to a collector, which need not be reachable yet.
+pub(super) fn start<S>(endpoint: &Url) -> Result<(ExporterGuard, impl Layer<S> + use<S>), ExporterBuildError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let traces = format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'));
-    let exporter = SpanExporter::builder().with_http().with_endpoint(traces).with_timeout(EXPORT).build()?;
-    let exporter = Watched { exporter, away: AtomicBool::new(false) };
-    let batches = BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
+    let exporter = SpanExporter::builder().with_http().with_endpoint(traces).with_timeout(EXPORT_TIMEOUT).build()?;
+    let exporter = LoggedExporter { exporter, failing: AtomicBool::new(false) };
+    let batches = BatchConfigBuilder::default().with_max_queue_size(MAX_QUEUED_SPANS).build();
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let provider = SdkTracerProvider::builder()
         .with_resource(Resource::builder_empty().with_service_name("core-api").with_attribute(version).build())
@@ -80,23 +80,23 @@ where
         .with_target(false)
         .with_tracked_inactivity(false)
         .with_filter(filter_fn(|metadata| metadata.target() == TARGET).with_max_level_hint(LevelFilter::INFO));
-    Ok((Exporting(provider), layer))
+    Ok((ExporterGuard(provider), layer))
 }
 
-/// Says once that the collector is away, and once that it is back, instead of for every batch.
+/// Logs once when exports start to fail and once when they work again, instead of for every batch.
 #[derive(Debug)]
-struct Watched {
+struct LoggedExporter {
     exporter: SpanExporter,
-    away: AtomicBool,
+    failing: AtomicBool,
 }
 
-impl Export for Watched {
+impl Export for LoggedExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let exported = self.exporter.export(batch).await;
-        let was_away = self.away.swap(exported.is_err(), Ordering::Relaxed);
+        let was_failing = self.failing.swap(exported.is_err(), Ordering::Relaxed);
         match &exported {
-            Err(error) if !was_away => tracing::warn!(cause = %error, "spans cannot be exported and are dropped"),
-            Ok(()) if was_away => tracing::info!("spans are exported again"),
+            Err(error) if !was_failing => tracing::warn!(cause = %error, "spans cannot be exported and are dropped"),
+            Ok(()) if was_failing => tracing::info!("spans are exported again"),
             _ => {}
         }
         exported
@@ -115,11 +115,11 @@ impl Export for Watched {
     }
 }
 
-/// A request's span. Where nothing is exported it is none, and costs nothing.
+/// A request's span. Without an exporter it is disabled and costs nothing.
 pub(crate) struct ServerSpan(Span);
 
 impl ServerSpan {
-    /// It begins now, in the caller's trace if there is one.
+    /// Starts the span, in the caller's trace if there is one.
     pub(crate) fn begin(caller: Option<&TraceContext>) -> Self {
         let span = tracing::info_span!(
             target: TARGET,
@@ -136,13 +136,13 @@ impl ServerSpan {
             let flags = if caller.sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
             let (trace, parent) = (TraceId::from(caller.trace_id.0), SpanId::from(caller.parent_id));
             let caller = SpanContext::new(trace, parent, flags, true, TraceState::NONE);
-            // It is refused only once the span has begun, and it has not.
+            // This fails only for a span that has been entered, and this one has not.
             let _set = span.set_parent(Context::new().with_remote_span_context(caller));
         }
         Self(span)
     }
 
-    /// It ends now. The route and never the path: a path can hold what should not be exported.
+    /// Ends the span. It records the route and never the path, which can contain private data.
     pub(crate) fn end(self, method: &str, route: Option<&str>, status: u16) {
         if self.0.is_disabled() {
             return;

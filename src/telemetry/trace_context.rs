@@ -1,4 +1,4 @@
-//! `traceparent`: the trace that a request belongs to, as W3C's Trace Context, level 1, has it.
+//! `traceparent`: the trace that a request belongs to, by W3C Trace Context, level 1.
 //!
 //! <https://www.w3.org/TR/trace-context-1/>
 
@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, HeaderName};
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Where a request stands in its caller's trace.
+/// A request's position in its caller's trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// Which trace it is.
+    /// The trace's id.
     pub trace_id: TraceId,
     /// The caller's span.
     pub parent_id: u64,
@@ -19,7 +19,7 @@ pub struct TraceContext {
     pub sampled: bool,
 }
 
-/// A trace's id; shown as in the header.
+/// A trace's id, displayed as in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceId(pub u128);
 
@@ -30,7 +30,7 @@ impl fmt::Display for TraceId {
 }
 
 impl TraceContext {
-    /// What the headers say. Nothing, if they say nothing that is valid: then the request is as good as without.
+    /// Reads the headers. Anything but exactly one valid `traceparent` counts as none.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut given = headers.get_all(&TRACEPARENT).iter();
         match (given.next(), given.next()) {
@@ -39,7 +39,7 @@ impl TraceContext {
         }
     }
 
-    /// `version-trace_id-parent_id-flags`, in digits of lower case. A version that is not known yet may go on after that.
+    /// `version-trace_id-parent_id-flags`, in lower-case hex digits. A later version may append fields.
     fn parse(text: &[u8]) -> Option<Self> {
         let (known, rest) = text.split_at_checked(55)?;
         if [2, 35, 52].iter().any(|dash| known.get(*dash) != Some(&b'-')) {
@@ -59,7 +59,7 @@ impl TraceContext {
     }
 }
 
-/// At most 32 digits.
+/// Reads at most 32 hex digits.
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |number, digit| {
         let value = match digit {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_one_is_read_to_the_last_digit() {
+    fn a_valid_header_is_read_completely() {
         let read = parse(&format!("00-{TRACE}-{PARENT}-01")).expect("valid");
         assert_eq!(read.trace_id, TraceId(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c));
         assert_eq!(read.trace_id.to_string(), TRACE);
@@ -95,14 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn of_the_flags_only_the_last_bit_counts() {
+    fn only_the_lowest_flag_bit_means_sampled() {
         for (flags, sampled) in [("00", false), ("01", true), ("02", false), ("03", true), ("fe", false), ("ff", true)] {
             assert_eq!(parse(&format!("00-{TRACE}-{PARENT}-{flags}")).map(|read| read.sampled), Some(sampled), "{flags}");
         }
     }
 
     #[test]
-    fn version_0_ends_where_it_ends_and_a_later_one_may_go_on_after_a_dash() {
+    fn only_versions_after_0_may_append_fields() {
         for (version, end, valid) in [
             ("00", "", true),
             ("00", "-", false),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_as_the_standard_has_it_is_nothing() {
+    fn malformed_headers_are_ignored() {
         let (zeros, upper) = ("0".repeat(32), TRACE.to_uppercase());
         for text in [
             String::new(),
@@ -153,25 +153,25 @@ mod tests {
     }
 
     #[test]
-    fn headers_say_it_once_or_not_at_all() {
+    fn duplicate_headers_are_ignored() {
         let value = HeaderValue::from_str(&format!("00-{TRACE}-{PARENT}-01")).expect("a value");
         let mut headers = HeaderMap::new();
         assert_eq!(TraceContext::of(&headers), None);
         headers.append(&TRACEPARENT, value.clone());
         assert_eq!(TraceContext::of(&headers).map(|read| read.trace_id.to_string()).as_deref(), Some(TRACE));
         headers.append(&TRACEPARENT, value);
-        assert_eq!(TraceContext::of(&headers), None, "the same twice is two");
+        assert_eq!(TraceContext::of(&headers), None, "two equal headers");
     }
 
     proptest! {
         #[test]
-        fn any_ids_are_read_as_they_were_written(trace_id in 1_u128.., parent_id in 1_u64.., flags in any::<u8>()) {
+        fn any_valid_ids_round_trip(trace_id in 1_u128.., parent_id in 1_u64.., flags in any::<u8>()) {
             let read = parse(&format!("00-{trace_id:032x}-{parent_id:016x}-{flags:02x}"));
             prop_assert_eq!(read, Some(TraceContext { trace_id: TraceId(trace_id), parent_id, sampled: flags % 2 == 1 }));
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _read = TraceContext::parse(&bytes);
         }
     }

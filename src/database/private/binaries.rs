@@ -1,4 +1,4 @@
-//! Where this machine keeps Postgres' server programs.
+//! Finds the Postgres server programs on this machine.
 
 use std::{
     env,
@@ -7,20 +7,20 @@ use std::{
 
 use super::PrivateError;
 
-/// How each package manager is asked for Postgres, by the manager's name.
-const INSTALL: [(&str, &str); 4] = [
+/// The command that installs Postgres, by package manager.
+const INSTALL_COMMANDS: [(&str, &str); 4] = [
     ("apt-get", "sudo apt-get install -y postgresql"),
     ("dnf", "sudo dnf install -y postgresql-server"),
     ("apk", "sudo apk add postgresql"),
     ("brew", "brew install postgresql@17"),
 ];
 
-/// The folder with `postgres` and `initdb` in it: `PG_BIN` if set, else that of the version that made
-/// the data, else the newest there is.
+/// The folder that contains `postgres` and `initdb`: `PG_BIN` if set, else the version that created the
+/// data, else the newest installed version.
 ///
 /// # Errors
-/// There is none; the error says how to install one here.
-pub(super) fn find(made_by: Option<&str>) -> Result<PathBuf, PrivateError> {
+/// Postgres is not installed; the error says how to install it.
+pub(super) fn find(created_by: Option<&str>) -> Result<PathBuf, PrivateError> {
     let set = env::var_os("PG_BIN").map(PathBuf::from);
     let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
     let complete = |folder: &PathBuf| folder.join("postgres").is_file() && folder.join("initdb").is_file();
@@ -36,16 +36,16 @@ pub(super) fn find(made_by: Option<&str>) -> Result<PathBuf, PrivateError> {
         .chain(on_path.iter().cloned())
         .filter(complete)
         .collect();
-    let of_that_version = made_by.and_then(|version| installed.iter().find(|folder| is_of_version(folder, version)));
-    of_that_version.or(installed.first()).cloned().ok_or_else(|| {
+    let matching = created_by.and_then(|version| installed.iter().find(|folder| has_version(folder, version)));
+    matching.or(installed.first()).cloned().ok_or_else(|| {
         let has = |program: &str| on_path.iter().any(|folder| folder.join(program).is_file());
-        let line = INSTALL.iter().find(|(manager, _)| has(manager)).map_or(INSTALL[0].1, |(_, line)| line);
-        PrivateError::NotInstalled(line)
+        let command = INSTALL_COMMANDS.iter().find(|(manager, _)| has(manager)).map_or(INSTALL_COMMANDS[0].1, |(_, command)| command);
+        PrivateError::NotInstalled(command)
     })
 }
 
-/// Package managers keep each major version in a folder that is named after it.
-fn is_of_version(folder: &Path, version: &str) -> bool {
+/// Whether a folder's name contains a major version, as package managers name them.
+fn has_version(folder: &Path, version: &str) -> bool {
     folder.components().rev().take(2).any(|part| {
         let name = part.as_os_str().to_string_lossy();
         name.trim_start_matches(|character: char| !character.is_ascii_digit()) == version

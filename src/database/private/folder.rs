@@ -1,4 +1,4 @@
-//! The folder of a private Postgres: whose it is, who has it, and where its socket fits.
+//! The folder of a private Postgres: its owner, its lock and its socket.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -27,17 +27,17 @@ use super::PrivateError;
 /// The longest path of a Unix socket (Linux: 108 with its final NUL; macOS: 104).
 const MAX_SOCKET_PATH: usize = 103;
 
-/// How long to wait for another process to let go of the folder, as one that is just ending does.
+/// How long to wait for another process that is stopping to release the folder.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Who Postgres runs as: ourselves, or, since it refuses root, a lesser user.
+/// The user that Postgres runs as: the current one or, since Postgres refuses to run as root, another.
 #[derive(Debug)]
 pub(super) struct Owner {
     drop_to: Option<(Uid, Gid)>,
 }
 
 impl Owner {
-    /// For root, whoever the data in the folder belongs to already; a folder that a user began stays that user's.
+    /// For root, the owner of the existing data, so that a folder keeps the user that created it; else a system user.
     pub(super) fn find(folder: &Path) -> Result<Self, PrivateError> {
         if !Uid::effective().is_root() {
             return Ok(Self { drop_to: None });
@@ -61,26 +61,27 @@ impl Owner {
         command
     }
 
-    /// Makes a folder the owner's, and nobody else's.
+    /// Gives a folder to the owner and closes it to everyone else.
     fn hand_over(&self, folder: &Path) -> Result<(), PrivateError> {
-        self.own(folder)?;
+        self.give(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(PrivateError::io(format!("making {} private", folder.display())))
     }
 
-    /// Makes a file or folder the owner's.
-    pub(super) fn own(&self, path: &Path) -> Result<(), PrivateError> {
+    /// Gives a file or folder to the owner.
+    pub(super) fn give(&self, path: &Path) -> Result<(), PrivateError> {
         let Some((uid, gid)) = self.drop_to else { return Ok(()) };
-        chown(path, Some(uid), Some(gid)).map_err(|errno| PrivateError::io(format!("giving {} away", path.display()))(errno.into()))
+        chown(path, Some(uid), Some(gid))
+            .map_err(|errno| PrivateError::io(format!("changing the owner of {}", path.display()))(errno.into()))
     }
 
-    /// Whether a folder is the owner's or our own, and no link.
-    fn has(&self, folder: &Path) -> bool {
+    /// Whether the path is a real folder, not a link, that belongs to the owner or the current user.
+    fn owns(&self, folder: &Path) -> bool {
         let owner = self.drop_to.map_or(Uid::effective(), |(uid, _)| uid);
         fs::symlink_metadata(folder)
             .is_ok_and(|found| found.is_dir() && (found.uid() == owner.as_raw() || found.uid() == Uid::effective().as_raw()))
     }
 
-    /// Whether the owner may pass through every folder above this one.
+    /// Whether the owner may enter every ancestor of this folder.
     fn can_reach(&self, folder: &Path) -> bool {
         let Some((uid, gid)) = self.drop_to else { return true };
         folder.ancestors().skip(1).all(|above| {
@@ -98,7 +99,7 @@ impl Owner {
     }
 }
 
-/// A folder that is ours alone for as long as its lock is held.
+/// A folder that is locked against other processes.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -106,18 +107,18 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes, locks and takes the folder, or its stand-in where the owner can reach it.
+    /// Creates the folder, locks it and gives it to the owner. If the owner cannot reach it, opens a substitute.
     pub(super) fn open(wanted: &Path, owner: &Owner) -> Result<Self, PrivateError> {
         let absolute = std::path::absolute(wanted).map_err(PrivateError::io(format!("finding {}", wanted.display())))?;
-        let path = if owner.can_reach(&absolute) { absolute } else { stand_in(&absolute) };
+        let path = if owner.can_reach(&absolute) { absolute } else { substitute(&absolute) };
         fs::create_dir_all(&path).map_err(PrivateError::io(format!("creating {}", path.display())))?;
-        if !is_ours(&path) {
+        if !is_available(&path) {
             return Err(PrivateError::NotOurs(path));
         }
         let path = path.canonicalize().map_err(PrivateError::io(format!("finding {}", path.display())))?;
         let lock = lock(&path)?;
         owner.hand_over(&path)?;
-        owner.own(&path.join("lock"))?;
+        owner.give(&path.join("lock"))?;
         Ok(Self { path, lock })
     }
 
@@ -133,7 +134,7 @@ impl Folder {
         self.lock
     }
 
-    /// A private folder for the socket: inside, or in the system's temporary one if that path is too long.
+    /// A private folder for the socket: inside this one, or in /tmp if that path would be too long.
     pub(super) fn socket(&self, owner: &Owner) -> Result<PathBuf, PrivateError> {
         let inside = self.path.join("socket");
         let socket = if inside.join(".s.PGSQL.5432").as_os_str().as_bytes().len() <= MAX_SOCKET_PATH {
@@ -145,11 +146,11 @@ impl Folder {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 return Err(PrivateError::io(format!("creating {}", socket.display()))(error));
             }
-            // One that somebody else made there, or a link to elsewhere, is not for us to take.
-            Err(_) if !owner.has(&socket) => return Err(PrivateError::NotOurs(socket)),
+            // Another user may have created it, or a link in its place.
+            Err(_) if !owner.owns(&socket) => return Err(PrivateError::NotOurs(socket)),
             _ => owner.hand_over(&socket)?,
         }
-        // The folder's lock is ours, so whoever made these is gone.
+        // This process holds the folder's lock, so the Postgres that created these is gone.
         for stale in [".s.PGSQL.5432", ".s.PGSQL.5432.lock"] {
             let _absent = fs::remove_file(socket.join(stale));
         }
@@ -157,20 +158,20 @@ impl Folder {
     }
 }
 
-/// Root's own folders are closed to the user that Postgres runs as; the data then lives here.
-fn stand_in(wanted: &Path) -> PathBuf {
+/// Where the data goes if the user that Postgres runs as cannot reach the folder, as with root's home.
+fn substitute(wanted: &Path) -> PathBuf {
     let path = PathBuf::from(format!("/var/lib/core-api/{}", short_name(wanted)));
     tracing::warn!(wanted = %wanted.display(), used = %path.display(), "the user that Postgres runs as cannot reach the data folder; using another");
     path
 }
 
-/// The same for the same path in every version of this program.
+/// A name that depends only on the path. It must stay the same in every version of this program.
 fn short_name(path: &Path) -> String {
     URL_SAFE_NO_PAD.encode(&Sha256::digest(path.as_os_str().as_bytes())[..9])
 }
 
-/// Whether a folder is one of these, or empty and so free to become one: nobody's files are taken over.
-fn is_ours(folder: &Path) -> bool {
+/// Whether the folder is empty or already a data folder. A folder with other files is never taken over.
+fn is_available(folder: &Path) -> bool {
     let mut entries = fs::read_dir(folder).into_iter().flatten().flatten().peekable();
     entries.peek().is_none() || entries.any(|entry| entry.file_name() == "lock")
 }

@@ -1,4 +1,4 @@
-//! What an earlier Postgres may have left in the folder after a kill -9: itself, or its pid file.
+//! Cleans up after an earlier server that was killed: an orphaned Postgres, or its pid file.
 
 use std::{
     fs, io,
@@ -14,13 +14,13 @@ use nix::{
 
 use super::{PrivateError, folder::Folder};
 
-/// How long an orphan gets to end in order, then at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the orphan after each signal: a fast shutdown first, then an immediate one.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
 
-/// Ends an orphaned Postgres of this folder and removes the pid file that would keep a new one out.
+/// Stops an orphaned Postgres of this folder and removes the pid file that would block a new one.
 ///
-/// Without `/proc` (macOS) the judgement is left to Postgres, which refuses to start beside a live one.
-pub(super) fn end(folder: &Folder) -> Result<(), PrivateError> {
+/// Without `/proc` (macOS) it does nothing: Postgres itself refuses to start next to a live one.
+pub(super) fn clean_up(folder: &Folder) -> Result<(), PrivateError> {
     let pid_file = folder.data().join("postmaster.pid");
     let Some(pid) = fs::read_to_string(&pid_file).ok().and_then(|text| text.lines().next()?.trim().parse::<i32>().ok()) else {
         return Ok(());
@@ -33,9 +33,9 @@ pub(super) fn end(folder: &Folder) -> Result<(), PrivateError> {
             break;
         }
         tracing::info!(pid, "stopping a Postgres that an earlier server left behind");
-        let _gone = kill(Pid::from_raw(pid), signal);
+        let _already_gone = kill(Pid::from_raw(pid), signal);
         let began = Instant::now();
-        while is_running_here(pid, folder) && began.elapsed() < PATIENCE {
+        while is_running_here(pid, folder) && began.elapsed() < SHUTDOWN_WAIT {
             sleep(Duration::from_millis(20));
         }
     }
@@ -48,9 +48,9 @@ pub(super) fn end(folder: &Folder) -> Result<(), PrivateError> {
     }
 }
 
-/// A postmaster was started with its data folder as an argument, which anybody may read, and works in
-/// it, which not everybody may see but which a moved folder does not change. A zombie has neither, and
-/// a process that merely got the same number later has others.
+/// Whether the process is a postmaster of this folder. Its arguments name the data folder, and any user can read them.
+/// Its working directory is the data folder, which is not always readable but follows a folder that moves. A zombie has
+/// neither, and another process that reuses the pid has different ones.
 fn is_running_here(pid: i32, folder: &Folder) -> bool {
     let data = folder.data();
     let works_here = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data);

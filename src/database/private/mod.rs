@@ -1,8 +1,8 @@
-//! A Postgres of one's own, for the sandbox and the tests: private to a folder, on a socket only,
-//! and gone when this process is, however it ends.
+//! A private Postgres for the sandbox and the tests. It belongs to one folder, listens only on a Unix
+//! socket and stops when this process ends, however it ends.
 //!
 //! Postgres runs under a shell that watches a pipe from this process. When the pipe closes, by
-//! [`PrivatePostgres::stop`] or by our death, the shell tells Postgres to shut down.
+//! [`PrivatePostgres::stop`] or because this process dies, the shell tells Postgres to shut down.
 
 mod binaries;
 mod folder;
@@ -25,15 +25,15 @@ use sqlx::{
 
 use self::folder::{Folder, Owner};
 
-/// The database inside, and the role that owns it.
+/// The name of the database and of the role that owns it.
 const NAME: &str = "core_api";
 
-/// How long Postgres may take to start (it may have to recover) or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long Postgres may take to start, including recovery, or to stop.
+const START_STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs Postgres and ends it when standard input closes. The shell gives what it runs in the
-/// background /dev/null to read, so the pipe is put aside first.
-const WATCHED: &str = r#"
+/// Runs Postgres and stops it when standard input closes. A shell connects background commands to
+/// /dev/null, so the script first moves the pipe to another descriptor.
+const SUPERVISOR: &str = r#"
 exec 3<&0 </dev/null
 "$@" 3<&- &
 postgres=$!
@@ -46,21 +46,21 @@ kill "$watcher" 2>/dev/null
 exit "$status"
 "#;
 
-/// Why there is no private Postgres.
+/// Why the private Postgres is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateError {
-    /// The machine has no Postgres server programs.
+    /// The Postgres server programs are not installed.
     #[error(
-        "PostgreSQL's server programs are not on this machine. Install them with\n\n    {0}\n\nor set DATABASE_URL to a Postgres that runs elsewhere."
+        "PostgreSQL's server programs are not installed on this machine. Install them with\n\n    {0}\n\nor set DATABASE_URL to a Postgres that runs elsewhere."
     )]
     NotInstalled(&'static str),
-    /// Another process has the folder.
+    /// Another process uses the folder.
     #[error("{0} is in use by another core-api; stop that one, or set CORE_API__DATABASE__DATA_DIR to a folder of its own")]
     InUse(PathBuf),
-    /// A folder with somebody else's files in it.
-    #[error("{0} has something else in it; set CORE_API__DATABASE__DATA_DIR to a folder that is empty or not there yet")]
+    /// The folder contains other files.
+    #[error("{0} has something else in it; set CORE_API__DATABASE__DATA_DIR to an empty or new folder")]
     NotOurs(PathBuf),
-    /// Root, and neither of the users that Postgres could run as.
+    /// This process runs as root, and neither user that Postgres could run as exists.
     #[error("Postgres does not run as root, and there is no user \"postgres\" or \"nobody\" to run it as")]
     NoUser,
     /// A file or process operation failed.
@@ -68,16 +68,16 @@ pub enum PrivateError {
     Io {
         /// What was being done.
         doing: String,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// `initdb` refused.
+    /// `initdb` failed.
     #[error("initdb failed: {0}")]
     Initdb(String),
-    /// Postgres ended, or never answered.
-    #[error("Postgres did not start; its last words are in {0}")]
+    /// Postgres exited, or did not answer in time.
+    #[error("Postgres did not start; see its log in {0}")]
     DidNotStart(PathBuf),
-    /// It runs but would not take the first statement.
+    /// Postgres runs but refused the first statement.
     #[error("the private Postgres refused its first statement")]
     Refused(#[source] sqlx::Error),
 }
@@ -95,60 +95,60 @@ pub struct PrivatePostgres {
     shell: Child,
     socket: PathBuf,
     folder: PathBuf,
-    // Held for life: two servers on one folder would be the end of its data.
+    // Held until the end: two servers on one folder would destroy its data.
     _lock: nix::fcntl::Flock<File>,
 }
 
 impl PrivatePostgres {
-    /// Starts Postgres on a folder, which is made and initialised if need be; what an earlier one
-    /// left behind there is ended first. `settings` are `name=value`, over Postgres' own.
+    /// Starts Postgres on a folder, creating and initialising it if necessary. An orphaned Postgres of that
+    /// folder is stopped first. `settings` are `name=value` and override Postgres' defaults.
     ///
     /// # Errors
-    /// Postgres is not installed, the folder is in use or cannot be, or Postgres did not start.
+    /// Postgres is not installed, the folder is in use or not usable, or Postgres did not start.
     pub async fn start(folder: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
         let mut postgres = Self::launch(folder, settings)?;
-        postgres.wait_until_it_answers().await?;
+        postgres.wait_until_ready().await?;
         Ok(postgres)
     }
 
-    /// Where it listens: only processes that may enter the folder reach it.
+    /// How to connect. Only processes that may enter the folder reach the socket.
     #[must_use]
     pub fn options(&self) -> PgConnectOptions {
         self.options_for(NAME)
     }
 
-    /// Stops it and waits until it is gone.
+    /// Stops Postgres and waits until it has exited.
     ///
     /// # Errors
-    /// It did not end in time.
+    /// Postgres did not exit in time.
     pub fn stop(mut self) -> Result<(), PrivateError> {
         self.end()
     }
 
     fn options_for(&self, database: &str) -> PgConnectOptions {
-        // What the environment asks of other servers, such as encryption, is nothing to this one.
+        // Ignores settings in the environment that are meant for other servers, such as encryption.
         let options = PgConnectOptions::new_without_pgpass().socket(&self.socket).port(5432).username(NAME).database(database);
         options.ssl_mode(PgSslMode::Disable)
     }
 
     fn launch(wanted: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
         let owner = Owner::find(wanted)?;
-        // Asked for before a folder is made that would then be of no use.
+        // Checked before a folder is created that could not be used.
         binaries::find(None)?;
         let folder = Folder::open(wanted, &owner)?;
-        let made_by = fs::read_to_string(folder.data().join("PG_VERSION")).ok();
-        let binaries = binaries::find(made_by.as_deref().map(str::trim))?;
-        leftovers::end(&folder)?;
-        if made_by.is_none() {
+        let created_by = fs::read_to_string(folder.data().join("PG_VERSION")).ok();
+        let binaries = binaries::find(created_by.as_deref().map(str::trim))?;
+        leftovers::clean_up(&folder)?;
+        if created_by.is_none() {
             initialise(&binaries, &folder, &owner)?;
         }
         let socket = folder.socket(&owner)?;
         let log = folder.path().join("postgres.log");
         let output = File::create(&log).map_err(PrivateError::io(format!("creating {}", log.display())))?;
-        owner.own(&log)?;
+        owner.give(&log)?;
         let errors = output.try_clone().map_err(PrivateError::io("sharing the log of Postgres"))?;
         let mut command = owner.command("/bin/sh");
-        command.args(["-c", WATCHED, "sh"]).arg(binaries.join("postgres")).arg("-D").arg(folder.data());
+        command.args(["-c", SUPERVISOR, "sh"]).arg(binaries.join("postgres")).arg("-D").arg(folder.data());
         command.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-p", "5432"]);
         command.arg("-c").arg(format!("unix_socket_directories={}", socket.display()));
         for setting in settings {
@@ -159,23 +159,23 @@ impl PrivatePostgres {
         Ok(Self { shell, socket, folder: folder.path().to_owned(), _lock: folder.into_lock() })
     }
 
-    async fn wait_until_it_answers(&mut self) -> Result<(), PrivateError> {
+    async fn wait_until_ready(&mut self) -> Result<(), PrivateError> {
         let began = Instant::now();
         let mut connection = loop {
             if let Ok(connection) = PgConnection::connect_with(&self.options_for("postgres")).await {
                 break connection;
             }
-            let ended = self.shell.try_wait().map_err(PrivateError::io("watching Postgres"))?.is_some();
-            if ended || began.elapsed() > PATIENCE {
+            let exited = self.shell.try_wait().map_err(PrivateError::io("watching Postgres"))?.is_some();
+            if exited || began.elapsed() > START_STOP_TIMEOUT {
                 return Err(PrivateError::DidNotStart(self.folder.join("postgres.log")));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let known = sqlx::query_scalar!(r#"select exists (select from pg_database where datname = $1) as "known!""#, NAME)
+        let exists = sqlx::query_scalar!(r#"select exists (select from pg_database where datname = $1) as "known!""#, NAME)
             .fetch_one(&mut connection)
             .await
             .map_err(PrivateError::Refused)?;
-        if !known {
+        if !exists {
             connection.execute("create database core_api").await.map_err(PrivateError::Refused)?;
         }
         connection.close().await.map_err(PrivateError::Refused)
@@ -185,13 +185,13 @@ impl PrivatePostgres {
         drop(self.shell.stdin.take());
         let began = Instant::now();
         while self.shell.try_wait().map_err(PrivateError::io("waiting for Postgres to end"))?.is_none() {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > START_STOP_TIMEOUT {
                 return Err(PrivateError::io("waiting for Postgres to end")(io::ErrorKind::TimedOut.into()));
             }
             sleep(Duration::from_millis(5));
         }
         if !self.socket.starts_with(&self.folder) {
-            // In the system's temporary folder, which is not ours to leave things in.
+            // The socket's folder is in /tmp and must not be left behind.
             let _absent = fs::remove_dir(&self.socket);
         }
         Ok(())
@@ -206,7 +206,7 @@ impl Drop for PrivatePostgres {
     }
 }
 
-/// Makes a cluster beside its place and renames it there, so that there is never half of one.
+/// Creates a cluster next to its final place and renames it, so that a half-made one is never used.
 fn initialise(binaries: &Path, folder: &Folder, owner: &Owner) -> Result<(), PrivateError> {
     let unfinished = folder.path().join("data.new");
     if unfinished.exists() {

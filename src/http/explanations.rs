@@ -56,7 +56,7 @@ pub(super) const LIST: Operation = Operation::new("listErrors", Tag::Service, "E
     .answer::<Explanations>(
         r#"{"errors": [{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor refunded nor assigned.", "whatToDo": "Create a new card instead."}]}"#,
     )
-    .or_page();
+    .or_html();
 
 /// `GET /errors`
 pub(super) async fn list(headers: HeaderMap) -> Response {
@@ -80,7 +80,7 @@ pub(super) const GET: Operation = Operation::new("getError", Tag::Service, "What
     .answer::<Explanation>(
         r#"{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor refunded nor assigned.", "whatToDo": "Create a new card instead."}"#,
     )
-    .or_page()
+    .or_html()
     .refusals(&[Code::RouteNotFound]);
 
 /// `GET /errors/{code}`

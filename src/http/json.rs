@@ -1,7 +1,7 @@
-//! Request bodies: one JSON object, read strictly, with every fault in it reported at once.
+//! Request bodies: one JSON object, parsed strictly. All faults are reported together.
 //!
-//! Numbers stay the text they were sent as. Unknown members are ignored but must be sound:
-//! duplicate keys, lone surrogates, invalid UTF-8 and depths past 128 are refused anywhere.
+//! Numbers keep their original text. Unknown members are ignored but must be well-formed: duplicate
+//! keys, lone surrogates, invalid UTF-8 and more than 128 levels are refused everywhere.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -22,12 +22,12 @@ use super::{
 use crate::domain::{id::NotAnId, money::Amount, text::TextFault};
 use crate::service::auth::NewPassword;
 
-/// A request body of one endpoint.
+/// The request body of an endpoint.
 pub(super) trait FromFields: Sized {
-    /// Reads each field; a fault is noted by the field's reader, and the result is then none.
+    /// Reads every field. If one is not valid, its reader records a fault and the result is `None`.
     ///
-    /// Each is read whether or not those before it were good: so that all faults are told at once, and
-    /// so that the document knows them all, which reads nothing to see what is read.
+    /// It must read every field even after a fault, so that all faults are reported together. The OpenAPI
+    /// document also depends on it: it calls this function without a body to learn the fields.
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self>;
 }
 
@@ -42,7 +42,7 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Json<T> {
     }
 }
 
-/// Reads a body; gives its bytes as well.
+/// Reads a body. Also returns its bytes.
 pub(super) fn read_json<T: FromFields>(mut request: Request) -> Result<(T, Bytes)> {
     let declared = is_declared_as_json(request.headers());
     let bytes = request.extensions_mut().remove().map_or_else(|| Ok(Bytes::new()), |WholeBody(whole)| whole)?;
@@ -67,10 +67,10 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The schema of a body: whatever is read of it.
+    /// The schema of a body, from the fields that [`FromFields::from_fields`] reads.
     pub(super) fn describe<T: FromFields>(generator: &mut SchemaGenerator) -> Schema {
         let mut fields = Self { members: Vec::new(), faults: Vec::new(), described: Some(Described::with(std::mem::take(generator))) };
-        let _nothing_was_sent = T::from_fields(&mut fields);
+        let _no_body = T::from_fields(&mut fields);
         fields.described.unwrap_or_default().into_schema(generator)
     }
 
@@ -102,7 +102,7 @@ impl<'a> Fields<'a> {
         value
     }
 
-    /// A required string, as it was sent.
+    /// A required string, unchanged.
     fn string(&mut self, field: &'static str) -> Option<String> {
         let value = self.required(field)?;
         let Ok(text) = serde_json::from_str::<String>(value.get()) else {
@@ -116,7 +116,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// A required string of at most `max` characters, as it was sent: neither trimmed nor otherwise changed.
+    /// A required string of 1 to `max` characters, unchanged: not even trimmed.
     pub(super) fn verbatim(&mut self, field: &'static str, max: usize) -> Option<String> {
         self.note(field, |_| schema::verbatim(max));
         let text = self.string(field)?;
@@ -131,7 +131,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// A required password that somebody may choose.
+    /// A required password that is strong enough for a new one.
     pub(super) fn new_password(&mut self, field: &'static str) -> Option<NewPassword> {
         self.note(field, SchemaGenerator::subschema_for::<NewPassword>);
         let text = self.required(field)?;
@@ -142,53 +142,53 @@ impl<'a> Fields<'a> {
         NewPassword::new(text.into()).map_err(|fault| self.faults.push(faults::password(field, fault))).ok()
     }
 
-    /// A required text of a kind of its own.
+    /// A required text that `T` validates.
     pub(super) fn text<T: FromStr<Err = TextFault> + JsonSchema>(&mut self, field: &'static str) -> Option<T> {
         self.note(field, SchemaGenerator::subschema_for::<T>);
         let text = self.string(field)?;
         text.parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
     }
 
-    /// A required id. One that is no id of its kind is read as none: it names nothing, which is for
-    /// the service to say.
+    /// A required id. The inner `None` is text that is not an id of this kind: the service answers it
+    /// like an id that does not exist.
     #[expect(
         clippy::option_option,
-        reason = "the outer one is the field's fault, as with every reader here; the inner one is the caller's"
+        reason = "the outer `None` is a recorded fault, as in every reader; the inner one is a value that names nothing"
     )]
     pub(super) fn id<T: FromStr<Err = NotAnId> + JsonSchema>(&mut self, field: &'static str) -> Option<Option<T>> {
         self.note(field, SchemaGenerator::subschema_for::<T>);
         self.string(field).map(|text| text.parse().ok())
     }
 
-    /// A required word out of a few.
+    /// A required word from a list.
     pub(super) fn word<T: FromStr + JsonSchema>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
         self.note(field, SchemaGenerator::subschema_for::<T>);
         let text = self.string(field)?;
         text.parse().map_err(|_| self.faults.push(faults::word(field, &text, words))).ok()
     }
 
-    /// Which of some fields are there, of which at least one must be.
-    pub(super) fn some_of<const N: usize>(&mut self, names: [&'static str; N]) -> [bool; N] {
+    /// Which of the named fields are present. At least one must be.
+    pub(super) fn at_least_one_of<const N: usize>(&mut self, names: [&'static str; N]) -> [bool; N] {
         if let Some(described) = &mut self.described {
             described.at_least_one_of(&names);
             return [true; N];
         }
-        let there = names.map(|name| self.members.iter().any(|(member, _)| member == name));
-        if let ([first, others @ ..], false) = (names.as_slice(), there.contains(&true)) {
+        let present = names.map(|name| self.members.iter().any(|(member, _)| member == name));
+        if let ([first, others @ ..], false) = (names.as_slice(), present.contains(&true)) {
             self.fault(first, FaultCode::Required, format_args!("is required, unless one of these is there: {}", others.join(", ")));
         }
-        there
+        present
     }
 
-    /// A required truth value.
+    /// A required boolean.
     pub(super) fn bool(&mut self, field: &'static str) -> Option<bool> {
         self.note(field, SchemaGenerator::subschema_for::<bool>);
         let value = self.required(field)?;
-        let truth = serde_json::from_str(value.get()).ok();
-        if truth.is_none() {
+        let boolean = serde_json::from_str(value.get()).ok();
+        if boolean.is_none() {
             self.fault(field, FaultCode::WrongType, "must be true or false");
         }
-        truth
+        boolean
     }
 
     /// A required sum above zero.
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sound_object_and_nothing_else() {
+    fn only_one_well_formed_object_is_accepted() {
         for body in ["{}", " {\"a\":1}\n", "{\"a\":{\"b\":[1,\"\\ud83d\\ude00\",null]}}", "{\"a\":1e400}"] {
             assert!(!refused(body), "{body}");
         }
@@ -243,8 +243,8 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stay_as_they_were_written() {
-        let Ok(mut fields) = Fields::parse("{\"amount\":12345678901234.56}") else { panic!("sound") };
+    fn numbers_keep_their_original_precision() {
+        let Ok(mut fields) = Fields::parse("{\"amount\":12345678901234.56}") else { panic!("well-formed") };
         assert_eq!(fields.amount("amount").map(|amount| amount.money().minor()), Some(1_234_567_890_123_456));
     }
 }

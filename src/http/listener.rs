@@ -1,14 +1,14 @@
-//! Connections: how many there are at once, how long each may keep us waiting, and HTTP/1.1 on each of them.
+//! Connections: their number, their deadlines, and HTTP/1.1 on each of them.
 //!
-//! Whoever sends or reads slowly holds a socket and a little memory, and loses both when a deadline comes:
+//! A slow client costs one socket and a little memory, until a deadline closes its connection:
 //!
-//! - the head of the first request: `server.head_timeout_seconds` after the connection was made, silent or not;
-//! - the head of every later one: `server.idle_timeout_seconds` after the last answer. A slow head gets no
-//!   deadline of its own here, since staying idle holds the connection for just as long;
+//! - the head of the first request: `server.head_timeout_seconds` after the connection was accepted;
+//! - the head of every later request: `server.idle_timeout_seconds` after the last response. A slow head needs no
+//!   separate deadline, since an idle client can hold the connection for just as long;
 //! - a body: `server.body_timeout_seconds` (`middleware/body.rs`);
-//! - an answer of which nothing is taken any more: `server.write_timeout_seconds`.
+//! - a response of which the client reads nothing more: `server.write_timeout_seconds`.
 //!
-//! No deadline is around a handler: what was begun is done.
+//! Handlers have no deadline: a request that has started is finished.
 
 use std::{convert::Infallible, io::ErrorKind, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -29,17 +29,17 @@ use tokio_io_timeout::TimeoutWriter;
 use super::{App, middleware};
 use crate::config::Settings;
 
-/// What a request's line and headers may take together, in bytes; then 431. As many headers as hyper
-/// takes by itself: 100.
+/// The largest request line with headers, in bytes; beyond it the response is 431. The number of headers has
+/// hyper's default limit, 100.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// File descriptors that are neither a client's connection nor one of the database's.
+/// File descriptors that are neither client connections nor database connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// How long nobody is accepted after accepting failed, as it does when there are no file descriptors left.
+/// How long to wait after accepting failed, as it does without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many connections, and how long each may take for what.
+/// The maximum number of connections, and their deadlines.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     connections: usize,
@@ -61,43 +61,43 @@ impl From<&Settings> for Limits {
     }
 }
 
-/// Serves until `stop` is done; then accepts nobody any more, and ends when every request under way is answered.
+/// Serves until `stop` completes. Then it accepts no more connections, and returns when every request in flight is answered.
 pub async fn serve(listener: TcpListener, app: App, router: Router, limits: Limits, stop: impl Future<Output = ()> + Send) {
-    let places = Arc::new(Semaphore::new(make_room(limits)));
+    let slots = Arc::new(Semaphore::new(connection_limit(limits)));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
-        // Past the limit nobody is accepted, rather than accepted and sent away: who waits in the system's
-        // queue costs nothing, and is served as soon as a slow client has met its deadline.
+        // At the limit, new connections wait in the kernel's queue instead of being refused. They cost nothing there,
+        // and are accepted as soon as a slow client has reached its deadline.
         let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = async { (Arc::clone(&places).acquire_owned().await, accept(&listener).await) } => accepted,
+            accepted = async { (Arc::clone(&slots).acquire_owned().await, accept(&listener).await) } => accepted,
         };
-        let (place, (stream, peer)) = accepted;
+        let (slot, (stream, peer)) = accepted;
         let (app, router, watcher) = (app.clone(), router.clone(), graceful.watcher());
         tokio::spawn(async move {
-            let _until_closed = place;
-            attend(stream, peer, (app, router), limits, watcher).await;
+            let _until_closed = slot;
+            serve_connection(stream, peer, (app, router), limits, watcher).await;
         });
     }
     drop(listener);
     graceful.shutdown().await;
 }
 
-/// Sees to it that there are file descriptors for all connections, or else counts on fewer connections:
-/// a flood of clients must not leave the database without any.
-fn make_room(limits: Limits) -> usize {
+/// Raises the limit of file descriptors as far as `max_connections` needs and the system allows, and returns how many
+/// connections fit: a flood of clients must not leave the database without descriptors.
+fn connection_limit(limits: Limits) -> usize {
     let others = OTHER_DESCRIPTORS + u64::from(limits.database_connections);
     let wanted = u64::try_from(limits.connections).unwrap_or(u64::MAX);
     let needed = wanted.saturating_add(others);
-    let Ok((given, most)) = getrlimit(Resource::RLIMIT_NOFILE) else { return limits.connections };
-    let raised = needed.min(most);
-    let given = if given < raised && setrlimit(Resource::RLIMIT_NOFILE, raised, most).is_ok() { raised } else { given };
-    if given >= needed {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return limits.connections };
+    let raised = needed.min(hard);
+    let soft = if soft < raised && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok() { raised } else { soft };
+    if soft >= needed {
         return limits.connections;
     }
-    let room = given.saturating_sub(others).max(1);
-    tracing::warn!(wanted, room, "the system gives this process too few file descriptors for server.max_connections");
+    let room = soft.saturating_sub(others).max(1);
+    tracing::warn!(wanted, room, "too few file descriptors for server.max_connections");
     usize::try_from(room).unwrap_or(limits.connections)
 }
 
@@ -105,7 +105,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            // Somebody who did not wait.
+            // The client closed the connection before it was accepted.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -115,10 +115,10 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// One connection, from its first byte to its last.
-async fn attend(stream: TcpStream, peer: SocketAddr, (app, router): (App, Router), limits: Limits, watcher: Watcher) {
-    // An answer is written in one piece, and should not wait to become a bigger one. Works without, too.
-    let _slower = stream.set_nodelay(true);
+/// Serves one connection until it is closed.
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, (app, router): (App, Router), limits: Limits, watcher: Watcher) {
+    // Responses are written in one piece, so Nagle's algorithm would only delay them. Failure is harmless.
+    let _set = stream.set_nodelay(true);
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.write));
 
@@ -126,22 +126,22 @@ async fn attend(stream: TcpStream, peer: SocketAddr, (app, router): (App, Router
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         first_request.notify_one();
         let (app, router) = (app.clone(), router.clone());
-        async move { Ok::<_, Infallible>(middleware::answer(&app, router, peer, request.map(Body::new)).await) }
+        async move { Ok::<_, Infallible>(middleware::handle(&app, router, peer, request.map(Body::new)).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
         .max_header_size(MAX_HEAD)
-        // Else a body that comes fast is given ever more memory.
+        // By default the buffer grows with a fast body.
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(watcher.watch(connection));
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
+    let result = tokio::select! {
+        result = &mut connection => result,
         () = first_request.notified() => connection.await,
-        () = sleep(limits.head) => return tracing::debug!(%peer, "no request came in time"),
+        () = sleep(limits.head) => return tracing::debug!(%peer, "the first request did not arrive in time"),
     };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection broke off");
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "a connection failed");
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP: routes, requests, answers. Knows no SQL and no rule: those are the services'.
+//! HTTP: routes, requests and responses. SQL and business rules are in the services.
 
 mod address;
 mod audit_events;
@@ -43,7 +43,7 @@ use std::{
 use axum::http::Method;
 use tokio::sync::Semaphore;
 
-use self::middleware::rate_limit::{self, Failures};
+use self::middleware::rate_limit::{self, FailureLimiter};
 use self::router::Table;
 pub use self::{
     listener::{Limits, serve},
@@ -54,13 +54,13 @@ use crate::{
     service::Services,
 };
 
-/// What every handler can reach: services, never a pool.
+/// The state of every handler. It gives access to services, never to a pool.
 #[derive(Clone, Debug)]
 pub struct App {
     shared: Arc<Shared>,
 }
 
-/// What the handlers of one process have in common.
+/// The state that all handlers share.
 #[derive(Debug)]
 pub struct Shared {
     services: Services,
@@ -68,8 +68,8 @@ pub struct Shared {
     trusted_hops: usize,
     allowed_origins: Origins,
     body_timeout: Duration,
-    failed_logins: Failures,
-    failed_authentications: Failures,
+    failed_logins: FailureLimiter,
+    failed_authentications: FailureLimiter,
     in_flight: Semaphore,
     shutting_down: AtomicBool,
 }
@@ -83,7 +83,7 @@ impl Deref for App {
 }
 
 impl App {
-    /// The HTTP side of the services.
+    /// Creates the state from the services and settings.
     #[must_use]
     pub fn new(services: Services, settings: &Settings) -> Self {
         let shared = Shared {
@@ -92,31 +92,31 @@ impl App {
             trusted_hops: settings.server.trusted_hops,
             allowed_origins: settings.cors.allowed_origins.clone(),
             body_timeout: Duration::from_secs(settings.server.body_timeout_seconds),
-            failed_logins: Failures::per_minute(settings.rate_limit.failed_logins_per_minute),
-            failed_authentications: Failures::per_minute(settings.rate_limit.failed_authentications_per_minute),
+            failed_logins: FailureLimiter::per_minute(settings.rate_limit.failed_logins_per_minute),
+            failed_authentications: FailureLimiter::per_minute(settings.rate_limit.failed_authentications_per_minute),
             in_flight: Semaphore::new(settings.server.max_in_flight),
             shutting_down: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Makes `/health/ready` say no from now on, so that the load balancer looks elsewhere.
+    /// Makes `/health/ready` answer 503 from now on, so that the load balancer stops sending requests.
     pub fn shut_down(&self) {
         self.shared.shutting_down.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps what is remembered per address small. Runs until it is dropped.
+    /// Regularly removes expired entries from the limiters per address. Runs until it is dropped.
     pub async fn sweep(self) {
         loop {
-            tokio::time::sleep(rate_limit::SWEEP).await;
+            tokio::time::sleep(rate_limit::SWEEP_INTERVAL).await;
             let now = Instant::now();
-            self.shared.failed_logins.forget_the_recovered(now);
-            self.shared.failed_authentications.forget_the_recovered(now);
+            self.shared.failed_logins.remove_expired(now);
+            self.shared.failed_authentications.remove_expired(now);
         }
     }
 }
 
-/// Every method and path that an environment serves.
+/// The methods and paths that an environment serves.
 #[must_use]
 pub fn routes(environment: Environment) -> Vec<(Method, &'static str)> {
     table(environment).entries().map(|entry| (entry.method.clone(), entry.path)).collect()

@@ -1,4 +1,4 @@
-//! A movement as JSON, wherever one is shown.
+//! The JSON form of a movement.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -17,7 +17,7 @@ use super::{
 use crate::domain::{error::Refusal, id::CardId, posting::MovementKind};
 use crate::service::ledger::{Movement, MovementFilter};
 
-/// What a history is narrowed to, as text that a cursor can carry.
+/// The filters of a list, as text that a cursor can carry.
 struct Filters(MovementFilter);
 
 impl Filters {
@@ -26,7 +26,7 @@ impl Filters {
         Self(MovementFilter { kind, from: query.moment("from"), to: query.moment("to") })
     }
 
-    /// One form for one set of filters, in which it also reads back.
+    /// The canonical query string of the filters; [`Self::read`] parses it.
     fn canonical(&self) -> String {
         let Self(MovementFilter { kind, from, to }) = self;
         let moment = |moment: Option<DateTime<Utc>>| moment.map(|moment| moment.to_rfc3339_opts(SecondsFormat::Nanos, true));
@@ -39,11 +39,11 @@ impl Filters {
 
 /// `GET /cards/{cardId}/movements`
 pub(super) const LIST: Operation = Operation::new("listMovements", Tag::Transactions, "List Movements")
-    .about("Retrieve transaction history for a specific card, newest first, in the order in which the balance changed: all of it, or one type, or a range of time.")
+    .about("Retrieve transaction history for a specific card, newest first, in the order in which the balance changed: all of it, one type, or a range of time.")
     .filters(&[
-        Filter::new::<MovementKind>("type", "Only of this type."),
-        Filter::new::<Moment>("from", "Only from this moment on: a date in UTC, or RFC 3339."),
-        Filter::new::<Moment>("to", "Only before this moment: a date in UTC, or RFC 3339."),
+        Filter::new::<MovementKind>("type", "Only movements of this type."),
+        Filter::new::<Moment>("from", "Only movements at or after this time: a date in UTC, or RFC 3339."),
+        Filter::new::<Moment>("to", "Only movements before this time: a date in UTC, or RFC 3339."),
     ])
     .list::<MovementBody>(
         "movements",
@@ -57,7 +57,7 @@ pub(super) const LIST: Operation = Operation::new("listMovements", Tag::Transact
 
 /// `GET /cards/{cardId}/movements`
 pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>, mut query: Query) -> Result<Response> {
-    // The query is judged first whether or not the id is one, so that no id answers differently from another.
+    // The query is validated before the id, so that faults in it are reported the same for every id.
     let cursor = Cursor::read(&mut query);
     let card = id.as_ref().map(ToString::to_string).unwrap_or_default();
     let list = format!("movements/{card}");

@@ -1,7 +1,7 @@
-//! Lists: a page with `limit` and `after`, or everything there is in bounded memory.
+//! Lists: a page with `limit` and `after`, or the whole list in bounded memory.
 //!
-//! A list is read in keyset chunks, each a statement of its own: while a slow client reads, no
-//! connection is held, and no more than a chunk is in memory.
+//! A list is read in keyset chunks, one statement per chunk. While a slow client reads, the server holds
+//! no database connection and at most one chunk.
 
 use std::{convert::Infallible, future::Future, io};
 
@@ -17,29 +17,29 @@ use serde::Serialize;
 use super::{error::Result, faults::FaultCode, query::Query};
 use crate::service::error::{Error as ServiceError, Result as ServiceResult, chain};
 
-/// The longest page a caller can ask for.
+/// The largest `limit`.
 const MAX_LIMIT: i64 = 100;
 
-/// Rows read at a time where no limit is given.
+/// Rows per chunk when no limit is given.
 const CHUNK: i64 = 1_000;
 
-/// Which part of a list is asked for.
+/// The requested part of a list.
 pub(super) struct Page {
-    /// The list and its filters, which a cursor carries: it continues the list that it was made for.
+    /// The list and its filters. A cursor carries them, since it can only continue the same list.
     scope: String,
-    /// The position that the part comes after; none for the beginning.
+    /// The position before the part; `None` for the beginning.
     after: Option<i64>,
     limit: Option<i64>,
 }
 
-/// A cursor as it was sent: the filters that it carries, and where it stands.
+/// A parsed cursor: the list with its filters, and a position in it.
 pub(super) struct Cursor {
     scope: String,
     position: i64,
 }
 
 impl Cursor {
-    /// Reads `after`; a fault is noted in the query.
+    /// Reads `after`, and records a fault in the query if it is not valid.
     pub(super) fn read(query: &mut Query) -> Option<Self> {
         let text = query.text("after")?;
         let cursor = Self::decode(&text);
@@ -59,14 +59,14 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(format!("{position} {scope}"))
     }
 
-    /// The filters that it carries, if it is a cursor of this list.
+    /// The filters, if the cursor belongs to this list.
     pub(super) fn filters(&self, list: &str) -> Option<&str> {
         self.scope.strip_prefix(list)?.strip_prefix('?')
     }
 }
 
 impl Page {
-    /// Reads `limit` beside a cursor that was read before. `filters` are in one canonical form.
+    /// Reads `limit` and checks the cursor. `filters` must be in canonical form.
     pub(super) fn read(query: &mut Query, cursor: Option<&Cursor>, list: &str, filters: &str) -> Self {
         let limit = query.text("limit").and_then(|text| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -83,9 +83,9 @@ impl Page {
         Self { scope, after: cursor.map(|cursor| cursor.position), limit }
     }
 
-    /// Answers with the part that was asked for, as `{"<name>": [...]}`, with `nextCursor` where a part was asked for.
+    /// Responds with the requested part as `{"<name>": [...]}`, plus `nextCursor` if `limit` or `after` was given.
     ///
-    /// `fetch` gets the position to continue after and how many rows to read at most; `row` tells a row's position and its JSON.
+    /// `fetch` takes the position to continue after and the maximum number of rows; `row` returns a row's position and JSON.
     pub(super) async fn answer<R, J, F, Fetched>(
         self,
         name: &'static str,
@@ -99,7 +99,7 @@ impl Page {
         Fetched: Future<Output = ServiceResult<Vec<R>>> + Send + 'static,
     {
         if let Some(limit) = self.limit {
-            // One more than asked for tells whether there is more.
+            // One extra row shows whether more follow.
             let mut rows = fetch(self.after, limit + 1).await?;
             let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
             if more {
@@ -115,7 +115,7 @@ impl Page {
         }
 
         let tail: &'static [u8] = if self.after.is_some() { b"],\"nextCursor\":null}" } else { b"]}" };
-        // The first chunk is read before anything is said: a database that is away is a 503, not half a list.
+        // The first chunk is read before the response starts: an unreachable database causes a 503 and not half a list.
         let first = fetch(self.after, CHUNK).await?;
         let mut body = format!("{{\"{name}\":[").into_bytes();
         write_rows(&mut body, &first, row, true)?;
@@ -125,9 +125,11 @@ impl Page {
         };
         let rest = stream::try_unfold((Some(position), fetch), move |(position, fetch)| async move {
             let Some(position) = position else { return Ok::<_, io::Error>(None) };
-            // On a task of its own: a client that hangs up must not cut a statement off half way.
+            // A separate task: if the client disconnects, a running statement still finishes.
             let rows = tokio::spawn(fetch(Some(position), CHUNK)).await.map_err(io::Error::other)?;
-            let rows = rows.inspect_err(|error| tracing::error!(cause = chain(error), "a list broke off")).map_err(io::Error::other)?;
+            let rows = rows
+                .inspect_err(|error| tracing::error!(cause = chain(error), "a list response failed part way"))
+                .map_err(io::Error::other)?;
             let mut chunk = Vec::new();
             write_rows(&mut chunk, &rows, row, false).map_err(io::Error::other)?;
             let position = more_after(&rows, row);
@@ -137,15 +139,15 @@ impl Page {
             Ok(Some((Bytes::from(chunk), (position, fetch))))
         });
         let head = stream::once(async { Ok::<_, Infallible>(Bytes::from(body)) });
-        let whole = futures_util::StreamExt::chain(futures_util::StreamExt::map(head, |chunk| chunk.map_err(io::Error::other)), rest);
-        Ok(json(Body::from_stream(whole)))
+        let chunks = futures_util::StreamExt::chain(futures_util::StreamExt::map(head, |chunk| chunk.map_err(io::Error::other)), rest);
+        Ok(json(Body::from_stream(chunks)))
     }
 }
 
-/// Where to read on; none once a chunk came back short.
+/// The position of the next chunk; `None` after a short chunk, which is the last.
 fn more_after<R, J>(rows: &[R], row: impl Fn(&R) -> (i64, J)) -> Option<i64> {
-    let whole = usize::try_from(CHUNK).is_ok_and(|chunk| rows.len() == chunk);
-    if whole { rows.last().map(|last| row(last).0) } else { None }
+    let is_full = usize::try_from(CHUNK).is_ok_and(|chunk| rows.len() == chunk);
+    if is_full { rows.last().map(|last| row(last).0) } else { None }
 }
 
 fn write_rows<R, J: Serialize>(body: &mut Vec<u8>, rows: &[R], row: impl Fn(&R) -> (i64, J), at_start: bool) -> ServiceResult<()> {
@@ -171,9 +173,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_reads_back_and_nothing_else_does() {
+    fn a_cursor_round_trips_and_other_text_is_refused() {
         let text = Cursor::encode("cards?status=active", 42);
-        let cursor = Cursor::decode(&text).expect("ours");
+        let cursor = Cursor::decode(&text).expect("a cursor");
         assert_eq!((cursor.position, cursor.filters("cards")), (42, Some("status=active")));
         assert_eq!(cursor.filters("customers"), None);
         let forged = [URL_SAFE_NO_PAD.encode("-1 cards?"), URL_SAFE_NO_PAD.encode("cards?"), URL_SAFE_NO_PAD.encode([0xff, 0xfe])];

@@ -1,4 +1,4 @@
-//! Query strings: parameters read by name, each at most once, every fault reported at once.
+//! Query strings: parameters are read by name, each at most once. All faults are reported together.
 
 use std::str::FromStr;
 
@@ -26,7 +26,7 @@ impl Query {
         self.faults.push(faults::fault(field, code, what));
     }
 
-    /// A parameter's text; none when it is not there.
+    /// A parameter's text; `None` if it is absent.
     pub(super) fn text(&mut self, field: &'static str) -> Option<String> {
         let mut given = self.parameters.iter().filter(|(name, _)| name == field).map(|(_, value)| value.clone());
         let text = given.next()?;
@@ -34,7 +34,7 @@ impl Query {
             self.fault(field, FaultCode::Duplicate, "must be given once");
             return None;
         }
-        // What was not UTF-8 has become replacement characters.
+        // Invalid UTF-8 was decoded to replacement characters.
         if text.chars().any(|character| character.is_control() || character == char::REPLACEMENT_CHARACTER) {
             self.faults.push(faults::text(field, TextFault::ControlCharacter));
             return None;
@@ -42,13 +42,13 @@ impl Query {
         Some(text)
     }
 
-    /// A word out of a few; none when it is not there.
+    /// A word from a list; `None` if it is absent.
     pub(super) fn word<T: FromStr>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
         let text = self.text(field)?;
         text.parse().map_err(|_| self.faults.push(faults::word(field, &text, words))).ok()
     }
 
-    /// A moment; none when it is not there.
+    /// A point in time; `None` if it is absent.
     pub(super) fn moment(&mut self, field: &'static str) -> Option<DateTime<Utc>> {
         let text = self.text(field)?;
         if let Ok(Moment(moment)) = text.parse() {
@@ -58,13 +58,13 @@ impl Query {
         None
     }
 
-    /// An email; none when it is not there.
+    /// An email; `None` if it is absent.
     pub(super) fn email(&mut self, field: &'static str) -> Option<Email> {
         let text = self.text(field)?;
         text.parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
     }
 
-    /// Ends the reading.
+    /// Finishes reading.
     ///
     /// # Errors
     /// Any parameter read so far was not valid.

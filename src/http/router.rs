@@ -17,21 +17,21 @@ use super::{
     sandbox, sessions, users,
 };
 
-/// Every endpoint, by the layers that it stands behind.
+/// Every endpoint, by the layers around it.
 pub(super) struct Table {
-    /// No token, bounded work.
+    /// No token; load is limited.
     open: Routes,
-    /// A token, an hour with room for it, bounded work.
+    /// Needs a token and remaining quota; load is limited.
     authenticated: Routes,
-    /// Whatever is going on.
-    always: Routes,
+    /// No token and no load limit.
+    unlimited: Routes,
 }
 
 impl Table {
-    /// The table of an environment.
+    /// The endpoints of an environment.
     pub(super) fn new(has_sandbox_routes: bool) -> Self {
         let open = Routes::default()
-            // Where tokens come from.
+            // These issue tokens.
             .post("/auth/login", auth::login, auth::LOGIN)
             .post("/auth/refresh", auth::refresh, auth::REFRESH);
 
@@ -58,45 +58,45 @@ impl Table {
             .get("/balances/{cardId}", balances::get, balances::GET);
         if has_sandbox_routes {
             authenticated = authenticated
-                // In place of merchants.
+                // These simulate merchants.
                 .post("/sandbox/purchases", sandbox::purchase, sandbox::PURCHASE)
                 .post("/sandbox/refunds", sandbox::refund, sandbox::REFUND);
         }
 
-        let always = Routes::default()
-            // Also asked when there is too much to do for anything else.
+        let unlimited = Routes::default()
+            // These must also respond under overload.
             .get("/health/live", health::live, health::LIVE)
             .get("/health/ready", health::ready, health::READY)
             .get("/openapi.json", document::get, document::GET)
             .get("/errors", explanations::list, explanations::LIST)
             .get("/errors/{code}", explanations::get, explanations::GET);
 
-        Self { open, authenticated, always }
+        Self { open, authenticated, unlimited }
     }
 
     /// Every endpoint.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        [&self.open, &self.authenticated, &self.always].into_iter().flat_map(|routes| &routes.entries)
+        [&self.open, &self.authenticated, &self.unlimited].into_iter().flat_map(|routes| &routes.entries)
     }
 
-    /// The document of every endpoint.
+    /// The OpenAPI document of all endpoints.
     pub(super) fn document(&self) -> Value {
         openapi::document(self.entries())
     }
 }
 
-/// The API on its services.
+/// The router of the API.
 pub fn router(app: App) -> Router {
     let table = Table::new(app.has_sandbox_routes);
     let document = Document(table.document().to_string().into());
-    let Table { open, authenticated, always } = table;
-    let open = open.router.route_layer(from_fn_with_state(app.clone(), middleware::bounded));
+    let Table { open, authenticated, unlimited } = table;
+    let open = open.router.route_layer(from_fn_with_state(app.clone(), middleware::limited));
     let authenticated = authenticated.router.route_layer(from_fn_with_state(app.clone(), middleware::authenticated));
-    let always = always.router.layer(Extension(document)).merge(docs::pages()).route_layer(from_fn(middleware::always));
+    let unlimited = unlimited.router.layer(Extension(document)).merge(docs::pages()).route_layer(from_fn(middleware::unlimited));
 
     let mut router = open
         .merge(authenticated)
-        .merge(always)
+        .merge(unlimited)
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(middleware::method_not_allowed);
     if let Some(cors) = cors::layer(&app.allowed_origins) {

@@ -1,5 +1,5 @@
-//! A table of endpoints, from which both the router and the document are made: a route cannot be
-//! served without its entry, nor an entry be written of what is not served.
+//! The table of endpoints from which both the router and the OpenAPI document are built: the document
+//! lists exactly the routes that are served.
 
 use axum::{
     Router,
@@ -22,7 +22,7 @@ pub(super) struct Entry {
     pub(super) inputs: Inputs,
 }
 
-/// Endpoints that stand behind the same layers.
+/// Endpoints behind the same layers.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     pub(super) router: Router<App>,

@@ -1,4 +1,4 @@
-//! What only the sandbox has: `POST /sandbox/purchases` and `POST /sandbox/refunds`, in place of merchants.
+//! Simulated merchants, only in the sandbox: `POST /sandbox/purchases` and `POST /sandbox/refunds`.
 
 use axum::{extract::State, response::Response};
 use schemars::JsonSchema;
@@ -56,7 +56,7 @@ impl PostedBody {
 
 /// `POST /sandbox/purchases`
 pub(super) const PURCHASE: Operation = Operation::new("purchase", Tag::Sandbox, "Make a Purchase")
-    .about("Pay with a card, as a merchant would charge it. The card must be active and hold enough.")
+    .about("Pay with a card, as a merchant would charge it. The card must be active and have sufficient funds.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Online purchase - Amazon"}"#)
     .answer::<PostedBody>(
         r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 80, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": -20, "description": "Online purchase - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "purchase", "balanceAfter": 80}}"#,
@@ -70,7 +70,7 @@ pub(super) async fn purchase(State(app): State<App>, Writer(caller): Writer, com
 
 /// `POST /sandbox/refunds`
 pub(super) const REFUND: Operation = Operation::new("refund", Tag::Sandbox, "Make a Refund")
-    .about("Give money back to a card that is not cancelled, as a merchant would.")
+    .about("Refund money to a card that is not cancelled, as a merchant would.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Refund - Amazon"}"#)
     .answer::<PostedBody>(
         r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Refund - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "refund", "balanceAfter": 100}}"#,

@@ -22,9 +22,9 @@ use crate::service::auth::Session;
 #[schemars(rename = "Session")]
 pub(super) struct SessionBody {
     session_id: SessionId,
-    /// Whether it is the one that asks.
+    /// Whether this is the session of the request.
     current: bool,
-    /// Where the login came from; null where that was not kept.
+    /// The address that the login came from; null if it was not recorded.
     address: Option<String>,
     created_at: Timestamp,
     expires_at: Timestamp,
@@ -32,7 +32,7 @@ pub(super) struct SessionBody {
 
 /// `GET /auth/sessions`
 pub(super) const LIST: Operation = Operation::new("listSessions", Tag::Authentication, "List Sessions")
-    .about("Retrieve your own sessions that live, oldest first.")
+    .about("Retrieve your own active sessions, oldest first.")
     .list::<SessionBody>(
         "sessions",
         r#"{"sessions": [{"sessionId": "ses_01h455vb4pex5vsknk084sn02q", "current": true, "address": "203.0.113.7", "createdAt": "2025-02-10T10:00:00.000Z", "expiresAt": "2025-03-12T10:00:00.000Z"}]}"#,
@@ -72,7 +72,7 @@ pub(super) struct Ended {
 
 /// `DELETE /auth/sessions/{sessionId}`
 pub(super) const END: Operation = Operation::new("endSession", Tag::Authentication, "End Session")
-    .about("End one of your sessions, on every replica at once.")
+    .about("End one of your sessions, immediately and on every replica.")
     .answer::<Ended>(r#"{"success": true}"#)
     .refusals(&[Code::SessionNotFound]);
 

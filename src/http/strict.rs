@@ -1,26 +1,26 @@
-//! JSON that says one thing only: each key once, text that is text, nesting with an end.
+//! Strict JSON: no duplicate keys, no lone surrogates, limited depth. It has only one interpretation.
 
 use std::{collections::HashSet, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of the one object that a text is, each value as it is written.
+/// Parses a text as one JSON object, and keeps each value as its original text.
 ///
 /// # Errors
-/// It is not one object, or something in it is unsound; in words for the caller.
+/// The text is not one object, or a value is not well-formed. The message is for the caller.
 pub(super) fn members(text: &str) -> Result<Members<'_>, String> {
     let object: Members<'_> = serde_json::from_str(text).map_err(|error| format!("Not a JSON object: {error}."))?;
     for (name, value) in &object.0 {
-        // Scalars that are not text cannot hide anything, and a number must stay as it is written.
+        // Other scalars need no check, and a number must keep its original text.
         if value.get().starts_with(['{', '[', '"']) {
-            serde_json::from_str::<Sound>(value.get()).map_err(|error| format!("Not sound JSON within {name:?}: {error}."))?;
+            serde_json::from_str::<WellFormed>(value.get()).map_err(|error| format!("Not sound JSON within {name:?}: {error}."))?;
         }
     }
     Ok(object)
 }
 
-/// A JSON object's members in their order, each key once.
+/// A JSON object's members in order, without duplicate keys.
 pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -51,61 +51,61 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// Any JSON value that says one thing only: no duplicate keys, no lone surrogates, not too deep.
-struct Sound;
+/// Any well-formed JSON value: no duplicate keys, no lone surrogates, not too deep.
+struct WellFormed;
 
-impl<'de> Deserialize<'de> for Sound {
+impl<'de> Deserialize<'de> for WellFormed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Anything;
+        struct AnyValue;
 
-        impl<'de> Visitor<'de> for Anything {
-            type Value = Sound;
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = WellFormed;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON value")
             }
 
-            fn visit_bool<E>(self, _: bool) -> std::result::Result<Sound, E> {
-                Ok(Sound)
+            fn visit_bool<E>(self, _: bool) -> std::result::Result<WellFormed, E> {
+                Ok(WellFormed)
             }
 
-            fn visit_i64<E>(self, _: i64) -> std::result::Result<Sound, E> {
-                Ok(Sound)
+            fn visit_i64<E>(self, _: i64) -> std::result::Result<WellFormed, E> {
+                Ok(WellFormed)
             }
 
-            fn visit_u64<E>(self, _: u64) -> std::result::Result<Sound, E> {
-                Ok(Sound)
+            fn visit_u64<E>(self, _: u64) -> std::result::Result<WellFormed, E> {
+                Ok(WellFormed)
             }
 
-            fn visit_f64<E>(self, _: f64) -> std::result::Result<Sound, E> {
-                Ok(Sound)
+            fn visit_f64<E>(self, _: f64) -> std::result::Result<WellFormed, E> {
+                Ok(WellFormed)
             }
 
-            fn visit_str<E>(self, _: &str) -> std::result::Result<Sound, E> {
-                Ok(Sound)
+            fn visit_str<E>(self, _: &str) -> std::result::Result<WellFormed, E> {
+                Ok(WellFormed)
             }
 
-            fn visit_unit<E>(self) -> std::result::Result<Sound, E> {
-                Ok(Sound)
+            fn visit_unit<E>(self) -> std::result::Result<WellFormed, E> {
+                Ok(WellFormed)
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Sound, A::Error> {
-                while seq.next_element::<Sound>()?.is_some() {}
-                Ok(Sound)
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<WellFormed, A::Error> {
+                while seq.next_element::<WellFormed>()?.is_some() {}
+                Ok(WellFormed)
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Sound, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<WellFormed, A::Error> {
                 let mut seen = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if !seen.insert(name) {
                         return Err(A::Error::custom("duplicate key"));
                     }
-                    map.next_value::<Sound>()?;
+                    map.next_value::<WellFormed>()?;
                 }
-                Ok(Sound)
+                Ok(WellFormed)
             }
         }
 
-        deserializer.deserialize_any(Anything)
+        deserializer.deserialize_any(AnyValue)
     }
 }

@@ -1,11 +1,11 @@
-//! Timestamps on the wire: RFC 3339, UTC, `Z`, to the millisecond.
+//! Timestamps in JSON: RFC 3339, UTC, `Z`, to the millisecond.
 
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
-/// A moment by the database's clock.
+/// A time by the database's clock.
 pub(super) struct Timestamp(pub(super) DateTime<Utc>);
 
 impl Serialize for Timestamp {
@@ -14,10 +14,10 @@ impl Serialize for Timestamp {
     }
 }
 
-/// A moment as a caller writes it: a date, which is its first moment in UTC, or RFC 3339.
+/// A time from a caller: RFC 3339, or a date, which means its start in UTC.
 pub(super) struct Moment(pub(super) DateTime<Utc>);
 
-/// Neither a date nor a moment.
+/// The text is neither a date nor RFC 3339.
 pub(super) struct NotAMoment;
 
 impl FromStr for Moment {
@@ -25,13 +25,13 @@ impl FromStr for Moment {
 
     fn from_str(text: &str) -> Result<Self, NotAMoment> {
         let date = || text.parse::<NaiveDate>().ok().map(|date| date.and_time(NaiveTime::MIN).and_utc());
-        // The plus of an offset is a space to whoever forgets to encode it.
+        // An unencoded plus sign of an offset is decoded as a space.
         let moment = || DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|moment| moment.to_utc());
         date().or_else(moment).filter(is_storable).map(Self).ok_or(NotAMoment)
     }
 }
 
-/// Whether it is of a year in four digits, as RFC 3339 has it: the database knows no others.
+/// Whether the year has four digits, as in RFC 3339. Some other years do not fit the database.
 fn is_storable(moment: &DateTime<Utc>) -> bool {
     (0..=9999).contains(&moment.year())
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_read_as_a_date_or_with_its_offset() {
+    fn a_date_or_a_time_with_an_offset_is_parsed() {
         let written = |text: &str| text.parse().ok().map(|Moment(moment)| moment.to_rfc3339_opts(SecondsFormat::Millis, true));
         for (text, moment) in [
             ("2025-02-10", "2025-02-10T00:00:00.000Z"),
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_written_in_utc_with_a_z() {
+    fn a_timestamp_is_written_in_utc_with_a_z() {
         let moment = DateTime::from_timestamp(1_739_188_800, 5_000_000).expect("a moment");
         assert_eq!(serde_json::to_string(&Timestamp(moment)).expect("serialises"), "\"2025-02-10T12:00:00.005Z\"");
     }

@@ -53,7 +53,7 @@ impl UserBody {
 
 /// `POST /users`
 pub(super) const CREATE: Operation = Operation::new("createUser", Tag::Users, "Create User")
-    .about("Let somebody log in for your account. An email is one user's of the whole deployment, whatever its case. An `admin` does everything, an `operator` writes customers, cards and money, a `viewer` reads.")
+    .about("Create a user who can log in to your account. No other user of the deployment can have the same email, regardless of case. An `admin` does everything, an `operator` writes customers, cards and money, a `viewer` reads.")
     .request(r#"{"email": "ana@acme.com", "password": "a long enough password", "role": "operator"}"#)
     .answer::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
     .refusals(&[Code::DuplicateUser]);
@@ -103,7 +103,7 @@ pub(super) async fn get(State(app): State<App>, Manager(caller): Manager, PathId
 
 impl FromFields for Change {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let [has_role, has_disabled] = fields.some_of(["role", "disabled"]);
+        let [has_role, has_disabled] = fields.at_least_one_of(["role", "disabled"]);
         let role = if has_role { fields.word("role", &Role::ALL.map(Role::name)) } else { None };
         let disabled = if has_disabled { fields.bool("disabled") } else { None };
         Some(Self { role, disabled })
@@ -112,7 +112,7 @@ impl FromFields for Change {
 
 /// `PATCH /users/{userId}`
 pub(super) const CHANGE: Operation = Operation::new("changeUser", Tag::Users, "Change User")
-    .about("Give a user another role, keep them out, or let them in again. Whoever is kept out loses their sessions; another role counts from the next request on.")
+    .about("Change a user's role, or disable or enable the user. Disabling ends their sessions; a new role applies from the next request on.")
     .request(r#"{"role": "operator", "disabled": false}"#)
     .answer::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
     .refusals(&[Code::UserNotFound, Code::LastAdmin]);

@@ -1,4 +1,4 @@
-//! One log line a request; a failure of ours with its whole chain of causes, once, here.
+//! One log line per request. A server error is logged once, here, with its whole chain of causes.
 
 use std::time::Instant;
 
@@ -26,11 +26,11 @@ pub(in crate::http) async fn write(id: RequestId, router: Router, request: Reque
     let span = tracing::info_span!("request", id = id.as_str(), trace_id = trace.map(|trace| tracing::field::display(trace.trace_id)));
     #[cfg(feature = "otel")]
     let exported = ServerSpan::begin(trace.as_ref());
-    let under_way = metrics::UnderWay::enter();
+    let in_flight = metrics::InFlight::enter();
     let Ok(response) = router.oneshot(request).instrument(span.clone()).await;
     let response = problem::write(&id, response);
-    drop(under_way);
-    // The route and never the path: a path can hold what should not be in a log.
+    drop(in_flight);
+    // The route and never the path, which can contain private data.
     let matched = response.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let route = matched.unwrap_or("none");
     let _in_span = span.entered();
@@ -39,9 +39,9 @@ pub(in crate::http) async fn write(id: RequestId, router: Router, request: Reque
     exported.end(method.as_str(), matched, status);
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let problem = response.extensions().get::<Problem>().map(|problem| problem.code.name());
-    metrics::answered(method.as_str(), route, status, began.elapsed(), problem);
+    metrics::request_finished(method.as_str(), route, status, began.elapsed(), problem);
     match response.extensions().get::<Problem>() {
-        // A 5xx may be none of ours: it was not ready, or turned away what was too much.
+        // Overload and a replica that is not ready cause a 5xx as well, but are not errors.
         Some(Problem { code, cause: Some(cause), .. })
             if response.status().is_server_error() && !matches!(**cause, ServiceError::Overloaded) =>
         {

@@ -1,6 +1,6 @@
-//! Who calls, and whether the account's hour has room for it: its token here, then its session and the count.
+//! Authentication and quota. It checks the token in memory first, then the session and the quota.
 //!
-//! In that order, so that what is forged or hopeless never reaches the database.
+//! In this order, a forged or expired token never reaches the database.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::domain::{
     quota::QuotaSnapshot,
 };
 use crate::{
-    http::{App, address::Source, error::Error},
+    http::{App, address::ClientAddress, error::Error},
     service::{
         auth::{Caller, Claims},
         error::{Error as ServiceError, chain},
@@ -25,60 +25,60 @@ use crate::{
 };
 
 pub(in crate::http) async fn require(app: &App, mut request: Request, next: Next) -> Response {
-    let found = (request.extensions().get::<Source>().copied(), request.extensions().get::<Origin>().cloned());
+    let found = (request.extensions().get::<ClientAddress>().copied(), request.extensions().get::<Origin>().cloned());
     let (Some(source), Some(origin)) = found else {
-        return Error::Service(ServiceError::internal("authenticating", "nobody says where the request is from")).into_response();
+        return Error::Service(ServiceError::internal("authenticating", "the request has no client address or origin")).into_response();
     };
     let claims = match read_token(app, source, request.headers()) {
         Ok(claims) => claims,
         Err(error) => return Error::from(error).into_response(),
     };
-    // Whoever used the hour up, its owner can always end the session.
-    let ends_the_session = request.uri().path() == "/auth/logout";
-    let (mut response, standing) = match admit(app, source, origin.clone(), &claims, ends_the_session).await {
-        Ok((caller, standing)) => {
+    // A user can always end a session, even when the quota is used up.
+    let is_logout = request.uri().path() == "/auth/logout";
+    let (mut response, quota) = match admit(app, source, origin.clone(), &claims, is_logout).await {
+        Ok((caller, quota)) => {
             request.extensions_mut().insert(caller);
-            (next.run(request).await, Some(standing))
+            (next.run(request).await, Some(quota))
         }
-        Err(ServiceError::QuotaExceeded(standing)) => {
+        Err(ServiceError::QuotaExceeded(quota)) => {
             let actor =
                 Actor { account: claims.account, principal: Principal::User { user: claims.user, session: claims.session, origin } };
-            if let Err(error) = Box::pin(app.services.admission.report_exhausted(&actor, &standing)).await {
-                tracing::error!(cause = chain(&error), "that the hour is used up is not in the trail");
+            if let Err(error) = Box::pin(app.services.admission.report_exhausted(&actor, &quota)).await {
+                tracing::error!(cause = chain(&error), "the exhausted quota could not be recorded in the audit log");
             }
-            (Error::from(ServiceError::QuotaExceeded(standing)).into_response(), Some(standing))
+            (Error::from(ServiceError::QuotaExceeded(quota)).into_response(), Some(quota))
         }
         Err(error) => (Error::from(error).into_response(), None),
     };
-    if let Some(standing) = standing {
-        rate_limit::tell(response.headers_mut(), &standing);
+    if let Some(quota) = quota {
+        rate_limit::set_headers(response.headers_mut(), &quota);
     }
     response
 }
 
-fn read_token(app: &App, source: Source, headers: &HeaderMap) -> Result<Claims, ServiceError> {
+fn read_token(app: &App, source: ClientAddress, headers: &HeaderMap) -> Result<Claims, ServiceError> {
     let claims = bearer(headers).ok_or(ServiceError::Unauthenticated).and_then(|token| app.services.auth.verify(token));
     claims.map_err(|error| refused(app, source, error))
 }
 
 async fn admit(
     app: &App,
-    source: Source,
+    source: ClientAddress,
     origin: Origin,
     claims: &Claims,
-    whatever_the_quota: bool,
+    bypass_quota: bool,
 ) -> Result<(Caller, QuotaSnapshot), ServiceError> {
-    app.services.admission.admit(claims, origin, whatever_the_quota).await.map_err(|error| refused(app, source, error))
+    app.services.admission.admit(claims, origin, bypass_quota).await.map_err(|error| refused(app, source, error))
 }
 
-/// Counts a failure against its address, whose failures past the limit are told so instead.
-fn refused(app: &App, source: Source, error: ServiceError) -> ServiceError {
+/// Counts a failed authentication against its address. Past the limit it is answered with 429 instead.
+fn refused(app: &App, source: ClientAddress, error: ServiceError) -> ServiceError {
     if !matches!(error, ServiceError::Unauthenticated) {
         return error;
     }
     let now = Instant::now();
-    if let Err(silenced) = app.failed_authentications.check(source, now) {
-        return silenced;
+    if let Err(blocked) = app.failed_authentications.check(source, now) {
+        return blocked;
     }
     app.failed_authentications.count(source, now);
     error

@@ -1,6 +1,5 @@
-//! Reads the body before anything is taken for its request: whoever sends slowly is neither one of the
-//! requests under way nor asks the database anything. What is wrong with a body is for the handler to say,
-//! after all that comes before it.
+//! Reads the body before the request takes any resource: a slow sender neither counts as a request in flight
+//! nor causes a database query. The handler reports a fault in the body, so the outer layers answer first.
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
@@ -12,35 +11,35 @@ use tokio::time::timeout;
 
 use crate::http::{App, error::Error};
 
-/// The longest body anything here needs, in bytes.
+/// The largest body that is accepted, in bytes.
 const MAX_BODY: u64 = 16 * 1024;
 
-/// How much of a longer one is read and thrown away, so that its sender gets to hear the answer.
+/// How much of a larger body is read and discarded, so that its sender receives the response.
 const MAX_DISCARDED: u64 = 1024 * 1024;
 
-/// Why there is no body.
+/// Why the body could not be read.
 #[derive(Clone, Copy)]
 pub(in crate::http) enum BodyFault {
-    /// It is longer than anything here needs.
+    /// The body is larger than [`MAX_BODY`].
     TooLong,
-    /// It did not come in time.
-    Late,
-    /// It ended before its end.
-    BrokenOff,
+    /// The body did not arrive in time.
+    TimedOut,
+    /// The body ended early.
+    Incomplete,
 }
 
 impl From<BodyFault> for Error {
     fn from(fault: BodyFault) -> Self {
         match fault {
             BodyFault::TooLong => Self::PayloadTooLarge(MAX_BODY),
-            BodyFault::Late => Self::RequestTimeout,
-            // The client is gone or speaks no HTTP; it will hear nothing either way.
-            BodyFault::BrokenOff => Self::InvalidJson("The body ended early.".to_owned()),
+            BodyFault::TimedOut => Self::RequestTimeout,
+            // The client disconnected or violated HTTP, so it will not see this response.
+            BodyFault::Incomplete => Self::InvalidJson("The body ended early.".to_owned()),
         }
     }
 }
 
-/// A request's whole body, or why there is none. Absent if the request has no body.
+/// A request's whole body, or why it could not be read. Absent if the request has no body.
 #[derive(Clone)]
 pub(in crate::http) struct WholeBody(pub(in crate::http) Result<Bytes, BodyFault>);
 
@@ -49,10 +48,10 @@ pub(in crate::http) async fn read(app: &App, request: Request) -> Request {
     if !body.is_end_stream() {
         let declared = body.size_hint().lower();
         let whole = if declared > MAX_DISCARDED {
-            // Nobody waits for so much: who asks first whether to send it is told no, and who does not is cut off.
+            // Too large to discard. A client that sent `Expect: 100-continue` is refused; any other is disconnected.
             Err(BodyFault::TooLong)
         } else {
-            timeout(app.body_timeout, collect(body)).await.unwrap_or(Err(BodyFault::Late))
+            timeout(app.body_timeout, collect(body)).await.unwrap_or(Err(BodyFault::TimedOut))
         };
         parts.extensions.insert(WholeBody(whole));
     }
@@ -64,7 +63,7 @@ async fn collect(body: Body) -> Result<Bytes, BodyFault> {
     let mut length = 0_u64;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| BodyFault::BrokenOff)?;
+        let chunk = chunk.map_err(|_| BodyFault::Incomplete)?;
         length = length.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if length <= MAX_BODY {
             kept.extend_from_slice(&chunk);
@@ -75,7 +74,7 @@ async fn collect(body: Body) -> Result<Bytes, BodyFault> {
     if length > MAX_BODY { Err(BodyFault::TooLong) } else { Ok(kept.into()) }
 }
 
-/// Whether a body is declared as JSON in UTF-8, as it is and not compressed. None when nothing is declared.
+/// Whether the headers declare an uncompressed JSON body in UTF-8; `None` without a declaration.
 pub(in crate::http) fn is_declared_as_json(headers: &HeaderMap) -> Option<bool> {
     if headers.get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
         return Some(false);

@@ -1,4 +1,4 @@
-//! Lets the scripts of web pages call, where settings name their origins. Nobody's else.
+//! Lets scripts of web pages call the API from the origins that the settings list, and from no others.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tower_http::cors::CorsLayer;
 
 use crate::config::Origins;
 
-/// How long a browser need not ask again.
+/// How long a browser may cache a preflight response.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// None if no origin is allowed: then nothing is answered that a browser would take for leave.
+/// The layer; `None` if no origin is allowed. Then no response has CORS headers.
 pub(in crate::http) fn layer(origins: &Origins) -> Option<CorsLayer> {
     let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
     if origins.is_empty() {
         return None;
     }
     let name = HeaderName::from_static;
-    // No credentials: a token is sent by the script itself, and nothing here is known by a cookie.
+    // No credentials: scripts send the token themselves, and the API uses no cookies.
     let layer = CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])

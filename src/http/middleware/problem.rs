@@ -1,4 +1,4 @@
-//! Writes the bodies of failures, which carry the request's id.
+//! Writes the bodies of error responses, which contain the request's id.
 
 use axum::{
     body::Body,

@@ -1,4 +1,4 @@
-//! Limits per address on what fails: logins and tokens that are none. In memory, per replica.
+//! Limits per address on failed logins and invalid tokens, in memory and per replica.
 
 use std::{
     collections::HashMap,
@@ -15,71 +15,71 @@ use governor::{
 };
 
 use crate::domain::quota::QuotaSnapshot;
-use crate::{http::address::Source, service::error::Error};
+use crate::{http::address::ClientAddress, service::error::Error};
 
 static LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 static RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// Tells a caller where the account stands in its hour.
-pub(in crate::http) fn tell(headers: &mut HeaderMap, standing: &QuotaSnapshot) {
-    headers.insert(LIMIT.clone(), standing.limit.into());
-    headers.insert(REMAINING.clone(), standing.remaining.into());
-    headers.insert(RESET.clone(), standing.reset.into());
+/// Sets the headers that report the account's quota.
+pub(in crate::http) fn set_headers(headers: &mut HeaderMap, quota: &QuotaSnapshot) {
+    headers.insert(LIMIT.clone(), quota.limit.into());
+    headers.insert(REMAINING.clone(), quota.remaining.into());
+    headers.insert(RESET.clone(), quota.reset.into());
 }
 
-/// So many failures a minute from one address, and then none are heard until the next is due.
-/// Successes cost nothing.
-pub(in crate::http) struct Failures {
-    limiter: DefaultKeyedRateLimiter<Source>,
+/// Limits failures per minute and address. Past the limit the address is blocked until another failure fits.
+/// Successes do not count.
+pub(in crate::http) struct FailureLimiter {
+    limiter: DefaultKeyedRateLimiter<ClientAddress>,
     clock: DefaultClock,
-    silenced: Mutex<HashMap<Source, Instant>>,
+    blocked: Mutex<HashMap<ClientAddress, Instant>>,
 }
 
-impl fmt::Debug for Failures {
+impl fmt::Debug for FailureLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Failures").finish_non_exhaustive()
+        f.debug_struct("FailureLimiter").finish_non_exhaustive()
     }
 }
 
-impl Failures {
+impl FailureLimiter {
     pub(in crate::http) fn per_minute(limit: NonZeroU32) -> Self {
-        Self { limiter: RateLimiter::keyed(Quota::per_minute(limit)), clock: DefaultClock::default(), silenced: Mutex::default() }
+        Self { limiter: RateLimiter::keyed(Quota::per_minute(limit)), clock: DefaultClock::default(), blocked: Mutex::default() }
     }
 
-    /// Whether an address is heard.
+    /// Checks that an address is not blocked.
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`].
-    pub(in crate::http) fn check(&self, source: Source, now: Instant) -> Result<(), Error> {
-        match self.silenced().get(&source).and_then(|until| until.checked_duration_since(now)) {
+    pub(in crate::http) fn check(&self, source: ClientAddress, now: Instant) -> Result<(), Error> {
+        match self.blocked().get(&source).and_then(|until| until.checked_duration_since(now)) {
             Some(retry_after) if !retry_after.is_zero() => Err(Error::TooManyAttempts { retry_after }),
             _ => Ok(()),
         }
     }
 
     /// Counts a failure.
-    pub(in crate::http) fn count(&self, source: Source, now: Instant) {
+    pub(in crate::http) fn count(&self, source: ClientAddress, now: Instant) {
         if let Err(until) = self.limiter.check_key(&source) {
             let wait = until.wait_time_from(self.clock.now());
-            self.silenced().insert(source, now + wait);
+            self.blocked().insert(source, now + wait);
         }
     }
 
-    /// Forgets the addresses that have nothing held against them any more.
-    pub(in crate::http) fn forget_the_recovered(&self, now: Instant) {
+    /// Removes the addresses that have recovered.
+    pub(in crate::http) fn remove_expired(&self, now: Instant) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();
-        self.silenced().retain(|_, until| now < *until);
+        self.blocked().retain(|_, until| now < *until);
     }
 
-    fn silenced(&self) -> MutexGuard<'_, HashMap<Source, Instant>> {
-        self.silenced.lock().unwrap_or_else(PoisonError::into_inner)
+    fn blocked(&self) -> MutexGuard<'_, HashMap<ClientAddress, Instant>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How often recovered addresses are forgotten.
-pub(in crate::http) const SWEEP: Duration = Duration::from_secs(60);
+/// How often recovered addresses are removed.
+pub(in crate::http) const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -87,19 +87,19 @@ mod tests {
 
     use super::*;
 
-    fn source(last: u8) -> Source {
-        Source::of(SocketAddr::from(([10, 0, 0, last], 1)), &HeaderMap::new(), 0)
+    fn source(last: u8) -> ClientAddress {
+        ClientAddress::of(SocketAddr::from(([10, 0, 0, last], 1)), &HeaderMap::new(), 0)
     }
 
     #[test]
-    fn an_address_is_silenced_by_its_own_failures_and_heard_again_later() {
-        let failures = Failures::per_minute(NonZeroU32::new(5).expect("above zero"));
+    fn an_address_is_blocked_by_its_own_failures_and_recovers() {
+        let failures = FailureLimiter::per_minute(NonZeroU32::new(5).expect("above zero"));
         let now = Instant::now();
         for _ in 0..6 {
             assert!(failures.check(source(1), now).is_ok());
             failures.count(source(1), now);
         }
-        let Err(Error::TooManyAttempts { retry_after }) = failures.check(source(1), now) else { panic!("still heard") };
+        let Err(Error::TooManyAttempts { retry_after }) = failures.check(source(1), now) else { panic!("not blocked") };
         assert!(retry_after <= Duration::from_secs(12), "{retry_after:?}");
         assert!(failures.check(source(2), now).is_ok());
         assert!(failures.check(source(1), now + Duration::from_secs(12)).is_ok());

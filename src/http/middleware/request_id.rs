@@ -1,4 +1,4 @@
-//! `X-Request-Id`: the client's own if it is a plain one, else ours, on every answer.
+//! `X-Request-Id` on every response: the client's own id if it is plain, else a new one.
 
 use axum::{
     extract::Request,
@@ -13,34 +13,34 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(in crate::http) struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// Stands for the id where no layer has set one.
+    /// The placeholder where no layer has assigned an id.
     pub(in crate::http) const fn unknown() -> Self {
         Self(HeaderValue::from_static("unknown"))
     }
 
     pub(in crate::http) fn as_str(&self) -> &str {
-        // Only ASCII gets in, below.
+        // Always ASCII: `is_plain` checks the ids of clients.
         self.0.to_str().unwrap_or_default()
     }
 }
 
-pub(in crate::http) fn set(request: &mut Request) -> RequestId {
+pub(in crate::http) fn assign(request: &mut Request) -> RequestId {
     let given = request.headers().get(&X_REQUEST_ID).filter(|id| is_plain(id.as_bytes())).cloned();
     let id = RequestId(given.unwrap_or_else(new));
     request.extensions_mut().insert(id.clone());
     id
 }
 
-pub(in crate::http) fn tell(headers: &mut HeaderMap, id: RequestId) {
+pub(in crate::http) fn set_header(headers: &mut HeaderMap, id: RequestId) {
     headers.insert(X_REQUEST_ID.clone(), id.0);
 }
 
-/// What may go into a log line and a header without a second thought.
+/// Whether an id is safe in a log line and a header.
 fn is_plain(id: &[u8]) -> bool {
     (1..=64).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 fn new() -> HeaderValue {
-    // A UUID in text is always a header value.
+    // The text of a UUID is always a valid header value.
     HeaderValue::from_str(&Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }

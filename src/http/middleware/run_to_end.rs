@@ -1,7 +1,6 @@
-//! A unit of work runs to its end. A client that hangs up makes the server drop the future that
-//! answers it; inside a task of its own that future is finished all the same, so that no statement
-//! is cut off half way, no connection goes back to the pool with a transaction open on it, and the
-//! log has its line.
+//! Runs a request to its end. When a client disconnects, the server drops the future that answers it.
+//! A separate task finishes the request anyway: no statement is aborted, no connection returns to the
+//! pool with an open transaction, and the access log gets its line.
 
 use axum::{
     http::StatusCode,
@@ -9,6 +8,6 @@ use axum::{
 };
 
 pub(in crate::http) async fn run(answered: impl Future<Output = Response> + Send + 'static) -> Response {
-    // Panics are caught further in; what is left is a runtime that is shutting down.
+    // Panics are caught by an inner layer, so joining fails only when the runtime shuts down.
     tokio::spawn(answered).await.unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
 }

@@ -1,5 +1,5 @@
-//! Bounded work: past so many requests at once the rest is turned away at once, which costs nothing
-//! and lets those that are under way finish.
+//! Load shedding: beyond `server.max_in_flight`, requests are refused immediately. That costs almost
+//! nothing and lets the requests in flight finish.
 
 use tokio::sync::SemaphorePermit;
 
@@ -8,10 +8,10 @@ use crate::{
     service::error::Error as ServiceError,
 };
 
-/// A place among the requests under way, until it is dropped.
+/// Counts a request as in flight until the permit is dropped.
 ///
 /// # Errors
-/// All are taken.
-pub(in crate::http) fn enter(app: &App) -> Result<SemaphorePermit<'_>, Error> {
+/// The limit is reached.
+pub(in crate::http) fn admit_in_flight(app: &App) -> Result<SemaphorePermit<'_>, Error> {
     app.in_flight.try_acquire().map_err(|_| ServiceError::Overloaded.into())
 }

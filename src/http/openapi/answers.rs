@@ -1,4 +1,4 @@
-//! What comes back: a success, and for each status the codes of this endpoint that have it.
+//! The responses of an endpoint: a success, and for each error status the codes that have it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::http::{code::Code, routes::Entry};
 
 const QUOTA: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
 
-/// What endpoints fail with, each once: most of it is the same everywhere.
+/// The error responses of all endpoints, without duplicates: most endpoints share them.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Map<String, Value>);
 
@@ -21,7 +21,7 @@ impl Problems {
         self.0
     }
 
-    fn refer_to(&mut self, entry: &Entry, status: StatusCode, codes: &[Code]) -> Value {
+    fn reference(&mut self, entry: &Entry, status: StatusCode, codes: &[Code]) -> Value {
         let response = problem(entry, status, codes);
         let mut name = codes.iter().map(|code| code.name()).collect::<Vec<_>>().join(".");
         if !entry.inputs.authenticated {
@@ -36,19 +36,19 @@ impl Problems {
     }
 }
 
-/// Every answer to an endpoint, by status.
+/// The responses of an endpoint, by status.
 pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Problems) -> Map<String, Value> {
-    let words = entry.operation;
-    let schema = match words.answer {
+    let operation = entry.operation;
+    let schema = match operation.answer {
         Answer::Body(schema) => schema(generator).into(),
         Answer::List(name, row) => list(name, &row(generator).into()),
     };
     let mut content = json!({"schema": schema});
-    if !words.example.is_empty() {
-        content["example"] = example_of(words.example);
+    if !operation.example.is_empty() {
+        content["example"] = example_of(operation.example);
     }
     let mut content = json!({"application/json": content});
-    if words.or_page {
+    if operation.or_page {
         content["text/html"] = json!({"schema": {"type": "string"}});
     }
     let success = json!({
@@ -62,17 +62,17 @@ pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator, problems
         by_status.entry(code.status()).or_default().push(code);
     }
     for (status, codes) in by_status {
-        responses.insert(status.as_str().to_owned(), problems.refer_to(entry, status, &codes));
+        responses.insert(status.as_str().to_owned(), problems.reference(entry, status, &codes));
     }
     responses
 }
 
-/// Whether an answer with this status may be one that was given before.
+/// Whether a response with this status may be a replayed one.
 fn is_replayable(entry: &Entry, status: StatusCode) -> bool {
-    entry.inputs.once_per_key && matches!(status.as_u16(), 200 | 404 | 409)
+    entry.inputs.idempotent && matches!(status.as_u16(), 200 | 404 | 409)
 }
 
-/// Every code that an endpoint answers with, in the order of their table.
+/// The error codes of an endpoint, in the order of [`Code::ALL`].
 fn codes(entry: &Entry) -> Vec<Code> {
     let mut codes = entry.inputs.codes.clone();
     codes.extend(entry.operation.refusals);
@@ -93,7 +93,7 @@ fn list(name: &str, row: &Value) -> Value {
             name: {"type": "array", "items": row},
             "nextCursor": {
                 "type": ["string", "null"],
-                "description": "Where the next page begins: what `after` takes. Null at the end. There when `limit` or `after` was given.",
+                "description": "The value of `after` for the next page, or null at the end. Present if `limit` or `after` was given.",
             },
         },
         "required": [name],
@@ -123,7 +123,7 @@ fn problem(entry: &Entry, status: StatusCode, codes: &[Code]) -> Value {
     })
 }
 
-/// The headers of an answer; those that only some answers with this status have are not required.
+/// The headers of a response. Headers that only some responses with this status have are optional.
 fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, Value> {
     let mut headers = Map::new();
     let mut add = |name: &str, always: bool| {
@@ -131,10 +131,10 @@ fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, 
         headers.insert(name.to_owned(), json!({"$ref": format!("#/components/headers/{component}")}));
     };
     add("X-Request-Id", true);
-    // Not yet known is whose request it is, or not yet counted; or the session ended while the request waited.
-    let may_come_early = matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
+    // These may be sent before the quota is known: before authentication or counting, or after the session has ended.
+    let may_lack_quota = matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
     for name in QUOTA.iter().filter(|_| entry.inputs.authenticated) {
-        add(name, !may_come_early);
+        add(name, !may_lack_quota);
     }
     if is_replayable(entry, status) {
         add("Idempotent-Replayed", false);
@@ -151,24 +151,24 @@ fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, 
 fn header(name: &str, required: bool) -> Value {
     let (description, schema) = match name {
         "X-RateLimit-Limit" => ("Requests that the account has per clock hour.", json!({"type": "integer", "minimum": 1})),
-        "X-RateLimit-Remaining" => ("How many of them are left in this hour.", json!({"type": "integer", "minimum": 0})),
-        "X-RateLimit-Reset" => ("When the next hour begins, in epoch seconds.", json!({"type": "integer", "minimum": 0})),
+        "X-RateLimit-Remaining" => ("Requests that remain in this hour.", json!({"type": "integer", "minimum": 0})),
+        "X-RateLimit-Reset" => ("The start of the next hour in epoch seconds.", json!({"type": "integer", "minimum": 0})),
         "Idempotent-Replayed" => {
-            ("The answer is the one that was given to the same request before.", json!({"type": "string", "const": "true"}))
+            ("The response is the stored one of an earlier, equal request.", json!({"type": "string", "const": "true"}))
         }
-        "Retry-After" => ("How many seconds to wait before trying again.", json!({"type": "integer", "minimum": 1})),
-        "WWW-Authenticate" => ("What to authenticate with.", json!({"type": "string", "const": "Bearer"})),
+        "Retry-After" => ("Seconds to wait before a retry.", json!({"type": "integer", "minimum": 1})),
+        "WWW-Authenticate" => ("The authentication scheme.", json!({"type": "string", "const": "Bearer"})),
         _ => ("The request's id, for support.", json!({"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"})),
     };
     json!({"description": description, "required": required, "schema": schema})
 }
 
-/// The name of a header's component where not every such answer has it.
+/// The component name of an optional header.
 fn optional(name: &str) -> String {
     format!("{name}.optional")
 }
 
-/// The headers that answers refer to.
+/// The header components that responses refer to.
 pub(super) fn headers() -> Map<String, Value> {
     let always = QUOTA.into_iter().chain(["Retry-After", "WWW-Authenticate", "X-Request-Id"]);
     let sometimes = QUOTA.into_iter().chain(["Retry-After", "Idempotent-Replayed"]);
@@ -176,7 +176,7 @@ pub(super) fn headers() -> Map<String, Value> {
     always.chain(sometimes.map(|name| (optional(name), header(name, false)))).collect()
 }
 
-/// One problem for each code.
+/// One example problem for each code.
 pub(super) fn examples() -> Map<String, Value> {
     let example = |code: &Code| {
         let mut value = json!({

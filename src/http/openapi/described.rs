@@ -1,9 +1,9 @@
-//! A body in the words of the document, noted down while nothing is read.
+//! Records the schema of a request body while its reader runs without a body.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-/// The fields that were asked for so far.
+/// The fields that the reader has read so far.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Described {
     generator: SchemaGenerator,
@@ -24,7 +24,7 @@ impl Described {
         self.optional.extend_from_slice(names);
     }
 
-    /// The schema of the body. Members that it does not name are ignored, so they may be there.
+    /// The schema of the body. It permits other members, since the API ignores them.
     pub(in crate::http) fn into_schema(self, generator: &mut SchemaGenerator) -> Schema {
         *generator = self.generator;
         let required: Vec<&String> = self.fields.keys().filter(|name| !self.optional.contains(&name.as_str())).collect();
@@ -33,9 +33,9 @@ impl Described {
             schema.insert("required".to_owned(), json!(required));
         }
         if !self.optional.is_empty() {
-            let one_of_them: Vec<Value> = self.optional.iter().map(|name| json!({"required": [name]})).collect();
-            // Beside the properties itself, generators take it for the whole of the schema.
-            schema.insert("allOf".to_owned(), json!([{"anyOf": one_of_them}]));
+            let alternatives: Vec<Value> = self.optional.iter().map(|name| json!({"required": [name]})).collect();
+            // Wrapped in `allOf`: client generators take an `anyOf` next to `properties` for the whole schema.
+            schema.insert("allOf".to_owned(), json!([{"anyOf": alternatives}]));
         }
         schema.insert("properties".to_owned(), self.fields.into());
         schema

@@ -1,7 +1,7 @@
-//! The OpenAPI 3.1 document, made from the table that the router is made from.
+//! The OpenAPI 3.1 document, built from the same table as the router.
 //!
-//! [`signature`] reads a handler's parameters, [`operation`] holds the words above it, [`answers`]
-//! says what comes back, [`described`] what a body is read for, and [`schema`] what single values look like.
+//! [`signature`] derives inputs from a handler's parameters, [`operation`] holds its written description,
+//! [`answers`] its responses, [`described`] its request body, and [`schema`] the schemas of single values.
 
 mod answers;
 mod described;
@@ -27,22 +27,23 @@ The Core API provides a simple and minimal interface to manage customers, virtua
 
 **Money** is a JSON number with at most two decimals, exact to the cent up to 90071992547409.91.
 
-**Ids** are TypeIDs: a prefix and 26 characters. An id that names nothing in the account, whatever it looks like, is a 404.
+**Ids** are TypeIDs: a prefix and 26 characters. An id that does not exist in the account, well-formed or not, is a 404.
 
-**Lists** without `limit` hold everything. With `limit` they also hold `nextCursor`, which `after` takes and which carries the filters.
+**Lists** without `limit` contain everything. With `limit` they also contain `nextCursor`: pass it as `after` to get the next page. It \
+includes the filters.
 
-**Once per key.** A `POST` or `PATCH` that takes an `Idempotency-Key` is done once: the same request under the same key gets the same \
-answer again, with `Idempotent-Replayed: true`. Keys are the account's own and kept for at least 24 hours.
+**Idempotency.** A `POST` or `PATCH` with an `Idempotency-Key` is executed once: the same request under the same key gets the same \
+response again, with `Idempotent-Replayed: true`. Keys belong to the account and are kept for at least 24 hours.
 
-**Rate limit.** Each account has a number of requests per clock hour. Every answer to an authenticated request says where it stands.
+**Rate limit.** Each account has a quota of requests per clock hour. Every response to an authenticated request reports it.
 
-**Errors** are `application/problem+json` (RFC 9457). Switch on `code`, which never changes. Their `type` leads to what the code means and \
-what to do about it. A path at which there is nothing is a 404 `route_not_found`, a method that a path does not take a 405 \
-`method_not_allowed`; `GET` routes take `HEAD` as well.
+**Errors** are `application/problem+json` (RFC 9457). Switch on `code`, which never changes. Their `type` links to the meaning of the code and \
+what to do about it. An unknown path is a 404 `route_not_found`, a method that a path does not accept a 405 \
+`method_not_allowed`. `GET` routes also accept `HEAD`.
 
-Every answer has `X-Request-Id`, the client's own if it sent a plain one, and `Cache-Control: no-store`. Unknown fields and parameters are ignored.";
+Every response has an `X-Request-Id`, the client's own if it sent a plain one, and `Cache-Control: no-store`. Unknown fields and parameters are ignored.";
 
-/// The document of everything in the table.
+/// Builds the document from the table of endpoints.
 pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
     let mut generator = generator();
     let mut problems = Problems::default();
@@ -83,22 +84,22 @@ fn generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12().for_serialize();
     settings.definitions_path = "/components/schemas".into();
     settings.meta_schema = None;
-    settings.transforms.push(Box::new(RecursiveTransform(close)));
+    settings.transforms.push(Box::new(RecursiveTransform(forbid_other_members)));
     settings.into_generator()
 }
 
-/// What is answered has the members that are documented and no others.
-fn close(schema: &mut Schema) {
+/// Responses have no undocumented members.
+fn forbid_other_members(schema: &mut Schema) {
     if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
         schema.insert("additionalProperties".to_owned(), false.into());
     }
 }
 
 fn operation(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Problems) -> Value {
-    let words = entry.operation;
-    let mut operation = json!({"operationId": words.id, "tags": [words.tag.name()], "summary": words.summary});
-    if !words.about.is_empty() {
-        operation["description"] = words.about.into();
+    let text = entry.operation;
+    let mut operation = json!({"operationId": text.id, "tags": [text.tag.name()], "summary": text.summary});
+    if !text.about.is_empty() {
+        operation["description"] = text.about.into();
     }
     operation["security"] = if entry.inputs.authenticated { json!([{"token": []}]) } else { json!([]) };
     let parameters = parameters(entry, generator);
@@ -107,7 +108,7 @@ fn operation(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Prob
     }
     if let Some(schema) = entry.inputs.body {
         let mut content = json!({"schema": schema(generator)});
-        if let Some(example) = words.request {
+        if let Some(example) = text.request {
             content["example"] = example_of(example);
         }
         operation["requestBody"] = json!({"required": true, "content": {"application/json": content}});
@@ -117,25 +118,25 @@ fn operation(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Prob
 }
 
 fn parameters(entry: &Entry, generator: &mut SchemaGenerator) -> Vec<Value> {
-    let (words, inputs) = (entry.operation, &entry.inputs);
+    let (operation, inputs) = (entry.operation, &entry.inputs);
     let mut parameters = Vec::new();
     let name = entry.path.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
     if let (Some(name), Some(schema)) = (name, inputs.path_id) {
         parameters.push(json!({"name": name, "in": "path", "required": true, "schema": schema(generator)}));
     }
-    for filter in words.filters {
+    for filter in operation.filters {
         parameters.push(json!({"name": filter.name, "in": "query", "description": filter.about, "schema": (filter.schema)(generator)}));
     }
-    if matches!(words.answer, operation::Answer::List(..)) {
+    if matches!(operation.answer, operation::Answer::List(..)) {
         parameters.extend(schema::of_pages());
     }
-    if inputs.once_per_key {
+    if inputs.idempotent {
         parameters.push(schema::of_idempotency_key());
     }
     parameters
 }
 
-/// An example is JSON in the source; the tests hold each against its schema.
+/// Parses an example. The tests validate each example against its schema.
 fn example_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_default()
 }

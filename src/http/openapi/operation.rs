@@ -1,20 +1,20 @@
-//! What the document says of one endpoint that its code does not: names, words, examples, and the
-//! refusals of its own. Each handler has one above it, as a constant.
+//! The description of an endpoint that its signature does not provide: names, texts, examples and its own
+//! error codes. It is a constant above each handler.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value};
 
 use crate::http::code::Code;
 
-/// Makes a type's schema.
+/// Generates a type's schema.
 pub(in crate::http) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// The schema of `T`, by reference where it has a name.
+/// The schema of `T`, by reference if it has a name.
 pub(super) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-/// Where an endpoint stands in the document.
+/// The section of the document that an endpoint belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Tag {
     Authentication,
@@ -58,28 +58,28 @@ impl Tag {
     pub(super) const fn description(self) -> &'static str {
         match self {
             Self::Authentication => "Logins, sessions and their tokens.",
-            Self::Users => "Who logs in for the account, and as what. For admins.",
-            Self::Audit => "Who did what, and from where. For admins.",
-            Self::Customers => "Who cards are assigned to.",
-            Self::VirtualCards => "Issue cards, assign them, change their status.",
+            Self::Users => "The account's users and their roles. For admins.",
+            Self::Audit => "The audit log: who did what, and from where. For admins.",
+            Self::Customers => "The customers that cards are assigned to.",
+            Self::VirtualCards => "Issue cards, assign them and change their status.",
             Self::Balances => "Money on cards.",
-            Self::Transactions => "What changed a card's balance.",
-            Self::Sandbox => "What stands in for merchants. In production these routes do not exist.",
-            Self::Service => "Health, this document, and what the error codes mean.",
+            Self::Transactions => "The movements that changed a card's balance.",
+            Self::Sandbox => "Simulated merchants. Production does not have these routes.",
+            Self::Service => "Health, this document and the error codes.",
         }
     }
 }
 
-/// What a success is answered with.
+/// The body of a success.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
     /// A JSON object.
     Body(SchemaOf),
-    /// A list under this name, a page of it where one is asked for.
+    /// A list under this name, or a page of it if requested.
     List(&'static str, SchemaOf),
 }
 
-/// A parameter of the query.
+/// A query parameter that filters a list.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Filter {
     pub(super) name: &'static str,
@@ -93,7 +93,7 @@ impl Filter {
     }
 }
 
-/// One endpoint, in words.
+/// The description of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Operation {
     pub(super) id: &'static str,
@@ -103,14 +103,14 @@ pub(in crate::http) struct Operation {
     pub(super) request: Option<&'static str>,
     pub(super) answer: Answer,
     pub(super) example: &'static str,
-    pub(super) or_page: bool,
+    pub(super) or_html: bool,
     pub(super) filters: &'static [Filter],
     pub(super) refusals: &'static [Code],
     pub(super) exceptions: &'static [Code],
 }
 
 impl Operation {
-    /// An endpoint by its `operationId`, which clients are generated from and which so never changes.
+    /// Starts a description. The `id` is the `operationId`. It never changes, since generated clients use it.
     pub(in crate::http) const fn new(id: &'static str, tag: Tag, summary: &'static str) -> Self {
         Self {
             id,
@@ -120,56 +120,56 @@ impl Operation {
             request: None,
             answer: Answer::Body(schema_of::<Map<String, Value>>),
             example: "",
-            or_page: false,
+            or_html: false,
             filters: &[],
             refusals: &[],
             exceptions: &[],
         }
     }
 
-    /// More than the summary says.
+    /// Adds a description that is longer than the summary.
     pub(in crate::http) const fn about(mut self, text: &'static str) -> Self {
         self.about = text;
         self
     }
 
-    /// An example of the request's body, as JSON. Its schema comes from the code that reads it.
+    /// Adds an example of the request body as JSON. The schema comes from the code that reads the body.
     pub(in crate::http) const fn request(mut self, example: &'static str) -> Self {
         self.request = Some(example);
         self
     }
 
-    /// A success is answered with a `T`, as in the example.
+    /// Sets the body of a success to a `T`, with an example.
     pub(in crate::http) const fn answer<T: JsonSchema>(mut self, example: &'static str) -> Self {
         (self.answer, self.example) = (Answer::Body(schema_of::<T>), example);
         self
     }
 
-    /// A success is answered with a list of `T` under a name, as in the example. It takes `limit` and `after`.
+    /// Sets the body of a success to a list of `T` under a name, with an example, and adds `limit` and `after`.
     pub(in crate::http) const fn list<T: JsonSchema>(mut self, name: &'static str, example: &'static str) -> Self {
         (self.answer, self.example) = (Answer::List(name, schema_of::<T>), example);
         self
     }
 
-    /// Whoever asks for HTML gets a page instead.
-    pub(in crate::http) const fn or_page(mut self) -> Self {
-        self.or_page = true;
+    /// Adds an HTML page as an alternative, for clients that accept HTML.
+    pub(in crate::http) const fn or_html(mut self) -> Self {
+        self.or_html = true;
         self
     }
 
-    /// What a list can be narrowed by.
+    /// Sets the filters of a list.
     pub(in crate::http) const fn filters(mut self, filters: &'static [Filter]) -> Self {
         self.filters = filters;
         self
     }
 
-    /// The refusals of its own, beside those that its signature brings.
+    /// Adds error codes to those that the signature implies.
     pub(in crate::http) const fn refusals(mut self, codes: &'static [Code]) -> Self {
         self.refusals = codes;
         self
     }
 
-    /// Of the refusals that its signature brings, those that it never answers with.
+    /// Removes error codes that the signature implies but the endpoint never returns.
     pub(in crate::http) const fn never(mut self, codes: &'static [Code]) -> Self {
         self.exceptions = codes;
         self

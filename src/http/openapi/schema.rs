@@ -1,7 +1,7 @@
-//! What single values look like. An id's schema stands with the ids.
+//! The schemas of single values. Those of ids are in `domain::id`.
 //!
-//! Patterns keep to what the validators of most languages read alike: no look-around, no `\s`, whose white
-//! space is not the one that is trimmed here.
+//! Patterns use only syntax that the validators of most languages interpret alike: no look-around, and no
+//! `\s`, which matches other white space than the API trims.
 
 use std::borrow::Cow;
 
@@ -42,14 +42,14 @@ macro_rules! schema {
 
 schema! {
     Currency => "Currency", words("A card's currency (ISO 4217), two minor digits each.", &Self::ALL.map(Self::code));
-    CardStatus => "CardStatus", words("Where a card is in its life.", &Self::ALL.map(Self::name));
-    TargetStatus => "TargetStatus", words("The status that a card is to have.", &Self::ALL.map(|target| target.status().name()));
-    MovementKind => "MovementKind", words("What a movement is.", &Self::ALL.map(Self::name));
-    Code => "Code", words("What went wrong, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
-    Role => "Role", words("What a user may do.", &Self::ALL.map(Self::name));
-    EventType => "AuditEventType", words("What happened.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
+    CardStatus => "CardStatus", words("The status of a card.", &Self::ALL.map(Self::name));
+    TargetStatus => "TargetStatus", words("The requested status of a card.", &Self::ALL.map(|target| target.status().name()));
+    MovementKind => "MovementKind", words("The kind of a movement.", &Self::ALL.map(Self::name));
+    Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
+    Role => "Role", words("A user's role.", &Self::ALL.map(Self::name));
+    EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     Name => "Name", text("A full name: 1 to 200 characters, trimmed.", "Juan Perez");
-    Description => "Description", text("What a movement is for: 1 to 200 characters, trimmed.", "Online purchase - Amazon");
+    Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed.", "Online purchase - Amazon");
     Email => "Email", json_schema!({
         "description": "An email address of a mailbox on a named host: ASCII, at most 254 characters, trimmed.",
         "type": "string",
@@ -59,7 +59,7 @@ schema! {
         "examples": ["juan@email.com"],
     });
     NewPassword => "NewPassword", json_schema!({
-        "description": "A password that somebody may choose: not one of those that are published.",
+        "description": "A new password: not one of the published ones.",
         "type": "string",
         "minLength": MIN_PASSWORD,
         "maxLength": MAX_PASSWORD,
@@ -67,7 +67,7 @@ schema! {
         "not": {"enum": PUBLISHED},
     });
     Amount => "Amount", json_schema!({
-        "description": "A sum to move: above 0, with at most two decimals.",
+        "description": "An amount to move: above 0, with at most two decimals.",
         "type": "number",
         "exclusiveMinimum": 0,
         "exclusiveMaximum": cents(MAX_MINOR + 1),
@@ -75,85 +75,85 @@ schema! {
         "examples": [100],
     });
     Moment => "Moment", json_schema!({
-        "description": "A date, which is its first moment in UTC, or a moment (RFC 3339).",
+        "description": "A time (RFC 3339), or a date, which means its start in UTC.",
         "type": "string",
         "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
         "examples": ["2025-02-10", "2025-02-10T12:00:00Z"],
     });
     Timestamp => "Timestamp", json_schema!({
-        "description": "A moment in UTC (RFC 3339), to the millisecond.",
+        "description": "A time in UTC (RFC 3339), to the millisecond.",
         "type": "string",
         "format": "date-time",
         "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$",
     });
     Money => "Money", json_schema!({
-        "description": "A sum in the card's currency, with at most two decimals.",
+        "description": "An amount in the card's currency, with at most two decimals.",
         "type": "number",
         "exclusiveMinimum": cents(-MAX_MINOR - 1),
         "exclusiveMaximum": cents(MAX_MINOR + 1),
     });
 }
 
-/// White space other than control characters, which are refused before anything is trimmed.
+/// White space except control characters, which are refused.
 const SPACE: &str = " \\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 
-/// What no text has in it.
+/// The control characters, which no text may contain.
 const CONTROL: &str = "\\u0000-\\u001f\\u007f-\\u009f";
 
-/// What stands before an `@`, between its dots.
+/// A character between the dots of an email's local part.
 const ATOM: &str = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]";
 
-/// A part of a host's name.
+/// A label of a host name.
 const LABEL: &str = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 
-/// One word out of a few.
+/// A word from a list.
 fn words(description: &str, words: &[&str]) -> Schema {
     json_schema!({"description": description, "type": "string", "enum": words})
 }
 
-/// A string of at most so many characters, taken as it is.
+/// A string of 1 to `max` characters, unchanged.
 pub(in crate::http) fn verbatim(max: usize) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": max, "pattern": format!("^[^{CONTROL}]*$")})
 }
 
-/// A text that is trimmed, and then bounded.
+/// A text that is trimmed, then limited in length.
 fn text(description: &str, example: &str) -> Schema {
-    let most = MAX_TEXT - 2;
+    let inner = MAX_TEXT - 2;
     json_schema!({
         "description": description,
         "type": "string",
         "minLength": 1,
-        "pattern": format!("^[{SPACE}]*[^{SPACE}{CONTROL}]([^{CONTROL}]{{0,{most}}}[^{SPACE}{CONTROL}])?[{SPACE}]*$"),
+        "pattern": format!("^[{SPACE}]*[^{SPACE}{CONTROL}]([^{CONTROL}]{{0,{inner}}}[^{SPACE}{CONTROL}])?[{SPACE}]*$"),
         "examples": [example],
     })
 }
 
-/// A number of the document. The bounds are exclusive, a cent past the last sum there is: that cent is
-/// written the same whether a reader takes it for a decimal or for a double.
+/// A number in the document. Bounds are exclusive and one cent beyond the largest sum, because decimals
+/// and doubles represent that bound alike.
 fn cents(minor: i64) -> Value {
     let sign = if minor < 0 { "-" } else { "" };
     let (major, minor) = (minor.unsigned_abs() / 100, minor.unsigned_abs() % 100);
     serde_json::from_str(&format!("{sign}{major}.{minor:02}")).unwrap_or_default()
 }
 
-/// The body of every failure.
+/// The body of every error response.
 pub(super) fn of_problem(generator: &mut SchemaGenerator) -> Schema {
     ProblemBody::json_schema(generator)
 }
 
-/// The parameters of every list.
+/// The query parameters of every list.
 pub(super) fn of_pages() -> [Value; 2] {
     [
         json!({
             "name": "limit",
             "in": "query",
-            "description": "How many to answer with. Without it the answer holds everything.",
+            "description": "The maximum number of items. Without it the response contains everything.",
             "schema": {"type": "integer", "minimum": 1, "maximum": 100},
         }),
         json!({
             "name": "after",
             "in": "query",
-            "description": "A `nextCursor` that this list gave: go on from there.",
+            "description": "A `nextCursor` of this list: the page after it.",
             "schema": {"type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9_-]+$"},
         }),
     ]
@@ -163,7 +163,7 @@ pub(super) fn of_idempotency_key() -> Value {
     json!({
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "The client's name for this request, which is so done once. 1 to 255 visible ASCII characters.",
+        "description": "A key that the client chooses so that the request is executed once. 1 to 255 visible ASCII characters.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     })
 }

@@ -1,7 +1,7 @@
-//! What a handler's signature says of its endpoint: who may call, what it reads, how it can be refused.
+//! Derives from a handler's signature who may call the endpoint, what it reads and which errors it can return.
 //!
-//! The document so says what the code does: a handler that takes a [`Command`] has a body and an
-//! `Idempotency-Key`, one that takes a [`Writer`] needs a token and a role that may write.
+//! So the document matches the code: a handler with a [`Command`] has a body and an `Idempotency-Key`, and
+//! one with a [`Writer`] needs a token and a role that may write.
 
 use axum::{Extension, extract::State, http::HeaderMap};
 use schemars::JsonSchema;
@@ -17,30 +17,30 @@ use crate::http::{
     query::Query,
 };
 
-/// What is known of an endpoint from its handler's parameters.
+/// The properties of an endpoint that follow from its handler's parameters.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Inputs {
     pub(super) authenticated: bool,
-    pub(super) once_per_key: bool,
+    pub(super) idempotent: bool,
     pub(super) path_id: Option<SchemaOf>,
     pub(super) body: Option<SchemaOf>,
     pub(super) codes: Vec<Code>,
 }
 
 impl Inputs {
-    fn of_anybody_logged_in(&mut self) {
+    fn require_login(&mut self) {
         self.authenticated = true;
         self.codes.extend([Code::Unauthenticated, Code::TokenExpired, Code::RateLimitExceeded, Code::TooManyAttempts]);
     }
 
-    fn of_somebody_who_may(&mut self, permission: Permission) {
-        self.of_anybody_logged_in();
+    fn require_permission(&mut self, permission: Permission) {
+        self.require_login();
         if Role::ALL.iter().any(|role| !role.may(permission)) {
             self.codes.push(Code::InsufficientPermissions);
         }
     }
 
-    fn of_a_body<T: FromFields>(&mut self) {
+    fn require_body<T: FromFields>(&mut self) {
         self.body = Some(Fields::describe::<T>);
         self.codes.extend([
             Code::InvalidJson,
@@ -54,76 +54,76 @@ impl Inputs {
 
 /// A parameter of a handler.
 pub(in crate::http) trait Input {
-    fn note(inputs: &mut Inputs);
+    fn describe(inputs: &mut Inputs);
 }
 
 impl Input for State<App> {
-    /// Whoever reaches the services can find the database away, or too much under way.
-    fn note(inputs: &mut Inputs) {
+    /// A handler that uses the services can find the database unreachable or the server overloaded.
+    fn describe(inputs: &mut Inputs) {
         inputs.codes.push(Code::Unavailable);
     }
 }
 
 impl<T> Input for Extension<T> {
-    fn note(_: &mut Inputs) {}
+    fn describe(_: &mut Inputs) {}
 }
 
 impl Input for HeaderMap {
-    fn note(_: &mut Inputs) {}
+    fn describe(_: &mut Inputs) {}
 }
 
 impl Input for LoggedIn {
-    fn note(inputs: &mut Inputs) {
-        inputs.of_anybody_logged_in();
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_login();
     }
 }
 
 impl Input for Reader {
-    fn note(inputs: &mut Inputs) {
-        inputs.of_somebody_who_may(Permission::Read);
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_permission(Permission::Read);
     }
 }
 
 impl Input for Writer {
-    fn note(inputs: &mut Inputs) {
-        inputs.of_somebody_who_may(Permission::Write);
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_permission(Permission::Write);
     }
 }
 
 impl Input for Manager {
-    fn note(inputs: &mut Inputs) {
-        inputs.of_somebody_who_may(Permission::Manage);
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_permission(Permission::Manage);
     }
 }
 
 impl<T: JsonSchema> Input for PathId<T> {
-    fn note(inputs: &mut Inputs) {
+    fn describe(inputs: &mut Inputs) {
         inputs.path_id = Some(schema_of::<T>);
         inputs.codes.push(Code::InvalidPath);
     }
 }
 
 impl Input for Query {
-    fn note(inputs: &mut Inputs) {
+    fn describe(inputs: &mut Inputs) {
         inputs.codes.push(Code::ValidationFailed);
     }
 }
 
 impl<T: FromFields> Input for Json<T> {
-    fn note(inputs: &mut Inputs) {
-        inputs.of_a_body::<T>();
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_body::<T>();
     }
 }
 
 impl<T: FromFields> Input for Command<T> {
-    fn note(inputs: &mut Inputs) {
-        inputs.of_a_body::<T>();
-        inputs.once_per_key = true;
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_body::<T>();
+        inputs.idempotent = true;
         inputs.codes.extend([Code::IdempotencyKeyInUse, Code::IdempotencyKeyReused]);
     }
 }
 
-/// A handler's parameters together, as axum's `Handler` has them: behind a marker of its own.
+/// All parameters of a handler: the marker type of its axum `Handler` implementation.
 pub(in crate::http) trait Signature {
     fn inputs() -> Inputs;
 }
@@ -133,7 +133,7 @@ macro_rules! signatures {
         $(impl<Marker, $($input: Input),*> Signature for (Marker, $($input,)*) {
             fn inputs() -> Inputs {
                 let mut inputs = Inputs::default();
-                $($input::note(&mut inputs);)*
+                $($input::describe(&mut inputs);)*
                 inputs
             }
         })*

@@ -35,8 +35,8 @@ async fn an_unknown_currency_is_refused() {
 
 #[tokio::test]
 async fn every_status_transition_follows_the_contract() {
-    let (_world, admin) = World::with_admin().await;
     use CardStatus::{Active, Blocked, Cancelled, Inactive};
+    let (_world, admin) = World::with_admin().await;
     for from in CardStatus::ALL {
         for to in CardStatus::ALL {
             let card = admin.given_card_in(from).await;

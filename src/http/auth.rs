@@ -163,9 +163,7 @@ impl FromFields for PasswordRequest {
 
 /// `POST /auth/password`
 pub(super) const CHANGE_PASSWORD: Operation = Operation::new("changePassword", Tag::Authentication, "Change Password")
-    .about(
-        "Change your own password and end your other sessions. A new password has 8 to 1024 characters and is not a published one.",
-    )
+    .about("Change your own password and end your other sessions. A new password has 8 to 1024 characters and is not a published one.")
     .request(r#"{"currentPassword": "a long enough password", "newPassword": "another long enough password"}"#)
     .answer::<Done>(r#"{"success": true}"#)
     .refusals(&[Code::InvalidCredentials]);

@@ -135,10 +135,7 @@ impl Error {
             }
             Self::PayloadTooLarge(max) => (Code::PayloadTooLarge, format!("The body is longer than {max} bytes.")),
             Self::RequestTimeout => (Code::RequestTimeout, "The body took too long to arrive. Nothing was done; send it again.".to_owned()),
-            Self::InvalidPath => (
-                Code::InvalidPath,
-                "The percent-decoded path is not UTF-8 or contains control characters.".to_owned(),
-            ),
+            Self::InvalidPath => (Code::InvalidPath, "The percent-decoded path is not UTF-8 or contains control characters.".to_owned()),
             Self::RouteNotFound => (Code::RouteNotFound, "No route has this path.".to_owned()),
             Self::MethodNotAllowed => {
                 (Code::MethodNotAllowed, "This path does not accept this method; the Allow header lists the accepted ones.".to_owned())
@@ -158,7 +155,9 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             return (Code::InsufficientPermissions, format!("A user with the role {} may not do this.", role.name()));
         }
         ServiceError::InvalidCredentials => (Code::InvalidCredentials, "The email or the password is wrong."),
-        ServiceError::InvalidRefreshToken => (Code::InvalidRefreshToken, "The refresh token is unknown, already used or expired. Log in again."),
+        ServiceError::InvalidRefreshToken => {
+            (Code::InvalidRefreshToken, "The refresh token is unknown, already used or expired. Log in again.")
+        }
         ServiceError::QuotaExceeded(QuotaSnapshot { limit, .. }) => {
             return (
                 Code::RateLimitExceeded,

@@ -176,8 +176,8 @@ impl<'a> Fields<'a> {
         let present = names.map(|name| self.members.iter().any(|(member, _)| member == name));
         if let ([first, others @ ..], false) = (names.as_slice(), present.contains(&true)) {
             self.fault(first, FaultCode::Required, format_args!("is required unless one of these is present: {}", others.join(", ")));
-            }
-            present
+        }
+        present
     }
 
     /// A required boolean.
@@ -189,7 +189,7 @@ impl<'a> Fields<'a> {
             self.fault(field, FaultCode::WrongType, "must be true or false");
         }
         boolean
-        }
+    }
 
     /// A required sum above zero.
     pub(super) fn amount(&mut self, field: &'static str) -> Option<Amount> {

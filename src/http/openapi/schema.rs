@@ -137,12 +137,12 @@ fn cents(minor: i64) -> Value {
 }
 
 /// The body of every error response.
-pub(super) fn of_problem(generator: &mut SchemaGenerator) -> Schema {
+pub(super) fn problem(generator: &mut SchemaGenerator) -> Schema {
     ProblemBody::json_schema(generator)
 }
 
 /// The query parameters of every list.
-pub(super) fn of_pages() -> [Value; 2] {
+pub(super) fn page_parameters() -> [Value; 2] {
     [
         json!({
             "name": "limit",
@@ -159,7 +159,7 @@ pub(super) fn of_pages() -> [Value; 2] {
     ]
 }
 
-pub(super) fn of_idempotency_key() -> Value {
+pub(super) fn idempotency_key() -> Value {
     json!({
         "name": "Idempotency-Key",
         "in": "header",

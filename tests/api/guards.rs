@@ -9,8 +9,12 @@ use sqlx::{AssertSqlSafe, Executor, migrate::Migrate};
 use crate::support::{Database, World};
 
 /// The functions of the migration `ledger_guards`. Dropping one takes its triggers along.
-const GUARDS: [&str; 4] =
-    ["cards_stand_where_their_movements_leave_them", "movements_continue_their_history", "cards_begin_empty", "cards_stay"];
+const GUARDS: [&str; 4] = [
+    "cards_stand_where_their_movements_leave_them",
+    "movements_continue_their_history",
+    "cards_begin_empty",
+    "cards_stay",
+];
 
 #[tokio::test]
 async fn a_ledger_that_does_not_add_up_cannot_be_written() {

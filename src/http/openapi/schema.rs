@@ -128,8 +128,8 @@ fn text(description: &str, example: &str) -> Schema {
     })
 }
 
-/// A number in the document. Bounds are exclusive and one cent beyond the largest sum, because decimals
-/// and doubles represent that bound alike.
+/// A number in the document. Bounds are exclusive and one cent beyond the largest sum, because that cent
+/// is written the same as a decimal and as a double.
 fn cents(minor: i64) -> Value {
     let sign = if minor < 0 { "-" } else { "" };
     let (major, minor) = (minor.unsigned_abs() / 100, minor.unsigned_abs() % 100);

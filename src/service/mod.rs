@@ -85,7 +85,7 @@ impl Services {
         })
     }
 
-    /// Deletes some of what has expired: stored responses, failed logins, known sources. Returns whether there may be
+    /// Deletes some of what has expired: stored responses, failed logins, trusted sources. Returns whether there may be
     /// more.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a login gives: a token that is signed for as long as it is good, and what the next refresh takes.
+//! The tokens that a login or a refresh issues.
 
 use std::time::Duration;
 
@@ -9,35 +9,35 @@ use super::{Claims, Tokens, refresh::RefreshToken};
 use crate::domain::id::{AccountId, SessionId, UserId};
 use crate::service::error::Result;
 
-/// What a login or a refresh gives.
+/// An access token, and the refresh token that replaces it.
 pub struct Grant {
-    /// Who logged in.
+    /// The user.
     pub user: UserId,
     /// The access token.
     pub token: SecretString,
-    /// When it ends, by the database's clock.
+    /// When the access token expires, by the database's clock.
     pub expires_at: DateTime<Utc>,
-    /// What the next refresh takes.
+    /// The refresh token. It works once.
     pub refresh_token: SecretString,
 }
 
-/// How long logins last.
+/// The lifetimes of tokens and sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
-    /// An access token.
+    /// Of an access token.
     pub token: Duration,
-    /// A session, however often it is refreshed.
+    /// Of a session. Refreshing does not extend it.
     pub session: Duration,
 }
 
-/// A session's end and the moment it was asked for, by the database's clock.
+/// The current time and the time at which a session expires, both by the database's clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SessionTimes {
     pub(super) now: DateTime<Utc>,
     pub(super) ends_at: DateTime<Utc>,
 }
 
-/// Signs a token for a session, until the token's time or the session's is over.
+/// Signs an access token, which expires after `lifetime` or with its session, whichever is first.
 pub(super) fn grant(
     tokens: &Tokens,
     lifetime: Duration,
@@ -46,7 +46,7 @@ pub(super) fn grant(
     refresh: RefreshToken,
 ) -> Result<Grant> {
     let expires_at = (times.now + lifetime).min(times.ends_at);
-    // A token's time is in whole seconds: what is said is what is enforced.
+    // A token stores whole seconds. The response states the same time.
     let expires_at = DateTime::from_timestamp(expires_at.timestamp(), 0).unwrap_or(expires_at);
     let claims = Claims { account, user, session, issued_at: times.now.timestamp(), expires_at: expires_at.timestamp() };
     let token = tokens.sign(&claims)?.into();

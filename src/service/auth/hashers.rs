@@ -1,9 +1,9 @@
-//! The threads that hash, in two lanes: one for those who are known, one for everybody else.
+//! The threads that hash passwords, in two lanes: trusted and untrusted.
 //!
-//! A hash takes a core for tens of milliseconds and anybody may ask for one. So each lane has a thread
-//! for a core and no more; all of them yield to requests, which are short; and no flood of strangers
-//! fills the lane of those who are known, nor takes the last core, nor more than a part of the others.
-//! Nor do those who are known keep strangers out: a stranger has a core's next turn.
+//! A hash occupies a core for tens of milliseconds, and every client can request one. So each lane has at most one
+//! thread a core, and all of them have a lower priority than requests, which are short. A flood of untrusted logins
+//! cannot fill the trusted lane, use the last core, or use more than a part of the others. Trusted logins cannot starve
+//! untrusted ones either: after each hash, a trusted thread yields its core to a waiting untrusted one.
 
 use std::{
     collections::VecDeque,
@@ -19,89 +19,90 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::telemetry::metrics;
 
-use super::{priority::stand_back, turn::Turn};
+use super::{priority::lower_priority, shared_core::SharedCore};
 use crate::service::error::{Error, Result};
 
-/// How many may wait in a lane for each of its threads; the rest is told to come back.
+/// How many jobs may wait in a lane for each of its threads. The lane refuses further jobs.
 const WAITING_PER_THREAD: usize = 16;
 
-/// How long one may wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// The longest time that a job waits for a thread.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// While the strangers' lane is half full, they rest after a hash for so many times as long as it took. To
-/// yield is not enough: a core that hashes is given up late, and its cache is full of the hash. A flood
-/// costs requests what it has of the cores, so it has little; a few who come at once never wait for this.
-const STRANGERS_REST: u32 = 6;
+/// While the untrusted lane is at least half full, its threads sleep after each hash for this many times its duration. A
+/// low priority is not enough: the scheduler takes the core from a hash late, and the hash has filled its cache.
+/// The sleep keeps the load of a flood low. A few logins at once do not trigger it.
+const UNTRUSTED_SLEEP_FACTOR: u32 = 6;
 
-/// How long a thread that has nothing to hash keeps its memory.
-const KEPT: Duration = Duration::from_secs(5);
+/// How long an idle thread keeps its scratch memory.
+const KEEP_SCRATCH: Duration = Duration::from_secs(5);
 
-/// Who waits.
+/// The queue in which a password waits to be hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Somebody who has logged in from there before, or is logged in.
-    Known,
-    /// Anybody else.
-    Stranger,
+    /// The user is logged in, or has logged in from this source lately.
+    Trusted,
+    /// Every other login.
+    Untrusted,
 }
 
 impl Lane {
+    /// The label of the lane in the metrics.
     const fn name(self) -> &'static str {
         match self {
-            Self::Known => "known",
-            Self::Stranger => "stranger",
+            Self::Trusted => "known",
+            Self::Untrusted => "stranger",
         }
     }
 }
 
-/// What a thread hashes in, its own while it is busy. Taken from the system anew for every hash, the 19 MiB cost
-/// as much time as the hash itself, and hold everybody up who needs memory meanwhile.
-pub(super) type Memory = Vec<Block>;
+/// The memory that a thread hashes in. A busy thread keeps it: allocating 19 MiB for every hash would take as long as the
+/// hash itself, and block other allocations meanwhile.
+pub(super) type Scratch = Vec<Block>;
 
-type Job = Box<dyn FnOnce(&mut Memory) + Send>;
+type Job = Box<dyn FnOnce(&mut Scratch) + Send>;
 
-/// Both lanes.
+/// The threads of both lanes.
 #[derive(Debug)]
 pub(super) struct Hashers {
-    known: Threads,
-    strangers: Threads,
+    trusted: Threads,
+    untrusted: Threads,
 }
 
 impl Hashers {
-    /// Starts the threads: for those who are known one on each core, for strangers one less if there is more than one.
+    /// Starts one trusted thread for each core, and one untrusted thread for each core but one, at least one.
     ///
     /// # Errors
-    /// The system gives no more threads.
+    /// The system provides no more threads.
     pub(super) fn start(cores: usize) -> Result<Self> {
-        let turns: Vec<Arc<Turn>> = (1..cores.max(2)).map(|_| Arc::default()).collect();
-        let known = Threads::start("hash-known", Lane::Known, (0..cores).map(|core| turns.get(core).cloned()))?;
-        let strangers = Threads::start("hash-stranger", Lane::Stranger, turns.iter().cloned().map(Some))?;
-        Ok(Self { known, strangers })
+        let shared: Vec<Arc<SharedCore>> = (1..cores.max(2)).map(|_| Arc::default()).collect();
+        let trusted = Threads::start("hash-trusted", Lane::Trusted, (0..cores).map(|core| shared.get(core).cloned()))?;
+        let untrusted = Threads::start("hash-untrusted", Lane::Untrusted, shared.iter().cloned().map(Some))?;
+        Ok(Self { trusted, untrusted })
     }
 
-    /// Runs `work` when its turn in the lane comes.
+    /// Runs `work` on a thread of the lane, in order of arrival.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] at once when the lane is full, and later when the wait was long.
-    pub(super) async fn run<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T> {
+    /// [`Error::Overloaded`], at once if the lane is full, or after [`MAX_WAIT`] if no thread has become free.
+    pub(super) async fn run<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce(&mut Scratch) -> T + Send + 'static) -> Result<T> {
         let threads = match lane {
-            Lane::Known => &self.known,
-            Lane::Stranger => &self.strangers,
+            Lane::Trusted => &self.trusted,
+            Lane::Untrusted => &self.untrusted,
         };
         let (start, started) = oneshot::channel();
-        let (answer, answered) = oneshot::channel();
-        threads.0.push(Box::new(move |memory| {
-            // Nobody listens any more: they waited too long.
+        let (result, finished) = oneshot::channel();
+        threads.0.push(Box::new(move |scratch| {
+            // Fails if the caller has stopped waiting: then the work is skipped.
             if start.send(()).is_ok() {
-                let _unheard = answer.send(work(memory));
+                let _dropped = result.send(work(scratch));
             }
         }))?;
-        timeout(LONGEST_WAIT, started).await.map_err(|_| Error::Overloaded)?.map_err(|_| Error::Overloaded)?;
-        answered.await.map_err(|error| Error::internal("hashing a password", error))
+        timeout(MAX_WAIT, started).await.map_err(|_| Error::Overloaded)?.map_err(|_| Error::Overloaded)?;
+        finished.await.map_err(|error| Error::internal("hashing a password", error))
     }
 }
 
-/// The threads of one lane; they end when this is dropped.
+/// The threads of one lane. They end when it is dropped.
 struct Threads(Arc<Queue>);
 
 impl fmt::Debug for Threads {
@@ -111,48 +112,44 @@ impl fmt::Debug for Threads {
 }
 
 impl Threads {
-    /// A thread for each turn; none is a core that is shared with no other thread that hashes.
-    fn start(name: &str, lane: Lane, turns: impl ExactSizeIterator<Item = Option<Arc<Turn>>>) -> Result<Self> {
-        let queue = Queue {
-            name: lane.name(),
-            waiting: Mutex::default(),
-            longest: turns.len() * WAITING_PER_THREAD,
-            something_waits: Condvar::new(),
-        };
+    /// Starts one thread for each core. A core that the other lane does not use is None.
+    fn start(name: &str, lane: Lane, cores: impl ExactSizeIterator<Item = Option<Arc<SharedCore>>>) -> Result<Self> {
+        let queue =
+            Queue { name: lane.name(), waiting: Mutex::default(), capacity: cores.len() * WAITING_PER_THREAD, job_arrived: Condvar::new() };
         let threads = Self(Arc::new(queue));
-        for turn in turns {
+        for core in cores {
             let queue = Arc::clone(&threads.0);
             let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
-                stand_back(lane);
-                let (turn, mut memory) = (turn.as_deref(), Memory::new());
-                // What panics fails its own caller, who gets no answer, and nobody else.
-                let hash = |job: Job, memory: &mut Memory| {
+                lower_priority(lane);
+                let (core, mut scratch) = (core.as_deref(), Scratch::new());
+                // A job that panics fails only its own caller, which receives no result.
+                let hash = |job: Job, scratch: &mut Scratch| {
                     let began = Instant::now();
-                    drop(catch_unwind(AssertUnwindSafe(|| job(memory))));
+                    drop(catch_unwind(AssertUnwindSafe(|| job(scratch))));
                     metrics::hashed(lane.name(), began);
                     metrics::hashes_wait(lane.name(), queue.lock().jobs.len());
                 };
                 match lane {
-                    Lane::Known => {
-                        while let Some(job) = queue.pop(&mut memory) {
-                            hash(job, &mut memory);
-                            turn.inspect(|turn| turn.wait());
+                    Lane::Trusted => {
+                        while let Some(job) = queue.pop(&mut scratch) {
+                            hash(job, &mut scratch);
+                            core.inspect(|core| core.yield_to_untrusted());
                         }
                     }
-                    Lane::Stranger => {
-                        while let Some(job) = queue.pop(&mut memory) {
+                    Lane::Untrusted => {
+                        while let Some(job) = queue.pop(&mut scratch) {
                             let began = Instant::now();
-                            turn.inspect(|turn| turn.take());
-                            hash(job, &mut memory);
-                            turn.inspect(|turn| turn.end());
+                            core.inspect(|core| core.begin_untrusted());
+                            hash(job, &mut scratch);
+                            core.inspect(|core| core.end_untrusted());
                             if queue.is_half_full() {
-                                thread::sleep(began.elapsed() * STRANGERS_REST);
+                                thread::sleep(began.elapsed() * UNTRUSTED_SLEEP_FACTOR);
                             }
                         }
                     }
                 }
             });
-            started.map_err(|error| Error::internal("starting a thread that hashes", error))?;
+            started.map_err(|error| Error::internal("starting a hashing thread", error))?;
         }
         Ok(threads)
     }
@@ -161,15 +158,15 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.0.lock().closed = true;
-        self.0.something_waits.notify_all();
+        self.0.job_arrived.notify_all();
     }
 }
 
 struct Queue {
     name: &'static str,
     waiting: Mutex<Waiting>,
-    longest: usize,
-    something_waits: Condvar,
+    capacity: usize,
+    job_arrived: Condvar,
 }
 
 #[derive(Default)]
@@ -181,36 +178,36 @@ struct Waiting {
 impl Queue {
     fn push(&self, job: Job) -> Result<()> {
         let mut waiting = self.lock();
-        if waiting.jobs.len() >= self.longest {
+        if waiting.jobs.len() >= self.capacity {
             return Err(Error::Overloaded);
         }
         waiting.jobs.push_back(job);
         let length = waiting.jobs.len();
         drop(waiting);
         metrics::hashes_wait(self.name, length);
-        self.something_waits.notify_one();
+        self.job_arrived.notify_one();
         Ok(())
     }
 
-    /// The next job, waited for, and the memory given back where that takes long; none when there will be no more.
-    fn pop(&self, memory: &mut Memory) -> Option<Job> {
-        let nothing_waits = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
-        let waited = self.something_waits.wait_timeout_while(self.lock(), KEPT, nothing_waits);
+    /// Waits for the next job, and frees the scratch memory after [`KEEP_SCRATCH`]. None once the lane is closed.
+    fn pop(&self, scratch: &mut Scratch) -> Option<Job> {
+        let is_idle = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
+        let waited = self.job_arrived.wait_timeout_while(self.lock(), KEEP_SCRATCH, is_idle);
         let (mut waiting, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             drop(waiting);
-            *memory = Memory::new();
-            waiting = self.something_waits.wait_while(self.lock(), nothing_waits).unwrap_or_else(PoisonError::into_inner);
+            *scratch = Scratch::new();
+            waiting = self.job_arrived.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
         }
         if waiting.closed { None } else { waiting.jobs.pop_front() }
     }
 
     fn is_half_full(&self) -> bool {
-        self.lock().jobs.len() * 2 >= self.longest
+        self.lock().jobs.len() * 2 >= self.capacity
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing under the lock can panic half way through a change.
+        // Nothing under the lock can panic halfway through a change.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -220,77 +217,77 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::service::auth::turn::LONGEST_TURN;
+    use crate::service::auth::shared_core::MAX_YIELD;
 
-    /// One thread a lane, of which the strangers' is kept busy until the sender is dropped.
+    /// One thread a lane. The untrusted one is busy until the sender is dropped.
     async fn busy() -> (Hashers, mpsc::Sender<()>) {
         let hashers = Hashers::start(1).expect("started");
         let (hold, released) = mpsc::channel::<()>();
-        let (tell, begun) = oneshot::channel();
-        let job = Box::new(move |_: &mut Memory| {
-            tell.send(()).expect("waited for");
+        let (begin, begun) = oneshot::channel();
+        let job = Box::new(move |_: &mut Scratch| {
+            begin.send(()).expect("a receiver");
             let _dropped = released.recv();
         });
-        hashers.strangers.0.push(job).expect("room");
+        hashers.untrusted.0.push(job).expect("room");
         begun.await.expect("begun");
         (hashers, hold)
     }
 
     #[tokio::test]
-    async fn a_full_lane_is_refused_at_once_and_the_other_goes_on() {
+    async fn a_full_lane_refuses_at_once_and_the_other_lane_still_works() {
         let (hashers, hold) = busy().await;
         for _ in 0..WAITING_PER_THREAD {
-            hashers.strangers.0.push(Box::new(|_| {})).expect("room");
+            hashers.untrusted.0.push(Box::new(|_| {})).expect("room");
         }
-        assert!(matches!(hashers.run(Lane::Stranger, |_| 1).await, Err(Error::Overloaded)));
-        assert_eq!(hashers.run(Lane::Known, |_| 2).await.expect("hashed"), 2);
+        assert!(matches!(hashers.run(Lane::Untrusted, |_| 1).await, Err(Error::Overloaded)));
+        assert_eq!(hashers.run(Lane::Trusted, |_| 2).await.expect("hashed"), 2);
         drop(hold);
         let (done, was_done) = mpsc::channel();
         while hashers
-            .strangers
+            .untrusted
             .0
             .push(Box::new({
                 let done = done.clone();
-                move |_| done.send(()).expect("listened to")
+                move |_| done.send(()).expect("a receiver")
             }))
             .is_err()
         {}
-        assert!(was_done.recv().is_ok(), "the lane stays full");
+        assert!(was_done.recv().is_ok(), "the lane accepts jobs again");
     }
 
     #[tokio::test]
-    async fn a_long_wait_is_given_up_and_its_work_never_done() {
+    async fn a_job_that_waits_too_long_is_refused_and_never_runs() {
         let (hashers, hold) = busy().await;
         let (done, was_done) = mpsc::channel();
-        let refused = hashers.run(Lane::Stranger, move |_| done.send(())).await;
+        let refused = hashers.run(Lane::Untrusted, move |_| done.send(())).await;
         assert!(matches!(refused, Err(Error::Overloaded)));
         drop(hold);
-        assert!(was_done.recv().is_err(), "hashed for nobody");
+        assert!(was_done.recv().is_err(), "the refused job ran");
     }
 
     #[tokio::test]
-    async fn a_panic_ends_nothing_but_its_own_work() {
+    async fn a_panic_fails_only_its_own_job() {
         let hashers = Hashers::start(1).expect("started");
-        let failed: Result<()> = hashers.run(Lane::Known, |_| panic!("on purpose")).await;
+        let failed: Result<()> = hashers.run(Lane::Trusted, |_| panic!("this panic is intended")).await;
         assert!(matches!(failed, Err(Error::Internal { .. })));
-        assert_eq!(hashers.run(Lane::Known, |_| 3).await.expect("hashed"), 3);
+        assert_eq!(hashers.run(Lane::Trusted, |_| 3).await.expect("hashed"), 3);
     }
 
     #[tokio::test]
-    async fn who_is_known_leaves_a_core_to_a_stranger_between_two_hashes_but_not_for_long() {
+    async fn a_trusted_thread_yields_its_core_between_two_hashes_for_a_bounded_time() {
         let (hashers, hold) = busy().await;
-        // One thread each, on one core: the first is hashed, and then it is the stranger's turn.
+        // Both threads share one core: the trusted one yields it after its first hash.
         let began = Instant::now();
-        assert_eq!(hashers.run(Lane::Known, |_| 1).await.expect("hashed"), 1);
-        assert_eq!(hashers.run(Lane::Known, |_| 2).await.expect("hashed"), 2);
-        assert!(began.elapsed() >= LONGEST_TURN, "the stranger had no turn");
+        assert_eq!(hashers.run(Lane::Trusted, |_| 1).await.expect("hashed"), 1);
+        assert_eq!(hashers.run(Lane::Trusted, |_| 2).await.expect("hashed"), 2);
+        assert!(began.elapsed() >= MAX_YIELD, "the trusted thread did not yield");
         drop(hold);
     }
 
     #[tokio::test]
-    async fn threads_end_with_the_lanes() {
+    async fn dropping_the_hashers_ends_their_threads() {
         let hashers = Hashers::start(2).expect("started");
-        let queue = Arc::downgrade(&hashers.known.0);
+        let queue = Arc::downgrade(&hashers.trusted.0);
         drop(hashers);
         for _ in 0..500 {
             if queue.strong_count() == 0 {
@@ -298,6 +295,6 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("threads are left behind");
+        panic!("threads are still running");
     }
 }

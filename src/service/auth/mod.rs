@@ -3,14 +3,14 @@
 mod attempts;
 mod grant;
 mod hashers;
-mod key;
 mod password;
 mod priority;
 mod refresh;
 mod sessions;
+mod shared_core;
+mod signing_key;
 mod store;
 mod token;
-mod turn;
 mod verified;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -28,7 +28,7 @@ use sqlx::PgConnection;
 
 pub(super) use self::sessions::{end_sessions_in, may_manage_in};
 use self::{
-    attempts::{Attempt, Attempts, Trace},
+    attempts::{Attempt, AttemptKeys, Attempts},
     grant::{SessionTimes, grant},
     hashers::Lane,
     refresh::RefreshToken,
@@ -37,9 +37,9 @@ use self::{
 pub use self::{
     attempts::{LoginLimits, Source},
     grant::{Grant, Lifetimes},
-    key::{KeyFault, MIN_KEY_BYTES, SigningKey},
     password::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED, Passwords, WeakPassword},
     sessions::Session,
+    signing_key::{KeyFault, MIN_KEY_BYTES, SigningKey},
     token::{Claims, Tokens},
 };
 use crate::telemetry::metrics;
@@ -123,7 +123,7 @@ impl Auth {
         let user = attempt.user.take();
         let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str()), attempt.lane).await?;
         let granted = match &user {
-            Some(user) if matches && !user.disabled => self.begin_session(user.clone(), attempt.trace.clone(), origin).await,
+            Some(user) if matches && !user.disabled => self.begin_session(user.clone(), attempt.keys.clone(), origin).await,
             _ => Err(Error::InvalidCredentials),
         };
         if matches!(granted, Err(Error::InvalidCredentials)) {
@@ -149,19 +149,19 @@ impl Auth {
         Ok(())
     }
 
-    async fn begin_session(&self, user: StoredUser, trace: Trace, origin: &Origin) -> Result<Grant> {
+    async fn begin_session(&self, user: StoredUser, keys: AttemptKeys, origin: &Origin) -> Result<Grant> {
         let (account, user_id, session) = (user.account_id, user.id, SessionId::new());
         let refresh = RefreshToken::new(account, session);
         let actor = Actor { account, principal: Principal::User { user: user_id, session, origin: origin.clone() } };
         let begin =
-            BeginSession { actor: &actor, user: &user, session, lifetime: self.lifetimes.session, hash: refresh.hash(), trace: &trace };
+            BeginSession { actor: &actor, user: &user, session, lifetime: self.lifetimes.session, hash: refresh.hash(), keys: &keys };
         let times = unit::write(&self.pool, &begin).await?;
         let grant = grant(&self.tokens, self.lifetimes.token, (account, user_id, session), times, refresh)?;
         tracing::info!(event = "login", account = %account, user = %user_id, session = %session);
         Ok(grant)
     }
 
-    /// Deletes some of the failed logins and known sources that have expired, and returns whether there may be more.
+    /// Deletes some of the failed logins and trusted sources that have expired, and returns whether there may be more.
     ///
     /// # Errors
     /// The database is unavailable.
@@ -206,12 +206,12 @@ impl Auth {
         let mut attempt =
             self.attempts.check(&email.ok_or(Error::Unauthenticated)?, &Source::from(caller.origin.address.to_string())).await?;
         let stored = attempt.user.take().ok_or(Error::Unauthenticated)?;
-        if !self.passwords.verify(current, Some(&stored.password_hash), Lane::Known).await? {
+        if !self.passwords.verify(current, Some(&stored.password_hash), Lane::Trusted).await? {
             self.failed(attempt, Some(stored), &caller.origin).await?;
             return Err(Error::InvalidCredentials);
         }
         let hash = self.passwords.hash(new.secret()).await?;
-        let change = ChangePassword { caller, proven_hash: &stored.password_hash, hash: &hash, trace: &attempt.trace };
+        let change = ChangePassword { caller, proven_hash: &stored.password_hash, hash: &hash, keys: &attempt.keys };
         unit::write(&self.pool, &change).await?;
         tracing::info!(event = "password_changed", account = %account, user = %user, session = %session);
         Ok(())
@@ -224,20 +224,20 @@ struct BeginSession<'a> {
     session: SessionId,
     lifetime: Duration,
     hash: [u8; 32],
-    trace: &'a Trace,
+    keys: &'a AttemptKeys,
 }
 
 impl Unit for BeginSession<'_> {
     type Output = SessionTimes;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<SessionTimes> {
-        let Self { actor, user, session, lifetime, hash, trace } = self;
+        let Self { actor, user, session, lifetime, hash, keys } = self;
         let address = actor.origin().map(|origin| &*origin.address);
         // The statement checks again that the user is enabled and that their password is still the verified one.
         let times = store::insert_session(connection, user, *session, *lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
         store::insert_refresh_token(connection, actor.account, *session, hash).await?;
         store::end_sessions_beyond(connection, actor.account, user.id, MAX_SESSIONS).await?;
-        attempts::succeed_in(connection, actor.account, user.id, trace).await?;
+        attempts::succeed_in(connection, actor.account, user.id, keys).await?;
         audit::record_in(connection, actor, Event::Login { session: *session }).await?;
         Ok(times)
     }
@@ -275,7 +275,7 @@ struct ChangePassword<'a> {
     /// The hash that the current password was verified against.
     proven_hash: &'a str,
     hash: &'a str,
-    trace: &'a Trace,
+    keys: &'a AttemptKeys,
 }
 
 impl Unit for ChangePassword<'_> {
@@ -288,9 +288,9 @@ impl Unit for ChangePassword<'_> {
             return Err(Error::InvalidCredentials);
         }
         // Hashing takes long. Somebody may have ended the session meanwhile.
-        store::hold_role(connection, account, user, session).await?.ok_or(Error::Unauthenticated)?;
+        store::lock_role(connection, account, user, session).await?.ok_or(Error::Unauthenticated)?;
         store::end_sessions(connection, account, user, Some(session)).await?;
-        attempts::forget_sources_in(connection, account, user, self.trace).await?;
+        attempts::delete_other_sources_in(connection, account, user, self.keys).await?;
         audit::record_in(connection, &self.caller.actor(), Event::PasswordChanged { user }).await
     }
 }

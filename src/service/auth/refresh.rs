@@ -1,4 +1,4 @@
-//! Refresh tokens: opaque to clients, hashed at rest, used once.
+//! Refresh tokens: opaque to clients, hashed at rest, and valid once.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
@@ -8,7 +8,7 @@ use crate::domain::id::{AccountId, SessionId};
 
 const PREFIX: &str = "crt_";
 
-/// A refresh token: whose it is, so that its row can be found under its account, and 32 random bytes.
+/// A refresh token: 32 random bytes, and its account and session, by which its row is found.
 pub(super) struct RefreshToken {
     pub(super) account: AccountId,
     pub(super) session: SessionId,
@@ -22,15 +22,15 @@ impl RefreshToken {
         Self { account, session, text: text.into() }
     }
 
-    /// Reads what a client sent; none when it cannot be one of ours.
+    /// Parses the text that a client sent. None if it does not have the form of a refresh token.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix(PREFIX)?.split('.');
         let (account, session, secret) = (parts.next()?, parts.next()?, parts.next()?);
-        let whole = parts.next().is_none() && URL_SAFE_NO_PAD.decode(secret).ok()?.len() == 32;
-        whole.then_some(Self { account: account.parse().ok()?, session: session.parse().ok()?, text: text.to_owned().into() })
+        let is_complete = parts.next().is_none() && URL_SAFE_NO_PAD.decode(secret).ok()?.len() == 32;
+        is_complete.then_some(Self { account: account.parse().ok()?, session: session.parse().ok()?, text: text.to_owned().into() })
     }
 
-    /// What is stored of it. The token is random enough that a plain hash cannot be undone.
+    /// The stored hash. A fast hash is enough, because 32 random bytes cannot be guessed.
     pub(super) fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.text.expose_secret().as_bytes()).into()
     }
@@ -45,10 +45,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_back_and_only_whole() {
+    fn only_a_complete_token_is_parsed() {
         let token = RefreshToken::new(AccountId::new(), SessionId::new());
         let text = token.text.expose_secret().to_owned();
-        let read = RefreshToken::parse(&text).expect("ours");
+        let read = RefreshToken::parse(&text).expect("a refresh token");
         assert_eq!((read.account, read.session, read.hash()), (token.account, token.session, token.hash()));
         for wrong in ["", "crt_", "crt_..", &text[1..], &text[..text.len() - 1], &format!("{text}A"), &format!("{text}.")] {
             assert!(RefreshToken::parse(wrong).is_none(), "{wrong}");
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_tokens_are_alike() {
+    fn two_tokens_of_a_session_differ() {
         let (account, session) = (AccountId::new(), SessionId::new());
         assert_ne!(RefreshToken::new(account, session).hash(), RefreshToken::new(account, session).hash());
     }

@@ -91,7 +91,7 @@ impl Unit for EndSession<'_> {
 /// users. The rows stay locked until the commit, so that neither can change before it.
 pub(in crate::service) async fn may_manage_in(connection: &mut PgConnection, actor: &Actor) -> Result<()> {
     let role = match actor.principal {
-        Principal::User { user, session, .. } => store::hold_role(connection, actor.account, user, session).await?,
+        Principal::User { user, session, .. } => store::lock_role(connection, actor.account, user, session).await?,
         Principal::CommandLine | Principal::Anonymous(_) => None,
     };
     Ok(actor.principal.check(Permission::Manage, role)?)

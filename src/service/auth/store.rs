@@ -1,4 +1,4 @@
-//! The SQL of logins and sessions. Decides nothing, begins and commits nothing.
+//! The SQL of logins and sessions.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::service::{
     unit::ReadConnection,
 };
 
-/// A user as a login finds one.
+/// The columns of a user that a login needs.
 #[derive(Clone)]
 pub(super) struct StoredUser {
     pub(super) account_id: AccountId,
@@ -23,14 +23,16 @@ pub(super) struct StoredUser {
     pub(super) disabled: bool,
 }
 
-/// A session that can be refreshed.
+/// A live session of an enabled user.
 pub(super) struct LiveSession {
     pub(super) user_id: UserId,
     pub(super) times: SessionTimes,
 }
 
-/// None: the user is disabled, or has another password by now. The row is shared until the commit: whoever
-/// changes it and ends the user's sessions comes before, or after and ends this one as well.
+/// Inserts a session. None if the user has been disabled or has changed the password.
+///
+/// Locks the user's row for share until the commit. A transaction that changes the row and ends the user's sessions
+/// commits before this one, or waits for it and ends this session as well.
 pub(super) async fn insert_session(
     connection: &mut PgConnection,
     user: &StoredUser,
@@ -38,7 +40,7 @@ pub(super) async fn insert_session(
     lifetime: Duration,
     address: Option<&str>,
 ) -> Result<Option<SessionTimes>> {
-    let lifetime = PgInterval::try_from(lifetime).map_err(|error| Error::internal("a session's lifetime", error))?;
+    let lifetime = PgInterval::try_from(lifetime).map_err(|error| Error::internal("converting the lifetime of a session", error))?;
     let times = sqlx::query_as!(
         SessionTimes,
         r#"
@@ -100,7 +102,7 @@ pub(super) async fn lock_session(connection: &mut PgConnection, account: Account
     Ok(row.map(|row| LiveSession { user_id: row.user_id, times: SessionTimes { now: row.now, ends_at: row.expires_at } }))
 }
 
-/// Marks a token used. None: the session never had it. False: it was used before.
+/// Marks a token as used. None if the session has no such token, false if it was already used.
 pub(super) async fn use_refresh_token(
     connection: &mut PgConnection,
     account: AccountId,
@@ -135,7 +137,7 @@ pub(super) async fn use_refresh_token(
     Ok(row.map(|row| row.first_use))
 }
 
-/// False: the user has no such session that lives.
+/// False if the user has no such live session.
 pub(super) async fn end_session(connection: &mut PgConnection, account: AccountId, user: UserId, session: SessionId) -> Result<bool> {
     let done = sqlx::query!(
         "
@@ -172,8 +174,8 @@ pub(super) async fn end_sessions(connection: &mut PgConnection, account: Account
     Ok(())
 }
 
-/// Ends the oldest sessions of a user beyond the newest `most`.
-pub(super) async fn end_sessions_beyond(connection: &mut PgConnection, account: AccountId, user: UserId, most: i64) -> Result<()> {
+/// Ends all live sessions of a user but the newest `limit`.
+pub(super) async fn end_sessions_beyond(connection: &mut PgConnection, account: AccountId, user: UserId, limit: i64) -> Result<()> {
     sqlx::query!(
         "
         update sessions
@@ -193,15 +195,15 @@ pub(super) async fn end_sessions_beyond(connection: &mut PgConnection, account: 
         ",
         account as AccountId,
         user as UserId,
-        most,
+        limit,
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// The role of a session's user, which stays until the commit. None: the session is over, or the user disabled.
-pub(super) async fn hold_role(connection: &mut PgConnection, account: AccountId, user: UserId, session: SessionId) -> Result<Option<Role>> {
+/// The role of a session's user, locked until the commit. None if the session is over or the user is disabled.
+pub(super) async fn lock_role(connection: &mut PgConnection, account: AccountId, user: UserId, session: SessionId) -> Result<Option<Role>> {
     let role = sqlx::query_scalar!(
         r#"
         select users.role as "role: Role"
@@ -269,7 +271,7 @@ pub(super) async fn find_email(mut connection: ReadConnection<'_>, account: Acco
     Ok(email)
 }
 
-/// False: the password is no longer the one behind `old`.
+/// False if the stored hash is no longer `old`, or the user is disabled.
 pub(super) async fn replace_password_hash(
     connection: &mut PgConnection,
     account: AccountId,

@@ -1,6 +1,6 @@
 //! Access tokens: JWT, HS256, with `kid`, issuer, audience and every claim required.
 //!
-//! A token is only a claim check for a session's row; it grants nothing by itself.
+//! A token only refers to a session. It grants access while that session is live.
 
 use std::collections::HashMap;
 
@@ -9,30 +9,30 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    key::{KeyFault, SigningKey},
-    verified::Verified,
+    signing_key::{KeyFault, SigningKey},
+    verified::VerifiedTokens,
 };
 use crate::domain::id::{AccountId, SessionId, UserId};
 use crate::service::error::{Error, Result};
 
-/// The longest that any token is good for, in seconds: as long as `auth.token_ttl_seconds` can be.
-const LONGEST: i64 = 10 * 366 * 24 * 60 * 60;
+/// The longest lifetime of a token, in seconds: the maximum of `auth.token_ttl_seconds`.
+const MAX_LIFETIME: i64 = 10 * 366 * 24 * 60 * 60;
 
-/// How far the clock that gave a token may be ahead of ours, in seconds.
-const AHEAD: i64 = 5 * 60;
+/// How far the clock that issued a token may be ahead of the local clock, in seconds.
+const MAX_CLOCK_SKEW: i64 = 5 * 60;
 
-/// What a token that verified says.
+/// The claims of a verified token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// The tenant.
+    /// The account.
     pub account: AccountId,
-    /// Who logged in.
+    /// The user.
     pub user: UserId,
-    /// Which login.
+    /// The session.
     pub session: SessionId,
-    /// When it was given, in epoch seconds.
+    /// When it was issued, in epoch seconds.
     pub issued_at: i64,
-    /// When it ends, in epoch seconds.
+    /// When it expires, in epoch seconds.
     pub expires_at: i64,
 }
 
@@ -47,7 +47,7 @@ struct WireClaims {
     exp: i64,
 }
 
-/// Signs with the first key, verifies with all.
+/// Signs tokens with the first key, and verifies them with every key.
 pub struct Tokens {
     header: Header,
     signing: EncodingKey,
@@ -55,14 +55,14 @@ pub struct Tokens {
     validation: Validation,
     issuer: String,
     audience: String,
-    verified: Verified,
+    verified: VerifiedTokens,
 }
 
 impl Tokens {
-    /// `audience` is the environment: a token of one is worth nothing in another.
+    /// `audience` is the environment. Tokens of another environment are refused.
     ///
     /// # Errors
-    /// There is no key.
+    /// `keys` is empty.
     pub fn new(keys: &[SigningKey], issuer: &str, audience: &str) -> std::result::Result<Self, KeyFault> {
         let first = keys.first().ok_or(KeyFault::None)?;
         let mut header = Header::new(Algorithm::HS256);
@@ -71,11 +71,11 @@ impl Tokens {
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-        // Compared below, without leeway: an expired token must otherwise be a perfect one.
+        // `verify` compares `exp` itself, without leeway: it reports an expired token only if the rest is valid.
         validation.validate_exp = false;
-        // No token of ours says from when on it is good. One that does means it.
+        // Issued tokens have no `nbf`. If a token has one, it is enforced.
         validation.validate_nbf = true;
-        validation.leeway = AHEAD.unsigned_abs();
+        validation.leeway = MAX_CLOCK_SKEW.unsigned_abs();
         Ok(Self {
             header,
             signing: EncodingKey::from_secret(first.secret.expose_secret()),
@@ -83,14 +83,14 @@ impl Tokens {
             validation,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
-            verified: Verified::default(),
+            verified: VerifiedTokens::default(),
         })
     }
 
-    /// A signed token.
+    /// Signs a token.
     ///
     /// # Errors
-    /// Only a bug.
+    /// Fails only because of a bug.
     pub fn sign(&self, claims: &Claims) -> Result<String> {
         let wire = WireClaims {
             iss: self.issuer.clone(),
@@ -104,29 +104,29 @@ impl Tokens {
         encode(&self.header, &wire, &self.signing).map_err(|error| Error::internal("signing a token", error))
     }
 
-    /// What a token says, if it is ours, whole and of this environment. `now` is in epoch seconds.
+    /// The claims of a token, if its signature, issuer and audience are valid. `now` is in epoch seconds.
     ///
     /// # Errors
-    /// [`Error::TokenExpired`] when all is right but its time, else [`Error::Unauthenticated`].
+    /// [`Error::TokenExpired`] if the token is valid but expired, otherwise [`Error::Unauthenticated`].
     pub fn verify(&self, token: &str, now: i64) -> Result<Claims> {
         self.verified
-            .read(token, |token| self.read(token))
-            .filter(|claims| claims.issued_at <= now.saturating_add(AHEAD))
+            .get_or_verify(token, |token| self.decode(token))
+            .filter(|claims| claims.issued_at <= now.saturating_add(MAX_CLOCK_SKEW))
             .ok_or(Error::Unauthenticated)
             .and_then(|claims| if claims.expires_at <= now { Err(Error::TokenExpired) } else { Ok(claims) })
     }
 
-    fn read(&self, token: &str) -> Option<Claims> {
+    fn decode(&self, token: &str) -> Option<Claims> {
         let header = decode_header(token).ok()?;
-        // The library ignores a kid it does not know; here it picks the key or the token is none.
+        // The library ignores `kid`. Here it selects the key, and a token without a known `kid` is refused.
         let key = self.verifying.get(header.kid.as_deref()?)?;
-        // Nothing else stands in a header of ours: no second key, no other type, nothing critical.
+        // Issued headers have no other fields: no embedded key, no other `typ`, no `crit`.
         if (Header { kid: None, ..header }) != Header::new(Algorithm::HS256) {
             return None;
         }
         let TokenData { claims, .. } = decode::<WireClaims>(token, key, &self.validation).ok()?;
         let lifetime = claims.exp.checked_sub(claims.iat)?;
-        if claims.iat < 0 || !(0..=LONGEST).contains(&lifetime) {
+        if claims.iat < 0 || !(0..=MAX_LIFETIME).contains(&lifetime) {
             return None;
         }
         Some(Claims {
@@ -151,7 +151,7 @@ mod tests {
         Tokens::new(&keys, "core-api", audience).expect("a key")
     }
 
-    /// A key that starts with this byte.
+    /// 32 consecutive bytes from `first` on.
     fn secret(first: u8) -> Vec<u8> {
         (first..first + 32).collect()
     }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_what_was_signed_until_its_second_comes() {
+    fn a_token_is_valid_until_the_second_it_expires() {
         let tokens = tokens(&entry("a", 1), "sandbox");
         let token = tokens.sign(&claims()).expect("signed");
         assert!(tokens.verify(&token, 1_999).is_ok());
@@ -175,19 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_a_clock_a_little_ahead_is_one_and_of_tomorrow_none() {
+    fn a_token_from_the_future_is_valid_only_within_the_clock_skew() {
         let tokens = tokens(&entry("a", 1), "sandbox");
         let token = tokens.sign(&claims()).expect("signed");
-        assert!(tokens.verify(&token, 1_000 - AHEAD).is_ok());
-        assert!(matches!(tokens.verify(&token, 999 - AHEAD), Err(Error::Unauthenticated)));
+        assert!(tokens.verify(&token, 1_000 - MAX_CLOCK_SKEW).is_ok());
+        assert!(matches!(tokens.verify(&token, 999 - MAX_CLOCK_SKEW), Err(Error::Unauthenticated)));
     }
 
     #[test]
-    fn a_token_for_longer_than_any_is_none() {
+    fn a_token_with_an_impossible_lifetime_is_refused() {
         let tokens = tokens(&entry("a", 1), "sandbox");
         for (issued_at, expires_at, good) in [
-            (1_000, 1_000 + LONGEST, true),
-            (1_000, 1_001 + LONGEST, false),
+            (1_000, 1_000 + MAX_LIFETIME, true),
+            (1_000, 1_001 + MAX_LIFETIME, false),
             (1_000, i64::MAX, false),
             (-1, 2_000, false),
             (1_001, 1_000, false),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_signs_and_all_verify() {
+    fn the_first_key_signs_and_every_key_verifies() {
         let (old, new) = (entry("old", 1), entry("new", 2));
         let token = tokens(&old, "sandbox").sign(&claims()).expect("signed");
         assert!(tokens(&format!("{new}, {old}"), "sandbox").verify(&token, 1_500).is_ok());
@@ -206,19 +206,19 @@ mod tests {
     }
 
     #[test]
-    fn another_environment_s_token_is_none_even_under_the_same_key() {
+    fn a_token_of_another_environment_is_refused_even_with_the_same_key() {
         let key = entry("a", 1);
         let token = tokens(&key, "sandbox").sign(&claims()).expect("signed");
         assert!(matches!(tokens(&key, "production").verify(&token, 1_500), Err(Error::Unauthenticated)));
     }
 
-    /// A token of these claims and this header, signed with the key that `entry("a", 1)` is.
+    /// A token with these claims and this header, signed with the key of `entry("a", 1)`.
     fn signed(header: &Header, claims: &serde_json::Value) -> String {
         encode(header, claims, &EncodingKey::from_secret(&secret(1))).expect("signed")
     }
 
     #[test]
-    fn a_token_with_anything_missing_or_odd_is_none_expired_or_not() {
+    fn a_token_with_a_missing_or_wrong_field_is_unauthenticated_even_if_expired() {
         let tokens = tokens(&entry("a", 1), "sandbox");
         let (account, user, session) = (AccountId::new(), UserId::new(), SessionId::new());
         let good = serde_json::json!({
@@ -256,11 +256,11 @@ mod tests {
         wrong.push(("HS384".into(), odd_header(|header| header.alg = Algorithm::HS384)));
         wrong.push(("no kid".into(), odd_header(|header| header.kid = None)));
         wrong.push(("another kid".into(), odd_header(|header| header.kid = Some("b".into()))));
-        wrong.push(("a path for a kid".into(), odd_header(|header| header.kid = Some("../../dev/null".into()))));
+        wrong.push(("a path as kid".into(), odd_header(|header| header.kid = Some("../../dev/null".into()))));
         wrong.push(("no typ".into(), odd_header(|header| header.typ = None)));
         wrong.push(("another typ".into(), odd_header(|header| header.typ = Some("at+jwt".into()))));
         wrong.push(("crit".into(), odd_header(|header| header.crit = Some(vec!["exp".into()]))));
-        wrong.push(("a place to get keys from".into(), odd_header(|header| header.jku = Some("http://localhost".into()))));
+        wrong.push(("jku".into(), odd_header(|header| header.jku = Some("http://localhost".into()))));
         for (what, token) in wrong {
             for now in [1_500, 5_000] {
                 assert!(matches!(tokens.verify(&token, now), Err(Error::Unauthenticated)), "{what} at {now}");

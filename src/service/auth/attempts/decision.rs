@@ -1,4 +1,4 @@
-//! Whether a login is heard. Pure.
+//! Decides whether a login attempt is allowed. Pure.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -6,37 +6,37 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::service::auth::hashers::Lane;
 
-/// How many failures are too many, over all replicas.
+/// The limits on failed logins, over all replicas.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginLimits {
-    /// Of one email from one source, in ten minutes.
+    /// For one email from one source, in ten minutes.
     pub per_email_and_source: NonZeroU32,
-    /// Of one email from all sources together from which its user has not logged in lately, in an hour.
+    /// For one email from all untrusted sources together, in an hour.
     pub per_email: NonZeroU32,
-    /// From one source, whatever the emails, in an hour.
+    /// From one source, for all emails together, in an hour.
     pub per_source: NonZeroU32,
 }
 
-/// How long failures of one email from one source are counted together.
+/// The window of failures for one email from one source.
 pub(super) const PAIR_WINDOW: Duration = Duration::from_secs(10 * 60);
 
-/// How long failures of one email, and those from one source, are counted together.
+/// The window of failures for one email, and of failures from one source.
 pub(super) const WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// For how long a login makes its source a known one.
-pub(super) const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a successful login makes its source trusted.
+pub(super) const TRUSTED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Where one counter stands. A window begins with its first failure.
+/// The value of a counter. Its window begins with the first failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     /// Failures in the window.
     pub(super) failures: u32,
-    /// What is left of the window.
+    /// The time until the window ends.
     pub(super) left: Duration,
 }
 
 impl Count {
-    /// What a stored counter is worth: nothing once its window has ended.
+    /// The value of a stored counter: zero once its window has ended.
     pub(super) fn at(now: DateTime<Utc>, failures: i32, ends_at: DateTime<Utc>) -> Self {
         match (ends_at - now).to_std() {
             Ok(left) if !left.is_zero() => Self { failures: u32::try_from(failures).unwrap_or_default(), left },
@@ -45,57 +45,57 @@ impl Count {
     }
 }
 
-/// Whether a login that long ago still speaks for its source.
-pub(super) fn is_known(now: DateTime<Utc>, last_login_at: DateTime<Utc>) -> bool {
-    // The conversion fails for times beyond what the type holds, which thirty days are not.
-    last_login_at > now - TimeDelta::from_std(KNOWN_FOR).unwrap_or_default()
+/// Whether a source is still trusted because of its last login.
+pub(super) fn is_trusted(now: DateTime<Utc>, last_login_at: DateTime<Utc>) -> bool {
+    // The conversion cannot fail: thirty days are within the range of the type.
+    last_login_at > now - TimeDelta::from_std(TRUSTED_FOR).unwrap_or_default()
 }
 
-/// Everything that a decision needs.
+/// What a decision depends on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
-    /// Whether the email's user has logged in from this source lately, and still may.
-    pub(super) known: bool,
-    /// Failures of this email from this source.
+pub(super) struct AttemptState {
+    /// Whether the user is enabled and trusts this source.
+    pub(super) trusted: bool,
+    /// Failures for this email from this source.
     pub(super) pair: Count,
-    /// Failures of this email from strange sources.
-    pub(super) strangers: Count,
+    /// Failures for this email from untrusted sources.
+    pub(super) untrusted: Count,
     /// Failures from this source.
     pub(super) source: Count,
-    /// Attempts on this email from strange sources that are being heard just now.
-    pub(super) under_way: u32,
+    /// Attempts in flight on this replica, for this email from untrusted sources.
+    pub(super) in_flight: u32,
 }
 
-/// What is done about a login.
+/// The decision on an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Its password is looked at.
+    /// Its password is verified, in this lane.
     Allowed(Lane),
-    /// It is not, for so long.
+    /// It is blocked.
     TooMany {
-        /// Until the last window ends that is full.
+        /// The time until the last full window ends.
         retry_after: Duration,
-        /// No other email is heard from this source either, for so long.
+        /// How long all other emails are blocked from this source too. None if the window of the source is not full.
         source_for: Option<Duration>,
     },
-    /// Those under way may turn out to be the last that are allowed.
+    /// Attempts in flight may use up what is allowed.
     Deferred,
 }
 
-/// Weighs a login. Who it names, and whether there is such a user, plays no part but that a user's
-/// guessed-at email does not keep that user out from where they are known.
-pub(super) fn judge(standing: &Standing, limits: &LoginLimits) -> Verdict {
+/// Decides on an attempt. Failures from untrusted sources do not block a trusted source, so that guesses do not lock a user
+/// out. Otherwise the decision does not depend on whether the user exists.
+pub(super) fn decide(state: &AttemptState, limits: &LoginLimits) -> Verdict {
     let full = |count: Count, limit: NonZeroU32| (count.failures >= limit.get()).then_some(count.left);
-    let source = full(standing.source, limits.per_source);
-    let strangers = full(standing.strangers, limits.per_email).filter(|_| !standing.known);
-    let pair = full(standing.pair, limits.per_email_and_source);
-    if let Some(retry_after) = source.max(strangers).max(pair) {
+    let source = full(state.source, limits.per_source);
+    let untrusted = full(state.untrusted, limits.per_email).filter(|_| !state.trusted);
+    let pair = full(state.pair, limits.per_email_and_source);
+    if let Some(retry_after) = source.max(untrusted).max(pair) {
         return Verdict::TooMany { retry_after, source_for: source };
     }
-    match standing.known {
-        true => Verdict::Allowed(Lane::Known),
-        false if standing.strangers.failures.saturating_add(standing.under_way) >= limits.per_email.get() => Verdict::Deferred,
-        false => Verdict::Allowed(Lane::Stranger),
+    match state.trusted {
+        true => Verdict::Allowed(Lane::Trusted),
+        false if state.untrusted.failures.saturating_add(state.in_flight) >= limits.per_email.get() => Verdict::Deferred,
+        false => Verdict::Allowed(Lane::Untrusted),
     }
 }
 
@@ -113,23 +113,23 @@ mod tests {
         Count { failures, left: Duration::from_secs(left) }
     }
 
-    /// Every combination of: known or not, each counter one short of its limit, at it or past it, and how many are under way.
+    /// Combines trusted and untrusted, each counter at zero, below, at and above its limit, and attempts in flight.
     #[test]
-    fn the_whole_grid() {
+    fn every_combination_is_decided_as_specified() {
         let seconds = Duration::from_secs;
-        for known in [true, false] {
+        for trusted in [true, false] {
             for pair in [0, 19, 20, 21] {
-                for strangers in [0, 99, 100, 134] {
+                for untrusted in [0, 99, 100, 134] {
                     for source in [0, 999, 1_000, 1_001] {
-                        for under_way in [0, 1, 100, u32::MAX] {
-                            let standing = Standing {
-                                known,
+                        for in_flight in [0, 1, 100, u32::MAX] {
+                            let state = AttemptState {
+                                trusted,
                                 pair: count(pair, 30),
-                                strangers: count(strangers, 20),
+                                untrusted: count(untrusted, 20),
                                 source: count(source, 10),
-                                under_way,
+                                in_flight,
                             };
-                            let expected = match (pair >= 20, strangers >= 100 && !known, source >= 1_000) {
+                            let expected = match (pair >= 20, untrusted >= 100 && !trusted, source >= 1_000) {
                                 (true, _, source) => (Some(30), source),
                                 (false, true, source) => (Some(20), source),
                                 (false, false, true) => (Some(10), true),
@@ -139,12 +139,12 @@ mod tests {
                                 (Some(wait), source) => {
                                     Verdict::TooMany { retry_after: seconds(wait), source_for: source.then_some(seconds(10)) }
                                 }
-                                (None, _) if known => Verdict::Allowed(Lane::Known),
-                                (None, _) if strangers == 99 && under_way > 0 => Verdict::Deferred,
-                                (None, _) if under_way >= 100 => Verdict::Deferred,
-                                (None, _) => Verdict::Allowed(Lane::Stranger),
+                                (None, _) if trusted => Verdict::Allowed(Lane::Trusted),
+                                (None, _) if untrusted == 99 && in_flight > 0 => Verdict::Deferred,
+                                (None, _) if in_flight >= 100 => Verdict::Deferred,
+                                (None, _) => Verdict::Allowed(Lane::Untrusted),
                             };
-                            assert_eq!(judge(&standing, &LIMITS), expected, "{standing:?}");
+                            assert_eq!(decide(&state, &LIMITS), expected, "{state:?}");
                         }
                     }
                 }
@@ -153,22 +153,22 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_block_is_the_one_that_is_told() {
-        for (pair, strangers, source) in [(30, 20, 10), (10, 30, 20), (20, 10, 30)] {
-            let standing = Standing {
-                known: false,
+    fn retry_after_is_the_longest_block() {
+        for (pair, untrusted, source) in [(30, 20, 10), (10, 30, 20), (20, 10, 30)] {
+            let state = AttemptState {
+                trusted: false,
                 pair: count(20, pair),
-                strangers: count(100, strangers),
+                untrusted: count(100, untrusted),
                 source: count(1_000, source),
-                under_way: 0,
+                in_flight: 0,
             };
             let expected = Verdict::TooMany { retry_after: Duration::from_secs(30), source_for: Some(Duration::from_secs(source)) };
-            assert_eq!(judge(&standing, &LIMITS), expected);
+            assert_eq!(decide(&state, &LIMITS), expected);
         }
     }
 
     #[test]
-    fn a_window_counts_until_it_ends() {
+    fn a_counter_is_zero_once_its_window_has_ended() {
         let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
         let after = |seconds| now + TimeDelta::seconds(seconds);
         assert_eq!(Count::at(now, 7, after(1)), count(7, 1));
@@ -177,10 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn a_login_speaks_for_its_source_for_thirty_days() {
+    fn a_login_makes_its_source_trusted_for_thirty_days() {
         let now = DateTime::from_timestamp(100_000_000, 0).expect("a time");
         let before = |seconds| now - TimeDelta::seconds(seconds);
-        assert!(is_known(now, now) && is_known(now, before(30 * 86_400 - 1)));
-        assert!(!is_known(now, before(30 * 86_400)));
+        assert!(is_trusted(now, now) && is_trusted(now, before(30 * 86_400 - 1)));
+        assert!(!is_trusted(now, before(30 * 86_400)));
     }
 }

@@ -3,12 +3,12 @@
 //! Failures are counted in the database, for all replicas together, and in the same way whether or not a user has the
 //! email. There are three counters: for an email from one source, for an email from all untrusted sources, and for a
 //! source. A source is trusted by a user who has logged in from it lately: guesses from elsewhere do not lock them out
-//! there. `decision` compares the counters with the limits, and `memory` keeps attempts away from the database that it
+//! there. `decision` compares the counters with the limits. `local_attempts` keeps attempts away from the database that it
 //! would refuse.
 
+mod counter_key;
 mod decision;
-mod key;
-mod memory;
+mod local_attempts;
 mod store;
 
 use std::{fmt, sync::Arc, time::Instant};
@@ -17,12 +17,12 @@ use sqlx::PgConnection;
 
 use crate::database::Pool;
 
-pub use self::{decision::LoginLimits, key::Source};
 use self::{
-    decision::{KNOWN_FOR, PAIR_WINDOW, Standing, Verdict, WINDOW},
-    key::Keys,
-    memory::{Memory, UnderWay},
+    counter_key::CounterKeys,
+    decision::{AttemptState, PAIR_WINDOW, TRUSTED_FOR, Verdict, WINDOW},
+    local_attempts::{InFlight, LocalAttempts},
 };
+pub use self::{counter_key::Source, decision::LoginLimits};
 use super::{hashers::Lane, store::StoredUser};
 use crate::domain::{
     id::{AccountId, UserId},
@@ -41,7 +41,7 @@ const PURGE_BATCH: i64 = 500;
 pub(super) struct Attempts {
     pool: Pool,
     limits: LoginLimits,
-    memory: Arc<Memory>,
+    local: Arc<LocalAttempts>,
 }
 
 impl fmt::Debug for Attempts {
@@ -56,21 +56,21 @@ pub(super) struct Attempt {
     pub(super) user: Option<StoredUser>,
     /// The lane in which its password waits to be hashed.
     pub(super) lane: Lane,
-    /// Where it is counted.
-    pub(super) trace: Trace,
-    under_way: Option<UnderWay>,
+    /// Its counters and its source.
+    pub(super) keys: AttemptKeys,
+    in_flight: Option<InFlight>,
 }
 
-/// The counters of an attempt.
+/// The counters and the source of an attempt.
 #[derive(Clone)]
-pub(super) struct Trace {
-    keys: Keys,
+pub(super) struct AttemptKeys {
+    counters: CounterKeys,
     source: Source,
 }
 
 impl Attempts {
     pub(super) fn new(pool: Pool, limits: LoginLimits) -> Self {
-        Self { pool, limits, memory: Arc::default() }
+        Self { pool, limits, local: Arc::default() }
     }
 
     /// Checks whether a login attempt is allowed, first by what this replica remembers and then by one query.
@@ -79,27 +79,27 @@ impl Attempts {
     /// [`Error::TooManyAttempts`]. [`Error::Overloaded`] while attempts in flight may use up what is allowed.
     pub(super) async fn check(&self, email: &str, source: &Source) -> Result<Attempt> {
         let email_key = text::email_key(email);
-        let trace = Trace { keys: Keys::of(&email_key, source), source: source.clone() };
+        let keys = AttemptKeys { counters: CounterKeys::new(&email_key, source), source: source.clone() };
         // Measured from before the query, so that this replica forgets a block early rather than late.
         let asked = Instant::now();
-        if let Some(retry_after) = self.memory.blocked(&trace.keys, asked) {
+        if let Some(retry_after) = self.local.blocked_for(&keys.counters, asked) {
             return Err(Error::TooManyAttempts { retry_after });
         }
-        let looked_for = trace.clone();
+        let query = keys.clone();
         let found = unit::read(&self.pool, move |connection| {
-            Box::pin(async move { store::find(connection, &email_key, &looked_for.source, &looked_for.keys).await })
+            Box::pin(async move { store::find(connection, &email_key, &query.source, &query.counters).await })
         })
         .await?;
         let may_log_in = found.user.as_ref().is_some_and(|user| !user.disabled);
-        let known = may_log_in && found.last_login_at.is_some_and(|last| decision::is_known(found.now, last));
+        let trusted = may_log_in && found.last_login_at.is_some_and(|last| decision::is_trusted(found.now, last));
         let (pair, source) = (found.pair, found.source);
-        let (verdict, under_way) = self.memory.weigh(trace.keys.strangers, found.strangers, Instant::now(), |strangers, under_way| {
-            decision::judge(&Standing { known, pair, strangers, source, under_way }, &self.limits)
+        let (verdict, in_flight) = self.local.decide(keys.counters.untrusted, found.untrusted, Instant::now(), |untrusted, in_flight| {
+            decision::decide(&AttemptState { trusted, pair, untrusted, source, in_flight }, &self.limits)
         });
         match verdict {
-            Verdict::Allowed(lane) => Ok(Attempt { user: found.user, lane, trace, under_way }),
+            Verdict::Allowed(lane) => Ok(Attempt { user: found.user, lane, keys, in_flight }),
             Verdict::TooMany { retry_after, .. } => {
-                self.memory.learn(&trace.keys, verdict, asked);
+                self.local.cache_blocks(&keys.counters, verdict, asked);
                 Err(Error::TooManyAttempts { retry_after })
             }
             Verdict::Deferred => Err(Error::Overloaded),
@@ -112,18 +112,18 @@ impl Attempts {
     /// # Errors
     /// The database is unavailable.
     pub(super) async fn count(&self, attempt: Attempt) -> Result<()> {
-        let Trace { keys, .. } = attempt.trace;
+        let keys = attempt.keys.counters;
         let mut counters = vec![(keys.pair, PAIR_WINDOW), (keys.source, WINDOW)];
         // First, because `store::count` returns the first counter. A mistyped password from a trusted source does not count
         // against the untrusted ones.
-        if attempt.under_way.is_some() {
-            counters.insert(0, (keys.strangers, WINDOW));
+        if attempt.in_flight.is_some() {
+            counters.insert(0, (keys.untrusted, WINDOW));
         }
         let count =
             unit::single_statement(&self.pool, move |connection| Box::pin(async move { store::count(connection, &counters).await }))
                 .await?;
-        if let Some(under_way) = attempt.under_way {
-            under_way.counted(count, Instant::now());
+        if let Some(in_flight) = attempt.in_flight {
+            in_flight.failed(count, Instant::now());
         }
         Ok(())
     }
@@ -135,10 +135,11 @@ impl Attempts {
     /// The database is unavailable.
     pub(super) async fn purge_expired(&self) -> Result<bool> {
         let counters =
-            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_ended_counters(connection, PURGE_BATCH))).await?;
-        let sources =
-            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_sources_older_than(connection, KNOWN_FOR, PURGE_BATCH)))
-                .await?;
+            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_expired_counters(connection, PURGE_BATCH))).await?;
+        let sources = unit::single_statement(&self.pool, |connection| {
+            Box::pin(store::delete_sources_older_than(connection, TRUSTED_FOR, PURGE_BATCH))
+        })
+        .await?;
         Ok([counters, sources].contains(&PURGE_BATCH.unsigned_abs()))
     }
 }
@@ -147,15 +148,20 @@ impl Attempts {
 ///
 /// # Errors
 /// The database is unavailable.
-pub(super) async fn succeed_in(connection: &mut PgConnection, account: AccountId, user: UserId, trace: &Trace) -> Result<()> {
-    store::remember_source(connection, account, user, &trace.source).await?;
-    store::reset(connection, &trace.keys.pair).await
+pub(super) async fn succeed_in(connection: &mut PgConnection, account: AccountId, user: UserId, keys: &AttemptKeys) -> Result<()> {
+    store::trust_source(connection, account, user, &keys.source).await?;
+    store::reset(connection, &keys.counters.pair).await
 }
 
 /// Stops trusting every other source of a user: somebody who knew the old password may have logged in from there.
 ///
 /// # Errors
 /// The database is unavailable.
-pub(super) async fn forget_sources_in(connection: &mut PgConnection, account: AccountId, user: UserId, here: &Trace) -> Result<()> {
-    store::delete_sources_but(connection, account, user, &here.source).await
+pub(super) async fn delete_other_sources_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    user: UserId,
+    keys: &AttemptKeys,
+) -> Result<()> {
+    store::delete_other_sources(connection, account, user, &keys.source).await
 }

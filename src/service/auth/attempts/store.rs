@@ -1,4 +1,4 @@
-//! The SQL of failed logins and known sources. Decides nothing, begins and commits nothing.
+//! The SQL of failed logins and trusted sources.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use super::{
+    counter_key::{CounterKey, CounterKeys, Source},
     decision::Count,
-    key::{Key, Keys, Source},
 };
 use crate::domain::id::{AccountId, UserId};
 use crate::service::{
@@ -16,20 +16,20 @@ use crate::service::{
     unit::ReadConnection,
 };
 
-/// Everything there is about an attempt, at one moment of the database's clock.
+/// What the database knows about an attempt, and the time by its clock.
 pub(super) struct Found {
     pub(super) user: Option<StoredUser>,
     pub(super) last_login_at: Option<DateTime<Utc>>,
     pub(super) pair: Count,
-    pub(super) strangers: Count,
+    pub(super) untrusted: Count,
     pub(super) source: Count,
     pub(super) now: DateTime<Utc>,
 }
 
-/// The one look-up that an account_id cannot narrow: a login names no account, it finds out which.
-/// One statement, whoever is or is not behind the email: it takes as long.
-pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, source: &Source, keys: &Keys) -> Result<Found> {
-    // A NUL cannot be in any stored email, and cannot be asked for either.
+/// Finds the user of an email, and the counters. The query has no account_id, because a login does not name its account.
+/// The same statement runs whether or not the user exists, so that it takes the same time.
+pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, source: &Source, keys: &CounterKeys) -> Result<Found> {
+    // Postgres text cannot contain a NUL, neither in a stored email nor in a parameter.
     let email_key = Some(email_key).filter(|key| !key.contains('\0'));
     let row = sqlx::query!(
         r#"
@@ -59,7 +59,7 @@ pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, so
         email_key,
         source.as_str(),
         keys.pair.as_bytes(),
-        keys.strangers.as_bytes(),
+        keys.untrusted.as_bytes(),
         keys.source.as_bytes(),
     )
     .fetch_one(connection.executor())
@@ -75,17 +75,17 @@ pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, so
         user,
         last_login_at: row.last_login_at,
         pair: count(row.pair_failures, row.pair_ends_at),
-        strangers: count(row.strangers_failures, row.strangers_ends_at),
+        untrusted: count(row.strangers_failures, row.strangers_ends_at),
         source: count(row.here_failures, row.here_ends_at),
         now: row.now,
     })
 }
 
-/// Counts a failure in each of these counters, and gives where the first of them stands now.
+/// Increments each of these counters, and returns the new value of the first.
 ///
-/// In the order of their keys, so that two replicas never wait for each other. No money is in it, so
-/// its commit does not wait for the disk: what a crash of the database can lose is less than a second of failures.
-pub(super) async fn count(connection: &mut PgConnection, counters: &[(Key, Duration)]) -> Result<Count> {
+/// Counters are locked in the order of their keys, so that two replicas cannot deadlock. The statement writes no money, so
+/// its commit does not wait for the disk: a crash of the database loses less than a second of failures.
+pub(super) async fn count(connection: &mut PgConnection, counters: &[(CounterKey, Duration)]) -> Result<Count> {
     let keys: Vec<Vec<u8>> = counters.iter().map(|(key, _)| key.as_bytes().to_vec()).collect();
     let windows: Result<Vec<PgInterval>> = counters.iter().map(|(_, window)| interval(*window)).collect();
     let first = keys.first().cloned();
@@ -117,8 +117,8 @@ pub(super) async fn count(connection: &mut PgConnection, counters: &[(Key, Durat
     Ok(Count::at(row.now, row.failures, row.ends_at))
 }
 
-/// Begins a counter anew.
-pub(super) async fn reset(connection: &mut PgConnection, key: &Key) -> Result<()> {
+/// Deletes a counter, so that it restarts at zero.
+pub(super) async fn reset(connection: &mut PgConnection, key: &CounterKey) -> Result<()> {
     sqlx::query!(
         "
         delete from failed_logins
@@ -131,8 +131,8 @@ pub(super) async fn reset(connection: &mut PgConnection, key: &Key) -> Result<()
     Ok(())
 }
 
-/// Remembers that a user has logged in from here.
-pub(super) async fn remember_source(connection: &mut PgConnection, account: AccountId, user: UserId, source: &Source) -> Result<()> {
+/// Makes a source trusted by a user.
+pub(super) async fn trust_source(connection: &mut PgConnection, account: AccountId, user: UserId, source: &Source) -> Result<()> {
     sqlx::query!(
         "
         insert into login_sources (account_id, user_id, source)
@@ -149,7 +149,7 @@ pub(super) async fn remember_source(connection: &mut PgConnection, account: Acco
     Ok(())
 }
 
-pub(super) async fn delete_sources_but(connection: &mut PgConnection, account: AccountId, user: UserId, source: &Source) -> Result<()> {
+pub(super) async fn delete_other_sources(connection: &mut PgConnection, account: AccountId, user: UserId, source: &Source) -> Result<()> {
     sqlx::query!(
         "
         delete from login_sources
@@ -164,8 +164,8 @@ pub(super) async fn delete_sources_but(connection: &mut PgConnection, account: A
     Ok(())
 }
 
-/// Rows that another replica is deleting are left to it, and those being counted in are no longer over.
-pub(super) async fn delete_ended_counters(connection: &mut PgConnection, limit: i64) -> Result<u64> {
+/// Skips rows that are locked: another replica is deleting them, or a failure is restarting them.
+pub(super) async fn delete_expired_counters(connection: &mut PgConnection, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "
         with ended as (
@@ -187,7 +187,7 @@ pub(super) async fn delete_ended_counters(connection: &mut PgConnection, limit: 
     Ok(done.rows_affected())
 }
 
-/// Of all accounts: age alone decides.
+/// Deletes sources of all accounts, by age alone.
 pub(super) async fn delete_sources_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "
@@ -214,5 +214,5 @@ pub(super) async fn delete_sources_older_than(connection: &mut PgConnection, age
 }
 
 fn interval(duration: Duration) -> Result<PgInterval> {
-    PgInterval::try_from(duration).map_err(|error| Error::internal("a length of time", error))
+    PgInterval::try_from(duration).map_err(|error| Error::internal("converting a duration", error))
 }

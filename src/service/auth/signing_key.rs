@@ -1,21 +1,21 @@
-//! The keys that tokens are signed with: random ones, each under a name of its own.
+//! The keys that sign tokens. Each is random and has a unique name.
 
 use std::collections::HashSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
-/// The fewest bytes of a signing key (RFC 7518, 3.2: as many as the hash has).
+/// The minimum length of a signing key, in bytes (RFC 7518, 3.2: the length of the hash).
 pub const MIN_KEY_BYTES: usize = 32;
 
-/// The fewest different bytes of a signing key. Of 32 random ones about 30 differ, and one time in 10^16
-/// fewer than 16 do; a word over and over, a row of noughts or most of what is typed by hand has fewer.
+/// The minimum number of different bytes in a signing key. 32 random bytes contain about 30, and fewer than 16 only once in
+/// 10^16 keys. A repeated word, a run of zeros and most typed text contain fewer.
 const MIN_DIFFERENT_BYTES: usize = 16;
 
-/// Why a list of signing keys was refused. Never shows any of a key.
+/// Why a list of signing keys was refused. Contains no part of a key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    /// No key at all.
+    /// The list is empty.
     #[error("at least one signing key is needed")]
     None,
     /// An entry that is not `kid:base64`.
@@ -24,17 +24,17 @@ pub enum KeyFault {
     /// A key of fewer bytes than [`MIN_KEY_BYTES`].
     #[error("signing key {0:?} has fewer than {MIN_KEY_BYTES} bytes")]
     Short(String),
-    /// A key that no source of randomness makes.
+    /// A key that is not random.
     #[error(
         "signing key {0:?} is not random: it has fewer than {MIN_DIFFERENT_BYTES} different bytes; openssl rand -base64 32 makes a good one"
     )]
     Weak(String),
-    /// Two keys of one name.
+    /// Two keys with the same name.
     #[error("signing key {0:?} is given twice")]
     Duplicate(String),
 }
 
-/// One key, with the name that tokens carry.
+/// A key, and its name in the header of tokens.
 #[derive(Debug)]
 pub struct SigningKey {
     pub(super) kid: String,
@@ -42,7 +42,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A key by its bytes.
+    /// A key from its bytes.
     ///
     /// # Errors
     /// It is too short, or not random.
@@ -61,7 +61,7 @@ impl SigningKey {
     /// Reads `kid:base64,kid:base64`.
     ///
     /// # Errors
-    /// The list is empty, or an entry malformed, short, weak or repeated.
+    /// The list is empty, or an entry is malformed, short, weak or repeated.
     pub fn parse_list(list: &SecretString) -> Result<Vec<Self>, KeyFault> {
         let mut keys: Vec<Self> = Vec::new();
         for (index, entry) in list.expose_secret().split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
@@ -93,13 +93,13 @@ mod tests {
         format!("{kid}:{}", STANDARD.encode(secret))
     }
 
-    /// As many different bytes as asked for, in so many bytes.
+    /// `length` bytes, `different` of which are different.
     fn bytes(different: u8, length: usize) -> Vec<u8> {
         (0..different).cycle().take(length).collect()
     }
 
     #[test]
-    fn keys_are_read_in_their_order() {
+    fn a_list_is_parsed_in_order() {
         let list = format!(" {} , {}, ", entry("new", &bytes(32, 32)), entry("old", &bytes(40, 64)));
         let keys = keys(&list).expect("keys");
         assert_eq!(keys.iter().map(|key| key.kid.as_str()).collect::<Vec<_>>(), ["new", "old"]);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_keys_is_refused() {
+    fn malformed_lists_are_refused() {
         let good = entry("a", &bytes(32, 32));
         assert_eq!(keys("").err(), Some(KeyFault::None));
         assert_eq!(keys(" , ").err(), Some(KeyFault::None));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn short_and_weak_keys_are_refused_wherever_they_stand() {
+    fn short_and_weak_keys_are_refused_at_any_position() {
         let good = entry("a", &bytes(32, 32));
         for (secret, fault) in [
             (bytes(31, 31), KeyFault::Short("b".into())),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_names_the_key_and_shows_nothing_of_it() {
+    fn errors_and_debug_output_name_the_key_and_show_no_part_of_it() {
         let secret = b"hunter2".repeat(8);
         for list in [entry("k1", &secret), entry("k1", &secret[..9]), format!("{0},{0}", entry("k1", &bytes(32, 32)))] {
             let fault = keys(&list).expect_err("refused").to_string();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn random_keys_are_never_weak() {
+    fn random_keys_are_accepted() {
         for _ in 0..10_000 {
             let secret: [u8; MIN_KEY_BYTES] = rand::random();
             assert!(SigningKey::new("a", secret.to_vec().into()).is_ok());

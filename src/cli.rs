@@ -182,7 +182,7 @@ async fn verify_ledger() -> Result<ExitCode, Failure> {
     let mut connection = database::connect(&postgres.options).await.map_err(StartError::from)?;
     let mut drifts = 0_u64;
     let mut reported = Instant::now();
-    let progress = |read: ledger::Read| {
+    let progress = |read: ledger::Progress| {
         if reported.elapsed() > Duration::from_secs(2) {
             reported = Instant::now();
             tracing::info!(cards = read.cards, movements = read.movements, "verifying the ledger");

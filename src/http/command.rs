@@ -79,7 +79,7 @@ impl<T> Command<T> {
     /// Too many passwords are being hashed.
     pub(super) async fn harden_fingerprint(mut self, users: &Users, account: AccountId) -> Result<Self> {
         if let Some(key) = &self.key {
-            self.fingerprint = users.guard(account, key, self.fingerprint).await?;
+            self.fingerprint = users.harden_fingerprint(account, key, self.fingerprint).await?;
         }
         Ok(self)
     }

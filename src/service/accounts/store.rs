@@ -1,4 +1,4 @@
-//! The SQL of accounts. Decides nothing, begins and commits nothing.
+//! The SQL of accounts.
 
 use sqlx::PgConnection;
 
@@ -6,7 +6,7 @@ use crate::domain::{id::AccountId, text::Name};
 use crate::service::error::Result;
 
 pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, name: &Name, requests_per_hour: Option<u32>) -> Result<()> {
-    // The column is the database's 31-bit integer; a limit beyond it limits nothing.
+    // The column is a 32-bit signed integer. A limit beyond its range limits nothing.
     let requests_per_hour = requests_per_hour.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX));
     sqlx::query!(
         "
@@ -22,7 +22,7 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, na
     Ok(())
 }
 
-/// False: there is no such account.
+/// Locks an account's row until the commit. False if the account does not exist.
 pub(super) async fn lock(connection: &mut PgConnection, account: AccountId) -> Result<bool> {
     let locked = sqlx::query!(
         "

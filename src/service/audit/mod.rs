@@ -99,7 +99,7 @@ impl Unit for Record<'_> {
     }
 }
 
-/// Records an event in the transaction that does what it tells of.
+/// Records an event in the transaction of the change that it describes.
 pub(super) async fn record_in(connection: &mut PgConnection, actor: &Actor, event: Event) -> Result<()> {
     store::insert(connection, actor, EventId::new(), &event.describe()).await
 }

@@ -1,4 +1,4 @@
-//! The SQL of the trail. Decides nothing, begins and commits nothing.
+//! The SQL of the audit log.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::service::{
 };
 
 pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: EventId, event: &Described) -> Result<()> {
-    let (kind, subject) = columns(event.subject);
+    let (kind, subject) = to_columns(event.subject);
     sqlx::query!(
         "
         insert into audit_events (
@@ -47,7 +47,7 @@ pub(super) async fn page(
     before: i64,
     limit: i64,
 ) -> Result<Vec<AuditEvent>> {
-    let (kind, subject) = filter.subject.map(columns).unzip();
+    let (kind, subject) = filter.subject.map(to_columns).unzip();
     let rows = sqlx::query!(
         r#"
         select
@@ -90,7 +90,7 @@ pub(super) async fn page(
                 event_type: row.r#type,
                 user: row.user_id,
                 session: row.session_id,
-                subject: read(&row.subject_kind, row.subject_id)?,
+                subject: to_subject(&row.subject_kind, row.subject_id)?,
                 before: row.before,
                 after: row.after,
                 request_id: row.request_id,
@@ -101,7 +101,7 @@ pub(super) async fn page(
         .collect()
 }
 
-fn columns(subject: Subject) -> (&'static str, Uuid) {
+fn to_columns(subject: Subject) -> (&'static str, Uuid) {
     match subject {
         Subject::Account(id) => ("account", id.into()),
         Subject::User(id) => ("user", id.into()),
@@ -111,13 +111,13 @@ fn columns(subject: Subject) -> (&'static str, Uuid) {
     }
 }
 
-fn read(kind: &str, id: Uuid) -> Result<Subject> {
+fn to_subject(kind: &str, id: Uuid) -> Result<Subject> {
     match kind {
         "account" => Ok(Subject::Account(id.into())),
         "user" => Ok(Subject::User(id.into())),
         "session" => Ok(Subject::Session(id.into())),
         "customer" => Ok(Subject::Customer(id.into())),
         "card" => Ok(Subject::Card(id.into())),
-        _ => Err(Error::internal("reading an audit event", format!("its subject is a {kind}"))),
+        _ => Err(Error::internal("reading an audit event", format!("unknown subject kind {kind:?}"))),
     }
 }

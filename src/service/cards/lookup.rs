@@ -1,4 +1,4 @@
-//! Lookups of cards. Those that wait while another is in flight go in one query.
+//! Lookups of cards. Those that arrive while another is in flight share one query.
 
 use super::{Card, store};
 use crate::database::Pool;
@@ -12,11 +12,12 @@ use crate::service::{
 /// How many batches may be in flight if they stall. Each uses a connection.
 pub(in crate::service) const MAX_IN_FLIGHT: u32 = 2;
 
-type Key = (AccountId, CardId);
+/// A card of an account.
+type CardKey = (AccountId, CardId);
 
 /// Looks cards up in batches.
 #[derive(Clone, Debug)]
-pub(super) struct Lookup(Batcher<CardId, Key, Option<Card>>);
+pub(super) struct Lookup(Batcher<CardId, CardKey, Option<Card>>);
 
 impl Lookup {
     pub(super) fn new(pool: Pool) -> Self {
@@ -36,8 +37,8 @@ impl Lookup {
     }
 }
 
-async fn execute(pool: &Pool, calls: Vec<Call<Key, Option<Card>>>) {
-    let keys: Vec<Key> = calls.iter().map(|call| call.request).collect();
+async fn execute(pool: &Pool, calls: Vec<Call<CardKey, Option<Card>>>) {
+    let keys: Vec<CardKey> = calls.iter().map(|call| call.request).collect();
     match unit::read(pool, move |connection| Box::pin(async move { store::find_all(connection, &keys).await })).await {
         Ok(found) => {
             for (call, card) in calls.into_iter().zip(found) {

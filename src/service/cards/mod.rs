@@ -1,4 +1,4 @@
-//! Cards: created inactive, assigned to a customer once, and taken from status to status. The ledger has their money.
+//! Cards: created inactive, assigned to a customer once, and moved from status to status. The ledger has their money.
 
 mod lookup;
 mod store;
@@ -128,7 +128,7 @@ impl Cards {
     /// Sets a card's status. Setting the status that it has changes nothing.
     ///
     /// # Errors
-    /// The card does not exist, or its status machine has no such transition.
+    /// The card does not exist, or its status does not permit the transition.
     pub async fn change_status(
         &self,
         actor: &Actor,
@@ -203,7 +203,7 @@ impl Unit for ChangeStatus<'_> {
     }
 }
 
-/// Locks a card's row until the transaction ends. No card has a malformed id.
+/// Locks a card's row until the transaction ends. The id is None if the request's id is malformed.
 async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<CardId>) -> Result<(CardId, LockedCard)> {
     let id = id.ok_or(Refusal::CardNotFound)?;
     let card = store::lock(connection, account, id).await?.ok_or(Refusal::CardNotFound)?;

@@ -1,4 +1,4 @@
-//! The SQL of cards. Decides nothing, begins and commits nothing.
+//! The SQL of cards.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -12,13 +12,14 @@ use crate::domain::{
 };
 use crate::service::{error::Result, unit::ReadConnection};
 
-/// What rules about a card are decided on, read under its row lock.
+/// The state of a card that rules depend on, read under its row lock.
 pub(super) struct LockedCard {
     pub(super) status: CardStatus,
     pub(super) customer_id: Option<CustomerId>,
 }
 
-/// Counting first locks the account's row until the commit: positions are given in the order of commits.
+/// Inserts a card. The update of the counter locks the account's row until the commit, so that positions follow the order of
+/// commits.
 pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id: CardId, currency: Currency) -> Result<Card> {
     let card = sqlx::query_as!(
         Card,
@@ -50,7 +51,7 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
     Ok(card)
 }
 
-/// The cards that these accounts have by these ids, each at its place; none where there is no such card.
+/// Finds cards by account and id, in the order asked for. None for a card that does not exist.
 pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(AccountId, CardId)]) -> Result<Vec<Option<Card>>> {
     let accounts: Vec<Uuid> = wanted.iter().map(|(account, _)| (*account).into()).collect();
     let cards: Vec<Uuid> = wanted.iter().map(|(_, card)| (*card).into()).collect();
@@ -75,9 +76,9 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
     .await?;
     let mut found: Vec<Option<Card>> = wanted.iter().map(|_| None).collect();
     for row in rows {
-        let place = usize::try_from(row.place).ok().and_then(|place| found.get_mut(place.checked_sub(1)?));
-        if let Some(place) = place {
-            *place = Some(Card {
+        let slot = usize::try_from(row.place).ok().and_then(|place| found.get_mut(place.checked_sub(1)?));
+        if let Some(slot) = slot {
+            *slot = Some(Card {
                 id: row.id,
                 number: row.number,
                 customer_id: row.customer_id,

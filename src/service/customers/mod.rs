@@ -1,4 +1,4 @@
-//! Customers: those to whom cards are issued. An email names one customer of an account.
+//! Customers: the people that cards are issued to. An email is unique within an account.
 
 mod store;
 
@@ -68,7 +68,7 @@ impl Customers {
             .ok_or(Refusal::CustomerNotFound.into())
     }
 
-    /// At most `limit` customers, or the one of this email, after position `after`, in the order they were created.
+    /// At most `limit` customers, or the one with this email, after position `after`, in the order they were created.
     ///
     /// # Errors
     /// The database is unavailable.

@@ -1,4 +1,4 @@
-//! The SQL of customers. Decides nothing, begins and commits nothing.
+//! The SQL of customers.
 
 use sqlx::PgConnection;
 
@@ -9,10 +9,9 @@ use crate::domain::{
 };
 use crate::service::{error::Result, unit::ReadConnection};
 
-/// None: the account has a customer with this email.
+/// Inserts a customer. None if the account already has a customer with this email; its position may then stay unused.
 ///
-/// Counting first locks the account's row until the commit: positions are given in the order of
-/// commits. One that a duplicate took is given to nobody.
+/// The update of the counter locks the account's row until the commit, so that positions follow the order of commits.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     account: AccountId,

@@ -1,11 +1,11 @@
-//! The deployment: whether its database belongs to a sandbox or to production, which never changes, and whether it answers.
+//! The deployment: the environment that its database belongs to, which never changes, and the health of the database.
 
 mod store;
 
-use crate::database::Pool;
 use secrecy::{ExposeSecret, SecretSlice};
-
 use sqlx::PgConnection;
+
+use crate::database::Pool;
 
 use super::{
     error::Result,
@@ -28,7 +28,7 @@ pub struct Claimed {
 }
 
 impl Deployment {
-    /// The service on a pool, which is all that start-up needs to know before there are keys.
+    /// The service on a pool. Start-up uses it before the signing keys are known.
     #[must_use]
     pub const fn new(pool: Pool) -> Self {
         Self { pool }

@@ -1,4 +1,4 @@
-//! The SQL of the deployment's one row, which is no account's.
+//! The SQL of the deployment's single row, which belongs to no account.
 
 use sqlx::PgConnection;
 
@@ -20,7 +20,7 @@ pub(super) async fn claim(connection: &mut PgConnection, environment: &str, sand
     Ok(())
 }
 
-/// Whether the schema has been there before: on an empty database even the question would fail.
+/// Whether the table exists. On an empty database, a query of it would fail.
 pub(super) async fn exists(connection: &mut ReadConnection<'_>) -> Result<bool> {
     let exists =
         sqlx::query_scalar!(r#"select to_regclass('deployment') is not null as "exists!""#).fetch_one(connection.executor()).await?;

@@ -8,14 +8,14 @@ use super::{ResponseKind, Stored, StoredResponse};
 use crate::domain::{error::RefusalKind, id::AccountId};
 use crate::service::error::{Error, Result};
 
-/// What a key has stored, and whether this transaction has its lock.
+/// The stored response of a key, and whether this transaction has the lock of the key.
 pub(super) struct Lookup {
     pub(super) is_locked: bool,
     pub(super) stored: Option<Stored>,
 }
 
-/// Looks a key up and tries its lock. The lock is granted or refused at once, so that a second request under the key
-/// does not wait. It ends with the transaction, however that ends.
+/// Looks up a key and tries to lock it. The lock is granted or refused at once, so that a second request with the key does
+/// not wait. It ends with the transaction.
 pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<Lookup> {
     let row = sqlx::query!(
         r#"
@@ -42,7 +42,7 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, key:
 }
 
 impl ResponseKind {
-    /// How the database tells the kinds apart: by the status of the response in HTTP.
+    /// The HTTP status, by which the database distinguishes the kinds.
     const fn status(self) -> i16 {
         match self {
             Self::Success => 200,
@@ -82,9 +82,9 @@ pub(super) async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes the oldest, of all accounts. Rows that another replica is deleting are left to it.
+/// Deletes the oldest responses of all accounts. Skips rows that another replica is deleting.
 pub(super) async fn delete_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
-    let age = PgInterval::try_from(age).map_err(|error| Error::internal("an age", error))?;
+    let age = PgInterval::try_from(age).map_err(|error| Error::internal("converting an age", error))?;
     let done = sqlx::query!(
         "
         with expired as (

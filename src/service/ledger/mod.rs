@@ -1,6 +1,6 @@
 //! The ledger. Every change of a balance is a movement, written with the balance in one transaction.
 //!
-//! `domain::posting` decides, `store` writes, `verify` proves.
+//! `domain::posting` decides on a posting, `store` writes it, and `verify` checks the result.
 //!
 //! Postings that arrive while others are being written go in one batch (`batched`), each with its own response. A posting
 //! that a batch cannot write takes the pessimistic path, a transaction of its own (`pessimistic`).
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use self::position_cache::PositionCache;
-pub use self::verify::{Drift, Fault, Read, verify};
+pub use self::verify::{Drift, Fault, Progress, verify};
 use crate::database::{Pool, Pools};
 use crate::telemetry::metrics;
 
@@ -44,15 +44,15 @@ pub(super) const MAX_IN_FLIGHT: u32 = 4;
 pub struct Movement {
     /// Its id.
     pub id: MovementId,
-    /// Its place in the card's history, from 1 without a gap.
+    /// Its position in the card's history, from 1 without gaps.
     pub seq: i64,
-    /// What it is.
+    /// Its kind.
     pub kind: MovementKind,
-    /// What it changed: below zero for a purchase.
+    /// The change of the balance: negative for a purchase.
     pub amount: Money,
-    /// The balance it left.
+    /// The balance after it.
     pub balance_after: Money,
-    /// What it was for.
+    /// Its description.
     pub description: String,
     /// When it was written, by the database's clock.
     pub created_at: DateTime<Utc>,
@@ -150,10 +150,10 @@ impl Ledger {
         Ok(outcome)
     }
 
-    /// At most `limit` movements of a card that pass the filter, before `before` (its newest, when none), newest first.
+    /// At most `limit` movements of a card that pass the filter, before position `before` or the newest, newest first.
     ///
     /// # Errors
-    /// The database is unavailable. The history of a card that does not exist is empty: ask for the card first.
+    /// The database is unavailable. The history of a card that does not exist is empty, and no error.
     pub async fn page(
         &self,
         account: AccountId,

@@ -40,7 +40,7 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
     Ok(position)
 }
 
-/// The time is the statement's, not the transaction's: that one began before the lock was had.
+/// Writes one movement and the balance. Its time is the statement's, because the transaction began before it had the lock.
 pub(super) async fn write(
     connection: &mut PgConnection,
     actor: &Actor,
@@ -93,7 +93,7 @@ pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<U
     Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(connection.executor()).await?)
 }
 
-/// The positions of cards, except of those that do not exist, and the database's clock when it had read them.
+/// The positions of those of the cards that exist, and the database's clock after reading them.
 pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, Position, DateTime<Utc>)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();
     let ids: Vec<Uuid> = cards.iter().map(|(_, card)| (*card).into()).collect();
@@ -120,7 +120,7 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
         .collect())
 }
 
-/// The rows of a batch as the columns that its statement takes.
+/// The rows of a batch, as the column arrays that its statement takes.
 #[derive(Default)]
 pub(super) struct Rows {
     at: Option<DateTime<Utc>>,
@@ -128,7 +128,7 @@ pub(super) struct Rows {
     postings: PostingColumns,
 }
 
-/// One entry for each card.
+/// One element for each card.
 #[derive(Default)]
 struct UpdateColumns {
     account_id: Vec<Uuid>,
@@ -140,7 +140,7 @@ struct UpdateColumns {
     next_seq: Vec<i64>,
 }
 
-/// One entry for each posting.
+/// One element for each posting.
 #[derive(Default)]
 struct PostingColumns {
     account_id: Vec<Uuid>,
@@ -159,7 +159,7 @@ struct PostingColumns {
 }
 
 impl Rows {
-    /// The rows of updates, written at this time or at the statement's. Postings with an idempotency key need a time.
+    /// The rows of updates, written at the time `at` or else of the statement. Postings with an idempotency key need `at`.
     pub(super) fn new(updates: &[CardUpdate], at: Option<DateTime<Utc>>) -> Self {
         let mut rows = Self { at, ..Self::default() };
         for update in updates {
@@ -204,20 +204,20 @@ impl PostingColumns {
     }
 }
 
-/// What became of the updates of a batch.
+/// The outcomes of the updates of a batch.
 #[derive(Default)]
 pub(super) struct Outcomes {
     /// By the number of the update, from 1.
     pub(super) by_number: HashMap<i64, CardOutcome>,
-    /// The database's clock when it had read every position.
+    /// The database's clock after reading every position.
     pub(super) now: Option<DateTime<Utc>>,
 }
 
-/// Applies each update whose card still has the position that the update was decided on, with all of its postings, and
-/// stores their responses. Skips every other update, and returns what became of each card.
+/// Applies each update whose card still has the position that the update was decided on: writes the card and its postings,
+/// and stores their responses. Skips all other updates, and returns the outcome of each.
 ///
-/// One statement, done as a whole or not at all. It waits for no card and no key.
-#[expect(clippy::too_many_lines, reason = "one statement and its parameters, which belong together")]
+/// One atomic statement. It never waits for the lock of a card or a key.
+#[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
 pub(super) async fn write_updates(
     connection: &mut PgConnection,
     Rows { at, updates, postings }: &Rows,

@@ -1,4 +1,4 @@
-//! Users: those who log in for an account, and what each may do. An email names one user of the deployment.
+//! Users: the people who log in for an account, and their roles. An email is unique within the deployment.
 
 mod store;
 
@@ -69,7 +69,7 @@ impl Users {
     }
 
     /// Creates an account with its first admin, unless that admin's email is taken. Several replicas may seed one database
-    /// at once. Accepts any password, also a published one.
+    /// at once. Accepts any password, even a published one.
     ///
     /// # Errors
     /// The database is unavailable.
@@ -98,12 +98,12 @@ impl Users {
         idempotency::write_once(&self.pool, idempotent, &create).await
     }
 
-    /// The fingerprint under an idempotency key of a request with a password in it. It is slow to compute, so that somebody who
-    /// reads the database cannot guess the password from it.
+    /// Hardens the fingerprint of a request that contains a password, before an idempotency key stores it: guessing the
+    /// password from the fingerprint is as slow as from a password hash.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when many passwords are being hashed.
-    pub async fn guard(&self, account: AccountId, key: &Key, fingerprint: [u8; 32]) -> Result<[u8; 32]> {
+    /// [`Error::Overloaded`] if too many passwords are being hashed.
+    pub async fn harden_fingerprint(&self, account: AccountId, key: &Key, fingerprint: [u8; 32]) -> Result<[u8; 32]> {
         let salt = Sha256::digest(format!("{account} {}", key.as_str()));
         self.passwords.stretch(fingerprint, salt.into()).await
     }
@@ -124,7 +124,7 @@ impl Users {
         unit::read(&self.pool, move |connection| Box::pin(store::page(connection, account, after, limit))).await
     }
 
-    /// Changes a user's role, disables or enables them, from their next request on. Disabling ends their sessions on every
+    /// Changes a user's role, or disables or enables them, from their next request on. Disabling ends their sessions on every
     /// replica.
     ///
     /// # Errors
@@ -139,7 +139,7 @@ impl Users {
         idempotency::write_once(&self.pool, idempotent, &ChangeUser { actor, user, wanted }).await
     }
 
-    /// Disables a user, also the last admin: the command line can create another.
+    /// Disables a user, even the last admin: the command line can create another.
     ///
     /// # Errors
     /// [`Refusal::UserNotFound`].
@@ -198,8 +198,8 @@ impl Unit for ChangeUser<'_> {
         accounts::lock_in(connection, account).await?;
         auth::may_manage_in(connection, actor).await?;
         let user = store::find(ReadConnection::within(connection), account, id).await?.ok_or(Refusal::UserNotFound)?;
-        let others_manage = store::has_another_admin(connection, account, id).await?;
-        let changed = user::change(UserState { role: user.role, disabled: user.disabled }, self.wanted, others_manage)?;
+        let has_another_admin = store::has_another_admin(connection, account, id).await?;
+        let changed = user::change(UserState { role: user.role, disabled: user.disabled }, self.wanted, has_another_admin)?;
         apply_in(connection, actor, user, changed).await
     }
 }
@@ -224,7 +224,7 @@ impl Unit for Disable<'_> {
     }
 }
 
-/// Writes a changed role and whether the user is disabled.
+/// Writes and records a change of state. An unchanged state writes nothing.
 async fn apply_in(connection: &mut PgConnection, actor: &Actor, user: User, changed: UserState) -> Result<User> {
     let id = user.id;
     if changed == (UserState { role: user.role, disabled: user.disabled }) {

@@ -1,4 +1,4 @@
-//! The SQL of users. Decides nothing, begins and commits nothing.
+//! The SQL of users.
 
 use sqlx::PgConnection;
 
@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::service::{error::Result, unit::ReadConnection};
 
-/// None: the deployment has a user with this email.
+/// Inserts a user. None if the deployment already has a user with this email.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     account: AccountId,
@@ -126,7 +126,7 @@ pub(super) async fn set(connection: &mut PgConnection, account: AccountId, id: U
     Ok(())
 }
 
-/// No account_id can narrow this: the emails of users are unique in the deployment.
+/// Looks in all accounts, because the emails of users are unique in the deployment.
 pub(super) async fn email_is_taken(mut connection: ReadConnection<'_>, email_key: &str) -> Result<bool> {
     let user = sqlx::query!(
         r#"

@@ -1,4 +1,4 @@
-//! What the statement of a batch does with a card that is not as the batch assumed, on a Postgres of its own.
+//! Tests of the batch statement with cards that have changed or are locked, on a private Postgres server.
 
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -19,19 +19,19 @@ use crate::{
     },
 };
 
-struct World {
+struct Fixture {
     connection: PgConnection,
     cards: [CardKey; 2],
     postgres: PrivatePostgres,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
-impl World {
+impl Fixture {
     /// An account with two new cards.
     async fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("opened to Postgres");
-        let postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
+        let directory = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a directory");
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("readable by Postgres");
+        let postgres = PrivatePostgres::start(&directory.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
         database::migrate(&postgres.options()).await.expect("a schema");
         let requests = database::pool(postgres.options(), 2, Duration::from_secs(5));
         let pools = Pools { batches: database::pool_for_lists(&requests, 2), requests };
@@ -45,7 +45,7 @@ impl World {
             key.1 = card.id;
         }
         let connection = PgConnection::connect_with(&postgres.options()).await.expect("connected");
-        Self { connection, cards: keys, postgres, _folder: folder }
+        Self { connection, cards: keys, postgres, _directory: directory }
     }
 
     async fn positions(&mut self) -> HashMap<CardKey, Position> {
@@ -64,44 +64,44 @@ impl World {
         let (updates, _) = card_update::plan(calls.collect(), |card| decided_on.get(card).copied());
         let rows = Rows::new(&updates, None);
         let write = timeout(Duration::from_secs(2), write_updates(&mut self.connection, &rows));
-        write.await.expect("it waits for nobody").expect("written").by_number
+        write.await.expect("the statement does not wait for a lock").expect("written").by_number
     }
 }
 
 #[tokio::test]
 async fn an_update_of_a_card_that_has_moved_on_is_a_conflict_and_the_others_are_applied() {
-    let mut world = World::new().await;
-    let before = world.positions().await;
-    world.top_up(&before).await;
-    let mut decided_on = world.positions().await;
-    let [stale, _] = world.cards;
+    let mut fixture = Fixture::new().await;
+    let before = fixture.positions().await;
+    fixture.top_up(&before).await;
+    let mut decided_on = fixture.positions().await;
+    let [stale, _] = fixture.cards;
     decided_on.insert(stale, before[&stale]);
-    let current = world.positions().await[&stale];
+    let current = fixture.positions().await[&stale];
 
-    let outcomes = world.top_up(&decided_on).await;
+    let outcomes = fixture.top_up(&decided_on).await;
     assert!(
         matches!(&outcomes[&1], CardOutcome::Conflict { position: Some(position), duplicate_keys } if *position == current && duplicate_keys.is_empty()),
         "{outcomes:?}"
     );
     assert!(matches!(outcomes[&2], CardOutcome::Applied { .. }), "{outcomes:?}");
-    let seqs = world.cards.map(|card| decided_on.get(&card).map(|position| position.seq));
-    let after = world.positions().await;
-    assert_eq!(world.cards.map(|card| after[&card].seq), [1, 2], "decided on {seqs:?}");
+    let seqs = fixture.cards.map(|card| decided_on.get(&card).map(|position| position.seq));
+    let after = fixture.positions().await;
+    assert_eq!(fixture.cards.map(|card| after[&card].seq), [1, 2], "decided on {seqs:?}");
 }
 
 #[tokio::test]
 async fn an_update_of_a_card_that_another_transaction_has_locked_is_a_conflict_and_the_others_are_applied() {
-    let mut world = World::new().await;
-    let before = world.positions().await;
-    let mut other = PgConnection::connect_with(&world.postgres.options()).await.expect("connected");
-    let [(_, locked), _] = world.cards;
+    let mut fixture = Fixture::new().await;
+    let before = fixture.positions().await;
+    let mut other = PgConnection::connect_with(&fixture.postgres.options()).await.expect("connected");
+    let [(_, locked), _] = fixture.cards;
     other.execute("begin").await.expect("begun");
     let lock = format!("select from cards where id = '{}' for no key update", Uuid::from(locked));
     other.execute(AssertSqlSafe(lock)).await.expect("locked");
 
-    let outcomes = world.top_up(&before).await;
+    let outcomes = fixture.top_up(&before).await;
     assert!(matches!(outcomes[&1], CardOutcome::Conflict { .. }), "{outcomes:?}");
     assert!(matches!(outcomes[&2], CardOutcome::Applied { .. }), "{outcomes:?}");
-    let after = world.positions().await;
-    assert_eq!(world.cards.map(|card| after[&card].seq), [0, 1]);
+    let after = fixture.positions().await;
+    assert_eq!(fixture.cards.map(|card| after[&card].seq), [0, 1]);
 }

@@ -1,6 +1,6 @@
-//! The proof of the ledger: every card's history is replayed and must end where the card stands.
+//! The verification of the ledger: replays the history of every card, which must result in the card's balance.
 //!
-//! One card is in memory at a time, however many there are and however long their histories.
+//! Memory use is constant: one movement is in memory at a time.
 
 mod store;
 
@@ -12,51 +12,51 @@ use sqlx::PgConnection;
 use crate::domain::id::{AccountId, CardId};
 use crate::service::error::Result;
 
-/// Something that does not add up. Sums are in minor units.
+/// A fault of a card. Amounts are in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drift {
-    /// Whose card.
+    /// The account.
     pub account: AccountId,
-    /// Which card.
+    /// The card.
     pub card: CardId,
-    /// What is wrong with it.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// What can be wrong with a card's history.
+/// A contradiction between a card and its movements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A movement is missing, or is there twice.
+    /// A movement is missing or duplicated.
     Sequence {
-        /// The seq that should have come.
+        /// The seq after the previous one.
         expected: i64,
-        /// The one that came.
+        /// The seq of the movement.
         found: i64,
     },
-    /// A movement left another balance than the one before it and its amount make.
+    /// The balance after a movement is not the previous balance plus its amount.
     RunningBalance {
-        /// Which movement.
+        /// The seq of the movement.
         seq: i64,
-        /// What it should have left.
+        /// The previous balance plus the amount.
         expected: i128,
-        /// What it says it left.
+        /// The balance that the movement states.
         found: i64,
     },
-    /// The card holds something else than its movements add up to.
+    /// The balance of the card is not the sum of its movements.
     Balance {
         /// The sum of the movements.
         expected: i128,
-        /// What the card says.
+        /// The balance of the card.
         found: i64,
     },
-    /// The card counts something else than its movements.
+    /// The last seq of the card is not that of its newest movement.
     LastSequence {
         /// The seq of the newest movement.
         expected: i64,
-        /// What the card says.
+        /// The last seq of the card.
         found: i64,
     },
-    /// There are movements, and no such card.
+    /// The movements belong to a card that does not exist.
     NoCard,
 }
 
@@ -73,58 +73,58 @@ impl fmt::Display for Drift {
     }
 }
 
-/// How much was read.
+/// How much has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Read {
+pub struct Progress {
     /// Cards.
     pub cards: u64,
     /// Movements.
     pub movements: u64,
 }
 
-/// A card with one of its movements, or with none if it has none.
-pub(super) struct Line {
+/// A card with one of its movements. A card without movements has one row.
+pub(super) struct HistoryRow {
     pub(super) account: AccountId,
     pub(super) card: CardId,
     pub(super) balance: i64,
     pub(super) last_seq: i64,
-    pub(super) movement: Option<Entry>,
+    pub(super) movement: Option<MovementRow>,
 }
 
-/// What of a movement has to add up.
+/// The columns of a movement that the replay checks.
 #[derive(Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct MovementRow {
     pub(super) seq: i64,
     pub(super) amount: i64,
     pub(super) balance_after: i64,
 }
 
-/// Reads every card and its movements in one statement, and so as of one moment.
-/// `progress` is told how far it is, after every card; `found` each drift, at once.
+/// Reads every card and its movements in one statement, and so from one snapshot. Calls `progress` after each card, and
+/// `found` with each drift at once.
 ///
 /// # Errors
-/// The database is away.
-pub async fn verify(connection: &mut PgConnection, mut progress: impl FnMut(Read), mut found: impl FnMut(Drift)) -> Result<Read> {
-    let mut read = Read::default();
+/// The database is unavailable.
+pub async fn verify(connection: &mut PgConnection, mut progress: impl FnMut(Progress), mut found: impl FnMut(Drift)) -> Result<Progress> {
+    let mut read = Progress::default();
     let mut replay: Option<Replay> = None;
-    let mut lines = store::histories(connection);
-    while let Some(line) = lines.try_next().await? {
-        if replay.as_ref().is_none_or(|replay| replay.card != line.card || replay.account != line.account) {
-            if let Some(done) = replay.take() {
-                done.end(&mut found);
+    let mut rows = store::histories(connection);
+    while let Some(row) = rows.try_next().await? {
+        if replay.as_ref().is_none_or(|replay| replay.card != row.card || replay.account != row.account) {
+            if let Some(finished) = replay.take() {
+                finished.end(&mut found);
                 progress(read);
             }
             read.cards += 1;
-            replay = Some(Replay::of(&line));
+            replay = Some(Replay::new(&row));
         }
-        if let (Some(replay), Some(entry)) = (&mut replay, line.movement) {
+        if let (Some(replay), Some(movement)) = (&mut replay, row.movement) {
             read.movements += 1;
-            replay.take(entry, &mut found);
+            replay.apply(movement, &mut found);
         }
     }
-    drop(lines);
-    if let Some(done) = replay {
-        done.end(&mut found);
+    drop(rows);
+    if let Some(finished) = replay {
+        finished.end(&mut found);
     }
     let mut orphans = store::orphans(connection);
     while let Some((account, card)) = orphans.try_next().await? {
@@ -134,7 +134,7 @@ pub async fn verify(connection: &mut PgConnection, mut progress: impl FnMut(Read
     Ok(read)
 }
 
-/// One card's history as far as it was read. Sums are wide enough that no tampering overflows them.
+/// The replay of one card's history. Sums are 128 bits wide, so that no tampered amounts can overflow them.
 struct Replay {
     account: AccountId,
     card: CardId,
@@ -146,23 +146,23 @@ struct Replay {
 }
 
 impl Replay {
-    const fn of(line: &Line) -> Self {
-        Self { account: line.account, card: line.card, balance: line.balance, last_seq: line.last_seq, seq: 0, sum: 0, running: 0 }
+    const fn new(row: &HistoryRow) -> Self {
+        Self { account: row.account, card: row.card, balance: row.balance, last_seq: row.last_seq, seq: 0, sum: 0, running: 0 }
     }
 
-    /// Goes on from what a movement says, right or wrong, so that one fault is told once.
-    fn take(&mut self, entry: Entry, found: &mut impl FnMut(Drift)) {
+    /// Continues from what the movement states even if it is wrong, so that each fault is reported once.
+    fn apply(&mut self, movement: MovementRow, found: &mut impl FnMut(Drift)) {
         let mut drift = |fault| found(Drift { account: self.account, card: self.card, fault });
-        if entry.seq != self.seq + 1 {
-            drift(Fault::Sequence { expected: self.seq + 1, found: entry.seq });
+        if movement.seq != self.seq + 1 {
+            drift(Fault::Sequence { expected: self.seq + 1, found: movement.seq });
         }
-        let expected = self.running + i128::from(entry.amount);
-        if i128::from(entry.balance_after) != expected {
-            drift(Fault::RunningBalance { seq: entry.seq, expected, found: entry.balance_after });
+        let expected = self.running + i128::from(movement.amount);
+        if i128::from(movement.balance_after) != expected {
+            drift(Fault::RunningBalance { seq: movement.seq, expected, found: movement.balance_after });
         }
-        self.seq = entry.seq;
-        self.sum += i128::from(entry.amount);
-        self.running = i128::from(entry.balance_after);
+        self.seq = movement.seq;
+        self.sum += i128::from(movement.amount);
+        self.running = i128::from(movement.balance_after);
     }
 
     fn end(self, found: &mut impl FnMut(Drift)) {
@@ -180,26 +180,26 @@ impl Replay {
 mod tests {
     use super::*;
 
-    fn faults(balance: i64, last_seq: i64, entries: &[(i64, i64, i64)]) -> Vec<Fault> {
-        let line = Line { account: AccountId::new(), card: CardId::new(), balance, last_seq, movement: None };
-        let mut replay = Replay::of(&line);
+    fn faults(balance: i64, last_seq: i64, movements: &[(i64, i64, i64)]) -> Vec<Fault> {
+        let row = HistoryRow { account: AccountId::new(), card: CardId::new(), balance, last_seq, movement: None };
+        let mut replay = Replay::new(&row);
         let mut faults = Vec::new();
         let mut found = |drift: Drift| faults.push(drift.fault);
-        for &(seq, amount, balance_after) in entries {
-            replay.take(Entry { seq, amount, balance_after }, &mut found);
+        for &(seq, amount, balance_after) in movements {
+            replay.apply(MovementRow { seq, amount, balance_after }, &mut found);
         }
         replay.end(&mut found);
         faults
     }
 
     #[test]
-    fn a_sound_history_has_no_fault() {
+    fn a_consistent_history_has_no_fault() {
         assert_eq!(faults(0, 0, &[]), []);
         assert_eq!(faults(80, 2, &[(1, 100, 100), (2, -20, 80)]), []);
     }
 
     #[test]
-    fn each_kind_of_tampering_is_told_from_the_others() {
+    fn each_kind_of_tampering_is_reported_as_its_own_fault() {
         let balance = Fault::Balance { expected: 80, found: 81 };
         assert_eq!(faults(81, 2, &[(1, 100, 100), (2, -20, 80)]), [balance]);
         assert_eq!(faults(80, 3, &[(1, 100, 100), (2, -20, 80)]), [Fault::LastSequence { expected: 2, found: 3 }]);

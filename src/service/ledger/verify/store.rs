@@ -1,14 +1,14 @@
-//! The SQL of the verification. Decides nothing, begins and commits nothing.
+//! The SQL of the verification.
 
 use futures_util::{StreamExt as _, stream::BoxStream};
 use sqlx::PgConnection;
 
-use super::{Entry, Line};
+use super::{HistoryRow, MovementRow};
 use crate::domain::id::{AccountId, CardId};
 use crate::service::error::Result;
 
-/// Every card with each of its movements, in their order; a card without movements once.
-pub(super) fn histories(connection: &mut PgConnection) -> BoxStream<'_, Result<Line>> {
+/// Every card with each of its movements, in order of seq. A card without movements has one row.
+pub(super) fn histories(connection: &mut PgConnection) -> BoxStream<'_, Result<HistoryRow>> {
     let rows = sqlx::query!(
         r#"
         select
@@ -28,15 +28,15 @@ pub(super) fn histories(connection: &mut PgConnection) -> BoxStream<'_, Result<L
     rows.map(|row| {
         let row = row?;
         let movement = match (row.seq, row.amount, row.balance_after) {
-            (Some(seq), Some(amount), Some(balance_after)) => Some(Entry { seq, amount, balance_after }),
+            (Some(seq), Some(amount), Some(balance_after)) => Some(MovementRow { seq, amount, balance_after }),
             _ => None,
         };
-        Ok(Line { account: row.account_id, card: row.card_id, balance: row.balance, last_seq: row.last_seq, movement })
+        Ok(HistoryRow { account: row.account_id, card: row.card_id, balance: row.balance, last_seq: row.last_seq, movement })
     })
     .boxed()
 }
 
-/// Cards that are named by movements and are not there.
+/// The cards of movements that do not exist.
 pub(super) fn orphans(connection: &mut PgConnection) -> BoxStream<'_, Result<(AccountId, CardId)>> {
     let rows = sqlx::query!(
         r#"

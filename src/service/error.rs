@@ -1,4 +1,4 @@
-//! What can go wrong, in the words of the domain: facts, without messages for callers and without HTTP.
+//! The errors of the services: facts, without messages for callers and without HTTP.
 
 use std::{sync::Arc, time::Duration};
 
@@ -115,7 +115,7 @@ impl From<Forbidden> for Error {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         metrics::database_failed(&error);
-        if is_the_database_away(&error) {
+        if is_database_unavailable(&error) {
             Self::DatabaseUnavailable(Arc::new(error))
         } else {
             Self::internal("a database statement", error)
@@ -124,7 +124,7 @@ impl From<sqlx::Error> for Error {
 }
 
 /// Whether a later try can succeed: the connection, the server or its capacity failed, not the statement.
-pub(super) fn is_the_database_away(error: &sqlx::Error) -> bool {
+fn is_database_unavailable(error: &sqlx::Error) -> bool {
     match error {
         // A connection whose server is dying breaks off or sends nonsense, which is `Io` or `Protocol`.
         sqlx::Error::Io(_)

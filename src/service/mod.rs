@@ -1,4 +1,4 @@
-//! Transactions: what is read, locked, decided by the domain, and written. Knows no HTTP.
+//! Transactions: what is read, locked, decided by the domain, and written. Independent of HTTP.
 //!
 //! Each resource has a folder. Its `mod.rs` runs units of work. Its `store.rs` is private, and contains only SQL: it
 //! decides nothing, and begins and commits nothing.
@@ -35,12 +35,12 @@ use self::{
     users::Users,
 };
 
-/// Every service, on one pool.
+/// All services.
 #[derive(Clone, Debug)]
 pub struct Services {
-    /// Tenants.
+    /// Accounts: the tenants.
     pub accounts: Accounts,
-    /// Who makes a request, and the quota of requests per hour.
+    /// The caller of a request, and the quota of requests per hour.
     pub admission: Admission,
     /// The audit log.
     pub audit: Audit,
@@ -50,13 +50,13 @@ pub struct Services {
     pub cards: Cards,
     /// Customers.
     pub customers: Customers,
-    /// What this database is.
+    /// The environment and health of the database.
     pub deployment: Deployment,
     /// Stored responses.
     pub idempotency: Idempotency,
     /// Money.
     pub ledger: Ledger,
-    /// Those who log in.
+    /// Users.
     pub users: Users,
 }
 

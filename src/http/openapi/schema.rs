@@ -23,7 +23,7 @@ use crate::{
         error::ProblemBody,
         time::{Moment, Timestamp},
     },
-    service::auth::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED},
+    service::auth::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED_PASSWORDS},
 };
 
 macro_rules! schema {
@@ -64,7 +64,7 @@ schema! {
         "minLength": MIN_PASSWORD,
         "maxLength": MAX_PASSWORD,
         "pattern": format!("^[^{CONTROL}]*$"),
-        "not": {"enum": PUBLISHED},
+        "not": {"enum": PUBLISHED_PASSWORDS},
     });
     Amount => "Amount", json_schema!({
         "description": "An amount to move: above 0, with at most two decimals.",

@@ -1,8 +1,8 @@
 //! This replica's part of the quota: a governor bucket in memory for each account and clock hour.
 //!
-//! It keeps a flood of requests away from the database, and is never stricter than the database's count. A bucket holds
-//! the hour's requests and does not refill within the hour, and a request that the database did not count gives its cell
-//! back. The database counts over all replicas.
+//! It keeps a flood of requests away from the database, and is never stricter than the database, which counts over all
+//! replicas. A bucket holds the hour's requests and does not refill within the hour. A request that the database did
+//! not count returns its cell.
 
 use std::{
     collections::HashMap,
@@ -15,8 +15,8 @@ use governor::{DefaultDirectRateLimiter, RateLimiter};
 
 use crate::domain::{id::AccountId, quota::QuotaSnapshot};
 
-/// The largest bucket. Governor counts an hour for each cell in 64 bits of nanoseconds, which is enough for five million.
-/// Above that, only the database counts.
+/// The largest bucket. Governor counts one hour for each cell in 64 bits of nanoseconds, enough for five million cells.
+/// A larger limit is counted only by the database.
 const MAX_BUCKET: NonZeroU32 = NonZeroU32::new(5_000_000).unwrap();
 
 /// A clock hour of an account.
@@ -48,7 +48,7 @@ struct Windows {
     sweep_at: usize,
 }
 
-/// How much of an hour is used, as the database says.
+/// The usage of an hour, as the database reported it.
 #[derive(Clone, Copy)]
 pub(super) struct Usage {
     pub(super) reset: i64,
@@ -62,7 +62,7 @@ impl LocalQuota {
     /// Takes a cell for a request that is about to be counted.
     ///
     /// # Errors
-    /// The hour is known to be full.
+    /// The hour is full, as far as this replica knows.
     pub(super) fn take(&self, account: AccountId, now: Instant) -> Result<(), QuotaSnapshot> {
         let mut windows = self.lock();
         let Some(window) = windows.by_account.get_mut(&account).filter(|window| now < window.ends) else {
@@ -85,15 +85,15 @@ impl LocalQuota {
         }
     }
 
-    /// Takes over what the database says.
-    pub(super) fn learn(&self, account: AccountId, usage: Usage, now: Instant) {
+    /// Updates the window with the usage that the database reported.
+    pub(super) fn update(&self, account: AccountId, usage: Usage, now: Instant) {
         let mut windows = self.lock();
         // A limit that changes within the hour opens a new window, less what was used.
-        let known = windows
+        let is_current = windows
             .by_account
             .get(&account)
             .is_some_and(|window| window.reset > usage.reset || (window.reset == usage.reset && window.limit == usage.limit));
-        if !known {
+        if !is_current {
             windows.sweep(now);
             windows.by_account.insert(account, Window::opened_at(usage));
         }
@@ -110,18 +110,18 @@ impl LocalQuota {
     }
 
     fn lock(&self) -> MutexGuard<'_, Windows> {
-        // Nothing under the lock can panic half way through a change.
+        // Nothing under the lock can panic halfway through a change.
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Window {
     fn opened_at(usage: Usage) -> Self {
-        // One cell comes back in an hour, so none does within the rest of this window.
+        // One cell refills in an hour, so none refills within this window.
         let quota = governor::Quota::with_period(Duration::from_secs(3600)).map(|quota| quota.allow_burst(usage.limit));
         let quota = quota.filter(|_| usage.limit <= MAX_BUCKET);
         let bucket = quota.map(RateLimiter::direct);
-        // Takes out what all replicas have used so far.
+        // Takes the cells that all replicas have used so far.
         if let (Some(bucket), Some(used)) = (&bucket, usage.used.and_then(NonZeroU32::new)) {
             let _taken = bucket.check_n(used.min(usage.limit));
         }
@@ -160,17 +160,17 @@ mod tests {
     fn a_single_replica_admits_exactly_the_limit() {
         let (local, account, now) = (LocalQuota::default(), AccountId::new(), Instant::now());
         let ends = now + Duration::from_secs(3_600);
-        local.learn(account, usage(Some(1), 1_000, ends), now);
+        local.update(account, usage(Some(1), 1_000, ends), now);
         assert_eq!(admitted(&local, account, now, 5_000), 999);
     }
 
     #[test]
     fn only_the_database_counts_a_limit_beyond_the_largest_bucket() {
         let (local, account, now) = (LocalQuota::default(), AccountId::new(), Instant::now());
-        local.learn(account, usage(Some(1), u32::MAX, now + Duration::from_secs(3_600)), now);
+        local.update(account, usage(Some(1), u32::MAX, now + Duration::from_secs(3_600)), now);
         assert_eq!(admitted(&local, account, now, 100_000), 100_000);
         let (local, account) = (LocalQuota::default(), AccountId::new());
-        local.learn(account, usage(Some(4_999_990), MAX_BUCKET.get(), now + Duration::from_secs(3_600)), now);
+        local.update(account, usage(Some(4_999_990), MAX_BUCKET.get(), now + Duration::from_secs(3_600)), now);
         assert_eq!(admitted(&local, account, now, 100), 10);
     }
 
@@ -178,16 +178,16 @@ mod tests {
     fn a_limit_that_is_raised_within_the_hour_takes_effect_at_once() {
         let (local, account, now) = (LocalQuota::default(), AccountId::new(), Instant::now());
         let ends = now + Duration::from_secs(60);
-        local.learn(account, usage(Some(1), 10, ends), now);
+        local.update(account, usage(Some(1), 10, ends), now);
         assert_eq!(admitted(&local, account, now, 4), 4);
-        local.learn(account, usage(Some(5), 20, ends), now);
+        local.update(account, usage(Some(5), 20, ends), now);
         assert_eq!(admitted(&local, account, now, 100), 15);
     }
 
     #[test]
     fn requests_that_were_not_counted_give_their_cells_back() {
         let (local, account, now) = (LocalQuota::default(), AccountId::new(), Instant::now());
-        local.learn(account, usage(Some(1), 10, now + Duration::from_secs(60)), now);
+        local.update(account, usage(Some(1), 10, now + Duration::from_secs(60)), now);
         assert_eq!(admitted(&local, account, now, 100), 9);
         local.give_back(account);
         local.give_back(account);
@@ -198,7 +198,7 @@ mod tests {
     fn a_full_hour_refuses_requests_until_it_ends() {
         let (local, account, now) = (LocalQuota::default(), AccountId::new(), Instant::now());
         let ends = now + Duration::from_secs(60);
-        local.learn(account, usage(None, 1_000, ends), now);
+        local.update(account, usage(None, 1_000, ends), now);
         let full = local.take(account, now).expect_err("full");
         assert_eq!((full.limit, full.remaining, full.reset), (1_000, 0, 3_600));
         local.give_back(account);
@@ -211,8 +211,8 @@ mod tests {
         let (local, now) = (LocalQuota::default(), Instant::now());
         let (full, other) = (AccountId::new(), AccountId::new());
         let ends = now + Duration::from_secs(60);
-        local.learn(full, usage(None, 10, ends), now);
-        local.learn(other, usage(Some(1), 10, ends), now);
+        local.update(full, usage(None, 10, ends), now);
+        local.update(other, usage(Some(1), 10, ends), now);
         assert_eq!(admitted(&local, full, now, 10), 0);
         assert_eq!(admitted(&local, other, now, 100), 9);
     }

@@ -63,10 +63,10 @@ impl fmt::Debug for Admission {
 impl Admission {
     pub(super) fn new(pools: Pools, per_hour: NonZeroU32) -> Self {
         let local = Arc::new(LocalQuota::default());
-        let (pool, learning) = (pools.batches, Arc::clone(&local));
+        let (pool, local_quota) = (pools.batches, Arc::clone(&local));
         let on_dropped = || Error::internal("admitting a request", "the request was dropped");
         let batcher = Batcher::new(Config { name: "admission", max_in_flight: MAX_IN_FLIGHT, on_dropped }, move |calls, batch| {
-            let (pool, local) = (pool.clone(), Arc::clone(&learning));
+            let (pool, local) = (pool.clone(), Arc::clone(&local_quota));
             async move {
                 execute(&pool, &local, per_hour, calls).await;
                 drop(batch);
@@ -166,8 +166,8 @@ fn settle(
         // Counts this call, and not those that were admitted after it.
         let used = row.used.filter(|_| *nth <= row.admitted).map(|used| used - row.admitted + *nth);
         let used = used.and_then(|used| u32::try_from(used).ok());
-        // Measured from before the statement, so that this replica forgets a full hour early rather than late.
-        local.learn(account, Usage { reset: reset.timestamp(), ends: since + retry_after, limit, used }, since);
+        // Measured from before the statement, so that a full hour ends early rather than late here.
+        local.update(account, Usage { reset: reset.timestamp(), ends: since + retry_after, limit, used }, since);
         let snapshot = |remaining| QuotaSnapshot { limit: limit.get(), remaining, reset: reset.timestamp(), retry_after };
         let quota = used.map_or_else(|| Err(snapshot(0)), |used| Ok(snapshot(limit.get().saturating_sub(used))));
         call.reply(Ok(Admitted { role, requests_per_hour, quota }));

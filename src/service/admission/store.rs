@@ -36,13 +36,13 @@ pub(super) struct Row {
     pub(super) now: DateTime<Utc>,
 }
 
-/// Finds the user of each session, and counts the requests of those that are live, as far as the hour of each account
-/// has room. One statement: the lock of the account's usage row makes the count exact over all replicas. Accounts are
-/// counted in the order of their ids, so that no two statements wait for each other.
+/// Finds the user of each session, and counts the requests of live sessions, as far as the hour of each account has
+/// room. One statement: the lock of the account's usage row makes the count exact over all replicas. Accounts are locked
+/// in the order of their ids, so that two statements cannot deadlock.
 ///
-/// A statement that waits for the lock past the end of the hour finds the next hour begun, and counts in that. (A window
-/// further ahead was left behind by a clock that was wrong once, and starts again.) The statement writes no money, so its
-/// commit does not wait for the disk.
+/// A statement that waited for the lock past the end of the hour may find that the next hour has begun, and counts in it.
+/// (A window further ahead was written by a wrong clock, and restarts.) The commit does not wait for the disk, because
+/// no money is written.
 pub(super) async fn admit(connection: &mut PgConnection, sessions: &[SessionRequests], per_hour: i32) -> Result<Vec<Row>> {
     let column = |of: fn(&SessionRequests) -> Uuid| sessions.iter().map(of).collect::<Vec<Uuid>>();
     let rows = sqlx::query_as!(

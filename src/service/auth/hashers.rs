@@ -28,9 +28,9 @@ const WAITING_PER_THREAD: usize = 16;
 /// The longest time that a job waits for a thread.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// While the untrusted lane is at least half full, its threads sleep after each hash for this many times its duration. A
-/// low priority is not enough: the scheduler takes the core from a hash late, and the hash has filled its cache.
-/// The sleep keeps the load of a flood low. A few logins at once do not trigger it.
+/// While the untrusted lane is at least half full, its threads sleep after each hash for this many times its duration.
+/// A low priority is not enough: the scheduler preempts a hash late, and the hash has filled the cache of the core. The
+/// sleep keeps the load of a flood low. A few logins at once do not trigger it.
 const UNTRUSTED_SLEEP_FACTOR: u32 = 6;
 
 /// How long an idle thread keeps its scratch memory.
@@ -55,8 +55,8 @@ impl Lane {
     }
 }
 
-/// The memory that a thread hashes in. A busy thread keeps it: allocating 19 MiB for every hash would take as long as the
-/// hash itself, and block other allocations meanwhile.
+/// The memory that a thread hashes in. A busy thread keeps it: allocating 19 MiB for every hash would take as long as
+/// the hash itself, and delay all other allocations.
 pub(super) type Scratch = Vec<Block>;
 
 type Job = Box<dyn FnOnce(&mut Scratch) + Send>;

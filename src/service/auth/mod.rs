@@ -37,7 +37,7 @@ use self::{
 pub use self::{
     attempts::{LoginLimits, Source},
     grant::{Grant, Lifetimes},
-    password::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED, Passwords, WeakPassword},
+    password::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED_PASSWORDS, Passwords, WeakPassword},
     sessions::Session,
     signing_key::{KeyFault, MIN_KEY_BYTES, SigningKey},
     token::{Claims, Tokens},
@@ -50,16 +50,16 @@ use super::{
     unit::{self, Unit},
 };
 
-/// Who makes a request.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Their account.
+    /// The account.
     pub account: AccountId,
     /// The user.
     pub user: UserId,
-    /// Their session.
+    /// The session.
     pub session: SessionId,
-    /// Their role.
+    /// The role of the user.
     pub role: Role,
     /// The account's own hourly quota, if it has one.
     pub requests_per_hour: Option<u32>,
@@ -75,7 +75,7 @@ impl Caller {
     }
 }
 
-/// The most live sessions of one user. The next login ends the oldest. The bound keeps it quick to end all of them.
+/// The most live sessions of one user. The next login ends the oldest. The limit bounds the cost of ending all of them.
 const MAX_SESSIONS: i64 = 1000;
 
 /// The service of logins.
@@ -107,7 +107,7 @@ impl Auth {
     /// the same time. [`Error::TooManyAttempts`], before anything is hashed. [`Error::Overloaded`] if too many passwords
     /// wait to be hashed.
     pub async fn login(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
-        let granted = self.log_in(email, password, origin).await;
+        let granted = self.try_login(email, password, origin).await;
         metrics::logged_in(match &granted {
             Ok(_) => "succeeded",
             Err(Error::InvalidCredentials) => "invalid_credentials",
@@ -118,7 +118,7 @@ impl Auth {
         granted
     }
 
-    async fn log_in(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
+    async fn try_login(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
         let mut attempt = self.attempts.check(email, &Source::from(origin.address.to_string())).await?;
         let user = attempt.user.take();
         let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str()), attempt.lane).await?;
@@ -127,14 +127,14 @@ impl Auth {
             _ => Err(Error::InvalidCredentials),
         };
         if matches!(granted, Err(Error::InvalidCredentials)) {
-            self.failed(attempt, user, origin).await?;
+            self.record_failure(attempt, user, origin).await?;
         }
         granted
     }
 
-    /// Counts a failed login. It is recorded in the audit log after the response is sent, so that a login to an account that
-    /// exists does not take longer than one to an account that does not.
-    async fn failed(&self, attempt: Attempt, user: Option<StoredUser>, origin: &Origin) -> Result<()> {
+    /// Counts a failed login. A task records it in the audit log, so that the response takes the same time whether or not
+    /// the user exists.
+    async fn record_failure(&self, attempt: Attempt, user: Option<StoredUser>, origin: &Origin) -> Result<()> {
         self.attempts.count(attempt).await?;
         if let Some(user) = user {
             let (pool, origin) = (self.pool.clone(), origin.clone());
@@ -169,7 +169,7 @@ impl Auth {
         self.attempts.purge_expired().await
     }
 
-    /// Exchanges a refresh token, once. A token that is used again ends its session, because somebody may have a copy.
+    /// Exchanges a refresh token, once. A second use of a token ends its session, because the token may have been stolen.
     ///
     /// # Errors
     /// [`Error::InvalidRefreshToken`].
@@ -207,7 +207,7 @@ impl Auth {
             self.attempts.check(&email.ok_or(Error::Unauthenticated)?, &Source::from(caller.origin.address.to_string())).await?;
         let stored = attempt.user.take().ok_or(Error::Unauthenticated)?;
         if !self.passwords.verify(current, Some(&stored.password_hash), Lane::Trusted).await? {
-            self.failed(attempt, Some(stored), &caller.origin).await?;
+            self.record_failure(attempt, Some(stored), &caller.origin).await?;
             return Err(Error::InvalidCredentials);
         }
         let hash = self.passwords.hash(new.secret()).await?;
@@ -237,7 +237,7 @@ impl Unit for BeginSession<'_> {
         let times = store::insert_session(connection, user, *session, *lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
         store::insert_refresh_token(connection, actor.account, *session, hash).await?;
         store::end_sessions_beyond(connection, actor.account, user.id, MAX_SESSIONS).await?;
-        attempts::succeed_in(connection, actor.account, user.id, keys).await?;
+        attempts::record_success_in(connection, actor.account, user.id, keys).await?;
         audit::record_in(connection, actor, Event::Login { session: *session }).await?;
         Ok(times)
     }
@@ -287,10 +287,10 @@ impl Unit for ChangePassword<'_> {
         if !store::replace_password_hash(connection, account, user, self.proven_hash, self.hash).await? {
             return Err(Error::InvalidCredentials);
         }
-        // Hashing takes long. Somebody may have ended the session meanwhile.
+        // The session may have ended while the password was hashed.
         store::lock_role(connection, account, user, session).await?.ok_or(Error::Unauthenticated)?;
         store::end_sessions(connection, account, user, Some(session)).await?;
-        attempts::delete_other_sources_in(connection, account, user, self.keys).await?;
+        attempts::distrust_others_in(connection, account, user, self.keys).await?;
         audit::record_in(connection, &self.caller.actor(), Event::PasswordChanged { user }).await
     }
 }

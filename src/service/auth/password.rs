@@ -18,7 +18,7 @@ pub const MAX_PASSWORD: usize = 1024;
 pub const MIN_PASSWORD: usize = 8;
 
 /// Passwords that appear in the published API documentation.
-pub const PUBLISHED: [&str; 2] = ["test123", "secure_password"];
+pub const PUBLISHED_PASSWORDS: [&str; 2] = ["test123", "secure_password"];
 
 /// A new password was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,15 +30,15 @@ pub struct WeakPassword;
 pub struct NewPassword(SecretString);
 
 impl NewPassword {
-    /// Accepts a password that has [`MIN_PASSWORD`] to [`MAX_PASSWORD`] characters, none of them a control character, and is
-    /// not in [`PUBLISHED`].
+    /// Accepts a password of [`MIN_PASSWORD`] to [`MAX_PASSWORD`] characters without control characters, unless it is in
+    /// [`PUBLISHED_PASSWORDS`].
     ///
     /// # Errors
     /// [`WeakPassword`].
     pub fn new(password: SecretString) -> std::result::Result<Self, WeakPassword> {
         let text = password.expose_secret();
         let bounded = (MIN_PASSWORD..=MAX_PASSWORD).contains(&text.chars().count());
-        if !bounded || text.chars().any(char::is_control) || PUBLISHED.contains(&text) {
+        if !bounded || text.chars().any(char::is_control) || PUBLISHED_PASSWORDS.contains(&text) {
             return Err(WeakPassword);
         }
         Ok(Self(password))
@@ -74,8 +74,7 @@ impl Passwords {
         Ok(Self(Arc::new(Inner { hashers: Hashers::start(cores)?, dummy_hash })))
     }
 
-    /// The PHC string of a password, with a new salt. Uses the trusted lane, because only callers who are logged in and the
-    /// command line set passwords.
+    /// The PHC string of a password, with a new salt. Uses the trusted lane: no unauthenticated request sets a password.
     ///
     /// # Errors
     /// [`Error::Overloaded`] if the lane is full.

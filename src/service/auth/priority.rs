@@ -32,7 +32,7 @@ mod tests {
 
     #[tokio::test]
     async fn hashing_threads_have_a_lower_priority_and_other_threads_keep_theirs() {
-        // proc_pid_stat(5): field 19 is the nice value and field 41 the policy (sched(7)). Fields 1 and 2 end with the last `)`.
+        // proc_pid_stat(5): field 19 is the nice value, field 41 the policy (sched(7)). Field 2 ends with the last `)`.
         let priority_of_thread = |_: &mut Scratch| {
             let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("read");
             let fields: Vec<String> = stat.rsplit(')').next().expect("fields").split_whitespace().map(str::to_owned).collect();

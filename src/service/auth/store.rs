@@ -29,10 +29,8 @@ pub(super) struct LiveSession {
     pub(super) times: SessionTimes,
 }
 
-/// Inserts a session. None if the user has been disabled or has changed the password.
-///
-/// Locks the user's row for share until the commit. A transaction that changes the row and ends the user's sessions
-/// commits before this one, or waits for it and ends this session as well.
+/// Inserts a session. None if the user has been disabled or has changed the password. Locks the user's row for share: a
+/// transaction that changes it and ends the user's sessions commits before, or waits and ends this session as well.
 pub(super) async fn insert_session(
     connection: &mut PgConnection,
     user: &StoredUser,

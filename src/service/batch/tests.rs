@@ -81,7 +81,7 @@ async fn a_call_with_two_keys_waits_for_both_and_later_calls_wait_behind_it() {
     let (batcher, mut taken, go_on) = stepped(4);
     let _replies = call(&batcher, &[(&[a, b], 0), (&[b, c], 1), (&[a, c], 2), (&[c], 3), (&[9], 4)]).await;
     assert_eq!(next(&mut taken).await, [0]);
-    // Key c is free, but calls 1 and 2 arrived before call 3. Nobody is before call 4.
+    // Key c is free, but calls 1 and 2 arrived before call 3. Call 4 shares no key with an earlier call.
     assert_eq!(next(&mut taken).await, [4]);
     go_on.notify_waiters();
     assert_eq!(next(&mut taken).await, [1, 2, 3]);

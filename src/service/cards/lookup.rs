@@ -12,7 +12,6 @@ use crate::service::{
 /// How many batches may be in flight if they stall. Each uses a connection.
 pub(in crate::service) const MAX_IN_FLIGHT: u32 = 2;
 
-/// A card of an account.
 type CardKey = (AccountId, CardId);
 
 /// Looks cards up in batches.

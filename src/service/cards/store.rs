@@ -18,8 +18,7 @@ pub(super) struct LockedCard {
     pub(super) customer_id: Option<CustomerId>,
 }
 
-/// Inserts a card. The update of the counter locks the account's row until the commit, so that positions follow the order of
-/// commits.
+/// Inserts a card. Updating the counter locks the account's row until the commit, so that numbers follow commit order.
 pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id: CardId, currency: Currency) -> Result<Card> {
     let card = sqlx::query_as!(
         Card,

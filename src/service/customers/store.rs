@@ -9,9 +9,9 @@ use crate::domain::{
 };
 use crate::service::{error::Result, unit::ReadConnection};
 
-/// Inserts a customer. None if the account already has a customer with this email; its position may then stay unused.
+/// Inserts a customer. None if the account already has a customer with this email; a number may then stay unused.
 ///
-/// The update of the counter locks the account's row until the commit, so that positions follow the order of commits.
+/// Updating the counter locks the account's row until the commit, so that numbers follow commit order.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     account: AccountId,

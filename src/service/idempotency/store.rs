@@ -14,8 +14,8 @@ pub(super) struct Lookup {
     pub(super) stored: Option<Stored>,
 }
 
-/// Looks up a key and tries to lock it. The lock is granted or refused at once, so that a second request with the key does
-/// not wait. It ends with the transaction.
+/// Looks up a key and tries to lock it until the transaction ends. The lock is granted or refused at once, so that a
+/// second request with the key does not wait.
 pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<Lookup> {
     let row = sqlx::query!(
         r#"

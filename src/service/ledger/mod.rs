@@ -2,8 +2,8 @@
 //!
 //! `domain::posting` decides on a posting, `store` writes it, and `verify` checks the result.
 //!
-//! Postings that arrive while others are being written go in one batch (`batched`), each with its own response. A posting
-//! that a batch cannot write takes the pessimistic path, a transaction of its own (`pessimistic`).
+//! Postings that arrive while others are being written share a batch (`batched`). Each has its own response. A posting
+//! that a batch cannot write takes the pessimistic path: its own transaction (`pessimistic`).
 
 mod batched;
 mod card_update;

@@ -40,7 +40,7 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
     Ok(position)
 }
 
-/// Writes one movement and the balance. Its time is the statement's, because the transaction began before it had the lock.
+/// Writes one movement and the balance. Its time is the statement's: the transaction began before it had the lock.
 pub(super) async fn write(
     connection: &mut PgConnection,
     actor: &Actor,
@@ -213,8 +213,8 @@ pub(super) struct Outcomes {
     pub(super) now: Option<DateTime<Utc>>,
 }
 
-/// Applies each update whose card still has the position that the update was decided on: writes the card and its postings,
-/// and stores their responses. Skips all other updates, and returns the outcome of each.
+/// Applies each update whose card still has the position that the update was decided on: writes the card, its postings
+/// and their stored responses. Skips all other updates. Returns the outcome of each.
 ///
 /// One atomic statement. It never waits for the lock of a card or a key.
 #[expect(clippy::too_many_lines, reason = "one statement and its parameters")]

@@ -124,8 +124,7 @@ impl Users {
         unit::read(&self.pool, move |connection| Box::pin(store::page(connection, account, after, limit))).await
     }
 
-    /// Changes a user's role, or disables or enables them, from their next request on. Disabling ends their sessions on every
-    /// replica.
+    /// Changes a user's role, or disables or enables them, from their next request on. Disabling ends their sessions.
     ///
     /// # Errors
     /// [`Refusal::UserNotFound`]; [`Refusal::LastAdmin`].

@@ -82,8 +82,8 @@ pub(super) enum Verdict {
     Deferred,
 }
 
-/// Decides on an attempt. Failures from untrusted sources do not block a trusted source, so that guesses do not lock a user
-/// out. Otherwise the decision does not depend on whether the user exists.
+/// Decides on an attempt. Failures from untrusted sources do not block a trusted one: guesses cannot lock a user out.
+/// Otherwise the decision does not depend on whether the user exists.
 pub(super) fn decide(state: &AttemptState, limits: &LoginLimits) -> Verdict {
     let full = |count: Count, limit: NonZeroU32| (count.failures >= limit.get()).then_some(count.left);
     let source = full(state.source, limits.per_source);

@@ -1,5 +1,5 @@
-//! What this replica knows about attempts: which ones the database has blocked, and how many are in flight for an email.
-//! It keeps most of a flood of attempts away from the database.
+//! What this replica knows about attempts: which ones the database has blocked, and how many are in flight for each
+//! email. It keeps most of a flood of attempts away from the database.
 
 use std::{
     collections::HashMap,
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::service::auth::hashers::Lane;
 
-/// How long a block is cached before the database is asked again. A block that is lifted elsewhere (by an operator, or by a
-/// login in flight on another replica) ends here after this time at the latest.
+/// How long a block is cached before the database is asked again. A block that is lifted elsewhere, by an operator or
+/// by a login on another replica, ends here after this time at the latest.
 const CACHE_FOR: Duration = Duration::from_secs(60);
 
 /// How long a new count overrides one that was read before it. No unit of work lasts longer.

@@ -3,8 +3,7 @@
 //! Failures are counted in the database, for all replicas together, and in the same way whether or not a user has the
 //! email. There are three counters: for an email from one source, for an email from all untrusted sources, and for a
 //! source. A source is trusted by a user who has logged in from it lately: guesses from elsewhere do not lock them out
-//! there. `decision` compares the counters with the limits. `local_attempts` keeps attempts away from the database that it
-//! would refuse.
+//! there. `decision` compares the counters with the limits. `local_attempts` refuses blocked attempts without a query.
 
 mod counter_key;
 mod decision;
@@ -50,11 +49,11 @@ impl fmt::Debug for Attempts {
     }
 }
 
-/// An attempt that is allowed.
+/// An allowed attempt.
 pub(super) struct Attempt {
     /// The user of its email, if there is one.
     pub(super) user: Option<StoredUser>,
-    /// The lane in which its password waits to be hashed.
+    /// The lane in which its password is hashed.
     pub(super) lane: Lane,
     /// Its counters and its source.
     pub(super) keys: AttemptKeys,
@@ -73,16 +72,16 @@ impl Attempts {
         Self { pool, limits, local: Arc::default() }
     }
 
-    /// Checks whether a login attempt is allowed, first by what this replica remembers and then by one query.
+    /// Checks whether a login attempt is allowed, first by the cache of this replica and then by one query.
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`]. [`Error::Overloaded`] while attempts in flight may use up what is allowed.
     pub(super) async fn check(&self, email: &str, source: &Source) -> Result<Attempt> {
         let email_key = text::email_key(email);
         let keys = AttemptKeys { counters: CounterKeys::new(&email_key, source), source: source.clone() };
-        // Measured from before the query, so that this replica forgets a block early rather than late.
-        let asked = Instant::now();
-        if let Some(retry_after) = self.local.blocked_for(&keys.counters, asked) {
+        // Measured from before the query, so that a cached block ends early rather than late.
+        let asked_at = Instant::now();
+        if let Some(retry_after) = self.local.blocked_for(&keys.counters, asked_at) {
             return Err(Error::TooManyAttempts { retry_after });
         }
         let query = keys.clone();
@@ -90,8 +89,8 @@ impl Attempts {
             Box::pin(async move { store::find(connection, &email_key, &query.source, &query.counters).await })
         })
         .await?;
-        let may_log_in = found.user.as_ref().is_some_and(|user| !user.disabled);
-        let trusted = may_log_in && found.last_login_at.is_some_and(|last| decision::is_trusted(found.now, last));
+        let is_enabled = found.user.as_ref().is_some_and(|user| !user.disabled);
+        let trusted = is_enabled && found.last_login_at.is_some_and(|last| decision::is_trusted(found.now, last));
         let (pair, source) = (found.pair, found.source);
         let (verdict, in_flight) = self.local.decide(keys.counters.untrusted, found.untrusted, Instant::now(), |untrusted, in_flight| {
             decision::decide(&AttemptState { trusted, pair, untrusted, source, in_flight }, &self.limits)
@@ -99,7 +98,7 @@ impl Attempts {
         match verdict {
             Verdict::Allowed(lane) => Ok(Attempt { user: found.user, lane, keys, in_flight }),
             Verdict::TooMany { retry_after, .. } => {
-                self.local.cache_blocks(&keys.counters, verdict, asked);
+                self.local.cache_blocks(&keys.counters, verdict, asked_at);
                 Err(Error::TooManyAttempts { retry_after })
             }
             Verdict::Deferred => Err(Error::Overloaded),
@@ -128,18 +127,17 @@ impl Attempts {
         Ok(())
     }
 
-    /// Deletes some of the counters and trusted sources that have expired, and returns whether there may be more. It deletes
-    /// a few at a time, so that logins do not wait behind it.
+    /// Deletes some of the expired counters and trusted sources, and returns whether there may be more. It deletes a few at
+    /// a time, so that logins do not wait for it.
     ///
     /// # Errors
     /// The database is unavailable.
     pub(super) async fn purge_expired(&self) -> Result<bool> {
         let counters =
             unit::single_statement(&self.pool, |connection| Box::pin(store::delete_expired_counters(connection, PURGE_BATCH))).await?;
-        let sources = unit::single_statement(&self.pool, |connection| {
-            Box::pin(store::delete_sources_older_than(connection, TRUSTED_FOR, PURGE_BATCH))
-        })
-        .await?;
+        let sources =
+            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_old_sources(connection, TRUSTED_FOR, PURGE_BATCH)))
+                .await?;
         Ok([counters, sources].contains(&PURGE_BATCH.unsigned_abs()))
     }
 }
@@ -148,20 +146,15 @@ impl Attempts {
 ///
 /// # Errors
 /// The database is unavailable.
-pub(super) async fn succeed_in(connection: &mut PgConnection, account: AccountId, user: UserId, keys: &AttemptKeys) -> Result<()> {
+pub(super) async fn record_success_in(connection: &mut PgConnection, account: AccountId, user: UserId, keys: &AttemptKeys) -> Result<()> {
     store::trust_source(connection, account, user, &keys.source).await?;
     store::reset(connection, &keys.counters.pair).await
 }
 
-/// Stops trusting every other source of a user: somebody who knew the old password may have logged in from there.
+/// Stops trusting all other sources of a user: an attacker who knew the old password may have logged in from there.
 ///
 /// # Errors
 /// The database is unavailable.
-pub(super) async fn delete_other_sources_in(
-    connection: &mut PgConnection,
-    account: AccountId,
-    user: UserId,
-    keys: &AttemptKeys,
-) -> Result<()> {
+pub(super) async fn distrust_others_in(connection: &mut PgConnection, account: AccountId, user: UserId, keys: &AttemptKeys) -> Result<()> {
     store::delete_other_sources(connection, account, user, &keys.source).await
 }

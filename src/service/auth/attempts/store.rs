@@ -26,8 +26,8 @@ pub(super) struct Found {
     pub(super) now: DateTime<Utc>,
 }
 
-/// Finds the user of an email, and the counters. The query has no account_id, because a login does not name its account.
-/// The same statement runs whether or not the user exists, so that it takes the same time.
+/// Finds the user of an email, in any account, and the counters. The same statement runs whether or not the user exists,
+/// so that the response takes the same time.
 pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, source: &Source, keys: &CounterKeys) -> Result<Found> {
     // Postgres text cannot contain a NUL, neither in a stored email nor in a parameter.
     let email_key = Some(email_key).filter(|key| !key.contains('\0'));
@@ -83,8 +83,8 @@ pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, so
 
 /// Increments each of these counters, and returns the new value of the first.
 ///
-/// Counters are locked in the order of their keys, so that two replicas cannot deadlock. The statement writes no money, so
-/// its commit does not wait for the disk: a crash of the database loses less than a second of failures.
+/// Locks the counters in the order of their keys, so that two replicas cannot deadlock. The commit does not wait for
+/// the disk, because no money is written: a crash of the database loses less than a second of failures.
 pub(super) async fn count(connection: &mut PgConnection, counters: &[(CounterKey, Duration)]) -> Result<Count> {
     let keys: Vec<Vec<u8>> = counters.iter().map(|(key, _)| key.as_bytes().to_vec()).collect();
     let windows: Result<Vec<PgInterval>> = counters.iter().map(|(_, window)| interval(*window)).collect();
@@ -188,7 +188,7 @@ pub(super) async fn delete_expired_counters(connection: &mut PgConnection, limit
 }
 
 /// Deletes sources of all accounts, by age alone.
-pub(super) async fn delete_sources_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
+pub(super) async fn delete_old_sources(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "
         with old as (

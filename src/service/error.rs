@@ -111,7 +111,7 @@ impl From<Forbidden> for Error {
     }
 }
 
-/// Errors of statements before a commit was sent, unless a store maps them itself.
+/// Errors of statements before the commit, unless a store maps them itself.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         metrics::database_failed(&error);
@@ -126,7 +126,7 @@ impl From<sqlx::Error> for Error {
 /// Whether a later try can succeed: the connection, the server or its capacity failed, not the statement.
 fn is_database_unavailable(error: &sqlx::Error) -> bool {
     match error {
-        // A connection whose server is dying breaks off or sends nonsense, which is `Io` or `Protocol`.
+        // A server that crashes closes the connection or sends invalid data, which is `Io` or `Protocol`.
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::Tls(_)
@@ -138,7 +138,7 @@ fn is_database_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
-/// SQLSTATEs (PostgreSQL, appendix A) that do not blame the statement.
+/// SQLSTATEs (PostgreSQL, appendix A) that are not the fault of the statement.
 fn is_transient(state: &str) -> bool {
     matches!(
         state,

@@ -20,7 +20,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The service on a pool: creating accounts needs nothing else of the server.
+    /// The service on a pool: creating accounts needs no other service.
     #[must_use]
     pub const fn new(pool: Pool) -> Self {
         Self { pool }

@@ -23,16 +23,16 @@ const MAX_BUCKET: NonZeroU32 = NonZeroU32::new(5_000_000).unwrap();
 struct Window {
     /// Epoch second at which it ends, by the database's clock.
     reset: i64,
-    /// The same moment by this process' clock, or an earlier one.
+    /// The same moment by the clock of this process, or a slightly earlier one.
     ends: Instant,
     limit: NonZeroU32,
     /// None if the limit exceeds [`MAX_BUCKET`].
     bucket: Option<DefaultDirectRateLimiter>,
-    /// Cells taken by requests that the database did not count.
+    /// Returned cells of requests that the database did not count.
     given_back: u32,
-    /// The database said that the hour is full.
+    /// Whether the database has reported a full hour.
     full: bool,
-    /// The audit log says that the hour is full.
+    /// Whether the audit log has recorded a full hour.
     is_reported: bool,
 }
 
@@ -78,7 +78,7 @@ impl LocalQuota {
         Err(QuotaSnapshot { limit: window.limit.get(), remaining: 0, reset: window.reset, retry_after: window.ends.duration_since(now) })
     }
 
-    /// Gives back the cell of a request that was not counted after all.
+    /// Returns the cell of a request that was not counted.
     pub(super) fn give_back(&self, account: AccountId) {
         if let Some(window) = self.lock().by_account.get_mut(&account) {
             window.given_back = window.given_back.saturating_add(1).min(window.limit.get());

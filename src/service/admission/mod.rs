@@ -1,8 +1,8 @@
-//! Admission: who makes a request, and whether the hour of their account has room for it. An account may make so many
-//! requests in a clock hour, exactly, over all replicas.
+//! Admission: identifies the caller of a request, and enforces the quota of the account: an exact number of requests in
+//! a clock hour, over all replicas.
 //!
 //! The database checks the session and counts the request, in one round trip for all requests that wait together.
-//! `local_quota` keeps requests away from it that it would refuse.
+//! `local_quota` refuses requests of a full hour without a query.
 
 mod local_quota;
 mod store;
@@ -38,11 +38,11 @@ use super::{
 /// them at a time.
 pub(super) const MAX_IN_FLIGHT: u32 = 2;
 
-/// What the database says of a request whose session is live.
+/// The database's result for a request whose session is live.
 struct Admitted {
     role: Role,
     requests_per_hour: Option<u32>,
-    /// Err: the request did not fit into the hour.
+    /// An error if the hour is full.
     quota: std::result::Result<QuotaSnapshot, QuotaSnapshot>,
 }
 
@@ -99,8 +99,8 @@ impl Admission {
         Ok((Caller { account, user: claims.user, session: claims.session, role, requests_per_hour, origin }, quota))
     }
 
-    /// Records in the audit log that an hour is used up. Each replica records it once an hour, because it refuses what
-    /// comes after without asking the database.
+    /// Records in the audit log that an hour is full. Each replica records it once an hour, because it refuses later
+    /// requests without a query.
     ///
     /// # Errors
     /// The database is unavailable.
@@ -115,7 +115,7 @@ impl Admission {
     }
 }
 
-/// Asks the database about all calls together, once for each session.
+/// Queries all calls together, once for each session.
 async fn execute(pool: &Pool, local: &LocalQuota, per_hour: NonZeroU32, calls: Vec<Call<Claims, Admitted>>) {
     let (sessions, numbers) = by_session(calls.iter().map(|call| &call.request));
     let limit = i32::try_from(per_hour.get()).unwrap_or(i32::MAX);
@@ -126,7 +126,7 @@ async fn execute(pool: &Pool, local: &LocalQuota, per_hour: NonZeroU32, calls: V
     }
 }
 
-/// The sessions, each once, and for each of the claims the number of its session, from 1.
+/// The distinct sessions, and for each of the claims the number of its session, from 1.
 fn by_session<'a>(claims: impl Iterator<Item = &'a Claims>) -> (Vec<SessionRequests>, Vec<i64>) {
     let (mut sessions, mut indices): (Vec<SessionRequests>, HashMap<_, usize>) = Default::default();
     let numbers = claims.map(|Claims { account, user, session, .. }| {
@@ -163,7 +163,7 @@ fn settle(
         let limit = requests_per_hour.and_then(NonZeroU32::new).unwrap_or(per_hour);
         let reset = row.window_start + TimeDelta::hours(1);
         let retry_after = (reset - row.now).to_std().unwrap_or_default();
-        // Counts this call, and not those that were admitted after it.
+        // Includes this call, but not those that are admitted after it.
         let used = row.used.filter(|_| *nth <= row.admitted).map(|used| used - row.admitted + *nth);
         let used = used.and_then(|used| u32::try_from(used).ok());
         // Measured from before the statement, so that a full hour ends early rather than late here.

@@ -18,7 +18,7 @@ pub(super) struct SessionRequests {
     pub(super) requests: i64,
 }
 
-/// What the database says of the requests of one session.
+/// The result for the requests of one session.
 pub(super) struct Row {
     /// The number of the session in the statement, from 1.
     pub(super) number: i64,
@@ -28,7 +28,7 @@ pub(super) struct Row {
     pub(super) requests_per_hour: Option<i32>,
     /// How many of the account's requests were admitted.
     pub(super) admitted: i32,
-    /// The hour's count with them. None if the hour was full without them.
+    /// The requests counted in the hour, including these. None if the hour was already full.
     pub(super) used: Option<i32>,
     /// The clock hour they were counted in.
     pub(super) window_start: DateTime<Utc>,
@@ -36,13 +36,13 @@ pub(super) struct Row {
     pub(super) now: DateTime<Utc>,
 }
 
-/// Finds the user of each session, and counts the requests of live sessions, as far as the hour of each account has
-/// room. One statement: the lock of the account's usage row makes the count exact over all replicas. Accounts are locked
-/// in the order of their ids, so that two statements cannot deadlock.
+/// Finds the user of each session, and counts the requests of live sessions, up to the quota of each account. One
+/// statement: the lock of the account's usage row makes the count exact over all replicas. Accounts are locked in the
+/// order of their ids, so that two statements cannot deadlock.
 ///
-/// A statement that waited for the lock past the end of the hour may find that the next hour has begun, and counts in it.
-/// (A window further ahead was written by a wrong clock, and restarts.) The commit does not wait for the disk, because
-/// no money is written.
+/// A statement that waits for the lock past the end of the hour may find a window of the next hour and counts in it. (A
+/// window further ahead was written by a wrong clock, and restarts.) The commit does not wait for the disk, because no
+/// money is written.
 pub(super) async fn admit(connection: &mut PgConnection, sessions: &[SessionRequests], per_hour: i32) -> Result<Vec<Row>> {
     let column = |of: fn(&SessionRequests) -> Uuid| sessions.iter().map(of).collect::<Vec<Uuid>>();
     let rows = sqlx::query_as!(

@@ -223,13 +223,13 @@ mod tests {
     async fn busy() -> (Hashers, mpsc::Sender<()>) {
         let hashers = Hashers::start(1).expect("started");
         let (hold, released) = mpsc::channel::<()>();
-        let (begin, begun) = oneshot::channel();
+        let (signal, started) = oneshot::channel();
         let job = Box::new(move |_: &mut Scratch| {
-            begin.send(()).expect("a receiver");
+            signal.send(()).expect("a receiver");
             let _dropped = released.recv();
         });
         hashers.untrusted.0.push(job).expect("room");
-        begun.await.expect("begun");
+        started.await.expect("the job has started");
         (hashers, hold)
     }
 

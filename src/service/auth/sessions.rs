@@ -1,4 +1,4 @@
-//! The sessions of a user, and what a live one permits.
+//! The sessions of a user, and the check of their permissions.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -39,7 +39,7 @@ impl Auth {
     /// The database is unavailable.
     pub async fn logout(&self, caller: &Caller) -> Result<()> {
         let Caller { account, user, session, .. } = *caller;
-        // Of several logouts at the same time, one ends the session. The others succeed as well.
+        // If several logouts run at once, one ends the session. The others succeed too.
         unit::write(&self.pool, &EndSession { caller, session, event: Event::Logout { session } }).await?;
         tracing::info!(event = "logout", account = %account, user = %user, session = %session);
         Ok(())
@@ -87,7 +87,7 @@ impl Unit for EndSession<'_> {
     }
 }
 
-/// Checks again, in the transaction that writes, that the actor's session is live and that their role permits managing
+/// Checks again, in the writing transaction, that the actor's session is live and that their role permits managing
 /// users. The rows stay locked until the commit, so that neither can change before it.
 pub(in crate::service) async fn may_manage_in(connection: &mut PgConnection, actor: &Actor) -> Result<()> {
     let role = match actor.principal {
@@ -97,7 +97,7 @@ pub(in crate::service) async fn may_manage_in(connection: &mut PgConnection, act
     Ok(actor.principal.check(Permission::Manage, role)?)
 }
 
-/// Ends every session of a user, in the transaction that is the reason for it.
+/// Ends every session of a user, in the caller's transaction.
 pub(in crate::service) async fn end_sessions_in(connection: &mut PgConnection, account: AccountId, user: UserId) -> Result<()> {
     store::end_sessions(connection, account, user, None).await
 }

@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 /// The minimum length of a signing key, in bytes (RFC 7518, 3.2: the length of the hash).
 pub const MIN_KEY_BYTES: usize = 32;
 
-/// The minimum number of different bytes in a signing key. 32 random bytes contain about 30, and fewer than 16 in one of
-/// 10^16 keys. A repeated word, a run of zeros and most typed text contain fewer than 16.
+/// The minimum number of different bytes in a signing key. 32 random bytes contain about 30, and fewer than 16 in one
+/// of 10^16 keys. A repeated word, a run of zeros and most typed text contain fewer than 16.
 const MIN_DIFFERENT_BYTES: usize = 16;
 
 /// Why a list of signing keys was refused. Contains no part of a key.

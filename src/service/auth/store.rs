@@ -135,7 +135,7 @@ pub(super) async fn use_refresh_token(
     Ok(row.map(|row| row.first_use))
 }
 
-/// False if the user has no such live session.
+/// Ends a session. False if the user has no such live session.
 pub(super) async fn end_session(connection: &mut PgConnection, account: AccountId, user: UserId, session: SessionId) -> Result<bool> {
     let done = sqlx::query!(
         "
@@ -269,7 +269,7 @@ pub(super) async fn find_email(mut connection: ReadConnection<'_>, account: Acco
     Ok(email)
 }
 
-/// False if the stored hash is no longer `old`, or the user is disabled.
+/// Replaces a password hash. False if the stored hash is no longer `old`, or the user is disabled.
 pub(super) async fn replace_password_hash(
     connection: &mut PgConnection,
     account: AccountId,

@@ -23,7 +23,7 @@ pub struct Deployment {
 pub struct Claimed {
     /// `sandbox` or `production`.
     pub environment: String,
-    /// The sandbox's own key.
+    /// The signing key of a sandbox. None in production.
     pub sandbox_signing_key: Option<SecretSlice<u8>>,
 }
 
@@ -45,8 +45,8 @@ impl Deployment {
         .await
     }
 
-    /// Claims the database for an environment, unless it belongs to one, and returns the one that it belongs to. Only the
-    /// first claim stores its `sandbox_signing_key`, which all replicas then share.
+    /// Claims the database for an environment, unless it has one, and returns the one that it has. Only the first claim
+    /// stores its `sandbox_signing_key`, which all replicas then share.
     ///
     /// # Errors
     /// The database is unavailable.

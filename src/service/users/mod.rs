@@ -62,7 +62,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// The service on a pool: managing users needs nothing else of the server.
+    /// The service on a pool: managing users needs no other service.
     #[must_use]
     pub const fn new(pool: Pool, passwords: Passwords) -> Self {
         Self { pool, passwords }

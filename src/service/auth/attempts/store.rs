@@ -26,8 +26,8 @@ pub(super) struct Found {
     pub(super) now: DateTime<Utc>,
 }
 
-/// Finds the user of an email, in any account, and the counters. The same statement runs whether or not the user exists,
-/// so that the response takes the same time.
+/// Finds the user of an email, in any account, and the counters. The same statement runs whether or not the user
+/// exists, so that the response takes the same time.
 pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, source: &Source, keys: &CounterKeys) -> Result<Found> {
     // Postgres text cannot contain a NUL, neither in a stored email nor in a parameter.
     let email_key = Some(email_key).filter(|key| !key.contains('\0'));

@@ -1,6 +1,6 @@
 //! The verification of the ledger: replays the history of every card, which must result in the card's balance.
 //!
-//! Memory use is constant: one movement is in memory at a time.
+//! Memory use is constant, regardless of the number of cards and movements.
 
 mod store;
 

@@ -134,10 +134,11 @@ impl Attempts {
     /// The database is unavailable.
     pub(super) async fn purge_expired(&self) -> Result<bool> {
         let counters =
-            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_expired_counters(connection, PURGE_BATCH))).await?;
-        let sources =
-            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_old_sources(connection, TRUSTED_FOR, PURGE_BATCH)))
-                .await?;
+            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_ended_counters(connection, PURGE_BATCH))).await?;
+        let sources = unit::single_statement(&self.pool, |connection| {
+            Box::pin(store::delete_sources_older_than(connection, TRUSTED_FOR, PURGE_BATCH))
+        })
+        .await?;
         Ok([counters, sources].contains(&PURGE_BATCH.unsigned_abs()))
     }
 }

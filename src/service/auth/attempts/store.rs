@@ -165,7 +165,7 @@ pub(super) async fn delete_other_sources(connection: &mut PgConnection, account:
 }
 
 /// Skips rows that are locked: another replica is deleting them, or a failure is restarting them.
-pub(super) async fn delete_expired_counters(connection: &mut PgConnection, limit: i64) -> Result<u64> {
+pub(super) async fn delete_ended_counters(connection: &mut PgConnection, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "
         with ended as (
@@ -188,7 +188,7 @@ pub(super) async fn delete_expired_counters(connection: &mut PgConnection, limit
 }
 
 /// Deletes sources of all accounts, by age alone.
-pub(super) async fn delete_old_sources(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
+pub(super) async fn delete_sources_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "
         with old as (

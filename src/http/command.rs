@@ -98,7 +98,7 @@ impl<T> Command<T> {
 }
 
 /// The response to a fresh outcome, or the stored response of the first request.
-pub(super) fn answer<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
+pub(super) fn respond<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
     match outcome {
         Outcome::Fresh(done) => JsonBody(body(&done)).into_response(),
         Outcome::Replayed(stored) => {

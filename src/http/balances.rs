@@ -62,13 +62,8 @@ pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command:
     let idempotent = command.idempotent(caller.account, Added::of);
     let AddRequest { card_id, amount } = command.body;
     let posting = Posting { card: card_id, kind: MovementKind::TopUp, amount, description: Description::of_a_top_up() };
-<<<<<<< HEAD
     let outcome = app.services.ledger.post(&caller.actor(), posting, idempotent).await?;
-    Ok(answer(outcome, Added::of))
-=======
-    let outcome = app.services.ledger.post(&caller.actor(), posting, once).await?;
     Ok(respond(outcome, Added::of))
->>>>>>> bbe7682e6a64caf1c1c15fb83e985c11d70d9d39
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -57,15 +57,9 @@ pub(super) const CREATE: Operation = Operation::new("createCard", Tag::VirtualCa
 
 /// `POST /cards`
 pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCard>) -> Result<Response> {
-<<<<<<< HEAD
     let idempotent = command.idempotent(caller.account, CreatedCard::of);
     let outcome = app.services.cards.create(&caller.actor(), command.body.currency, idempotent.as_ref()).await?;
-    Ok(answer(outcome, CreatedCard::of))
-=======
-    let once = command.once(caller.account, CreatedCard::of);
-    let outcome = app.services.cards.create(&caller.actor(), command.body.currency, once.as_ref()).await?;
     Ok(respond(outcome, CreatedCard::of))
->>>>>>> bbe7682e6a64caf1c1c15fb83e985c11d70d9d39
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -223,13 +217,8 @@ pub(super) const ASSIGN: Operation = Operation::new("assignCard", Tag::VirtualCa
 pub(super) async fn assign(State(app): State<App>, Writer(caller): Writer, command: Command<AssignRequest>) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, AssignedCard::of);
     let AssignRequest { card_id, customer_id } = command.body;
-<<<<<<< HEAD
     let outcome = app.services.cards.assign(&caller.actor(), card_id, customer_id, idempotent.as_ref()).await?;
-    Ok(answer(outcome, AssignedCard::of))
-=======
-    let outcome = app.services.cards.assign(&caller.actor(), card_id, customer_id, once.as_ref()).await?;
     Ok(respond(outcome, AssignedCard::of))
->>>>>>> bbe7682e6a64caf1c1c15fb83e985c11d70d9d39
 }
 
 pub(super) struct StatusRequest {
@@ -270,11 +259,6 @@ pub(super) const CHANGE_STATUS: Operation = Operation::new("changeCardStatus", T
 pub(super) async fn change_status(State(app): State<App>, Writer(caller): Writer, command: Command<StatusRequest>) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, StatusBody::of);
     let StatusRequest { card_id, status } = command.body;
-<<<<<<< HEAD
     let outcome = app.services.cards.change_status(&caller.actor(), card_id, status, idempotent.as_ref()).await?;
-    Ok(answer(outcome, StatusBody::of))
-=======
-    let outcome = app.services.cards.change_status(&caller.actor(), card_id, status, once.as_ref()).await?;
     Ok(respond(outcome, StatusBody::of))
->>>>>>> bbe7682e6a64caf1c1c15fb83e985c11d70d9d39
 }

@@ -100,13 +100,8 @@ impl<T> Command<T> {
     }
 }
 
-<<<<<<< HEAD
 /// The response to a request that was done now, or the stored response of the one that was done before.
-pub(super) fn answer<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
-=======
-/// The response to a fresh outcome, or the stored response of the first request.
 pub(super) fn respond<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
->>>>>>> bbe7682e6a64caf1c1c15fb83e985c11d70d9d39
     match outcome {
         Outcome::Fresh(done) => JsonBody(body(&done)).into_response(),
         Outcome::Replayed(stored) => {

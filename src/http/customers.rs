@@ -60,13 +60,8 @@ pub(super) const CREATE: Operation = Operation::new("createCustomer", Tag::Custo
 pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCustomer>) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, CustomerBody::of);
     let NewCustomer { name, email } = command.body;
-<<<<<<< HEAD
     let outcome = app.services.customers.create(&caller.actor(), &name, &email, idempotent.as_ref()).await?;
-    Ok(answer(outcome, CustomerBody::of))
-=======
-    let outcome = app.services.customers.create(&caller.actor(), name, email, once.as_ref()).await?;
     Ok(respond(outcome, CustomerBody::of))
->>>>>>> bbe7682e6a64caf1c1c15fb83e985c11d70d9d39
 }
 
 /// `GET /customers/{customerId}`

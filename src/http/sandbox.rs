@@ -86,11 +86,6 @@ async fn post(app: &App, caller: &Caller, kind: MovementKind, command: Command<M
     let idempotent = command.idempotent(caller.account, PostedBody::of);
     let MerchantRequest { card_id, amount, description } = command.body;
     let posting = Posting { card: card_id, kind, amount, description };
-<<<<<<< HEAD
     let outcome = app.services.ledger.post(&caller.actor(), posting, idempotent).await?;
-    Ok(answer(outcome, PostedBody::of))
-=======
-    let outcome = app.services.ledger.post(&caller.actor(), posting, once).await?;
     Ok(respond(outcome, PostedBody::of))
->>>>>>> bbe7682e6a64caf1c1c15fb83e985c11d70d9d39
 }

@@ -61,15 +61,9 @@ pub(super) const CREATE: Operation = Operation::new("createUser", Tag::Users, "C
 /// `POST /users`
 pub(super) async fn create(State(app): State<App>, Manager(caller): Manager, command: Command<NewUser>) -> Result<Response> {
     let command = command.harden_fingerprint(&app.services.users, caller.account).await?;
-<<<<<<< HEAD
     let idempotent = command.idempotent(caller.account, UserBody::of);
     let outcome = app.services.users.create(&caller.actor(), command.body, idempotent.as_ref()).await?;
-    Ok(answer(outcome, UserBody::of))
-=======
-    let once = command.once(caller.account, UserBody::of);
-    let outcome = app.services.users.create(&caller.actor(), command.body, once.as_ref()).await?;
     Ok(respond(outcome, UserBody::of))
->>>>>>> bbe7682e6a64caf1c1c15fb83e985c11d70d9d39
 }
 
 /// `GET /users`
@@ -130,13 +124,7 @@ pub(super) async fn change(
     PathId(id): PathId<UserId>,
     command: Command<Change>,
 ) -> Result<Response> {
-<<<<<<< HEAD
     let idempotent = command.idempotent(caller.account, UserBody::of);
     let outcome = app.services.users.change(&caller.actor(), id.ok(), command.body, idempotent.as_ref()).await?;
-    Ok(answer(outcome, UserBody::of))
-=======
-    let once = command.once(caller.account, UserBody::of);
-    let outcome = app.services.users.change(&caller.actor(), id.ok(), command.body, once.as_ref()).await?;
     Ok(respond(outcome, UserBody::of))
->>>>>>> bbe7682e6a64caf1c1c15fb83e985c11d70d9d39
 }

@@ -135,13 +135,10 @@ impl Error {
             }
             Self::PayloadTooLarge(max) => (Code::PayloadTooLarge, format!("The body is longer than {max} bytes.")),
             Self::RequestTimeout => (Code::RequestTimeout, "The body took too long to arrive. Nothing was done; send it again.".to_owned()),
-            Self::InvalidPath => (
-                Code::InvalidPath,
-                "The path is not UTF-8 once its percent-encoding is undone, or has control characters in it.".to_owned(),
-            ),
-            Self::RouteNotFound => (Code::RouteNotFound, "There is nothing at this path.".to_owned()),
+            Self::InvalidPath => (Code::InvalidPath, "The percent-decoded path is not UTF-8 or contains control characters.".to_owned()),
+            Self::RouteNotFound => (Code::RouteNotFound, "No route has this path.".to_owned()),
             Self::MethodNotAllowed => {
-                (Code::MethodNotAllowed, "This path does not take this method; the Allow header lists those it takes.".to_owned())
+                (Code::MethodNotAllowed, "This path does not accept this method; the Allow header lists the accepted ones.".to_owned())
             }
             Self::ShuttingDown => (Code::Unavailable, "This server is shutting down. Try again.".to_owned()),
         }
@@ -151,21 +148,23 @@ impl Error {
 fn describe_service(error: &ServiceError) -> (Code, String) {
     let (code, detail) = match error {
         ServiceError::Unauthenticated => {
-            (Code::Unauthenticated, "Send a valid token as Authorization: Bearer <token>; POST /auth/login gives one.")
+            (Code::Unauthenticated, "Send a valid token as Authorization: Bearer <token>; POST /auth/login issues one.")
         }
         ServiceError::TokenExpired => (Code::TokenExpired, "The token has expired. Log in again, or refresh it."),
         ServiceError::InsufficientPermissions(role) => {
             return (Code::InsufficientPermissions, format!("A user with the role {} may not do this.", role.name()));
         }
         ServiceError::InvalidCredentials => (Code::InvalidCredentials, "The email or the password is wrong."),
-        ServiceError::InvalidRefreshToken => (Code::InvalidRefreshToken, "The refresh token is unknown, used or over. Log in again."),
+        ServiceError::InvalidRefreshToken => {
+            (Code::InvalidRefreshToken, "The refresh token is unknown, already used or expired. Log in again.")
+        }
         ServiceError::QuotaExceeded(QuotaSnapshot { limit, .. }) => {
             return (
                 Code::RateLimitExceeded,
-                format!("The account's {limit} requests of this hour are used up. Wait as Retry-After says."),
+                format!("The account has used its {limit} requests of this hour. Wait for the time in Retry-After."),
             );
         }
-        ServiceError::TooManyAttempts { .. } => (Code::TooManyAttempts, "Too many failed attempts. Wait as Retry-After says."),
+        ServiceError::TooManyAttempts { .. } => (Code::TooManyAttempts, "Too many failed attempts. Wait for the time in Retry-After."),
         ServiceError::Refused(refusal) => return describe_refusal(*refusal),
         ServiceError::IdempotencyKeyReused => {
             (Code::IdempotencyKeyReused, "This Idempotency-Key was used for a request with another method, path or body. Use a new key.")
@@ -176,9 +175,9 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         ServiceError::Overloaded => (Code::Unavailable, "Too much is under way. Nothing was done; try again."),
         ServiceError::DatabaseUnavailable(_) => (Code::Unavailable, "The database cannot be reached. Nothing was done; try again."),
         ServiceError::OutcomeUnknown(_) => {
-            (Code::OutcomeUnknown, "The connection to the database was lost while committing: this may or may not have been done.")
+            (Code::OutcomeUnknown, "The connection to the database was lost during the commit: this may or may not have been done.")
         }
-        ServiceError::Internal { .. } => (Code::InternalError, "Something is wrong on this side. Contact support with the requestId."),
+        ServiceError::Internal { .. } => (Code::InternalError, "The server failed unexpectedly. Contact support with the requestId."),
     };
     (code, detail.to_owned())
 }
@@ -191,20 +190,20 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         Refusal::DuplicateUser => (Code::DuplicateUser, "There is already a user with this email."),
         Refusal::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
         Refusal::UserNotFound => (Code::UserNotFound, "The account has no such user."),
-        Refusal::SessionNotFound => (Code::SessionNotFound, "You have no such session, or it is over."),
-        Refusal::LastAdmin => (Code::LastAdmin, "This is the account's only enabled admin. Make somebody else one first."),
+        Refusal::SessionNotFound => (Code::SessionNotFound, "You have no such session, or it has ended."),
+        Refusal::LastAdmin => (Code::LastAdmin, "This is the account's only enabled admin. Make another user an admin first."),
         Refusal::CardAlreadyAssigned => (Code::CardAlreadyAssigned, "The card is assigned to another customer. Create a new card instead."),
         Refusal::CardTransition { from, to } => {
             let (from, to) = (from.name(), to.status().name());
             return (Code::InvalidStatusTransition, format!("A card cannot go from {from} to {to}."));
         }
         Refusal::CardBlocked => (Code::CardBlocked, "The card is blocked. Set its status to active first."),
-        Refusal::CardCancelled => (Code::CardCancelled, "The card is cancelled, for good. Create a new card instead."),
+        Refusal::CardCancelled => (Code::CardCancelled, "The card is permanently cancelled. Create a new card instead."),
         Refusal::CardNotActive(status) => {
             return (Code::CardNotActive, format!("The card is {}; only an active card can pay.", status.name()));
         }
         Refusal::InsufficientFunds => (Code::InsufficientFunds, "The card holds less than this costs."),
-        Refusal::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The card would hold more than a card can: 90071992547409.91."),
+        Refusal::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The balance would exceed the maximum of 90071992547409.91."),
     };
     (code, detail.to_owned())
 }

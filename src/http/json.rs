@@ -175,7 +175,7 @@ impl<'a> Fields<'a> {
         }
         let present = names.map(|name| self.members.iter().any(|(member, _)| member == name));
         if let ([first, others @ ..], false) = (names.as_slice(), present.contains(&true)) {
-            self.fault(first, FaultCode::Required, format_args!("is required, unless one of these is there: {}", others.join(", ")));
+            self.fault(first, FaultCode::Required, format_args!("is required unless one of these is present: {}", others.join(", ")));
         }
         present
     }

@@ -14,7 +14,7 @@ pub(super) fn members(text: &str) -> Result<Members<'_>, String> {
     for (name, value) in &object.0 {
         // Other scalars need no check, and a number must keep its original text.
         if value.get().starts_with(['{', '[', '"']) {
-            serde_json::from_str::<WellFormed>(value.get()).map_err(|error| format!("Not sound JSON within {name:?}: {error}."))?;
+            serde_json::from_str::<WellFormed>(value.get()).map_err(|error| format!("Malformed JSON in {name:?}: {error}."))?;
         }
     }
     Ok(object)

@@ -1,20 +1,20 @@
-// The page around Swagger UI: what its calls say of the session authorises the calls after them.
+// The page around Swagger UI: it follows logins, refreshes and logouts, and authorises later calls with the token.
 'use strict';
 
 (() => {
   const SCHEME = 'token';
   const element = (id) => document.getElementById(id);
 
-  // What is known of a token beside itself; Swagger UI holds the token, and forgets it with the page.
-  let known = {};
+  // The email and expiry of the token. Swagger UI holds the token itself until the page is left.
+  let session = {};
 
-  // Swagger UI has a dark style under this class, but leaves the choice to a top bar that is not here.
+  // Swagger UI has a dark style under this class, but only its top bar, which this page omits, would set it.
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const followScheme = () => document.documentElement.classList.toggle('dark-mode', dark.matches);
   dark.addEventListener('change', followScheme);
   followScheme();
 
-  // Beside the guide the contents are always there; above it, on a phone, they are opened when wanted.
+  // On a wide screen the contents are always open next to the guide. On a phone they are above it and start closed.
   const wide = matchMedia('(min-width: 56rem)');
   const unfoldContents = () => { element('contents').open = wide.matches; };
   wide.addEventListener('change', unfoldContents);
@@ -28,7 +28,7 @@
     domNode: element('swagger-ui'),
     layout: 'BaseLayout',
     presets: [SwaggerUIBundle.presets.apis],
-    plugins: [withoutWhatThePageTells, withShortResponses],
+    plugins: [withoutPageContent, withShortResponses],
     deepLinking: true,
     tryItOutEnabled: true,
     displayRequestDuration: true,
@@ -38,7 +38,7 @@
     defaultModelsExpandDepth: 0,
     responseInterceptor: (response) => {
       const path = new URL(response.url, location.href).pathname;
-      learn(path, response.status, response.body);
+      updateSession(path, response.status, response.body);
       return response;
     },
     onComplete: () => showDocument(ui.specSelectors.specJson().toJS()),
@@ -55,7 +55,7 @@
       body: JSON.stringify({ email, password: element('password').value }),
     });
     if (answer?.ok) {
-      learn('/auth/login', answer.status, answer.body, email);
+      updateSession('/auth/login', answer.status, answer.body, email);
       element('logged-in').focus();
     } else if (answer) {
       element('email').focus();
@@ -65,12 +65,12 @@
   element('logout').addEventListener('click', async (event) => {
     const answer = await send(event.target, '/auth/logout', { headers: { Authorization: `Bearer ${token()}` } });
     if (answer) {
-      learn('/auth/logout', answer.status, answer.body);
+      updateSession('/auth/logout', answer.status, answer.body);
       if (!token()) element('email').focus();
     }
   });
 
-  /** Sends a POST for a button of the panel, which tells what went wrong. */
+  /** Sends a POST for a button of the panel, and shows a failure there. */
   async function send(button, path, request) {
     element('problem').textContent = '';
     button.disabled = true;
@@ -87,13 +87,13 @@
     }
   }
 
-  /** A login or a refresh authorises what follows; a logout, or a token that is worth nothing, ends that. */
-  function learn(path, status, body, email) {
+  /** A login or a refresh authorises later calls. A logout or an invalid token ends that. */
+  function updateSession(path, status, body, email) {
     if ((path === '/auth/login' || path === '/auth/refresh') && status === 200 && body?.token) {
-      known = { token: body.token, expiresAt: body.expiresAt, email };
+      session = { token: body.token, expiresAt: body.expiresAt, email };
       ui.preauthorizeApiKey(SCHEME, body.token);
     } else if ((path === '/auth/logout' && status === 200) || body?.code === 'token_expired' || body?.code === 'unauthenticated') {
-      known = {};
+      session = {};
       if (token()) ui.authActions.logout([SCHEME]);
     }
   }
@@ -102,15 +102,15 @@
     return ui.authSelectors.authorized()?.getIn([SCHEME, 'value']);
   }
 
-  /** Shows what Swagger UI holds, which its own dialog changes as well. */
+  /** Shows the token that Swagger UI holds, since its own dialog can also change it. */
   function showSession() {
     const held = token();
     if (held === shown) return;
     shown = held;
-    const { email, expiresAt } = known.token === held ? known : {};
+    const { email, expiresAt } = session.token === held ? session : {};
     const who = `Logged in${email ? ` as ${email}` : ''}`;
     const time = expiresAt && new Date(expiresAt).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-    const until = `Calls made here carry the token${time ? ` until ${time}` : ''}.`;
+    const until = `Calls from this page send the token${time ? ` until ${time}` : ''}.`;
     element('login').hidden = Boolean(held);
     element('logged-in').hidden = !held;
     element('problem').textContent = '';
@@ -129,7 +129,7 @@
     const used = new Set(Object.values(spec.paths).flatMap((path) => Object.values(path).flatMap((operation) => operation.tags ?? [])));
     const links = spec.tags.filter(({ name }) => used.has(name)).map(({ name }) => {
       const link = document.createElement('a');
-      // Swagger UI opens such an address when the page is loaded, but does not watch it.
+      // Swagger UI follows such a fragment only when the page is loaded.
       link.href = `#/${encodeURIComponent(name)}`;
       link.textContent = name;
       link.addEventListener('click', () => {
@@ -143,13 +143,13 @@
     element('tags').replaceChildren(...links);
   }
 
-  /** Takes away the document's description and its one server: the page says both. */
-  function withoutWhatThePageTells() {
+  /** Hides the document's description and its only server, since the page shows both. */
+  function withoutPageContent() {
     const nothing = () => () => null;
     return { wrapComponents: { InfoContainer: nothing, ServersContainer: nothing } };
   }
 
-  /** Folds what would make an open operation ten screens long: the headers, and an example of each refusal. */
+  /** Folds the headers and the example of each error, which would make an open operation ten screens long. */
   function withShortResponses({ React, getComponent }) {
     const make = React.createElement;
 
@@ -169,7 +169,7 @@
     return { wrapComponents: { headers, response } };
   }
 
-  /** Names what Swagger UI leaves without a name, for those who hear the page. */
+  /** Labels elements that Swagger UI leaves unlabelled, for screen readers. */
   function nameFields() {
     const names = {
       '.body-param textarea': 'Request body',
@@ -185,7 +185,7 @@
   }
 
   function offerCopy(code) {
-    // Where a page has no right to the clipboard, over plain HTTP, there is no button.
+    // Over plain HTTP a page has no access to the clipboard, so there is no button.
     if (!navigator.clipboard) return;
     const button = document.createElement('button');
     button.type = 'button';

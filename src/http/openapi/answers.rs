@@ -48,7 +48,7 @@ pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator, problems
         content["example"] = example_of(operation.example);
     }
     let mut content = json!({"application/json": content});
-    if operation.or_page {
+    if operation.or_html {
         content["text/html"] = json!({"schema": {"type": "string"}});
     }
     let success = json!({

@@ -1,7 +1,7 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 # The dependencies have their own layer, which is rebuilt only when a manifest or Cargo.lock changes. Cargo needs a complete
-# workspace, so all members get empty sources here.
+# workspace, so all members get empty sources here; benches and soak keep them, since .dockerignore excludes their real ones.
 COPY Cargo.toml Cargo.lock ./
 COPY benches/Cargo.toml benches/
 COPY soak/Cargo.toml soak/

@@ -53,7 +53,7 @@ pub enum StartError {
     #[error("CORE_API__AUTH__SIGNING_KEYS: {0}")]
     SigningKeys(#[from] KeyFault),
     /// The database belongs to the other environment.
-    #[error("this database belongs to {found} and this process runs as {wanted}; give each environment its own database")]
+    #[error("this database is the {found}'s, but this process runs as {wanted}; give each environment its own database")]
     WrongEnvironment {
         /// The environment that the database belongs to.
         found: String,

@@ -9,7 +9,7 @@ use super::{DEFAULTS, Environment, SettingsError};
 /// The prefix of every variable that sets a key.
 const PREFIX: &str = "CORE_API__";
 
-/// Keys whose values are never shown.
+/// Keys whose values are never displayed.
 const SECRETS: [&str; 2] = ["database.url", "auth.signing_keys"];
 
 /// A key with its value in force.
@@ -38,24 +38,24 @@ impl fmt::Debug for Key {
 
 /// Every key in alphabetical order, with the value from the variables, else from the files.
 pub(super) fn in_force(environment: Environment, variables: &HashMap<String, String>) -> Result<Vec<Key>, SettingsError> {
-    let mut keys = file(DEFAULTS, "default.toml")?;
-    for key in file(environment.file(), environment.file_name())? {
-        put(&mut keys, key);
+    let mut keys = parse_file(DEFAULTS, "default.toml")?;
+    for key in parse_file(environment.file(), environment.file_name())? {
+        insert(&mut keys, key);
     }
     for (variable, name) in settable(variables) {
         let value = variables.get(variable).cloned().unwrap_or_default();
-        put(&mut keys, Key { value: shown(&name, &ValueKind::String(value)), name, source: variable.to_owned() });
+        insert(&mut keys, Key { value: displayed(&name, &ValueKind::String(value)), name, source: variable.to_owned() });
     }
     if let Some(url) = variables.get("DATABASE_URL").filter(|url| !url.is_empty()) {
         let name = "database.url".to_owned();
-        put(&mut keys, Key { value: shown(&name, &ValueKind::String(url.clone())), name, source: "DATABASE_URL".to_owned() });
+        insert(&mut keys, Key { value: displayed(&name, &ValueKind::String(url.clone())), name, source: "DATABASE_URL".to_owned() });
     }
     Ok(keys)
 }
 
 /// Refuses variables that name no existing key: a misspelt name must not silently leave the default in place.
 pub(super) fn refuse_unknown(variables: &HashMap<String, String>) -> Result<(), SettingsError> {
-    let known = file(DEFAULTS, "default.toml")?;
+    let known = parse_file(DEFAULTS, "default.toml")?;
     for (variable, name) in settable(variables) {
         if known.iter().any(|key| key.name == name) {
             continue;
@@ -78,25 +78,25 @@ fn settable(variables: &HashMap<String, String>) -> impl Iterator<Item = (&str, 
     set.into_iter()
 }
 
-fn put(keys: &mut Vec<Key>, key: Key) {
+fn insert(keys: &mut Vec<Key>, key: Key) {
     keys.retain(|other| other.name != key.name);
     let place = keys.partition_point(|other| other.name < key.name);
     keys.insert(place, key);
 }
 
-fn file(text: &str, file_name: &str) -> Result<Vec<Key>, ConfigError> {
+fn parse_file(text: &str, file_name: &str) -> Result<Vec<Key>, ConfigError> {
     let sections = Config::builder().add_source(File::from_str(text, FileFormat::Toml)).build()?.collect()?;
     let mut keys = Vec::new();
     for (section, keys_in_it) in sections {
         for (key, value) in keys_in_it.into_table()? {
             let name = format!("{section}.{key}");
-            put(&mut keys, Key { value: shown(&name, &value.kind), name, source: format!("config/{file_name}") });
+            insert(&mut keys, Key { value: displayed(&name, &value.kind), name, source: format!("config/{file_name}") });
         }
     }
     Ok(keys)
 }
 
-fn shown(name: &str, value: &ValueKind) -> String {
+fn displayed(name: &str, value: &ValueKind) -> String {
     match value {
         ValueKind::String(text) if text.is_empty() => "\"\"".to_owned(),
         _ if SECRETS.contains(&name) => "(secret)".to_owned(),

@@ -71,10 +71,9 @@ async fn is_up_to_date(connection: &mut PgConnection, migrator: &Migrator) -> Re
         return Ok(false);
     }
     let applied = connection.list_applied_migrations(TABLE).await?;
-    let is_applied = |version, checksum: &[u8]| applied.iter().any(|one| one.version == version && *one.checksum == *checksum);
+    let is_applied = |version, checksum: &[u8]| applied.iter().any(|done| done.version == version && *done.checksum == *checksum);
     // The migrator reports a migration that is half applied, or whose file has changed since.
-    Ok(connection.dirty_version(TABLE).await?.is_none()
-        && migrator.iter().all(|migration| is_applied(migration.version, &migration.checksum)))
+    Ok(connection.dirty_version(TABLE).await?.is_none() && migrator.iter().all(|one| is_applied(one.version, &one.checksum)))
 }
 
 /// Whether the error is a lock timeout or a deadlock: the migration was rolled back and can be tried again.

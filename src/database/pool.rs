@@ -2,7 +2,7 @@
 //!
 //! sqlx's own pool pings the database whenever a connection is returned: one more round trip per statement, without a
 //! deadline, during which the connection keeps its slot. This pool takes a connection back without a check. Its caller,
-//! `service::unit`, discards a connection whose state is not known to be clean.
+//! `service::unit`, checks or discards a connection whose state is not known to be clean.
 
 use std::{io, time::Duration};
 
@@ -72,9 +72,7 @@ impl Manager for Connector {
             }
             Ok(connection)
         });
-        timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "connecting timed out").into()))
+        timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "timed out").into()))
     }
 
     async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Role {
-    /// Also manages users and reads the audit log.
+    /// Has every permission, including users and the audit log.
     Admin,
     /// Reads, and changes customers, cards and money.
     Operator,

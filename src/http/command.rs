@@ -77,7 +77,7 @@ impl<T> Command<T> {
     ///
     /// # Errors
     /// Too many passwords are being hashed.
-    pub(super) async fn guarded(mut self, users: &Users, account: AccountId) -> Result<Self> {
+    pub(super) async fn harden_fingerprint(mut self, users: &Users, account: AccountId) -> Result<Self> {
         if let Some(key) = &self.key {
             self.fingerprint = users.guard(account, key, self.fingerprint).await?;
         }

@@ -127,9 +127,7 @@ impl Page {
             let Some(position) = position else { return Ok::<_, io::Error>(None) };
             // A separate task: if the client disconnects, a running statement still finishes.
             let rows = tokio::spawn(fetch(Some(position), CHUNK)).await.map_err(io::Error::other)?;
-            let rows = rows
-                .inspect_err(|error| tracing::error!(cause = chain(error), "a list response failed part way"))
-                .map_err(io::Error::other)?;
+            let rows = rows.inspect_err(|error| tracing::error!(cause = chain(error), "a list was cut off")).map_err(io::Error::other)?;
             let mut chunk = Vec::new();
             write_rows(&mut chunk, &rows, row, false).map_err(io::Error::other)?;
             let position = more_after(&rows, row);

@@ -60,7 +60,7 @@ pub(super) const CREATE: Operation = Operation::new("createUser", Tag::Users, "C
 
 /// `POST /users`
 pub(super) async fn create(State(app): State<App>, Manager(caller): Manager, command: Command<NewUser>) -> Result<Response> {
-    let command = command.guarded(&app.services.users, caller.account).await?;
+    let command = command.harden_fingerprint(&app.services.users, caller.account).await?;
     let idempotent = command.idempotent(caller.account, UserBody::of);
     let outcome = app.services.users.create(&caller.actor(), command.body, idempotent.as_ref()).await?;
     Ok(answer(outcome, UserBody::of))

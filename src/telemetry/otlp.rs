@@ -136,7 +136,7 @@ impl ServerSpan {
             let flags = if caller.sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
             let (trace, parent) = (TraceId::from(caller.trace_id.0), SpanId::from(caller.parent_id));
             let caller = SpanContext::new(trace, parent, flags, true, TraceState::NONE);
-            // This fails only for a span that has been entered, and this one has not.
+            // This fails only for a span that has already started, and this one has not.
             let _set = span.set_parent(Context::new().with_remote_span_context(caller));
         }
         Self(span)

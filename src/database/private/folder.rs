@@ -70,8 +70,7 @@ impl Owner {
     /// Gives a file or folder to the owner.
     pub(super) fn give(&self, path: &Path) -> Result<(), PrivateError> {
         let Some((uid, gid)) = self.drop_to else { return Ok(()) };
-        chown(path, Some(uid), Some(gid))
-            .map_err(|errno| PrivateError::io(format!("changing the owner of {}", path.display()))(errno.into()))
+        chown(path, Some(uid), Some(gid)).map_err(|errno| PrivateError::io(format!("chown of {}", path.display()))(errno.into()))
     }
 
     /// Whether the path is a real folder, not a link, that belongs to the owner or the current user.

@@ -1,4 +1,4 @@
-//! `X-Request-Id` on every response: the client's own id if it is plain, else a new one.
+//! `X-Request-Id` on every response: the client's own id if it is safe to log, else a new one.
 
 use axum::{
     extract::Request,
@@ -19,13 +19,13 @@ impl RequestId {
     }
 
     pub(in crate::http) fn as_str(&self) -> &str {
-        // Always ASCII: `is_plain` checks the ids of clients.
+        // Always ASCII: `is_safe` checks the ids of clients.
         self.0.to_str().unwrap_or_default()
     }
 }
 
 pub(in crate::http) fn assign(request: &mut Request) -> RequestId {
-    let given = request.headers().get(&X_REQUEST_ID).filter(|id| is_plain(id.as_bytes())).cloned();
+    let given = request.headers().get(&X_REQUEST_ID).filter(|id| is_safe(id.as_bytes())).cloned();
     let id = RequestId(given.unwrap_or_else(new));
     request.extensions_mut().insert(id.clone());
     id
@@ -36,7 +36,7 @@ pub(in crate::http) fn set_header(headers: &mut HeaderMap, id: RequestId) {
 }
 
 /// Whether an id is safe in a log line and a header.
-fn is_plain(id: &[u8]) -> bool {
+fn is_safe(id: &[u8]) -> bool {
     (1..=64).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 

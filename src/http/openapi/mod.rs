@@ -41,7 +41,7 @@ response again, with `Idempotent-Replayed: true`. Keys belong to the account and
 what to do about it. An unknown path is a 404 `route_not_found`, a method that a path does not accept a 405 \
 `method_not_allowed`. `GET` routes also accept `HEAD`.
 
-Every response has an `X-Request-Id`, the client's own if it sent a plain one, and `Cache-Control: no-store`. Unknown fields and parameters are ignored.";
+Every response has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields and parameters are ignored.";
 
 /// Builds the document from the table of endpoints.
 pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
@@ -53,7 +53,7 @@ pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
         let path = paths.entry(entry.path).or_insert_with(|| json!({}));
         path[entry.method.as_str().to_lowercase()] = operation;
     }
-    let problem = schema::of_problem(&mut generator);
+    let problem = schema::problem(&mut generator);
     let mut components: Map<String, Value> = generator.take_definitions(true);
     components.insert("Problem".to_owned(), problem.into());
     json!({
@@ -128,10 +128,10 @@ fn parameters(entry: &Entry, generator: &mut SchemaGenerator) -> Vec<Value> {
         parameters.push(json!({"name": filter.name, "in": "query", "description": filter.about, "schema": (filter.schema)(generator)}));
     }
     if matches!(operation.answer, operation::Answer::List(..)) {
-        parameters.extend(schema::of_pages());
+        parameters.extend(schema::page_parameters());
     }
     if inputs.idempotent {
-        parameters.push(schema::of_idempotency_key());
+        parameters.push(schema::idempotency_key());
     }
     parameters
 }

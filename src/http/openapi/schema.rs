@@ -128,8 +128,8 @@ fn text(description: &str, example: &str) -> Schema {
     })
 }
 
-/// A number in the document. Bounds are exclusive and one cent beyond the largest sum, because decimals
-/// and doubles represent that bound alike.
+/// A number in the document. Bounds are exclusive and one cent beyond the largest sum, because that cent
+/// is written the same as a decimal and as a double.
 fn cents(minor: i64) -> Value {
     let sign = if minor < 0 { "-" } else { "" };
     let (major, minor) = (minor.unsigned_abs() / 100, minor.unsigned_abs() % 100);
@@ -137,12 +137,12 @@ fn cents(minor: i64) -> Value {
 }
 
 /// The body of every error response.
-pub(super) fn of_problem(generator: &mut SchemaGenerator) -> Schema {
+pub(super) fn problem(generator: &mut SchemaGenerator) -> Schema {
     ProblemBody::json_schema(generator)
 }
 
 /// The query parameters of every list.
-pub(super) fn of_pages() -> [Value; 2] {
+pub(super) fn page_parameters() -> [Value; 2] {
     [
         json!({
             "name": "limit",
@@ -159,7 +159,7 @@ pub(super) fn of_pages() -> [Value; 2] {
     ]
 }
 
-pub(super) fn of_idempotency_key() -> Value {
+pub(super) fn idempotency_key() -> Value {
     json!({
         "name": "Idempotency-Key",
         "in": "header",

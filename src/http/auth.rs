@@ -62,15 +62,15 @@ pub(super) const LOGIN: Operation = Operation::new("login", Tag::Authentication,
 /// `POST /auth/login`
 pub(super) async fn login(
     State(app): State<App>,
-    Extension(source): Extension<ClientAddress>,
+    Extension(address): Extension<ClientAddress>,
     Extension(origin): Extension<Origin>,
     Json(request): Json<LoginRequest>,
 ) -> Result<JsonBody<LoginResponse>> {
-    app.failed_logins.check(source, Instant::now())?;
+    app.failed_logins.check(address, Instant::now())?;
     let grant = app.services.auth.login(&request.email, &request.password, &origin).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidCredentials) {
-            app.failed_logins.count(source, Instant::now());
-            tracing::warn!(event = "login_failed", %source);
+            app.failed_logins.count(address, Instant::now());
+            tracing::warn!(event = "login_failed", %address);
         }
     })?;
     let Grant { user, token, expires_at, refresh_token } = grant;
@@ -113,15 +113,15 @@ pub(super) const REFRESH: Operation = Operation::new("refresh", Tag::Authenticat
 /// `POST /auth/refresh`
 pub(super) async fn refresh(
     State(app): State<App>,
-    Extension(source): Extension<ClientAddress>,
+    Extension(address): Extension<ClientAddress>,
     Extension(origin): Extension<Origin>,
     Json(request): Json<RefreshRequest>,
 ) -> Result<JsonBody<RefreshResponse>> {
-    app.failed_authentications.check(source, Instant::now())?;
+    app.failed_authentications.check(address, Instant::now())?;
     let grant = app.services.auth.refresh(request.refresh_token.expose_secret(), &origin).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidRefreshToken) {
-            app.failed_authentications.count(source, Instant::now());
-            tracing::warn!(event = "refresh_failed", %source);
+            app.failed_authentications.count(address, Instant::now());
+            tracing::warn!(event = "refresh_failed", %address);
         }
     })?;
     Ok(JsonBody(RefreshResponse {
@@ -171,16 +171,16 @@ pub(super) const CHANGE_PASSWORD: Operation = Operation::new("changePassword", T
 /// `POST /auth/password`
 pub(super) async fn change_password(
     State(app): State<App>,
-    Extension(source): Extension<ClientAddress>,
+    Extension(address): Extension<ClientAddress>,
     LoggedIn(caller): LoggedIn,
     Json(request): Json<PasswordRequest>,
 ) -> Result<JsonBody<Done>> {
     // A token must not allow faster guesses at the password than a login does.
-    app.failed_logins.check(source, Instant::now())?;
+    app.failed_logins.check(address, Instant::now())?;
     app.services.auth.change_password(&caller, &request.current, &request.new).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidCredentials) {
-            app.failed_logins.count(source, Instant::now());
-            tracing::warn!(event = "password_change_failed", %source, account = %caller.account, user = %caller.user);
+            app.failed_logins.count(address, Instant::now());
+            tracing::warn!(event = "password_change_failed", %address, account = %caller.account, user = %caller.user);
         }
     })?;
     Ok(JsonBody(Done { success: true }))

@@ -4,6 +4,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value};
 
+use strum::EnumCount;
+
 use crate::http::code::Code;
 
 /// Generates a type's schema.
@@ -15,7 +17,7 @@ pub(super) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schem
 }
 
 /// The section of the document that an endpoint belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount)]
 pub(in crate::http) enum Tag {
     Authentication,
     Users,
@@ -29,7 +31,7 @@ pub(in crate::http) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Authentication,
         Self::Users,
         Self::Audit,

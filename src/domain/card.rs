@@ -4,10 +4,12 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use strum::EnumCount;
+
 use crate::domain::error::Refusal;
 
 /// The status of a card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumCount)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum CardStatus {
@@ -22,7 +24,7 @@ pub enum CardStatus {
 }
 
 /// A status that a caller may request. `inactive` is not one: a card never returns to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount)]
 pub enum TargetStatus {
     /// In use.
     Active,
@@ -47,7 +49,7 @@ pub struct UnknownStatus;
 
 impl CardStatus {
     /// Every status, in the order of a card's life.
-    pub const ALL: [Self; 4] = [Self::Inactive, Self::Active, Self::Blocked, Self::Cancelled];
+    pub const ALL: [Self; Self::COUNT] = [Self::Inactive, Self::Active, Self::Blocked, Self::Cancelled];
 
     /// The name in JSON and in the database.
     #[must_use]
@@ -88,7 +90,7 @@ impl FromStr for CardStatus {
 
 impl TargetStatus {
     /// Every status that can be requested.
-    pub const ALL: [Self; 3] = [Self::Active, Self::Blocked, Self::Cancelled];
+    pub const ALL: [Self; Self::COUNT] = [Self::Active, Self::Blocked, Self::Cancelled];
 
     /// The status after the transition.
     #[must_use]

@@ -4,8 +4,10 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use strum::EnumCount;
+
 /// A card's currency (ISO 4217), two minor digits each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumCount)]
 #[serde(rename_all = "UPPERCASE")]
 #[sqlx(type_name = "text", rename_all = "UPPERCASE")]
 pub enum Currency {
@@ -23,7 +25,7 @@ pub struct UnknownCurrency;
 
 impl Currency {
     /// Every supported currency.
-    pub const ALL: [Self; 3] = [Self::Usd, Self::Eur, Self::Cop];
+    pub const ALL: [Self; Self::COUNT] = [Self::Usd, Self::Eur, Self::Cop];
 
     /// The ISO code, in JSON and in the database.
     #[must_use]

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use strum::EnumCount;
+
 use crate::domain::{
     card::CardStatus,
     error::Refusal,
@@ -11,7 +13,7 @@ use crate::domain::{
 };
 
 /// The kind of a movement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumCount)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum MovementKind {
@@ -38,7 +40,7 @@ impl FromStr for MovementKind {
 
 impl MovementKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::TopUp, Self::Purchase, Self::Refund];
+    pub const ALL: [Self; Self::COUNT] = [Self::TopUp, Self::Purchase, Self::Refund];
 
     /// The name in JSON and in the database.
     #[must_use]

@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
+use strum::EnumCount;
+
 /// A user's role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, EnumCount)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Role {
     /// Has every permission, including users and the audit log.
@@ -15,7 +17,7 @@ pub enum Role {
 }
 
 /// What an endpoint requires of its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount)]
 pub enum Permission {
     /// To read everything but users and the audit log.
     Read,
@@ -27,7 +29,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Manage];
+    pub const ALL: [Self; Self::COUNT] = [Self::Read, Self::Write, Self::Manage];
 
     /// Its name.
     #[must_use]
@@ -55,7 +57,7 @@ impl FromStr for Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 3] = [Self::Admin, Self::Operator, Self::Viewer];
+    pub const ALL: [Self; Self::COUNT] = [Self::Admin, Self::Operator, Self::Viewer];
 
     /// Its name.
     #[must_use]

@@ -164,7 +164,7 @@ pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut q
     query.done()?;
     let filter = filters.resolve(&app, caller.account).await?;
     let audit = app.services.audit.clone();
-    page.answer(
+    page.respond(
         "auditEvents",
         move |before, limit| {
             let audit = audit.clone();

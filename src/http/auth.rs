@@ -54,7 +54,7 @@ pub(super) struct LoginResponse {
 pub(super) const LOGIN: Operation = Operation::new("login", Tag::Authentication, "Login")
     .about("Authenticate a user and receive an access token. Each login starts a new session. An unknown email, a wrong password and a disabled user get the same response.")
     .request(r#"{"email": "test@example.com", "password": "test123"}"#)
-    .answer::<LoginResponse>(
+    .response::<LoginResponse>(
         r#"{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "userId": "usr_01h455vb4pex5vsknk084sn02q", "expiresAt": "2025-02-10T13:00:00.000Z", "refreshToken": "crt_..."}"#,
     )
     .refusals(&[Code::InvalidCredentials, Code::TooManyAttempts]);
@@ -62,15 +62,15 @@ pub(super) const LOGIN: Operation = Operation::new("login", Tag::Authentication,
 /// `POST /auth/login`
 pub(super) async fn login(
     State(app): State<App>,
-    Extension(source): Extension<ClientAddress>,
+    Extension(address): Extension<ClientAddress>,
     Extension(origin): Extension<Origin>,
     Json(request): Json<LoginRequest>,
 ) -> Result<JsonBody<LoginResponse>> {
-    app.failed_logins.check(source, Instant::now())?;
+    app.failed_logins.check(address, Instant::now())?;
     let grant = app.services.auth.login(&request.email, &request.password, &origin).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidCredentials) {
-            app.failed_logins.count(source, Instant::now());
-            tracing::warn!(event = "login_failed", %source);
+            app.failed_logins.count(address, Instant::now());
+            tracing::warn!(event = "login_failed", %address);
         }
     })?;
     let Grant { user, token, expires_at, refresh_token } = grant;
@@ -105,7 +105,7 @@ pub(super) struct RefreshResponse {
 pub(super) const REFRESH: Operation = Operation::new("refresh", Tag::Authentication, "Refresh")
     .about("Exchange a refresh token for new tokens. A refresh token is valid once: using it again ends its session.")
     .request(r#"{"refreshToken": "crt_..."}"#)
-    .answer::<RefreshResponse>(
+    .response::<RefreshResponse>(
         r#"{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "expiresAt": "2025-02-10T13:00:00.000Z", "refreshToken": "crt_..."}"#,
     )
     .refusals(&[Code::InvalidRefreshToken, Code::TooManyAttempts]);
@@ -113,15 +113,15 @@ pub(super) const REFRESH: Operation = Operation::new("refresh", Tag::Authenticat
 /// `POST /auth/refresh`
 pub(super) async fn refresh(
     State(app): State<App>,
-    Extension(source): Extension<ClientAddress>,
+    Extension(address): Extension<ClientAddress>,
     Extension(origin): Extension<Origin>,
     Json(request): Json<RefreshRequest>,
 ) -> Result<JsonBody<RefreshResponse>> {
-    app.failed_authentications.check(source, Instant::now())?;
+    app.failed_authentications.check(address, Instant::now())?;
     let grant = app.services.auth.refresh(request.refresh_token.expose_secret(), &origin).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidRefreshToken) {
-            app.failed_authentications.count(source, Instant::now());
-            tracing::warn!(event = "refresh_failed", %source);
+            app.failed_authentications.count(address, Instant::now());
+            tracing::warn!(event = "refresh_failed", %address);
         }
     })?;
     Ok(JsonBody(RefreshResponse {
@@ -139,7 +139,7 @@ pub(super) struct Done {
 /// `POST /auth/logout`
 pub(super) const LOGOUT: Operation = Operation::new("logout", Tag::Authentication, "Logout")
     .about("Invalidate the current session, its token and its refresh token. It also works when the quota is used up.")
-    .answer::<Done>(r#"{"success": true}"#)
+    .response::<Done>(r#"{"success": true}"#)
     .never(&[Code::RateLimitExceeded]);
 
 /// `POST /auth/logout`
@@ -165,22 +165,22 @@ impl FromFields for PasswordRequest {
 pub(super) const CHANGE_PASSWORD: Operation = Operation::new("changePassword", Tag::Authentication, "Change Password")
     .about("Change your own password and end your other sessions. A new password has 8 to 1024 characters and is not a published one.")
     .request(r#"{"currentPassword": "a long enough password", "newPassword": "another long enough password"}"#)
-    .answer::<Done>(r#"{"success": true}"#)
+    .response::<Done>(r#"{"success": true}"#)
     .refusals(&[Code::InvalidCredentials]);
 
 /// `POST /auth/password`
 pub(super) async fn change_password(
     State(app): State<App>,
-    Extension(source): Extension<ClientAddress>,
+    Extension(address): Extension<ClientAddress>,
     LoggedIn(caller): LoggedIn,
     Json(request): Json<PasswordRequest>,
 ) -> Result<JsonBody<Done>> {
     // A token must not allow faster guesses at the password than a login does.
-    app.failed_logins.check(source, Instant::now())?;
+    app.failed_logins.check(address, Instant::now())?;
     app.services.auth.change_password(&caller, &request.current, &request.new).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidCredentials) {
-            app.failed_logins.count(source, Instant::now());
-            tracing::warn!(event = "password_change_failed", %source, account = %caller.account, user = %caller.user);
+            app.failed_logins.count(address, Instant::now());
+            tracing::warn!(event = "password_change_failed", %address, account = %caller.account, user = %caller.user);
         }
     })?;
     Ok(JsonBody(Done { success: true }))

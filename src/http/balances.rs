@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     App,
     code::Code,
-    command::{Command, answer},
+    command::{Command, respond},
     error::Result,
     extract::{PathId, Reader, Writer},
     json::{Fields, FromFields},
@@ -54,7 +54,7 @@ impl Added {
 pub(super) const ADD: Operation = Operation::new("addBalance", Tag::Balances, "Add Balance")
     .about("Add funds to a virtual card that is inactive or active. The balance is returned in the card's currency.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 100}"#)
-    .answer::<Added>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "movementId": "mov_01h455vb4pex5vsknk084sn02q"}"#)
+    .response::<Added>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "movementId": "mov_01h455vb4pex5vsknk084sn02q"}"#)
     .refusals(&[Code::CardNotFound, Code::CardBlocked, Code::CardCancelled, Code::BalanceLimitExceeded]);
 
 /// `POST /balances/add`
@@ -63,7 +63,7 @@ pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command:
     let AddRequest { card_id, amount } = command.body;
     let posting = Posting { card: card_id, kind: MovementKind::TopUp, amount, description: Description::of_a_top_up() };
     let outcome = app.services.ledger.post(&caller.actor(), posting, idempotent).await?;
-    Ok(answer(outcome, Added::of))
+    Ok(respond(outcome, Added::of))
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -78,7 +78,7 @@ pub(super) struct Balance {
 /// `GET /balances/{cardId}`
 pub(super) const GET: Operation = Operation::new("getBalance", Tag::Balances, "Get Balance")
     .about("Retrieve a card's balance.")
-    .answer::<Balance>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "currency": "USD"}"#)
+    .response::<Balance>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "currency": "USD"}"#)
     .refusals(&[Code::CardNotFound]);
 
 /// `GET /balances/{cardId}`

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     App,
     code::Code,
-    command::{Command, answer},
+    command::{Command, respond},
     error::Result,
     extract::{PathId, Reader, Writer},
     json::{Fields, FromFields},
@@ -53,13 +53,13 @@ impl CreatedCard {
 pub(super) const CREATE: Operation = Operation::new("createCard", Tag::VirtualCards, "Create Virtual Card")
     .about("Create a new virtual card with specified currency. New cards are `inactive`: they can be funded, and must be activated before they can pay.")
     .request(r#"{"currency": "USD"}"#)
-    .answer::<CreatedCard>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD"}"#);
+    .response::<CreatedCard>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD"}"#);
 
 /// `POST /cards`
 pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCard>) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, CreatedCard::of);
     let outcome = app.services.cards.create(&caller.actor(), command.body.currency, idempotent.as_ref()).await?;
-    Ok(answer(outcome, CreatedCard::of))
+    Ok(respond(outcome, CreatedCard::of))
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -91,7 +91,7 @@ impl From<&Card> for CardBody {
 /// `GET /cards/{cardId}`
 pub(super) const GET: Operation = Operation::new("getCard", Tag::VirtualCards, "Get Card Details")
     .about("Retrieve one card. `customerId` is null until the card is assigned.")
-    .answer::<CardBody>(
+    .response::<CardBody>(
         r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active", "currency": "USD", "balance": 100, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z"}"#,
     )
     .refusals(&[Code::CardNotFound]);
@@ -167,7 +167,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut que
     };
     let filter = CardFilter { customer_id, status: filters.status, currency: filters.currency };
     let cards = app.services.cards.clone();
-    page.answer(
+    page.respond(
         "cards",
         move |after, limit| {
             let cards = cards.clone();
@@ -208,7 +208,7 @@ impl AssignedCard {
 pub(super) const ASSIGN: Operation = Operation::new("assignCard", Tag::VirtualCards, "Assign Card to Customer")
     .about("Link a virtual card to a customer profile. Assigning it again to the same customer changes nothing.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "customerId": "cus_01h455vb4pex5vsknk084sn02q"}"#)
-    .answer::<AssignedCard>(
+    .response::<AssignedCard>(
         r#"{"success": true, "cardId": "card_01h455vb4pex5vsknk084sn02q", "customerId": "cus_01h455vb4pex5vsknk084sn02q"}"#,
     )
     .refusals(&[Code::CardNotFound, Code::CustomerNotFound, Code::CardAlreadyAssigned, Code::CardCancelled]);
@@ -218,7 +218,7 @@ pub(super) async fn assign(State(app): State<App>, Writer(caller): Writer, comma
     let idempotent = command.idempotent(caller.account, AssignedCard::of);
     let AssignRequest { card_id, customer_id } = command.body;
     let outcome = app.services.cards.assign(&caller.actor(), card_id, customer_id, idempotent.as_ref()).await?;
-    Ok(answer(outcome, AssignedCard::of))
+    Ok(respond(outcome, AssignedCard::of))
 }
 
 pub(super) struct StatusRequest {
@@ -252,7 +252,7 @@ impl StatusBody {
 pub(super) const CHANGE_STATUS: Operation = Operation::new("changeCardStatus", Tag::VirtualCards, "Change Card Status")
     .about("Activate, block, or cancel a virtual card. Inactive and blocked cards can be activated, active ones blocked, all of them cancelled. Cancelled is permanent. Requesting the current status changes nothing.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active"}"#)
-    .answer::<StatusBody>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active"}"#)
+    .response::<StatusBody>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active"}"#)
     .refusals(&[Code::CardNotFound, Code::InvalidStatusTransition]);
 
 /// `PATCH /cards/status`
@@ -260,5 +260,5 @@ pub(super) async fn change_status(State(app): State<App>, Writer(caller): Writer
     let idempotent = command.idempotent(caller.account, StatusBody::of);
     let StatusRequest { card_id, status } = command.body;
     let outcome = app.services.cards.change_status(&caller.actor(), card_id, status, idempotent.as_ref()).await?;
-    Ok(answer(outcome, StatusBody::of))
+    Ok(respond(outcome, StatusBody::of))
 }

@@ -101,7 +101,7 @@ impl<T> Command<T> {
 }
 
 /// The response to a request that was done now, or the stored response of the one that was done before.
-pub(super) fn answer<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
+pub(super) fn respond<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
     match outcome {
         Outcome::Fresh(done) => JsonBody(body(&done)).into_response(),
         Outcome::Replayed(stored) => {

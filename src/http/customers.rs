@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     App,
     code::Code,
-    command::{Command, answer},
+    command::{Command, respond},
     error::Result,
     extract::{PathId, Reader, Writer},
     json::{Fields, FromFields},
@@ -53,7 +53,7 @@ impl CustomerBody {
 pub(super) const CREATE: Operation = Operation::new("createCustomer", Tag::Customers, "Create Customer")
     .about("Create a basic customer profile. Store the `customerId`: you need it to assign cards. Two customers of an account cannot have the same email, regardless of case.")
     .request(r#"{"name": "Juan Perez", "email": "juan@email.com"}"#)
-    .answer::<CustomerBody>(r#"{"customerId": "cus_01h455vb4pex5vsknk084sn02q", "name": "Juan Perez", "email": "juan@email.com"}"#)
+    .response::<CustomerBody>(r#"{"customerId": "cus_01h455vb4pex5vsknk084sn02q", "name": "Juan Perez", "email": "juan@email.com"}"#)
     .refusals(&[Code::DuplicateEmail]);
 
 /// `POST /customers`
@@ -61,13 +61,13 @@ pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, comma
     let idempotent = command.idempotent(caller.account, CustomerBody::of);
     let NewCustomer { name, email } = command.body;
     let outcome = app.services.customers.create(&caller.actor(), &name, &email, idempotent.as_ref()).await?;
-    Ok(answer(outcome, CustomerBody::of))
+    Ok(respond(outcome, CustomerBody::of))
 }
 
 /// `GET /customers/{customerId}`
 pub(super) const GET: Operation = Operation::new("getCustomer", Tag::Customers, "Get Customer")
     .about("Retrieve one customer.")
-    .answer::<CustomerBody>(r#"{"customerId": "cus_01h455vb4pex5vsknk084sn02q", "name": "Juan Perez", "email": "juan@email.com"}"#)
+    .response::<CustomerBody>(r#"{"customerId": "cus_01h455vb4pex5vsknk084sn02q", "name": "Juan Perez", "email": "juan@email.com"}"#)
     .refusals(&[Code::CustomerNotFound]);
 
 /// `GET /customers/{customerId}`
@@ -108,7 +108,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut que
     let page = Page::read(&mut query, cursor.as_ref(), "customers", &canonical(email.as_ref()));
     query.done()?;
     let customers = app.services.customers.clone();
-    page.answer(
+    page.respond(
         "customers",
         move |after, limit| {
             let (customers, email) = (customers.clone(), email.clone());

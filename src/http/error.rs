@@ -170,7 +170,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             (Code::IdempotencyKeyReused, "This Idempotency-Key was used for a request with another method, path or body. Use a new key.")
         }
         ServiceError::IdempotencyKeyInUse => {
-            (Code::IdempotencyKeyInUse, "The first request under this Idempotency-Key is still running. Try again to get its answer.")
+            (Code::IdempotencyKeyInUse, "The first request under this Idempotency-Key is still running. Try again to get its response.")
         }
         ServiceError::Overloaded => (Code::Unavailable, "Too much is under way. Nothing was done; try again."),
         ServiceError::DatabaseUnavailable(_) => (Code::Unavailable, "The database cannot be reached. Nothing was done; try again."),

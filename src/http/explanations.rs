@@ -53,7 +53,7 @@ pub(super) struct Explanations {
 /// `GET /errors`
 pub(super) const LIST: Operation = Operation::new("listErrors", Tag::Service, "Every error code")
     .about("The meaning of each code and what to do about it: as HTML for browsers, otherwise as JSON.")
-    .answer::<Explanations>(
+    .response::<Explanations>(
         r#"{"errors": [{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor refunded nor assigned.", "whatToDo": "Create a new card instead."}]}"#,
     )
     .or_html();
@@ -77,7 +77,7 @@ pub(super) async fn list(headers: HeaderMap) -> Response {
 /// `GET /errors/{code}`
 pub(super) const GET: Operation = Operation::new("getError", Tag::Service, "What an error code means")
     .about("The target of a problem's `type`: as HTML for browsers, otherwise as JSON.")
-    .answer::<Explanation>(
+    .response::<Explanation>(
         r#"{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor refunded nor assigned.", "whatToDo": "Create a new card instead."}"#,
     )
     .or_html()

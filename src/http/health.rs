@@ -19,7 +19,7 @@ pub(super) struct Health {
 
 /// `GET /health/live`: whether the process serves.
 pub(super) const LIVE: Operation =
-    Operation::new("live", Tag::Service, "Whether the process serves").answer::<Health>(r#"{"status": "live"}"#);
+    Operation::new("live", Tag::Service, "Whether the process serves").response::<Health>(r#"{"status": "live"}"#);
 
 /// `GET /health/live`: whether the process serves.
 pub(super) async fn live() -> JsonBody<Health> {
@@ -29,7 +29,7 @@ pub(super) async fn live() -> JsonBody<Health> {
 /// `GET /health/ready`: whether the process also reaches its database and is not shutting down.
 pub(super) const READY: Operation = Operation::new("ready", Tag::Service, "Whether the process also reaches its database")
     .about("The health check for load balancers.")
-    .answer::<Health>(r#"{"status": "ready"}"#);
+    .response::<Health>(r#"{"status": "ready"}"#);
 
 /// `GET /health/ready`: whether the process also reaches its database and is not shutting down.
 pub(super) async fn ready(State(app): State<App>) -> Result<JsonBody<Health>> {

@@ -16,7 +16,7 @@ use super::{
     error::{Error, FieldFault, Result},
     faults::{self, FaultCode},
     middleware::body::{WholeBody, is_declared_as_json},
-    openapi::{Described, schema},
+    openapi::{BodySchema, schema},
     strict::{self, Members},
 };
 use crate::domain::{id::NotAnId, money::Amount, text::TextFault};
@@ -63,20 +63,20 @@ pub(super) fn read_json<T: FromFields>(mut request: Request) -> Result<(T, Bytes
 pub(super) struct Fields<'a> {
     members: Vec<(String, &'a RawValue)>,
     faults: Vec<FieldFault>,
-    described: Option<Described>,
+    body_schema: Option<BodySchema>,
 }
 
 impl<'a> Fields<'a> {
     /// The schema of a body, from the fields that [`FromFields::from_fields`] reads.
     pub(super) fn describe<T: FromFields>(generator: &mut SchemaGenerator) -> Schema {
-        let mut fields = Self { members: Vec::new(), faults: Vec::new(), described: Some(Described::with(std::mem::take(generator))) };
+        let mut fields = Self { members: Vec::new(), faults: Vec::new(), body_schema: Some(BodySchema::with(std::mem::take(generator))) };
         let _no_body = T::from_fields(&mut fields);
-        fields.described.unwrap_or_default().into_schema(generator)
+        fields.body_schema.unwrap_or_default().into_schema(generator)
     }
 
     fn note(&mut self, field: &'static str, schema: impl FnOnce(&mut SchemaGenerator) -> Schema) {
-        if let Some(described) = &mut self.described {
-            described.field(field, schema);
+        if let Some(body) = &mut self.body_schema {
+            body.field(field, schema);
         }
     }
 
@@ -86,7 +86,7 @@ impl<'a> Fields<'a> {
             return Err(invalid("The body is empty; it must be a JSON object.".to_owned()));
         }
         let Members(members) = strict::members(text).map_err(invalid)?;
-        Ok(Self { members, faults: Vec::new(), described: None })
+        Ok(Self { members, faults: Vec::new(), body_schema: None })
     }
 
     fn fault(&mut self, field: &'static str, code: FaultCode, what: impl Display) {
@@ -169,8 +169,8 @@ impl<'a> Fields<'a> {
 
     /// Which of the named fields are present. At least one must be.
     pub(super) fn at_least_one_of<const N: usize>(&mut self, names: [&'static str; N]) -> [bool; N] {
-        if let Some(described) = &mut self.described {
-            described.at_least_one_of(&names);
+        if let Some(body) = &mut self.body_schema {
+            body.at_least_one_of(&names);
             return [true; N];
         }
         let present = names.map(|name| self.members.iter().any(|(member, _)| member == name));

@@ -96,9 +96,9 @@ fn connection_limit(limits: Limits) -> usize {
     if soft >= needed {
         return limits.connections;
     }
-    let room = soft.saturating_sub(others).max(1);
-    tracing::warn!(wanted, room, "too few file descriptors for server.max_connections");
-    usize::try_from(room).unwrap_or(limits.connections)
+    let available = soft.saturating_sub(others).max(1);
+    tracing::warn!(wanted, available, "too few file descriptors for server.max_connections");
+    usize::try_from(available).unwrap_or(limits.connections)
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

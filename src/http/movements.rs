@@ -72,7 +72,7 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, PathId(
     let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?.id;
     let ledger = app.services.ledger.clone();
-    page.answer(
+    page.respond(
         "movements",
         move |before, limit| {
             let ledger = ledger.clone();

@@ -86,7 +86,7 @@ impl Page {
     /// Responds with the requested part as `{"<name>": [...]}`, plus `nextCursor` if `limit` or `after` was given.
     ///
     /// `fetch` takes the position to continue after and the maximum number of rows; `row` returns a row's position and JSON.
-    pub(super) async fn answer<R, J, F, Fetched>(
+    pub(super) async fn respond<R, J, F, Fetched>(
         self,
         name: &'static str,
         fetch: F,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     App,
     code::Code,
-    command::{Command, answer},
+    command::{Command, respond},
     error::Result,
     extract::Writer,
     json::{Fields, FromFields},
@@ -58,7 +58,7 @@ impl PostedBody {
 pub(super) const PURCHASE: Operation = Operation::new("purchase", Tag::Sandbox, "Make a Purchase")
     .about("Pay with a card, as a merchant would charge it. The card must be active and have sufficient funds.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Online purchase - Amazon"}"#)
-    .answer::<PostedBody>(
+    .response::<PostedBody>(
         r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 80, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": -20, "description": "Online purchase - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "purchase", "balanceAfter": 80}}"#,
     )
     .refusals(&[Code::CardNotFound, Code::CardNotActive, Code::InsufficientFunds]);
@@ -72,7 +72,7 @@ pub(super) async fn purchase(State(app): State<App>, Writer(caller): Writer, com
 pub(super) const REFUND: Operation = Operation::new("refund", Tag::Sandbox, "Make a Refund")
     .about("Refund money to a card that is not cancelled, as a merchant would.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Refund - Amazon"}"#)
-    .answer::<PostedBody>(
+    .response::<PostedBody>(
         r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Refund - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "refund", "balanceAfter": 100}}"#,
     )
     .refusals(&[Code::CardNotFound, Code::CardCancelled, Code::BalanceLimitExceeded]);
@@ -87,5 +87,5 @@ async fn post(app: &App, caller: &Caller, kind: MovementKind, command: Command<M
     let MerchantRequest { card_id, amount, description } = command.body;
     let posting = Posting { card: card_id, kind, amount, description };
     let outcome = app.services.ledger.post(&caller.actor(), posting, idempotent).await?;
-    Ok(answer(outcome, PostedBody::of))
+    Ok(respond(outcome, PostedBody::of))
 }

@@ -45,7 +45,7 @@ pub(super) async fn list(State(app): State<App>, LoggedIn(caller): LoggedIn, mut
     query.done()?;
     let auth = app.services.auth.clone();
     let (account, user, current) = (caller.account, caller.user, caller.session);
-    page.answer(
+    page.respond(
         "sessions",
         move |after, limit| {
             let auth = auth.clone();
@@ -73,7 +73,7 @@ pub(super) struct Ended {
 /// `DELETE /auth/sessions/{sessionId}`
 pub(super) const END: Operation = Operation::new("endSession", Tag::Authentication, "End Session")
     .about("End one of your sessions, immediately and on every replica.")
-    .answer::<Ended>(r#"{"success": true}"#)
+    .response::<Ended>(r#"{"success": true}"#)
     .refusals(&[Code::SessionNotFound]);
 
 /// `DELETE /auth/sessions/{sessionId}`

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     App,
     code::Code,
-    command::{Command, answer},
+    command::{Command, respond},
     error::Result,
     extract::{Manager, PathId},
     json::{Fields, FromFields},
@@ -55,7 +55,7 @@ impl UserBody {
 pub(super) const CREATE: Operation = Operation::new("createUser", Tag::Users, "Create User")
     .about("Create a user who can log in to your account. No other user of the deployment can have the same email, regardless of case. An `admin` does everything, an `operator` writes customers, cards and money, a `viewer` reads.")
     .request(r#"{"email": "ana@acme.com", "password": "a long enough password", "role": "operator"}"#)
-    .answer::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
+    .response::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
     .refusals(&[Code::DuplicateUser]);
 
 /// `POST /users`
@@ -63,7 +63,7 @@ pub(super) async fn create(State(app): State<App>, Manager(caller): Manager, com
     let command = command.harden_fingerprint(&app.services.users, caller.account).await?;
     let idempotent = command.idempotent(caller.account, UserBody::of);
     let outcome = app.services.users.create(&caller.actor(), command.body, idempotent.as_ref()).await?;
-    Ok(answer(outcome, UserBody::of))
+    Ok(respond(outcome, UserBody::of))
 }
 
 /// `GET /users`
@@ -77,7 +77,7 @@ pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut q
     let page = Page::read(&mut query, cursor.as_ref(), "users", "");
     query.done()?;
     let users = app.services.users.clone();
-    page.answer(
+    page.respond(
         "users",
         move |after, limit| {
             let users = users.clone();
@@ -91,7 +91,7 @@ pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut q
 /// `GET /users/{userId}`
 pub(super) const GET: Operation = Operation::new("getUser", Tag::Users, "Get User")
     .about("Retrieve one user.")
-    .answer::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
+    .response::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
     .refusals(&[Code::UserNotFound]);
 
 /// `GET /users/{userId}`
@@ -114,7 +114,7 @@ impl FromFields for Change {
 pub(super) const CHANGE: Operation = Operation::new("changeUser", Tag::Users, "Change User")
     .about("Change a user's role, or disable or enable the user. Disabling ends their sessions; a new role applies from the next request on.")
     .request(r#"{"role": "operator", "disabled": false}"#)
-    .answer::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
+    .response::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
     .refusals(&[Code::UserNotFound, Code::LastAdmin]);
 
 /// `PATCH /users/{userId}`
@@ -126,5 +126,5 @@ pub(super) async fn change(
 ) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, UserBody::of);
     let outcome = app.services.users.change(&caller.actor(), id.ok(), command.body, idempotent.as_ref()).await?;
-    Ok(answer(outcome, UserBody::of))
+    Ok(respond(outcome, UserBody::of))
 }

@@ -13,7 +13,7 @@ const IN_FLIGHT: &str = "core_api_http_requests_in_flight";
 const PROBLEMS: &str = "core_api_problems_total";
 const CONNECTIONS: &str = "core_api_database_connections";
 const CONNECTIONS_MAX: &str = "core_api_database_connections_max";
-const CONNECTION_WAIT: &str = "core_api_database_wait_seconds";
+const CONNECTION_WAIT: &str = "core_api_database_connection_wait_seconds";
 const DATABASE_ERRORS: &str = "core_api_database_errors_total";
 const BATCH_SIZE: &str = "core_api_batch_size";
 const BATCH_WAIT: &str = "core_api_batch_wait_seconds";
@@ -22,7 +22,7 @@ const QUOTA: &str = "core_api_quota_requests_total";
 const REPLAYS: &str = "core_api_idempotency_replays_total";
 const LOGINS: &str = "core_api_logins_total";
 const HASHES_WAITING: &str = "core_api_password_hashes_waiting";
-const HASHES: &str = "core_api_password_hash_seconds";
+const HASHES: &str = "core_api_password_hash_duration_seconds";
 const POSTINGS: &str = "core_api_postings_total";
 const BUILD: &str = "core_api_build_info";
 

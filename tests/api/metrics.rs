@@ -38,9 +38,12 @@ async fn metrics_are_served_on_their_own_listener_and_contain_no_ids() {
     ] {
         assert_eq!(value(series).as_deref(), Some(expected), "{series} in\n{text}");
     }
-    for name in
-        ["core_api_build_info{", "core_api_database_connections{", "core_api_database_wait_seconds_count", "process_resident_memory_bytes"]
-    {
+    for name in [
+        "core_api_build_info{",
+        "core_api_database_connections{",
+        "core_api_database_connection_wait_seconds_count",
+        "process_resident_memory_bytes",
+    ] {
         assert!(text.lines().any(|line| line.starts_with(name)), "no {name} in\n{text}");
     }
     assert!(!text.contains(&card) && !text.contains("card_0"), "an id is in\n{text}");

@@ -37,7 +37,7 @@ pub(in crate::http) async fn write(id: RequestId, router: Router, request: Reque
     let status = response.status().as_u16();
     #[cfg(feature = "otel")]
     exported.end(method.as_str(), matched, status);
-    let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let problem = response.extensions().get::<Problem>().map(|problem| problem.code.name());
     metrics::request_finished(method.as_str(), route, status, began.elapsed(), problem);
     match response.extensions().get::<Problem>() {
@@ -45,10 +45,10 @@ pub(in crate::http) async fn write(id: RequestId, router: Router, request: Reque
         Some(Problem { code, cause: Some(cause), .. })
             if response.status().is_server_error() && !matches!(**cause, ServiceError::Overloaded) =>
         {
-            tracing::error!(%method, route, status, milliseconds, code = code.name(), cause = chain(&**cause));
+            tracing::error!(%method, route, status, duration_ms, code = code.name(), cause = chain(&**cause));
         }
-        Some(problem) => tracing::info!(%method, route, status, milliseconds, code = problem.code.name()),
-        None => tracing::info!(%method, route, status, milliseconds),
+        Some(problem) => tracing::info!(%method, route, status, duration_ms, code = problem.code.name()),
+        None => tracing::info!(%method, route, status, duration_ms),
     }
     response
 }

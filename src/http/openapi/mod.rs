@@ -1,20 +1,20 @@
 //! The OpenAPI 3.1 document, built from the same table as the router.
 //!
 //! [`signature`] derives inputs from a handler's parameters, [`operation`] holds its written description,
-//! [`answers`] its responses, [`described`] its request body, and [`schema`] the schemas of single values.
+//! [`responses`] its responses, [`body_schema`] its request body, and [`schema`] the schemas of single values.
 
-mod answers;
-mod described;
+mod body_schema;
 mod operation;
+mod responses;
 pub(super) mod schema;
 mod signature;
 
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 
-use self::answers::Problems;
+use self::responses::Problems;
 pub(super) use self::{
-    described::Described,
+    body_schema::BodySchema,
     operation::{Filter, Operation, Tag},
     signature::{Inputs, Signature},
 };
@@ -74,8 +74,8 @@ pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
             },
             "schemas": components,
             "responses": problems.into_components(),
-            "headers": answers::headers(),
-            "examples": answers::examples(),
+            "headers": responses::headers(),
+            "examples": responses::examples(),
         },
     })
 }
@@ -113,7 +113,7 @@ fn operation(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Prob
         }
         operation["requestBody"] = json!({"required": true, "content": {"application/json": content}});
     }
-    operation["responses"] = answers::responses(entry, generator, problems).into();
+    operation["responses"] = responses::responses(entry, generator, problems).into();
     operation
 }
 
@@ -127,7 +127,7 @@ fn parameters(entry: &Entry, generator: &mut SchemaGenerator) -> Vec<Value> {
     for filter in operation.filters {
         parameters.push(json!({"name": filter.name, "in": "query", "description": filter.about, "schema": (filter.schema)(generator)}));
     }
-    if matches!(operation.answer, operation::Answer::List(..)) {
+    if matches!(operation.body, operation::SuccessBody::List(..)) {
         parameters.extend(schema::page_parameters());
     }
     if inputs.idempotent {

@@ -4,6 +4,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value};
 
+use strum::EnumCount;
+
 use crate::http::code::Code;
 
 /// Generates a type's schema.
@@ -15,7 +17,7 @@ pub(super) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schem
 }
 
 /// The section of the document that an endpoint belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount)]
 pub(in crate::http) enum Tag {
     Authentication,
     Users,
@@ -29,7 +31,7 @@ pub(in crate::http) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Authentication,
         Self::Users,
         Self::Audit,
@@ -72,7 +74,7 @@ impl Tag {
 
 /// The body of a success.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
+pub(super) enum SuccessBody {
     /// A JSON object.
     Body(SchemaOf),
     /// A list under this name, or a page of it if requested.
@@ -101,7 +103,7 @@ pub(in crate::http) struct Operation {
     pub(super) summary: &'static str,
     pub(super) about: &'static str,
     pub(super) request: Option<&'static str>,
-    pub(super) answer: Answer,
+    pub(super) body: SuccessBody,
     pub(super) example: &'static str,
     pub(super) or_html: bool,
     pub(super) filters: &'static [Filter],
@@ -118,7 +120,7 @@ impl Operation {
             summary,
             about: "",
             request: None,
-            answer: Answer::Body(schema_of::<Map<String, Value>>),
+            body: SuccessBody::Body(schema_of::<Map<String, Value>>),
             example: "",
             or_html: false,
             filters: &[],
@@ -140,14 +142,14 @@ impl Operation {
     }
 
     /// Sets the body of a success to a `T`, with an example.
-    pub(in crate::http) const fn answer<T: JsonSchema>(mut self, example: &'static str) -> Self {
-        (self.answer, self.example) = (Answer::Body(schema_of::<T>), example);
+    pub(in crate::http) const fn response<T: JsonSchema>(mut self, example: &'static str) -> Self {
+        (self.body, self.example) = (SuccessBody::Body(schema_of::<T>), example);
         self
     }
 
     /// Sets the body of a success to a list of `T` under a name, with an example, and adds `limit` and `after`.
     pub(in crate::http) const fn list<T: JsonSchema>(mut self, name: &'static str, example: &'static str) -> Self {
-        (self.answer, self.example) = (Answer::List(name, schema_of::<T>), example);
+        (self.body, self.example) = (SuccessBody::List(name, schema_of::<T>), example);
         self
     }
 

@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
-use super::{example_of, operation::Answer};
+use super::{example_of, operation::SuccessBody};
 use crate::http::{code::Code, routes::Entry};
 
 const QUOTA: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
@@ -39,9 +39,9 @@ impl Problems {
 /// The responses of an endpoint, by status.
 pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Problems) -> Map<String, Value> {
     let operation = entry.operation;
-    let schema = match operation.answer {
-        Answer::Body(schema) => schema(generator).into(),
-        Answer::List(name, row) => list(name, &row(generator).into()),
+    let schema = match operation.body {
+        SuccessBody::Body(schema) => schema(generator).into(),
+        SuccessBody::List(name, row) => list(name, &row(generator).into()),
     };
     let mut content = json!({"schema": schema});
     if !operation.example.is_empty() {

@@ -5,13 +5,13 @@ use serde_json::{Map, Value, json};
 
 /// The fields that the reader has read so far.
 #[derive(Debug, Default)]
-pub(in crate::http) struct Described {
+pub(in crate::http) struct BodySchema {
     generator: SchemaGenerator,
     fields: Map<String, Value>,
     optional: Vec<&'static str>,
 }
 
-impl Described {
+impl BodySchema {
     pub(in crate::http) fn with(generator: SchemaGenerator) -> Self {
         Self { generator, ..Self::default() }
     }

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectOptions};
 
 pub use self::migrate::{MIGRATE_WAIT, migrate};
-pub use self::pool::{Pool, PooledConnection, acquire, close_unused, is_of_use, pool, pool_for_lists};
+pub use self::pool::{Pool, PooledConnection, acquire, close_unused, is_usable, pool, pool_for_lists};
 
 /// How long to wait for a database that is still starting.
 const STARTUP_WAIT: Duration = Duration::from_secs(30);

@@ -82,7 +82,7 @@ impl Manager for Connector {
         // A connection that was used a moment ago is assumed to work.
         if metrics.last_used() >= CHECK_AFTER {
             // A connection that does not answer must not use up the whole acquire timeout.
-            return match timeout(CHECK_TIMEOUT, Box::pin(is_of_use(connection))).await {
+            return match timeout(CHECK_TIMEOUT, Box::pin(is_usable(connection))).await {
                 Ok(Ok(true)) => Ok(()),
                 Ok(Ok(false)) => Err(RecycleError::message("connected to a standby")),
                 Ok(Err(error)) => Err(error.into()),
@@ -98,7 +98,7 @@ impl Manager for Connector {
 ///
 /// # Errors
 /// The connection is broken, or still in the middle of a statement.
-pub async fn is_of_use(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub async fn is_usable(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let is_standby = sqlx::query_scalar!(r#"select pg_is_in_recovery() as "is_standby!""#).fetch_one(connection).await?;
     Ok(!is_standby)
 }

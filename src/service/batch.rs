@@ -174,7 +174,7 @@ impl<K: Key, Q: Send + 'static, A: Send + 'static> Inner<K, Q, A> {
         loop {
             let Some((keys, calls)) = inner.lock().take_ready(inner.config.max_in_flight) else { break };
             let now = Instant::now();
-            metrics::departed(inner.config.name, calls.len(), calls.first().map_or(now, |call| call.since));
+            metrics::batch_started(inner.config.name, calls.len(), calls.first().map_or(now, |call| call.since));
             let batch = Batch { inner: Arc::clone(inner), keys, is_in_flight: true, since: now };
             tokio::spawn((inner.execute)(calls, batch));
         }
@@ -268,7 +268,7 @@ impl<K: Key, Q: Send + 'static, A: Send + 'static> Batch<K, Q, A> {
 impl<K: Key, Q: Send + 'static, A: Send + 'static> Drop for Batch<K, Q, A> {
     fn drop(&mut self) {
         self.release(&HashSet::new());
-        metrics::landed(self.inner.config.name, self.since);
+        metrics::batch_finished(self.inner.config.name, self.since);
     }
 }
 

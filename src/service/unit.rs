@@ -49,7 +49,7 @@ impl UnitConnection {
     async fn acquire(pool: &Pool) -> Result<Self> {
         let since = Instant::now();
         let connection = database::acquire(pool).await?;
-        metrics::connected(since);
+        metrics::connection_acquired(since);
         Ok(Self(Some(connection)))
     }
 
@@ -70,7 +70,7 @@ impl UnitConnection {
     /// Returns the connection to the pool if it works once an open transaction is rolled back; closes it otherwise.
     async fn recover(mut self) {
         if let Some(connection) = self.0.as_mut()
-            && let Ok(Ok(true)) = timeout(RECOVERY, database::is_of_use(connection)).await
+            && let Ok(Ok(true)) = timeout(RECOVERY, database::is_usable(connection)).await
         {
             drop(self.0.take());
         }

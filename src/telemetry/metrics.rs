@@ -131,7 +131,7 @@ pub(crate) fn request_finished(method: &str, route: &str, status: u16, took: Dur
 }
 
 /// Records a wait for a connection that began at `since`.
-pub(crate) fn connected(since: Instant) {
+pub(crate) fn connection_acquired(since: Instant) {
     histogram!(CONNECTION_WAIT).record(since.elapsed());
 }
 
@@ -147,18 +147,18 @@ pub(crate) fn database_failed(error: &sqlx::Error) {
 }
 
 /// Records a batch that starts now and whose first job arrived at `first_arrived`.
-pub(crate) fn departed(batch: &'static str, size: usize, first_arrived: Instant) {
+pub(crate) fn batch_started(batch: &'static str, size: usize, first_arrived: Instant) {
     histogram!(BATCH_SIZE, "batch" => batch).record(u32::try_from(size).unwrap_or(u32::MAX));
     histogram!(BATCH_WAIT, "batch" => batch).record(first_arrived.elapsed());
 }
 
 /// Records a finished batch that started at `since`.
-pub(crate) fn landed(batch: &'static str, since: Instant) {
+pub(crate) fn batch_finished(batch: &'static str, since: Instant) {
     histogram!(BATCH_DURATION, "batch" => batch).record(since.elapsed());
 }
 
 /// Records whether a request fitted its account's quota.
-pub(crate) fn met_quota(admitted: bool) {
+pub(crate) fn quota_checked(admitted: bool) {
     counter!(QUOTA, "outcome" => if admitted { "admitted" } else { "refused" }).increment(1);
 }
 
@@ -168,21 +168,21 @@ pub(crate) fn replayed() {
 }
 
 /// Records the outcome of a login.
-pub(crate) fn logged_in(outcome: &'static str) {
+pub(crate) fn login_finished(outcome: &'static str) {
     counter!(LOGINS, "outcome" => outcome).increment(1);
 }
 
 /// Records how many passwords wait in a lane.
-pub(crate) fn hashes_wait(lane: &'static str, waiting: usize) {
+pub(crate) fn hashes_waiting(lane: &'static str, waiting: usize) {
     gauge!(HASHES_WAITING, "lane" => lane).set(u32::try_from(waiting).unwrap_or(u32::MAX));
 }
 
 /// Records a password hash that started at `since`.
-pub(crate) fn hashed(lane: &'static str, since: Instant) {
+pub(crate) fn hash_finished(lane: &'static str, since: Instant) {
     histogram!(HASHES, "lane" => lane).record(since.elapsed());
 }
 
 /// Records a written movement.
-pub(crate) fn posted(kind: &'static str) {
+pub(crate) fn posting_written(kind: &'static str) {
     counter!(POSTINGS, "type" => kind).increment(1);
 }

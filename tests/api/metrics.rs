@@ -34,7 +34,7 @@ async fn metrics_are_served_on_their_own_listener_and_contain_no_ids() {
         ("core_api_postings_total{type=\"top_up\"}", "1"),
         ("core_api_batch_size_sum{batch=\"ledger\"}", "1"),
         ("core_api_http_requests_in_flight", "0"),
-        ("core_api_password_hashes_waiting{lane=\"stranger\"}", "0"),
+        ("core_api_password_hashes_waiting{lane=\"untrusted\"}", "0"),
     ] {
         assert_eq!(value(series).as_deref(), Some(expected), "{series} in\n{text}");
     }

@@ -87,10 +87,10 @@ impl Admission {
         let account = claims.account;
         let local = self.local.take(account, Instant::now());
         if !bypass_quota {
-            local.inspect_err(|_| metrics::met_quota(false)).map_err(Error::QuotaExceeded)?;
+            local.inspect_err(|_| metrics::quota_checked(false)).map_err(Error::QuotaExceeded)?;
         }
         let admitted = self.batcher.call([account], *claims).await.inspect_err(|_| self.local.give_back(account))?;
-        metrics::met_quota(admitted.quota.is_ok());
+        metrics::quota_checked(admitted.quota.is_ok());
         let quota = match admitted.quota {
             Err(full) if !bypass_quota => return Err(Error::QuotaExceeded(full)),
             Ok(quota) | Err(quota) => quota,

@@ -49,8 +49,8 @@ impl Lane {
     /// The label of the lane in the metrics.
     const fn name(self) -> &'static str {
         match self {
-            Self::Trusted => "known",
-            Self::Untrusted => "stranger",
+            Self::Trusted => "trusted",
+            Self::Untrusted => "untrusted",
         }
     }
 }
@@ -126,8 +126,8 @@ impl Threads {
                 let hash = |job: Job, scratch: &mut Scratch| {
                     let began = Instant::now();
                     drop(catch_unwind(AssertUnwindSafe(|| job(scratch))));
-                    metrics::hashed(lane.name(), began);
-                    metrics::hashes_wait(lane.name(), queue.lock().jobs.len());
+                    metrics::hash_finished(lane.name(), began);
+                    metrics::hashes_waiting(lane.name(), queue.lock().jobs.len());
                 };
                 match lane {
                     Lane::Trusted => {
@@ -184,7 +184,7 @@ impl Queue {
         waiting.jobs.push_back(job);
         let length = waiting.jobs.len();
         drop(waiting);
-        metrics::hashes_wait(self.name, length);
+        metrics::hashes_waiting(self.name, length);
         self.job_arrived.notify_one();
         Ok(())
     }

@@ -108,7 +108,7 @@ impl Auth {
     /// wait to be hashed.
     pub async fn login(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
         let granted = self.try_login(email, password, origin).await;
-        metrics::logged_in(match &granted {
+        metrics::login_finished(match &granted {
             Ok(_) => "succeeded",
             Err(Error::InvalidCredentials) => "invalid_credentials",
             Err(Error::TooManyAttempts { .. }) => "too_many_attempts",

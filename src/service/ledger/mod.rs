@@ -145,7 +145,7 @@ impl Ledger {
             None => Box::pin(pessimistic::post(&self.pool, actor, &posting, idempotent.as_ref())).await?,
         };
         if matches!(outcome, Outcome::Fresh(_)) {
-            metrics::posted(kind);
+            metrics::posting_written(kind);
         }
         Ok(outcome)
     }

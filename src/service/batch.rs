@@ -218,16 +218,18 @@ impl<K: Key, Q, A> State<K, Q, A> {
         }
         let (mut keys, mut calls) = (HashSet::new(), Vec::new());
         let (mut staying, mut blocked) = (VecDeque::new(), HashSet::new());
-        for (own_keys, call) in self.waiting.drain(..) {
-            let is_free = own_keys.iter().all(|key| !self.keys.contains(key) && !blocked.contains(key));
-            if is_free && calls.len() < MAX_BATCH {
-                keys.extend(own_keys);
-                calls.push(call);
-            } else {
+        while calls.len() < MAX_BATCH
+            && let Some((own_keys, call)) = self.waiting.pop_front()
+        {
+            if own_keys.iter().any(|key| self.keys.contains(key) || blocked.contains(key)) {
                 blocked.extend(own_keys.iter().copied());
                 staying.push_back((own_keys, call));
+            } else {
+                keys.extend(own_keys);
+                calls.push(call);
             }
         }
+        staying.append(&mut self.waiting);
         self.waiting = staying;
         if calls.is_empty() {
             return None;

@@ -181,7 +181,7 @@ async fn postings_in_the_same_batch_are_answered_individually() {
         let body = json!({"cardId": cards[which].0, "amount": 1});
         requests.spawn(async move {
             let request = actor.request(reqwest::Method::POST, "/balances/add").json(&body);
-            let request = if number % 4 == 0 { request.header("idempotency-key", format!("k{number}")) } else { request };
+            let request = if number % 5 == 0 { request.header("idempotency-key", format!("k{number}")) } else { request };
             (which, Reply::of(request).await)
         });
     }

@@ -152,7 +152,6 @@ async fn a_posting_sees_what_another_replica_did_to_the_card() {
     let world = three_replicas().await;
     let admin = world.admin().await;
     let (here, there) = (world.at(1, &admin), world.at(2, &admin));
-    // A single posting without a key takes a path of its own.
     for (status, code, keys) in [
         ("blocked", "card_blocked", [None, None]),
         ("cancelled", "card_cancelled", [None, None]),

@@ -85,6 +85,10 @@ impl Unit for EndSession<'_> {
         }
         Ok(was_live)
     }
+
+    fn commits(&self, was_live: &bool) -> bool {
+        *was_live
+    }
 }
 
 /// Checks again, in the writing transaction, that the actor's session is live and that their role permits managing

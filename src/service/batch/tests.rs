@@ -118,31 +118,61 @@ async fn a_batch_that_releases_its_keys_lets_their_next_calls_go() {
     assert!(taken.is_empty(), "call 2 needs key 1, which its batch has not released");
 }
 
-/// 3,000 calls on one or two of six keys, in batches that take up to a millisecond.
+#[tokio::test]
+async fn a_batch_takes_no_more_than_it_may() {
+    let (batcher, mut taken, go_on) = stepped(1);
+    let calls: Vec<(&[u32], u32)> = (0..700).map(|number| (&[1_u32] as &[u32], number)).collect();
+    let _replies = call(&batcher, &calls).await;
+    assert_eq!(next(&mut taken).await, [0]);
+    go_on.notify_one();
+    assert_eq!(next(&mut taken).await, (1..=512).collect::<Vec<_>>());
+    go_on.notify_one();
+    assert_eq!(next(&mut taken).await, (513..700).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_before_it_dispatches_leaves_nobody_waiting() {
+    let (batcher, mut taken, _) = stepped(1);
+    let (first, second) = (batcher.call([0], 0), batcher.call([1], 1));
+    let (mut first, mut second) = (Box::pin(first), Box::pin(second));
+    assert!(futures_util::poll!(&mut first).is_pending(), "it waits for others");
+    assert!(futures_util::poll!(&mut second).is_pending());
+    drop(first);
+    assert_eq!(next(&mut taken).await, [0, 1]);
+}
+
+/// 3,000 calls on one or two of six keys. One batch in five stalls, so that others are in flight beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_storm_of_calls_keeps_the_order_of_each_key_and_never_shares_one() {
     const KEYS: usize = 6;
+    type Request = (usize, Vec<usize>);
     let running: Arc<[AtomicUsize; KEYS]> = Arc::default();
+    let (in_flight, most_in_flight, batch_count) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
     let (executed, mut order) = mpsc::unbounded_channel();
-    let batcher: Batcher<usize, (usize, Vec<usize>), ()> =
-        Batcher::new(config(4), move |calls: Vec<Call<(usize, Vec<usize>), ()>>, batch| {
-            let (running, executed) = (Arc::clone(&running), executed.clone());
-            async move {
-                let keys: HashSet<usize> = calls.iter().flat_map(|call| call.request.1.clone()).collect();
-                for key in &keys {
-                    assert_eq!(running[*key].fetch_add(1, Ordering::SeqCst), 0, "two batches share key {key}");
-                }
-                sleep(Duration::from_micros(rand::random_range(0..1_000))).await;
-                for call in calls {
-                    executed.send(call.request.clone()).expect("received");
-                    call.reply(Ok(()));
-                }
-                for key in &keys {
-                    running[*key].fetch_sub(1, Ordering::SeqCst);
-                }
-                drop(batch);
+    let most = Arc::clone(&most_in_flight);
+    let batcher: Batcher<usize, Request, ()> = Batcher::new(config(4), move |calls: Vec<Call<Request, ()>>, batch| {
+        let (running, in_flight, most, executed) = (Arc::clone(&running), Arc::clone(&in_flight), Arc::clone(&most), executed.clone());
+        let stalls = batch_count.fetch_add(1, Ordering::SeqCst) % 5 == 0;
+        async move {
+            let keys: HashSet<usize> = calls.iter().flat_map(|call| call.request.1.clone()).collect();
+            for key in &keys {
+                assert_eq!(running[*key].fetch_add(1, Ordering::SeqCst), 0, "two batches share key {key}");
             }
-        });
+            most.fetch_max(in_flight.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            if stalls {
+                sleep(STALL_AFTER * 2).await;
+            }
+            for call in calls {
+                executed.send(call.request.clone()).expect("received");
+                call.reply(Ok(()));
+            }
+            for key in &keys {
+                running[*key].fetch_sub(1, Ordering::SeqCst);
+            }
+            in_flight.fetch_sub(1, Ordering::SeqCst);
+            drop(batch);
+        }
+    });
     let mut random = StdRng::seed_from_u64(7);
     let mut replies = JoinSet::new();
     for number in 0..3_000 {
@@ -152,16 +182,17 @@ async fn a_storm_of_calls_keeps_the_order_of_each_key_and_never_shares_one() {
         batcher.submit(keys, call).await;
         replies.spawn(async move { reply.await.expect("a reply").expect("success") });
         if number % 7 == 0 {
-            sleep(Duration::from_micros(200)).await;
+            sleep(Duration::from_millis(1)).await;
         }
     }
     timeout(Duration::from_secs(30), replies.join_all()).await.expect("no call starves");
     let mut last = [None; KEYS];
     for _ in 0..3_000 {
-        let (number, keys) = order.recv().await.expect("executed");
+        let (number, keys): Request = order.recv().await.expect("executed");
         for key in keys {
             assert!(last[key] < Some(number), "call {number} on key {key} after {:?}", last[key]);
             last[key] = Some(number);
         }
     }
+    assert!(most_in_flight.load(Ordering::SeqCst) > 1, "no batch was in flight beside another");
 }

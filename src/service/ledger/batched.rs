@@ -12,7 +12,7 @@ use super::{
     CardKey, PostingBatch, PostingCall,
     card_update::{self, CardOutcome, CardUpdate},
     pessimistic,
-    position_cache::PositionCache,
+    position_cache::{Known, PositionCache},
     store::{self, Outcomes},
 };
 use crate::database::{Pool, Pools};
@@ -100,9 +100,9 @@ async fn load_misses(pool: &Pool, cache: &PositionCache, calls: &[PostingCall]) 
     }
     let misses: Vec<CardKey> = misses.into_iter().collect();
     let found = unit::read(pool, move |connection| Box::pin(async move { store::positions(connection, &misses).await })).await?;
-    for (card, position, now) in found {
-        cache.insert(card, position);
-        cache.observe(now);
+    for (card, known) in found {
+        cache.insert(card, known);
+        cache.observe(known.as_of);
     }
     Ok(())
 }
@@ -114,15 +114,20 @@ async fn write(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Re
 
 /// The time to write at, by the database's clock, if a response is to be stored: it may show the time, and it is
 /// written with its movement. None: the statement uses its own time.
+///
+/// The time is not before that of the movement before. If another transaction writes to a card meanwhile, its update
+/// conflicts.
 async fn written_at(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Result<Option<DateTime<Utc>>> {
     let mut postings = updates.iter().flat_map(|update| &update.postings);
     if postings.all(|posting| posting.call.request.idempotent.is_none()) {
         return Ok(None);
     }
-    if cache.now().is_none() {
-        cache.observe(unit::read(pool, |connection| Box::pin(store::now(connection))).await?);
-    }
-    Ok(cache.now())
+    let now = match cache.now() {
+        Some(now) => now,
+        None => unit::read(pool, |connection| Box::pin(store::now(connection))).await?,
+    };
+    cache.observe(now);
+    Ok(Some(updates.iter().map(|update| update.not_before).fold(now, DateTime::max)))
 }
 
 /// Replies to the postings of each applied update, and caches the positions that the statement returned.
@@ -131,14 +136,14 @@ fn settle(cache: &PositionCache, updates: Vec<CardUpdate>, left_over: Vec<Postin
     for (number, CardUpdate { card, to, postings, .. }) in (1..).zip(updates) {
         match outcomes.by_number.remove(&number) {
             Some(CardOutcome::Applied { at }) => {
-                cache.insert(card, to);
+                cache.insert(card, Known { position: to, as_of: at });
                 for posting in postings {
                     posting.confirm(at);
                 }
             }
-            Some(CardOutcome::Conflict { position, duplicate_keys }) => {
-                match position {
-                    Some(position) => cache.insert(card, position),
+            Some(CardOutcome::Conflict { known, duplicate_keys }) => {
+                match known {
+                    Some(known) => cache.insert(card, known),
                     None => cache.invalidate(&card),
                 }
                 let is_duplicate = |call: &PostingCall| {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{CardKey, Movement, Outcome, Posted, PostingCall};
+use super::{CardKey, Movement, Outcome, Posted, PostingCall, position_cache::Known};
 use crate::domain::{
     id::MovementId,
     posting::{self, Entry, Position},
@@ -24,6 +24,8 @@ pub(super) struct CardUpdate {
     pub(super) from: Position,
     /// The position that they lead to.
     pub(super) to: Position,
+    /// No posting may have an earlier time, so that the times of a card's movements are in the order of its history.
+    pub(super) not_before: DateTime<Utc>,
     pub(super) postings: Vec<PendingPosting>,
 }
 
@@ -34,33 +36,33 @@ pub(super) enum CardOutcome {
     Applied { at: DateTime<Utc> },
     /// The database wrote none of its postings. The card has another position, another transaction has locked it, or some
     /// idempotency keys are used already.
-    Conflict { position: Option<Position>, duplicate_keys: Vec<String> },
+    Conflict { known: Option<Known>, duplicate_keys: Vec<String> },
 }
 
-/// Decides postings by the `position` that their cards are believed to have. Returns the updates to write, and the calls
+/// Decides postings on the positions that their cards are `known` to have had. Returns the updates to write, and the calls
 /// that are left over.
 ///
 /// A posting that would be refused is left over, with every later posting to its card: the database checks a belief
 /// before it writes by it, but nothing checks a refusal.
-pub(super) fn plan(calls: Vec<PostingCall>, position: impl Fn(&CardKey) -> Option<Position>) -> (Vec<CardUpdate>, Vec<PostingCall>) {
+pub(super) fn plan(calls: Vec<PostingCall>, known: impl Fn(&CardKey) -> Option<Known>) -> (Vec<CardUpdate>, Vec<PostingCall>) {
     let (mut updates, mut left_over): (Vec<CardUpdate>, Vec<PostingCall>) = Default::default();
     // For each card the index of its update, and whether a posting to it was left over.
     let mut cards: HashMap<CardKey, (Option<usize>, bool)> = HashMap::new();
     for call in calls {
         let card = call.request.card_key();
         let (index, is_blocked) = cards.entry(card).or_default();
-        let before = index.and_then(|index| updates.get(index)).map(|update| update.to).or_else(|| position(&card));
-        let decided = before.filter(|_| !*is_blocked).and_then(|before| {
+        let planned = index.and_then(|index| updates.get(index)).map(|update| Known { position: update.to, as_of: update.not_before });
+        let decided = planned.or_else(|| known(&card)).filter(|_| !*is_blocked).and_then(|before| {
             let posting = &call.request.posting;
-            Some((before, posting::post(before, posting.kind, posting.amount).ok()?))
+            Some((before, posting::post(before.position, posting.kind, posting.amount).ok()?))
         });
-        let Some((before, entry)) = decided else {
+        let Some((Known { position: before, as_of }, entry)) = decided else {
             *is_blocked = true;
             left_over.push(call);
             continue;
         };
         let index = *index.get_or_insert_with(|| {
-            updates.push(CardUpdate { card, from: before, to: before, postings: Vec::new() });
+            updates.push(CardUpdate { card, from: before, to: before, not_before: as_of, postings: Vec::new() });
             updates.len() - 1
         });
         if let Some(update) = updates.get_mut(index) {
@@ -125,6 +127,10 @@ mod tests {
         Call::new(PostingRequest { actor: Actor::command_line(account), card, posting, idempotent: None }).0
     }
 
+    fn known(position: Position) -> Known {
+        Known { position, as_of: DateTime::UNIX_EPOCH }
+    }
+
     fn active(balance: i64, seq: i64) -> Position {
         Position { status: CardStatus::Active, balance: money(balance), seq }
     }
@@ -147,7 +153,7 @@ mod tests {
             call(one, MovementKind::Purchase, 200),
             call(one, MovementKind::Refund, 50),
         ];
-        let (updates, left_over) = plan(calls, |card| Some(if *card == one { active(100, 7) } else { active(0, 0) }));
+        let (updates, left_over) = plan(calls, |card| Some(known(if *card == one { active(100, 7) } else { active(0, 0) })));
         assert!(left_over.is_empty());
         let [first, second] = &*updates else { panic!("{} updates", updates.len()) };
         assert_eq!((first.card, first.from, first.to), (one, active(100, 7), active(450, 10)));
@@ -165,7 +171,7 @@ mod tests {
             call(one, MovementKind::TopUp, 500),
             call(two, MovementKind::TopUp, 1),
         ];
-        let (updates, left_over) = plan(calls, |_| Some(active(100, 0)));
+        let (updates, left_over) = plan(calls, |_| Some(known(active(100, 0))));
         assert_eq!(
             updates.iter().map(|update| (update.card, update.to)).collect::<Vec<_>>(),
             [(one, active(40, 1)), (two, active(101, 1))]

@@ -17,54 +17,56 @@ use crate::domain::posting::Position;
 /// The most cards in the cache, which then takes about ten megabytes.
 const MAX_CARDS: usize = 100_000;
 
-/// How long the clock is followed without an observation. The clocks of two machines drift apart by far less than a
-/// millisecond in this time.
-const MAX_CLOCK_AGE: Duration = Duration::from_secs(1);
+/// How long the clock is followed without an observation. Two clocks drift apart by about a millisecond in this time.
+const MAX_CLOCK_AGE: Duration = Duration::from_secs(10);
+
+/// A card's position, and since when the card is known to have had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) position: Position,
+    /// The database's clock when the position was written or read. No movement that led to the position has a later time.
+    pub(super) as_of: DateTime<Utc>,
+}
 
 #[derive(Default)]
 pub(super) struct PositionCache {
-    positions: Mutex<HashMap<CardKey, Position>>,
+    positions: Mutex<HashMap<CardKey, Known>>,
     clock: Mutex<Option<(DateTime<Utc>, Instant)>>,
 }
 
 impl PositionCache {
-    pub(super) fn get(&self, card: &CardKey) -> Option<Position> {
+    pub(super) fn get(&self, card: &CardKey) -> Option<Known> {
         lock(&self.positions).get(card).copied()
     }
 
-    pub(super) fn insert(&self, card: CardKey, position: Position) {
+    pub(super) fn insert(&self, card: CardKey, known: Known) {
         let mut positions = lock(&self.positions);
         if positions.len() >= MAX_CARDS {
             // Evicts all at once. The next postings bring the cards in use back.
             positions.clear();
         }
-        positions.insert(card, position);
+        positions.insert(card, known);
     }
 
     pub(super) fn invalidate(&self, card: &CardKey) {
         lock(&self.positions).remove(card);
     }
 
-    /// Takes over the database's clock, read after the positions of the same response.
+    /// Takes over the database's clock.
     pub(super) fn observe(&self, clock: DateTime<Utc>) {
         let (mut last, now) = (lock(&self.clock), Instant::now());
-        if clock_at(*last, now).is_none_or(|believed| believed < clock) {
+        if clock_at(*last, now).is_none_or(|estimate| estimate < clock) {
             *last = Some((clock, now));
         }
     }
 
-    /// The database's clock, or a moment before it. None if it was not observed lately.
-    ///
-    /// It is not before the newest movement of any position in the cache, because the clock was observed after each of
-    /// them. If another transaction writes to a card after that, the position is stale, and an update that was decided on it
-    /// conflicts. So the times of a card's movements are in the order of its history.
+    /// The database's clock, late by the time that its last observation took to arrive. None if that is too long ago.
     pub(super) fn now(&self) -> Option<DateTime<Utc>> {
         clock_at(*lock(&self.clock), Instant::now())
     }
 }
 
-/// The clock that was observed at an earlier moment, at `now`. It runs late by the time that the observation took to
-/// arrive, and never early.
+/// The clock that was observed at an earlier moment, at `now`.
 fn clock_at(observed: Option<(DateTime<Utc>, Instant)>, now: Instant) -> Option<DateTime<Utc>> {
     let (clock, at) = observed?;
     let age = now.saturating_duration_since(at);
@@ -85,13 +87,13 @@ mod tests {
         let (noon, seen) = (DateTime::UNIX_EPOCH + TimeDelta::hours(12), Instant::now());
         let at = |milliseconds| clock_at(Some((noon, seen)), seen + Duration::from_millis(milliseconds));
         assert_eq!(at(0), Some(noon));
-        assert_eq!(at(1_000), Some(noon + TimeDelta::seconds(1)));
-        assert_eq!(at(1_001), None);
+        assert_eq!(at(10_000), Some(noon + TimeDelta::seconds(10)));
+        assert_eq!(at(10_001), None);
         assert_eq!(clock_at(None, seen), None);
     }
 
     #[test]
-    fn an_observation_that_took_long_to_arrive_does_not_put_the_clock_back() {
+    fn a_late_observation_does_not_put_the_clock_back() {
         let (cache, noon) = (PositionCache::default(), DateTime::UNIX_EPOCH + TimeDelta::hours(12));
         cache.observe(noon);
         cache.observe(noon - TimeDelta::milliseconds(500));

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     CardKey, Movement, MovementFilter,
     card_update::{CardOutcome, CardUpdate, PendingPosting},
+    position_cache::Known,
 };
 use crate::domain::{
     actor::Actor,
@@ -94,7 +95,7 @@ pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<U
 }
 
 /// The positions of those of the cards that exist, and the database's clock after reading them.
-pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, Position, DateTime<Utc>)>> {
+pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, Known)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();
     let ids: Vec<Uuid> = cards.iter().map(|(_, card)| (*card).into()).collect();
     let rows = sqlx::query!(
@@ -116,7 +117,10 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| ((row.account_id, row.id), Position { status: row.status, balance: row.balance, seq: row.seq }, row.now))
+        .map(|row| {
+            let position = Position { status: row.status, balance: row.balance, seq: row.seq };
+            ((row.account_id, row.id), Known { position, as_of: row.now })
+        })
         .collect())
 }
 
@@ -291,18 +295,18 @@ pub(super) async fn write_updates(
             coalesce($21, statement_timestamp()) as "at!",
             clock_timestamp() as "now!",
             (select array_agg(number) from applied) as "applied?",
-            conflict.number as "conflict?",
-            conflict.status as "status?: CardStatus",
-            conflict.balance as "balance?: Money",
-            conflict.seq as "seq?",
-            conflict.keys as "duplicate_keys?"
-        from (values (true)) as one_row
-        left join (
-            select conflicts.number, cards.status, cards.balance, cards.seq, duplicates.keys
-            from conflicts
-            left join cards on cards.account_id = conflicts.account_id and cards.id = conflicts.card_id
-            left join duplicates on duplicates.account_id = conflicts.account_id and duplicates.card_id = conflicts.card_id
-        ) as conflict on true
+            null::bigint as "conflict?",
+            null::text as "status?: CardStatus",
+            null::bigint as "balance?: Money",
+            null::bigint as "seq?",
+            null::text[] as "duplicate_keys?"
+        union all
+        select
+            coalesce($21, statement_timestamp()), clock_timestamp(), null,
+            conflicts.number, cards.status, cards.balance, cards.seq, duplicates.keys
+        from conflicts
+        left join cards on cards.account_id = conflicts.account_id and cards.id = conflicts.card_id
+        left join duplicates on duplicates.account_id = conflicts.account_id and duplicates.card_id = conflicts.card_id
         "#,
         &postings.account_id,
         &postings.card_id,
@@ -334,7 +338,8 @@ pub(super) async fn write_updates(
         outcomes.by_number.extend(row.applied.unwrap_or_default().into_iter().map(|number| (number, CardOutcome::Applied { at: row.at })));
         if let Some(number) = row.conflict {
             let position = row.status.zip(row.balance).zip(row.seq).map(|((status, balance), seq)| Position { status, balance, seq });
-            let conflict = CardOutcome::Conflict { position, duplicate_keys: row.duplicate_keys.unwrap_or_default() };
+            let known = position.map(|position| Known { position, as_of: row.now });
+            let conflict = CardOutcome::Conflict { known, duplicate_keys: row.duplicate_keys.unwrap_or_default() };
             outcomes.by_number.insert(number, conflict);
         }
     }

@@ -48,13 +48,13 @@ impl Fixture {
         Self { connection, cards: keys, postgres, _directory: directory }
     }
 
-    async fn positions(&mut self) -> HashMap<CardKey, Position> {
+    async fn positions(&mut self) -> HashMap<CardKey, Known> {
         let found = positions(ReadConnection::within(&mut self.connection), &self.cards).await.expect("positions");
-        found.into_iter().map(|(card, position, _)| (card, position)).collect()
+        found.into_iter().collect()
     }
 
     /// Tops up both cards by 1.00, decided on these positions.
-    async fn top_up(&mut self, decided_on: &HashMap<CardKey, Position>) -> HashMap<i64, CardOutcome> {
+    async fn top_up(&mut self, decided_on: &HashMap<CardKey, Known>) -> HashMap<i64, CardOutcome> {
         let calls = self.cards.iter().map(|(account, card)| {
             let amount = Amount::new(Money::from_minor(100).expect("within bounds")).expect("above zero");
             let posting =
@@ -80,13 +80,13 @@ async fn an_update_of_a_card_that_has_moved_on_is_a_conflict_and_the_others_are_
 
     let outcomes = fixture.top_up(&decided_on).await;
     assert!(
-        matches!(&outcomes[&1], CardOutcome::Conflict { position: Some(position), duplicate_keys } if *position == current && duplicate_keys.is_empty()),
+        matches!(&outcomes[&1], CardOutcome::Conflict { known: Some(known), duplicate_keys } if known.position == current.position && duplicate_keys.is_empty()),
         "{outcomes:?}"
     );
     assert!(matches!(outcomes[&2], CardOutcome::Applied { .. }), "{outcomes:?}");
-    let seqs = fixture.cards.map(|card| decided_on.get(&card).map(|position| position.seq));
+    let seqs = fixture.cards.map(|card| decided_on.get(&card).map(|known| known.position.seq));
     let after = fixture.positions().await;
-    assert_eq!(fixture.cards.map(|card| after[&card].seq), [1, 2], "decided on {seqs:?}");
+    assert_eq!(fixture.cards.map(|card| after[&card].position.seq), [1, 2], "decided on {seqs:?}");
 }
 
 #[tokio::test]
@@ -103,5 +103,5 @@ async fn an_update_of_a_card_that_another_transaction_has_locked_is_a_conflict_a
     assert!(matches!(outcomes[&1], CardOutcome::Conflict { .. }), "{outcomes:?}");
     assert!(matches!(outcomes[&2], CardOutcome::Applied { .. }), "{outcomes:?}");
     let after = fixture.positions().await;
-    assert_eq!(fixture.cards.map(|card| after[&card].seq), [0, 1]);
+    assert_eq!(fixture.cards.map(|card| after[&card].position.seq), [0, 1]);
 }

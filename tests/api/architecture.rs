@@ -180,6 +180,33 @@ fn an_upward_import_is_found_however_it_is_written() {
 }
 
 #[test]
+fn every_module_of_the_crate_is_a_floor_and_none_passes_another_on() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let text = fs::read_to_string(root.join("lib.rs")).expect("the crate");
+    let modules: BTreeSet<&str> = text.lines().filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';')).collect();
+    assert_eq!(modules, FLOORS.into_iter().collect());
+    for file in ["lib.rs", "service/mod.rs"] {
+        let text = fs::read_to_string(root.join(file)).expect("a file");
+        assert!(!code(&text).contains("pub use "), "{file} passes an import on, which these tests would not see");
+    }
+}
+
+#[test]
+fn functions_that_take_a_read_connection_only_read() {
+    let mut found = 0;
+    for (name, text) in sources("src/service").into_iter().filter(|(name, _)| name.ends_with("store.rs")) {
+        let text = code(&text);
+        let functions = text.split("pub(super) async fn ").skip(1).map(|text| text.split("\n}\n").next().unwrap_or_default());
+        for function in functions.filter(|text| text.contains("ReadConnection<'_>")) {
+            let writes = ["insert into", "update ", "delete from"].into_iter().find(|word| function.contains(word));
+            assert_eq!(writes, None, "{name}: {}", function.lines().next().unwrap_or_default());
+            found += 1;
+        }
+    }
+    assert!(found >= 12, "only {found} functions were found");
+}
+
+#[test]
 fn modules_of_the_service_import_each_other_in_no_circle() {
     assert_eq!(circles(&sources("src/service")), [""; 0]);
 }
@@ -272,13 +299,22 @@ fn compares_account_id(sql: &str) -> bool {
         .split("insert into ")
         .skip(1)
         .any(|rest| rest.split('(').nth(1).is_some_and(|columns| columns.trim_start().starts_with("account_id")));
-    inserts || sql.contains("account_id = ")
+    inserts || sql.match_indices("account_id = ").any(|(place, _)| is_a_condition(&sql[..place]))
+}
+
+/// Whether text that comes after this is part of a `where` or an `on`.
+fn is_a_condition(before: &str) -> bool {
+    let clause = before.split_whitespace().rfind(|word| ["select", "set", "returning", "where", "on"].contains(word));
+    matches!(clause, Some("where" | "on"))
 }
 
 #[test]
 fn an_account_id_that_narrows_nothing_does_not_count() {
     assert!(!compares_account_id("select account_id, id from cards where id = $1"));
     assert!(compares_account_id("select id from cards where account_id = $1 and id = $2"));
+    assert!(compares_account_id("select from cards join users on users.account_id = cards.account_id"));
+    assert!(!compares_account_id("select account_id = $1 as own from cards where id = $2"));
+    assert!(!compares_account_id("update cards set account_id = $1 where id = $2"));
     assert!(compares_account_id("insert into cards (account_id, id) values ($1, $2)"));
     assert!(!compares_account_id("insert into cards (id, account_id) select id, account_id from cards"));
 }

@@ -49,6 +49,12 @@ pub async fn assert_ledger_is_consistent(world: &World) {
          ) history where balance_after <> running",
     );
     assert_eq!(bad_movements.await, 0);
+    let misdated_movements = world.database.number(
+        "select count(*) from (
+             select created_at, lag(created_at) over (partition by account_id, card_id order by seq) as previous from movements
+         ) history where created_at < previous",
+    );
+    assert_eq!(misdated_movements.await, 0, "movements are dated before the ones that they follow");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,7 +180,7 @@ async fn postings_in_the_same_batch_are_answered_individually() {
         };
         cards.push((admin.given_card_in(status).await, refusal));
     }
-    // All at one replica, so that they share batches. Every fourth request has its own key.
+    // All at one replica, so that they share batches. Every fifth request has its own key.
     let mut requests = JoinSet::new();
     for number in 0..240 {
         let (actor, which) = (admin.clone(), number % cards.len());

@@ -114,9 +114,6 @@ async fn write(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Re
 
 /// The time to write at, by the database's clock, if a response is to be stored: it may show the time, and it is
 /// written with its movement. None: the statement uses its own time.
-///
-/// The time is not before that of the movement before. If another transaction writes to a card meanwhile, its update
-/// conflicts.
 async fn written_at(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Result<Option<DateTime<Utc>>> {
     let mut postings = updates.iter().flat_map(|update| &update.postings);
     if postings.all(|posting| posting.call.request.idempotent.is_none()) {
@@ -127,7 +124,7 @@ async fn written_at(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) 
         None => unit::read(pool, |connection| Box::pin(store::now(connection))).await?,
     };
     cache.observe(now);
-    Ok(Some(updates.iter().map(|update| update.not_before).fold(now, DateTime::max)))
+    Ok(Some(card_update::time(updates, now)))
 }
 
 /// Replies to the postings of each applied update, and caches the positions that the statement returned.

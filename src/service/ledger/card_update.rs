@@ -73,6 +73,12 @@ pub(super) fn plan(calls: Vec<PostingCall>, known: impl Fn(&CardKey) -> Option<K
     (updates, left_over)
 }
 
+/// The time of updates that are written `now`, by an estimate of the database's clock. It is not before that of any
+/// movement that they follow. If another transaction writes to a card meanwhile, the card's update conflicts.
+pub(super) fn time(updates: &[CardUpdate], now: DateTime<Utc>) -> DateTime<Utc> {
+    updates.iter().map(|update| update.not_before).fold(now, DateTime::max)
+}
+
 impl PendingPosting {
     /// The result of the posting, if it is written at this time.
     fn posted(&self, at: DateTime<Utc>) -> Posted {
@@ -104,6 +110,8 @@ impl PendingPosting {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::domain::{
         actor::Actor,
@@ -177,6 +185,15 @@ mod tests {
             [(one, active(40, 1)), (two, active(101, 1))]
         );
         assert_eq!(left_over.iter().map(|call| call.request.posting.amount.money().minor()).collect::<Vec<_>>(), [61, 500]);
+    }
+
+    #[test]
+    fn no_update_is_dated_before_the_position_that_it_was_decided_on() {
+        let noon = DateTime::UNIX_EPOCH + TimeDelta::hours(12);
+        let calls = vec![call(card(), MovementKind::TopUp, 1), call(card(), MovementKind::TopUp, 1)];
+        let (updates, _) = plan(calls, |_| Some(Known { position: active(0, 0), as_of: noon }));
+        assert_eq!(time(&updates, noon - TimeDelta::seconds(1)), noon);
+        assert_eq!(time(&updates, noon + TimeDelta::seconds(1)), noon + TimeDelta::seconds(1));
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         ServiceError::IdempotencyKeyInUse => {
             (Code::IdempotencyKeyInUse, "The first request under this Idempotency-Key is still running. Try again to get its response.")
         }
-        ServiceError::Overloaded => (Code::Unavailable, "Too much is under way. Nothing was done; try again."),
+        ServiceError::Overloaded => (Code::Unavailable, "Too many requests are in flight. Nothing was done; try again."),
         ServiceError::DatabaseUnavailable(_) => (Code::Unavailable, "The database cannot be reached. Nothing was done; try again."),
         ServiceError::OutcomeUnknown(_) => {
             (Code::OutcomeUnknown, "The connection to the database was lost during the commit: this may or may not have been done.")

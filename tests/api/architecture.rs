@@ -1,4 +1,4 @@
-//! The house rules that the compiler cannot hold.
+//! The rules of the architecture that the compiler cannot check.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -206,7 +206,7 @@ async fn requests_beyond_the_in_flight_limit_are_rejected_at_once() {
         let reply = admin.get("/cards").await;
         took.push(began.elapsed());
         let detail = reply.problem(503, "unavailable")["detail"].clone();
-        assert_eq!(detail, "Too much is under way. Nothing was done; try again.");
+        assert_eq!(detail, "Too many requests are in flight. Nothing was done; try again.");
     }
     assert_eq!(admin.get("/health/live").await.status, 200);
     // The lock outlasts every rejection, so no rejected request has waited for a request in flight.

@@ -34,7 +34,7 @@ async fn concurrent_guesses_at_one_email_are_checked_only_up_to_the_limit() {
             match reply.status {
                 401 => checked += 1,
                 429 => blocked += 1,
-                // Undecided while earlier guesses are in flight.
+                // Deferred while earlier guesses are in flight.
                 _ => drop(reply.problem(503, "unavailable")),
             }
         }

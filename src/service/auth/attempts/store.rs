@@ -41,8 +41,8 @@ pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, so
             login_sources.last_login_at as "last_login_at?",
             pair.failures as "pair_failures?",
             pair.ends_at as "pair_ends_at?",
-            strangers.failures as "strangers_failures?",
-            strangers.ends_at as "strangers_ends_at?",
+            untrusted.failures as "untrusted_failures?",
+            untrusted.ends_at as "untrusted_ends_at?",
             here.failures as "here_failures?",
             here.ends_at as "here_ends_at?",
             asked.now as "now!"
@@ -53,7 +53,7 @@ pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, so
             and login_sources.user_id = users.id
             and login_sources.source = $2
         left join failed_logins pair on pair.key = $3
-        left join failed_logins strangers on strangers.key = $4
+        left join failed_logins untrusted on untrusted.key = $4
         left join failed_logins here on here.key = $5
         "#,
         email_key,
@@ -75,7 +75,7 @@ pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, so
         user,
         last_login_at: row.last_login_at,
         pair: count(row.pair_failures, row.pair_ends_at),
-        untrusted: count(row.strangers_failures, row.strangers_ends_at),
+        untrusted: count(row.untrusted_failures, row.untrusted_ends_at),
         source: count(row.here_failures, row.here_ends_at),
         now: row.now,
     })

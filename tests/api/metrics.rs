@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{
     Actor,
-    binary::{folder, sandbox, signal, wait_for_base},
+    binary::{Process, folder, sandbox, signal, wait_for_base},
 };
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn metrics_are_served_on_their_own_listener_and_contain_no_ids() {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
     let mut command = sandbox(folder.path());
     command.env("CORE_API__METRICS__LISTEN", format!("127.0.0.1:{port}"));
-    let mut process = command.stdout(Stdio::piped()).spawn().expect("the sandbox starts");
+    let mut process = Process::start(command.stdout(Stdio::piped()));
     let base = wait_for_base(&mut process);
     let actor = Actor::new(&base).logged_in("test@example.com", "test123").await;
     let card = actor.given_card_with(json!(5)).await;

@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::support::{
     Actor, World,
-    binary::{CORE_API, assert_refused, core_api, folder, isolated, run, sandbox, sandbox_of, signal, wait_for_base},
+    binary::{CORE_API, Process, assert_refused, core_api, folder, isolated, run, sandbox, sandbox_of, signal, wait_for_base},
     socket::Socket,
 };
 
@@ -31,7 +31,7 @@ fn processes_of(folder: &Path) -> Vec<i32> {
 
 /// A running sandbox.
 struct Sandbox {
-    process: Child,
+    process: Process,
     folder: PathBuf,
     actor: Actor,
 }
@@ -42,7 +42,7 @@ impl Sandbox {
     }
 
     fn from(command: &mut Command, folder: &Path) -> Self {
-        let mut process = command.stdout(Stdio::piped()).spawn().expect("the sandbox starts");
+        let mut process = Process::start(command.stdout(Stdio::piped()));
         let base = wait_for_base(&mut process);
         Self { process, folder: folder.to_owned(), actor: Actor::new(&base) }
     }
@@ -63,13 +63,6 @@ impl Sandbox {
 
     async fn admin(&self) -> Actor {
         self.actor.logged_in("test@example.com", "test123").await
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        let _ended = self.process.kill();
-        let _reaped = self.process.wait();
     }
 }
 
@@ -196,7 +189,7 @@ async fn a_data_path_too_long_for_a_socket_still_works() {
 #[tokio::test]
 async fn a_signal_during_startup_ends_the_sandbox() {
     let folder = folder();
-    let mut starting = sandbox(folder.path()).stdout(Stdio::null()).spawn().expect("the sandbox starts");
+    let mut starting = Process::start(sandbox(folder.path()).stdout(Stdio::null()));
     let began = Instant::now();
     // Wait until Postgres is starting; nothing serves yet.
     while !folder.path().join("data/data/postmaster.pid").exists() {

@@ -8,7 +8,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::support::binary::{assert_refused, core_api, folder, run, sandbox, signal, wait_for_base};
+use crate::support::binary::{Process, assert_refused, core_api, folder, run, sandbox, signal, wait_for_base};
 
 #[tokio::test]
 async fn every_setting_is_listed_with_its_origin_and_secrets_are_hidden() {
@@ -41,7 +41,7 @@ async fn an_unknown_setting_prevents_startup() {
 async fn after_sigterm_the_server_keeps_serving_while_unready_for_the_linger_time() {
     let folder = folder();
     let mut command = sandbox(folder.path());
-    let mut process = command.env("CORE_API__SERVER__LINGER_SECONDS", "3").stdout(Stdio::piped()).spawn().expect("the sandbox starts");
+    let mut process = Process::start(command.env("CORE_API__SERVER__LINGER_SECONDS", "3").stdout(Stdio::piped()));
     let base = wait_for_base(&mut process);
     let status = async |path: &str| Some(reqwest::get(format!("{base}{path}")).await.ok()?.status().as_u16());
     assert_eq!(status("/health/ready").await, Some(200));

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    ops::{Deref, DerefMut},
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread::{JoinHandle, sleep},
@@ -73,15 +74,45 @@ pub fn wait_for_base(process: &mut Child) -> String {
 
 /// A server whose log is captured.
 pub struct Logged {
-    process: Child,
+    process: Process,
     pub base: String,
     reading: JoinHandle<Vec<String>>,
 }
 
+/// A process that does not outlive its test, also if that fails.
+pub struct Process(Child);
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.spawn().expect("the process starts"))
+    }
+}
+
+impl Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A process that has ended and was waited for is not killed.
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
 impl Logged {
     pub fn start(command: &mut Command) -> Self {
-        let mut process =
-            command.env("CORE_API__LOG__FORMAT", "json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the server starts");
+        let mut process = Process::start(command.env("CORE_API__LOG__FORMAT", "json").stdout(Stdio::piped()).stderr(Stdio::piped()));
         let errors = BufReader::new(process.stderr.take().expect("a piped log"));
         let reading = std::thread::spawn(move || errors.lines().map(|line| line.expect("text")).collect());
         Self { base: wait_for_base(&mut process), process, reading }

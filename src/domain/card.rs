@@ -118,7 +118,7 @@ mod tests {
     /// The expected result of every request: `.` unchanged, `>` changed, `x` refused.
     #[test]
     fn the_status_machine_has_only_the_listed_transitions() {
-        let grid = [
+        let grid: [(CardStatus, [char; TargetStatus::COUNT]); CardStatus::COUNT] = [
             //                       active blocked cancelled
             (CardStatus::Inactive, ['>', 'x', '>']),
             (CardStatus::Active, ['.', '>', '>']),

@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn postings_depend_on_kind_and_status() {
         for kind in MovementKind::ALL {
-            let row = match kind {
+            let row: [&str; CardStatus::COUNT] = match kind {
                 //                      inactive                   active blocked                  cancelled
                 MovementKind::TopUp => ["+", "+", "CardBlocked", "CardCancelled"],
                 MovementKind::Purchase => ["CardNotActive(Inactive)", "+", "CardNotActive(Blocked)", "CardNotActive(Cancelled)"],

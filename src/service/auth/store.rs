@@ -30,7 +30,7 @@ pub(super) struct LiveSession {
 }
 
 /// Inserts a session. None if the user has been disabled or has changed the password. Locks the user's row for share: a
-/// transaction that changes it and ends the user's sessions commits before, or waits and ends this session as well.
+/// transaction that changes the row and ends the user's sessions commits first, or waits and ends the new one, too.
 pub(super) async fn insert_session(
     connection: &mut PgConnection,
     user: &StoredUser,

@@ -12,7 +12,7 @@ use super::{
     CardKey, PostingBatch, PostingCall,
     card_update::{self, CardOutcome, CardUpdate},
     pessimistic,
-    position_cache::{Known, PositionCache},
+    position_cache::{CachedPosition, PositionCache},
     store::{self, Outcomes},
 };
 use crate::database::{Pool, Pools};
@@ -119,11 +119,13 @@ async fn written_at(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) 
     if postings.all(|posting| posting.call.request.idempotent.is_none()) {
         return Ok(None);
     }
-    let now = match cache.now() {
-        Some(now) => now,
-        None => unit::read(pool, |connection| Box::pin(store::now(connection))).await?,
+    let now = if let Some(now) = cache.now() {
+        now
+    } else {
+        let now = unit::read(pool, |connection| Box::pin(store::now(connection))).await?;
+        cache.observe(now);
+        now
     };
-    cache.observe(now);
     Ok(Some(card_update::time(updates, now)))
 }
 
@@ -133,7 +135,7 @@ fn settle(cache: &PositionCache, updates: Vec<CardUpdate>, left_over: Vec<Postin
     for (number, CardUpdate { card, to, postings, .. }) in (1..).zip(updates) {
         match outcomes.by_number.remove(&number) {
             Some(CardOutcome::Applied { at }) => {
-                cache.insert(card, Known { position: to, as_of: at });
+                cache.insert(card, CachedPosition { position: to, as_of: at });
                 for posting in postings {
                     posting.confirm(at);
                 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{CardKey, Movement, Outcome, Posted, PostingCall, position_cache::Known};
+use super::{CardKey, Movement, Outcome, Posted, PostingCall, position_cache::CachedPosition};
 use crate::domain::{
     id::MovementId,
     posting::{self, Entry, Position},
@@ -36,27 +36,28 @@ pub(super) enum CardOutcome {
     Applied { at: DateTime<Utc> },
     /// The database wrote none of its postings. The card has another position, another transaction has locked it, or some
     /// idempotency keys are used already.
-    Conflict { known: Option<Known>, duplicate_keys: Vec<String> },
+    Conflict { known: Option<CachedPosition>, duplicate_keys: Vec<String> },
 }
 
 /// Decides postings on the positions that their cards are `known` to have had. Returns the updates to write, and the calls
 /// that are left over.
 ///
-/// A posting that would be refused is left over, with every later posting to its card: the database checks a belief
-/// before it writes by it, but nothing checks a refusal.
-pub(super) fn plan(calls: Vec<PostingCall>, known: impl Fn(&CardKey) -> Option<Known>) -> (Vec<CardUpdate>, Vec<PostingCall>) {
+/// A posting that would be refused is left over, with every later posting to its card: the database checks the position
+/// before it writes, but nothing checks a refusal.
+pub(super) fn plan(calls: Vec<PostingCall>, known: impl Fn(&CardKey) -> Option<CachedPosition>) -> (Vec<CardUpdate>, Vec<PostingCall>) {
     let (mut updates, mut left_over): (Vec<CardUpdate>, Vec<PostingCall>) = Default::default();
     // For each card the index of its update, and whether a posting to it was left over.
     let mut cards: HashMap<CardKey, (Option<usize>, bool)> = HashMap::new();
     for call in calls {
         let card = call.request.card_key();
         let (index, is_blocked) = cards.entry(card).or_default();
-        let planned = index.and_then(|index| updates.get(index)).map(|update| Known { position: update.to, as_of: update.not_before });
+        let planned =
+            index.and_then(|index| updates.get(index)).map(|update| CachedPosition { position: update.to, as_of: update.not_before });
         let decided = planned.or_else(|| known(&card)).filter(|_| !*is_blocked).and_then(|before| {
             let posting = &call.request.posting;
             Some((before, posting::post(before.position, posting.kind, posting.amount).ok()?))
         });
-        let Some((Known { position: before, as_of }, entry)) = decided else {
+        let Some((CachedPosition { position: before, as_of }, entry)) = decided else {
             *is_blocked = true;
             left_over.push(call);
             continue;
@@ -135,8 +136,8 @@ mod tests {
         Call::new(PostingRequest { actor: Actor::command_line(account), card, posting, idempotent: None }).0
     }
 
-    fn known(position: Position) -> Known {
-        Known { position, as_of: DateTime::UNIX_EPOCH }
+    fn known(position: Position) -> CachedPosition {
+        CachedPosition { position, as_of: DateTime::UNIX_EPOCH }
     }
 
     fn active(balance: i64, seq: i64) -> Position {
@@ -191,7 +192,7 @@ mod tests {
     fn no_update_is_dated_before_the_position_that_it_was_decided_on() {
         let noon = DateTime::UNIX_EPOCH + TimeDelta::hours(12);
         let calls = vec![call(card(), MovementKind::TopUp, 1), call(card(), MovementKind::TopUp, 1)];
-        let (updates, _) = plan(calls, |_| Some(Known { position: active(0, 0), as_of: noon }));
+        let (updates, _) = plan(calls, |_| Some(CachedPosition { position: active(0, 0), as_of: noon }));
         assert_eq!(time(&updates, noon - TimeDelta::seconds(1)), noon);
         assert_eq!(time(&updates, noon + TimeDelta::seconds(1)), noon + TimeDelta::seconds(1));
     }

@@ -22,7 +22,7 @@ const MAX_CLOCK_AGE: Duration = Duration::from_secs(10);
 
 /// A card's position, and since when the card is known to have had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct CachedPosition {
     pub(super) position: Position,
     /// The database's clock when the position was written or read. No movement that led to the position has a later time.
     pub(super) as_of: DateTime<Utc>,
@@ -30,16 +30,16 @@ pub(super) struct Known {
 
 #[derive(Default)]
 pub(super) struct PositionCache {
-    positions: Mutex<HashMap<CardKey, Known>>,
+    positions: Mutex<HashMap<CardKey, CachedPosition>>,
     clock: Mutex<Option<(DateTime<Utc>, Instant)>>,
 }
 
 impl PositionCache {
-    pub(super) fn get(&self, card: &CardKey) -> Option<Known> {
+    pub(super) fn get(&self, card: &CardKey) -> Option<CachedPosition> {
         lock(&self.positions).get(card).copied()
     }
 
-    pub(super) fn insert(&self, card: CardKey, known: Known) {
+    pub(super) fn insert(&self, card: CardKey, known: CachedPosition) {
         let mut positions = lock(&self.positions);
         if positions.len() >= MAX_CARDS {
             // Evicts all at once. The next postings bring the cards in use back.

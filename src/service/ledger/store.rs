@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     CardKey, Movement, MovementFilter,
     card_update::{CardOutcome, CardUpdate, PendingPosting},
-    position_cache::Known,
+    position_cache::CachedPosition,
 };
 use crate::domain::{
     actor::Actor,
@@ -95,7 +95,7 @@ pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<U
 }
 
 /// The positions of those of the cards that exist, and the database's clock after reading them.
-pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, Known)>> {
+pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, CachedPosition)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();
     let ids: Vec<Uuid> = cards.iter().map(|(_, card)| (*card).into()).collect();
     let rows = sqlx::query!(
@@ -119,7 +119,7 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
         .into_iter()
         .map(|row| {
             let position = Position { status: row.status, balance: row.balance, seq: row.seq };
-            ((row.account_id, row.id), Known { position, as_of: row.now })
+            ((row.account_id, row.id), CachedPosition { position, as_of: row.now })
         })
         .collect())
 }
@@ -338,7 +338,7 @@ pub(super) async fn write_updates(
         outcomes.by_number.extend(row.applied.unwrap_or_default().into_iter().map(|number| (number, CardOutcome::Applied { at: row.at })));
         if let Some(number) = row.conflict {
             let position = row.status.zip(row.balance).zip(row.seq).map(|((status, balance), seq)| Position { status, balance, seq });
-            let known = position.map(|position| Known { position, as_of: row.now });
+            let known = position.map(|position| CachedPosition { position, as_of: row.now });
             let conflict = CardOutcome::Conflict { known, duplicate_keys: row.duplicate_keys.unwrap_or_default() };
             outcomes.by_number.insert(number, conflict);
         }

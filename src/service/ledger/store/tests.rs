@@ -48,13 +48,13 @@ impl Fixture {
         Self { connection, cards: keys, postgres, _directory: directory }
     }
 
-    async fn positions(&mut self) -> HashMap<CardKey, Known> {
+    async fn positions(&mut self) -> HashMap<CardKey, CachedPosition> {
         let found = positions(ReadConnection::within(&mut self.connection), &self.cards).await.expect("positions");
         found.into_iter().collect()
     }
 
     /// Tops up both cards by 1.00, decided on these positions.
-    async fn top_up(&mut self, decided_on: &HashMap<CardKey, Known>) -> HashMap<i64, CardOutcome> {
+    async fn top_up(&mut self, decided_on: &HashMap<CardKey, CachedPosition>) -> HashMap<i64, CardOutcome> {
         let calls = self.cards.iter().map(|(account, card)| {
             let amount = Amount::new(Money::from_minor(100).expect("within bounds")).expect("above zero");
             let posting =

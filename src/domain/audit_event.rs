@@ -97,7 +97,7 @@ event_types! {
     CardStatusChanged => "card_status_changed";
 }
 
-/// The name of no event type.
+/// The text names no event type.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownEventType;
 

@@ -19,7 +19,7 @@ pub enum Currency {
     Cop,
 }
 
-/// The code of no supported currency.
+/// The text is not the code of a supported currency.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownCurrency;
 

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 pub const MINOR_DIGITS: u32 = 2;
 
 /// The largest sum in minor units: 2^53-1, up to which a double represents every integer. JSON holds a
-/// fraction of major units, in which doubles distinguish cents up to 2^46 units, about 70 million
-/// million. Above that, a client that reads doubles is off by at most a cent.
+/// fraction of major units, in which doubles distinguish cents up to 2^46 units, about 70
+/// trillion. Above that, a client that reads doubles is off by at most a cent.
 pub const MAX_MINOR: i64 = 9_007_199_254_740_991;
 
 const MINOR_PER_MAJOR: i64 = 10_i64.pow(MINOR_DIGITS);

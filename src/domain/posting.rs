@@ -1,4 +1,4 @@
-//! The posting rules: a card and a request result in a movement or a refusal. Pure: no clock, no database.
+//! The posting rules: from a card's position and a request, a movement or a refusal. Pure: no clock, no database.
 
 use std::str::FromStr;
 
@@ -25,7 +25,7 @@ pub enum MovementKind {
     Refund,
 }
 
-/// The name of no kind of movement.
+/// The text names no kind of movement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown kind of movement")]
 pub struct UnknownKind;
@@ -67,7 +67,7 @@ pub struct Position {
 /// A permitted movement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The position in the card's history, from 1 without gaps.
+    /// The sequence number of the movement, from 1 without gaps.
     pub seq: i64,
     /// The change of the balance: negative for a purchase.
     pub amount: Money,

@@ -42,7 +42,7 @@ impl Permission {
     }
 }
 
-/// The name of no role.
+/// The text names no role.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a role is admin, operator or viewer")]
 pub struct UnknownRole;

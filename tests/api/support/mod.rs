@@ -17,5 +17,5 @@ pub use self::{
     actor::Actor,
     cluster::Database,
     reply::Reply,
-    world::{PASSWORD, World, patient, without_quota},
+    world::{PASSWORD, World, behind_a_proxy, patient, without_quota},
 };

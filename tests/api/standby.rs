@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use core_api::domain::card::CardStatus;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -43,7 +44,7 @@ async fn reads_go_on_and_connections_stay_bounded_while_every_write_waits_for_a_
     let admin = world.admin().await;
     let mut cards = Vec::new();
     for _ in 0..WRITERS {
-        cards.push(admin.given_card().await);
+        cards.push(admin.given_card_in(CardStatus::Active).await);
     }
     world.database.execute("alter system set synchronous_standby_names = '*'").await;
     world.database.execute("select pg_reload_conf()").await;
@@ -56,10 +57,14 @@ async fn reads_go_on_and_connections_stay_bounded_while_every_write_waits_for_a_
         let (admin, card, stop) = (admin.clone(), card.clone(), Arc::clone(&stop));
         writers.spawn(async move {
             let (mut done, mut refused) = (0, 0);
+            let mut statuses = ["active", "blocked"].iter().cycle();
             while !stop.load(Ordering::Relaxed) {
-                // Top-ups share a batch; a new card is a transaction of its own.
-                let reply =
-                    if number % 2 == 0 { admin.add(&card, json!(1)).await } else { admin.post("/cards", json!({"currency": "USD"})).await };
+                // Top-ups share a batch; a change of status is a transaction of its own, and locks nothing but its card.
+                let reply = if number % 2 == 0 {
+                    admin.add(&card, json!(1)).await
+                } else {
+                    admin.set_status(&card, statuses.next().expect("a cycle")).await
+                };
                 match reply.status {
                     200 => done += 1,
                     _ => {
@@ -98,6 +103,7 @@ async fn reads_go_on_and_connections_stay_bounded_while_every_write_waits_for_a_
     let (done, refused) =
         writers.join_all().await.into_iter().fold((0, 0), |(done, refused), (more, others)| (done + more, refused + others));
     for card in &cards {
+        admin.set_status(card, "active").await.ok();
         admin.add(card, json!(1)).await.ok();
     }
     assert_ledger_is_consistent(&world).await;

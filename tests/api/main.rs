@@ -35,6 +35,7 @@ mod metrics;
 mod movements;
 mod openapi;
 mod pages;
+mod previous_release;
 mod process;
 mod races;
 mod rate_limit;

@@ -47,5 +47,6 @@ mod sharding;
 mod slow_clients;
 mod support;
 mod tenants;
+mod text;
 mod users;
 mod verify_ledger;

@@ -9,7 +9,7 @@ use super::{
     code::Code,
     command::{Command, respond},
     error::Result,
-    extract::{PathId, Reader, Writer},
+    extract::{NoQuery, PathId, Reader, Writer},
     json::{Fields, FromFields},
     openapi::{Filter, Operation, Tag},
     page::{Cursor, Page},
@@ -98,7 +98,12 @@ pub(super) const GET: Operation = Operation::new("getCard", Tag::VirtualCards, "
     .refusals(&[Code::CardNotFound]);
 
 /// `GET /cards/{cardId}`
-pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>) -> Result<JsonBody<CardBody>> {
+pub(super) async fn get(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    _: NoQuery,
+    PathId(id): PathId<CardId>,
+) -> Result<JsonBody<CardBody>> {
     let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?;
     Ok(JsonBody((&card).into()))

@@ -1,7 +1,7 @@
 //! Error responses: one exhaustive table from each failure to its status, code and detail (RFC 9457,
 //! `application/problem+json`).
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -20,8 +20,8 @@ pub(super) type Result<T> = std::result::Result<T, Error>;
 /// What is wrong with one field of a body or one parameter of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct FieldFault {
-    /// The name of the field.
-    pub(super) field: &'static str,
+    /// The name of the field or parameter; `query` for a parameter whose name is not repeated.
+    pub(super) field: Cow<'static, str>,
     /// For programs.
     pub(super) code: FaultCode,
     /// For people.

@@ -9,7 +9,7 @@ use super::{
     code::Code,
     command::{Command, respond},
     error::Result,
-    extract::{Manager, PathId},
+    extract::{Manager, NoQuery, PathId},
     json::{Fields, FromFields},
     openapi::{Operation, Tag},
     page::{Cursor, Page},
@@ -95,7 +95,12 @@ pub(super) const GET: Operation = Operation::new("getUser", Tag::Users, "Get Use
     .refusals(&[Code::UserNotFound]);
 
 /// `GET /users/{userId}`
-pub(super) async fn get(State(app): State<App>, Manager(caller): Manager, PathId(id): PathId<UserId>) -> Result<JsonBody<UserBody>> {
+pub(super) async fn get(
+    State(app): State<App>,
+    Manager(caller): Manager,
+    _: NoQuery,
+    PathId(id): PathId<UserId>,
+) -> Result<JsonBody<UserBody>> {
     let id = id.map_err(|_| Refusal::UserNotFound)?;
     let user = app.services.users.get(caller.account, id).await?;
     Ok(JsonBody(UserBody::of(&user)))

@@ -11,7 +11,7 @@ use crate::http::{
     App,
     code::Code,
     command::Command,
-    extract::{LoggedIn, Manager, PathId, Reader, Writer},
+    extract::{LoggedIn, Manager, NoQuery, PathId, Reader, Writer},
     json::{Fields, FromFields, Json},
     query::Query,
 };
@@ -98,6 +98,12 @@ impl<T: JsonSchema> Input for PathId<T> {
 }
 
 impl Input for Query {
+    fn describe(inputs: &mut Inputs) {
+        inputs.codes.push(Code::ValidationFailed);
+    }
+}
+
+impl Input for NoQuery {
     fn describe(inputs: &mut Inputs) {
         inputs.codes.push(Code::ValidationFailed);
     }

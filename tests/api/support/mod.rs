@@ -7,6 +7,7 @@ pub mod contract;
 pub mod database_proxy;
 pub mod forge;
 mod given;
+pub mod operations;
 mod pgbouncer;
 mod reply;
 pub mod shards;

@@ -3,6 +3,7 @@
 mod migrate;
 mod pool;
 pub mod private;
+mod probe;
 
 use std::{
     str::FromStr,
@@ -14,6 +15,7 @@ use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectO
 
 pub use self::migrate::{MIGRATE_WAIT, migrate};
 pub use self::pool::{Pool, PooledConnection, acquire, close_unused, is_usable, pool, pool_for_lists};
+pub use self::probe::Probe;
 
 /// How long to wait for a database that is still starting.
 const STARTUP_WAIT: Duration = Duration::from_secs(30);

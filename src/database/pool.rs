@@ -58,6 +58,12 @@ pub struct Connector {
     takes_lists: bool,
 }
 
+impl Connector {
+    pub(super) fn options(&self) -> Box<PgConnectOptions> {
+        self.options.clone()
+    }
+}
+
 impl Manager for Connector {
     type Type = PgConnection;
     type Error = sqlx::Error;

@@ -213,6 +213,14 @@ impl PostingColumns {
     }
 }
 
+/// What the statement of a batch came to.
+pub(super) enum Written {
+    /// Each update was applied, or is a conflict.
+    Outcomes(Outcomes),
+    /// Another transaction stored a response under a key of the batch after the statement began. Nothing was written.
+    LostRace,
+}
+
 /// The outcomes of the updates of a batch.
 #[derive(Default)]
 pub(super) struct Outcomes {
@@ -225,13 +233,17 @@ pub(super) struct Outcomes {
 /// Applies each update whose card still has the position that the update was decided on: writes the card, its postings
 /// and their stored responses. Skips all other updates. Returns the outcome of each.
 ///
-/// One atomic statement. It never waits for the lock of a card or a key.
+/// One atomic statement. It never waits for the lock of a card.
+///
+/// It locks no key. The primary key of the stored responses decides between two requests under one key: the second
+/// transaction waits for the first to commit, which is the last thing that the first does. A lock for each key would
+/// fill the lock table, which all sessions share. Keys are inserted in order, so that no two batches wait for each other.
 #[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
 pub(super) async fn write_updates(
     connection: &mut PgConnection,
     Rows { at, updates, postings }: &Rows,
-) -> std::result::Result<Outcomes, sqlx::Error> {
-    let rows = sqlx::query!(
+) -> std::result::Result<Written, sqlx::Error> {
+    let result = sqlx::query!(
         r#"
         with postings as materialized (
             select *
@@ -249,12 +261,7 @@ pub(super) async fn write_updates(
         ), duplicates as materialized (
             select postings.account_id, postings.card_id, array_agg(postings.key) as keys
             from postings
-            left join idempotency_keys stored on stored.account_id = postings.account_id and stored.key = postings.key
-            where postings.key is not null
-                and (
-                    stored.key is not null
-                    or not pg_try_advisory_xact_lock(hashtextextended(postings.account_id::text || ' ' || postings.key, 0))
-                )
+            join idempotency_keys stored on stored.account_id = postings.account_id and stored.key = postings.key
             group by postings.account_id, postings.card_id
         ), locked as materialized (
             select cards.account_id, cards.id, updates.next_balance, updates.next_seq, updates.number
@@ -291,6 +298,7 @@ pub(super) async fn write_updates(
             from applied
             join postings on postings.account_id = applied.account_id and postings.card_id = applied.card_id
             where postings.key is not null
+            order by postings.account_id, postings.key
         ), conflicts as materialized (
             select number, account_id, card_id
             from updates
@@ -336,7 +344,11 @@ pub(super) async fn write_updates(
         *at,
     )
     .fetch_all(connection)
-    .await?;
+    .await;
+    let rows = match result {
+        Err(sqlx::Error::Database(refused)) if refused.constraint() == Some("idempotency_keys_pkey") => return Ok(Written::LostRace),
+        other => other?,
+    };
     let mut outcomes = Outcomes::default();
     for row in rows {
         outcomes.now = Some(row.now);
@@ -349,7 +361,7 @@ pub(super) async fn write_updates(
             outcomes.by_number.insert(number, conflict);
         }
     }
-    Ok(outcomes)
+    Ok(Written::Outcomes(outcomes))
 }
 
 pub(super) async fn page(

@@ -12,6 +12,7 @@ use super::{
     card_update::{self, CardOutcome, CardUpdate},
     pessimistic,
     position_cache::{CachedPosition, PositionCache},
+    rows::Rows,
     store::{self, Outcomes, Written},
 };
 use crate::database::{Pool, Pools};
@@ -105,7 +106,7 @@ async fn load_misses(pool: &Pool, cache: &PositionCache, calls: &[PostingCall]) 
 }
 
 async fn write(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Result<Written> {
-    let rows = store::Rows::new(updates, written_at(pool, cache, updates).await?);
+    let rows = Rows::new(updates, written_at(pool, cache, updates).await?);
     unit::autocommit(pool, move |connection| Box::pin(async move { store::write_updates(connection, &rows).await })).await
 }
 

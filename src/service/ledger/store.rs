@@ -6,11 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{
-    CardKey, Movement, MovementFilter,
-    card_update::{CardOutcome, CardUpdate, PendingPosting},
-    position_cache::CachedPosition,
-};
+use super::{CardKey, Movement, MovementFilter, card_update::CardOutcome, position_cache::CachedPosition, rows::Rows};
 use crate::domain::{
     actor::Actor,
     card::CardStatus,
@@ -127,90 +123,6 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
             Some(((row.account_id, row.id), CachedPosition { position, as_of: row.now }))
         })
         .collect())
-}
-
-/// The rows of a batch, as the column arrays that its statement takes.
-#[derive(Default)]
-pub(super) struct Rows {
-    at: Option<DateTime<Utc>>,
-    updates: UpdateColumns,
-    postings: PostingColumns,
-}
-
-/// One element for each card.
-#[derive(Default)]
-struct UpdateColumns {
-    account_id: Vec<Uuid>,
-    card_id: Vec<Uuid>,
-    status: Vec<&'static str>,
-    balance: Vec<i64>,
-    seq: Vec<i64>,
-    next_balance: Vec<i64>,
-    next_seq: Vec<i64>,
-}
-
-/// One element for each posting.
-#[derive(Default)]
-struct PostingColumns {
-    account_id: Vec<Uuid>,
-    card_id: Vec<Uuid>,
-    seq: Vec<i64>,
-    id: Vec<Uuid>,
-    kind: Vec<&'static str>,
-    amount: Vec<i64>,
-    balance_after: Vec<i64>,
-    description: Vec<String>,
-    user_id: Vec<Option<Uuid>>,
-    request_id: Vec<Option<String>>,
-    key: Vec<Option<String>>,
-    fingerprint: Vec<Option<Vec<u8>>>,
-    body: Vec<Option<Vec<u8>>>,
-}
-
-impl Rows {
-    /// The rows of updates, written at the time `at` or else of the statement. Postings with an idempotency key need `at`.
-    pub(super) fn new(updates: &[CardUpdate], at: Option<DateTime<Utc>>) -> Self {
-        let mut rows = Self { at, ..Self::default() };
-        for update in updates {
-            rows.updates.push(update);
-            for posting in &update.postings {
-                rows.postings.push(update.card, posting, at);
-            }
-        }
-        rows
-    }
-}
-
-impl UpdateColumns {
-    fn push(&mut self, CardUpdate { card: (account, card), from, to, .. }: &CardUpdate) {
-        self.account_id.push((*account).into());
-        self.card_id.push((*card).into());
-        self.status.push(from.status.name());
-        self.balance.push(from.balance.minor());
-        self.seq.push(from.seq);
-        self.next_balance.push(to.balance.minor());
-        self.next_seq.push(to.seq);
-    }
-}
-
-impl PostingColumns {
-    fn push(&mut self, (account, card): CardKey, posting: &PendingPosting, at: Option<DateTime<Utc>>) {
-        let request = &posting.call.request;
-        let idempotent = request.idempotent.as_ref();
-        self.account_id.push(account.into());
-        self.card_id.push(card.into());
-        self.seq.push(posting.entry.seq);
-        self.id.push(posting.id.into());
-        self.kind.push(request.posting.kind.name());
-        self.amount.push(posting.entry.amount.minor());
-        self.balance_after.push(posting.entry.balance_after.minor());
-        self.description.push(request.posting.description.as_str().to_owned());
-        self.user_id.push(request.actor.user().map(Uuid::from));
-        self.request_id.push(request.actor.origin().map(|origin| origin.request_id.to_string()));
-        self.key.push(idempotent.map(|request| request.key.as_str().to_owned()));
-        self.fingerprint.push(idempotent.map(|request| request.fingerprint.to_vec()));
-        self.body.push(at.and_then(|at| posting.stored_body(at)));
-    }
 }
 
 /// What the statement of a batch came to.

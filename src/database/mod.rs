@@ -4,6 +4,7 @@ mod lease;
 mod migrate;
 mod pool;
 pub mod private;
+mod probe;
 mod silent;
 mod url;
 
@@ -17,6 +18,7 @@ use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectO
 pub use self::lease::Lease;
 pub use self::migrate::{MIGRATE_WAIT, migrate};
 pub use self::pool::{Pool, acquire, close_unused, pool, pool_for_lists};
+pub use self::probe::Probe;
 pub use self::url::{UrlFault, Verification, options};
 
 /// How long to wait for a database that is still starting.

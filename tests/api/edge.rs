@@ -296,3 +296,35 @@ async fn ten_thousand_aborted_requests_leave_the_ledger_consistent() {
     let log = std::fs::read_to_string(log).unwrap_or_default();
     assert!(!log.contains("already a transaction in progress"), "a connection was returned to the pool with an open transaction");
 }
+
+/// A distributed database reports the lost answer of a node as an internal error of the COMMIT.
+#[tokio::test]
+async fn an_internal_error_at_the_commit_is_an_unknown_outcome_and_not_tried_again() {
+    let (world, admin) = World::with_admin().await;
+    let card = admin.given_card_with(json!(100)).await;
+    world
+        .database
+        .execute(
+            "create sequence attempts;
+             create function lose_the_answer() returns trigger language plpgsql as $$
+             begin
+                 perform nextval('attempts');
+                 raise exception 'could not commit on at least one node' using errcode = 'XX000';
+             end;
+             $$;
+             create constraint trigger lose_the_answer after insert or update on movements
+                 deferrable initially deferred for each row execute function lose_the_answer();
+             create constraint trigger lose_the_answer after insert on customers
+                 deferrable initially deferred for each row execute function lose_the_answer()",
+        )
+        .await;
+    admin.add(&card, json!(1)).await.problem(503, "outcome_unknown");
+    assert_eq!(world.database.number("select last_value from attempts").await, 1, "a top-up without a key is tried once");
+    let keyed = json!({"cardId": card, "amount": 1});
+    admin.keyed("lost", Method::POST, "/balances/add", &keyed).await.problem(503, "outcome_unknown");
+    admin.post("/customers", json!({"name": "Juan Perez", "email": "juan@email.com"})).await.problem(503, "outcome_unknown");
+    assert_eq!(world.database.number("select last_value from attempts").await, 3);
+    world.database.execute("drop function lose_the_answer cascade").await;
+    admin.keyed("lost", Method::POST, "/balances/add", &keyed).await.ok();
+    assert_eq!(admin.card(&card).await["balance"], 101);
+}

@@ -41,7 +41,7 @@ response again, with `Idempotent-Replayed: true`. Keys belong to the account and
 what to do about it. An unknown path is a 404 `route_not_found`, a method that a path does not accept a 405 \
 `method_not_allowed`. `GET` routes also accept `HEAD`.
 
-Every response has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields and parameters are ignored.";
+Every response has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields of a body are ignored; an unknown query parameter is a 400.";
 
 /// Builds the document from the table of endpoints.
 pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {

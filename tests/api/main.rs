@@ -16,6 +16,7 @@ mod commands;
 mod concurrency;
 mod cors;
 mod customers;
+mod database_tls;
 mod database_url;
 mod docs;
 mod edge;

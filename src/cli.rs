@@ -20,6 +20,7 @@ use crate::domain::{
     id::{AccountId, UserId},
     role::Role,
     text::{Email, Name},
+    word::Word,
 };
 use crate::{
     app::{self, Postgres, StartError},
@@ -233,7 +234,11 @@ async fn list_users(users: &Users, account: AccountId) -> Result<(), Failure> {
         after = last.number;
         for user in page {
             let state = if user.disabled { "disabled" } else { "enabled" };
-            print(&format_args!("{}\t{}\t{}\t{state}", user.id, user.email, user.role.name()));
+            let role = match &user.role {
+                Word::Known(role) => role.name(),
+                Word::Unknown(role) => role,
+            };
+            print(&format_args!("{}\t{}\t{role}\t{state}", user.id, user.email));
         }
     }
 }

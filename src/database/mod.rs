@@ -1,8 +1,10 @@
 //! Access to Postgres: connection options, connection pools and schema migrations.
 
+mod lease;
 mod migrate;
 mod pool;
 pub mod private;
+mod silent;
 
 use std::{
     str::FromStr,
@@ -12,8 +14,9 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectOptions};
 
+pub use self::lease::Lease;
 pub use self::migrate::{MIGRATE_WAIT, migrate};
-pub use self::pool::{Pool, PooledConnection, acquire, close_unused, is_usable, pool, pool_for_lists};
+pub use self::pool::{Pool, acquire, close_unused, pool, pool_for_lists};
 
 /// How long to wait for a database that is still starting.
 const STARTUP_WAIT: Duration = Duration::from_secs(30);

@@ -20,6 +20,7 @@ use crate::domain::{
     money::{Amount, Money},
     posting::MovementKind,
     text::Description,
+    word::Word,
 };
 use crate::service::ledger::{Posted, Posting};
 
@@ -72,7 +73,7 @@ pub(super) struct Balance {
     card_id: CardId,
     #[schemars(range(min = 0))]
     balance: Money,
-    currency: Currency,
+    currency: Word<Currency>,
 }
 
 /// `GET /balances/{cardId}`

@@ -22,6 +22,7 @@ use crate::domain::{
     error::Refusal,
     id::{CardId, CustomerId},
     money::Money,
+    word::Word,
 };
 use crate::service::cards::{Assigned, Card, CardFilter, StatusSet};
 
@@ -39,13 +40,13 @@ impl FromFields for NewCard {
 #[serde(rename_all = "camelCase")]
 pub(super) struct CreatedCard {
     card_id: CardId,
-    status: CardStatus,
-    currency: Currency,
+    status: Word<CardStatus>,
+    currency: Word<Currency>,
 }
 
 impl CreatedCard {
     fn of(card: &Card) -> Self {
-        Self { card_id: card.id, status: card.status, currency: card.currency }
+        Self { card_id: card.id, status: card.status.clone(), currency: card.currency.clone() }
     }
 }
 
@@ -67,8 +68,8 @@ pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, comma
 #[schemars(rename = "Card")]
 pub(super) struct CardBody {
     card_id: CardId,
-    status: CardStatus,
-    currency: Currency,
+    status: Word<CardStatus>,
+    currency: Word<Currency>,
     #[schemars(range(min = 0))]
     balance: Money,
     customer_id: Option<CustomerId>,
@@ -79,8 +80,8 @@ impl From<&Card> for CardBody {
     fn from(card: &Card) -> Self {
         Self {
             card_id: card.id,
-            status: card.status,
-            currency: card.currency,
+            status: card.status.clone(),
+            currency: card.currency.clone(),
             balance: card.balance,
             customer_id: card.customer_id,
             created_at: Timestamp(card.created_at),

@@ -154,6 +154,9 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         ServiceError::InsufficientPermissions(role) => {
             return (Code::InsufficientPermissions, format!("A user with the role {} may not do this.", role.name()));
         }
+        ServiceError::UnknownRole => {
+            (Code::InsufficientPermissions, "Your role was added by a version of the service that is being installed. Try again.")
+        }
         ServiceError::InvalidCredentials => (Code::InvalidCredentials, "The email or the password is wrong."),
         ServiceError::InvalidRefreshToken => {
             (Code::InvalidRefreshToken, "The refresh token is unknown, already used or expired. Log in again.")
@@ -171,6 +174,9 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         }
         ServiceError::IdempotencyKeyInUse => {
             (Code::IdempotencyKeyInUse, "The first request under this Idempotency-Key is still running. Try again to get its response.")
+        }
+        ServiceError::LaterVersion(_) => {
+            (Code::Unavailable, "This was written by a version of the service that is being installed. Nothing was done; try again.")
         }
         ServiceError::Overloaded => (Code::Unavailable, "Too many requests are in flight. Nothing was done; try again."),
         ServiceError::DatabaseUnavailable(_) => (Code::Unavailable, "The database cannot be reached. Nothing was done; try again."),
@@ -215,7 +221,8 @@ impl Error {
             Self::Service(ServiceError::QuotaExceeded(quota)) => Some(quota.retry_after),
             Self::Service(ServiceError::TooManyAttempts { retry_after }) => Some(*retry_after),
             Self::Service(
-                ServiceError::Overloaded
+                ServiceError::LaterVersion(_)
+                | ServiceError::Overloaded
                 | ServiceError::DatabaseUnavailable(_)
                 | ServiceError::OutcomeUnknown(_)
                 | ServiceError::IdempotencyKeyInUse,

@@ -16,7 +16,7 @@ use super::{
     query::Query,
     time::Timestamp,
 };
-use crate::domain::{error::Refusal, id::UserId, role::Role, user::Change};
+use crate::domain::{error::Refusal, id::UserId, role::Role, user::Change, word::Word};
 use crate::service::users::{NewUser, User};
 
 impl FromFields for NewUser {
@@ -34,7 +34,7 @@ pub(super) struct UserBody {
     user_id: UserId,
     email: String,
     #[schemars(with = "Role")]
-    role: &'static str,
+    role: Word<Role>,
     disabled: bool,
     created_at: Timestamp,
 }
@@ -44,7 +44,7 @@ impl UserBody {
         Self {
             user_id: user.id,
             email: user.email.clone(),
-            role: user.role.name(),
+            role: user.role.clone(),
             disabled: user.disabled,
             created_at: Timestamp(user.created_at),
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::telemetry::metrics;
 
-use crate::domain::{actor::Forbidden, error::Refusal, quota::QuotaSnapshot, role::Role};
+use crate::domain::{actor::Forbidden, error::Refusal, quota::QuotaSnapshot, role::Role, word::UnknownWord};
 
 /// The result of everything a service does.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -21,6 +21,9 @@ pub enum Error {
     /// The caller's role does not permit the request.
     #[error("role {0:?} may not do this")]
     InsufficientPermissions(Role),
+    /// The caller's role is one of a later version, so it permits nothing here.
+    #[error("a role of a later version")]
+    UnknownRole,
     /// The email is unknown, the password is wrong or the user is disabled. The caller is not told which.
     #[error("login refused")]
     InvalidCredentials,
@@ -51,6 +54,9 @@ pub enum Error {
     /// Too many requests are in flight. Nothing was done.
     #[error("overloaded")]
     Overloaded,
+    /// What the request is about was written by a later version. Nothing was done.
+    #[error(transparent)]
+    LaterVersion(#[from] UnknownWord),
     /// The database is unavailable, or gave up. Nothing was done.
     #[error("database unavailable")]
     DatabaseUnavailable(#[source] Arc<sqlx::Error>),

@@ -3,7 +3,6 @@
 //! cannot write take the pessimistic path.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
@@ -24,9 +23,6 @@ use crate::service::{
 
 /// How many times postings are decided in a batch before they take the pessimistic path.
 const ATTEMPTS: usize = 3;
-
-/// How long a posting may wait for its turn on a card.
-const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// How many cards of a batch are on the pessimistic path at a time.
 const PESSIMISTIC_CARDS: usize = 8;
@@ -63,7 +59,7 @@ pub(super) async fn execute(pools: &Pools, cache: &PositionCache, calls: Vec<Pos
     stream::iter(cards)
         .for_each_concurrent(PESSIMISTIC_CARDS, async |(card, calls)| {
             for call in calls {
-                let reply = if call.since.elapsed() > MAX_WAIT {
+                let reply = if call.since.elapsed() > batch::MAX_WAIT {
                     Err(Error::Overloaded)
                 } else {
                     let request = &call.request;

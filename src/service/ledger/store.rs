@@ -18,15 +18,15 @@ use crate::domain::{
     money::Money,
     posting::{Entry, MovementKind, Position},
     text::Description,
+    word::{UnknownWord, Word},
 };
 use crate::service::{error::Result, unit::ReadConnection};
 
 pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Option<Position>> {
-    let position = sqlx::query_as!(
-        Position,
+    let row = sqlx::query!(
         r#"
         select
-            status as "status: CardStatus",
+            status as "status: Word<CardStatus>",
             balance as "balance: Money",
             seq
         from cards
@@ -38,7 +38,7 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
     )
     .fetch_optional(connection)
     .await?;
-    Ok(position)
+    Ok(row.map(|row| position(row.status, row.balance, row.seq)).transpose()?)
 }
 
 /// Writes one movement and the balance. Its time is the statement's: the transaction began before it had the lock.
@@ -67,7 +67,7 @@ pub(super) async fn write(
         returning
             id as "id: MovementId",
             seq,
-            kind as "kind: MovementKind",
+            kind as "kind: Word<MovementKind>",
             amount as "amount: Money",
             balance_after as "balance_after: Money",
             description,
@@ -94,7 +94,12 @@ pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<U
     Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(connection.executor()).await?)
 }
 
-/// The positions of those of the cards that exist, and the database's clock after reading them.
+/// The position of a card, unless its status is of a later version.
+fn position(status: Word<CardStatus>, balance: Money, seq: i64) -> std::result::Result<Position, UnknownWord> {
+    Ok(Position { status: status.known()?, balance, seq })
+}
+
+/// The positions of those of the cards that exist and have a known status, and the database's clock after reading them.
 pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, CachedPosition)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();
     let ids: Vec<Uuid> = cards.iter().map(|(_, card)| (*card).into()).collect();
@@ -103,7 +108,7 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
         select
             cards.account_id as "account_id: AccountId",
             cards.id as "id: CardId",
-            cards.status as "status: CardStatus",
+            cards.status as "status: Word<CardStatus>",
             cards.balance as "balance: Money",
             cards.seq,
             clock_timestamp() as "now!"
@@ -117,9 +122,9 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| {
-            let position = Position { status: row.status, balance: row.balance, seq: row.seq };
-            ((row.account_id, row.id), CachedPosition { position, as_of: row.now })
+        .filter_map(|row| {
+            let position = position(row.status, row.balance, row.seq).ok()?;
+            Some(((row.account_id, row.id), CachedPosition { position, as_of: row.now }))
         })
         .collect())
 }
@@ -296,7 +301,7 @@ pub(super) async fn write_updates(
             clock_timestamp() as "now!",
             (select array_agg(number) from applied) as "applied?",
             null::bigint as "conflict?",
-            null::text as "status?: CardStatus",
+            null::text as "status?: Word<CardStatus>",
             null::bigint as "balance?: Money",
             null::bigint as "seq?",
             null::text[] as "duplicate_keys?"
@@ -337,7 +342,8 @@ pub(super) async fn write_updates(
         outcomes.now = Some(row.now);
         outcomes.by_number.extend(row.applied.unwrap_or_default().into_iter().map(|number| (number, CardOutcome::Applied { at: row.at })));
         if let Some(number) = row.conflict {
-            let position = row.status.zip(row.balance).zip(row.seq).map(|((status, balance), seq)| Position { status, balance, seq });
+            let position =
+                row.status.zip(row.balance).zip(row.seq).and_then(|((status, balance), seq)| position(status, balance, seq).ok());
             let known = position.map(|position| CachedPosition { position, as_of: row.now });
             let conflict = CardOutcome::Conflict { known, duplicate_keys: row.duplicate_keys.unwrap_or_default() };
             outcomes.by_number.insert(number, conflict);
@@ -359,7 +365,7 @@ pub(super) async fn page(
         select
             id as "id: MovementId",
             seq,
-            kind as "kind: MovementKind",
+            kind as "kind: Word<MovementKind>",
             amount as "amount: Money",
             balance_after as "balance_after: Money",
             description,

@@ -12,11 +12,13 @@ mod pgbouncer;
 mod reply;
 pub mod shards;
 pub mod socket;
+mod standby;
 mod world;
 
 pub use self::{
     actor::Actor,
     cluster::Database,
     reply::Reply,
+    standby::Replication,
     world::{PASSWORD, World, patient, without_quota},
 };

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     net::TcpListener,
     os::unix::ffi::OsStrExt,
     process::{Command, Stdio},
@@ -97,12 +98,6 @@ async fn a_refused_setting_is_one_sentence_with_the_key_what_it_takes_and_an_exa
             "CORE_API__TRACING__OTLP_ENDPOINT (tracing.otlp_endpoint) takes the http:// address of a collector, without a user or query, \
              such as http://localhost:4318",
         ),
-        (
-            "CORE_API__DATABASE__DATA_DIR",
-            "/dev/null/none",
-            "CORE_API__DATABASE__DATA_DIR takes a folder for a Postgres, such as .core-api, and this one does not work: creating /dev/null/none: \
-             Not a directory (os error 20)",
-        ),
         ("CORE_API_ENV", "hunter2", "CORE_API_ENV takes sandbox or production, such as CORE_API_ENV=production"),
         (
             "CORE_API_RATE_LIMIT__PER_HOUR",
@@ -120,6 +115,15 @@ async fn a_refused_setting_is_one_sentence_with_the_key_what_it_takes_and_an_exa
         assert_eq!(refusal(sandbox(folder.path()).env(variable, value)), format!("core-api: {sentence}"));
         assert!(!folder.path().join("data").exists(), "a refused start created the data folder");
     }
+}
+
+#[tokio::test]
+async fn a_data_folder_that_is_a_file_is_refused_by_its_key() {
+    let folder = folder();
+    fs::write(folder.path().join("data"), "").expect("the file is written");
+    let refused = refusal(&mut sandbox(folder.path()));
+    let what = "core-api: CORE_API__DATABASE__DATA_DIR takes a folder for a Postgres, such as .core-api, and this one does not work: ";
+    assert!(refused.starts_with(what) && refused.matches("File exists").count() == 1, "{refused}");
 }
 
 #[tokio::test]

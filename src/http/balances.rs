@@ -39,7 +39,6 @@ impl FromFields for AddRequest {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Added {
     card_id: CardId,
-    #[schemars(range(min = 0))]
     balance: Money,
     movement_id: MovementId,
 }
@@ -70,7 +69,6 @@ pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command:
 #[serde(rename_all = "camelCase")]
 pub(super) struct Balance {
     card_id: CardId,
-    #[schemars(range(min = 0))]
     balance: Money,
     currency: Currency,
 }

@@ -69,7 +69,6 @@ pub(super) struct CardBody {
     card_id: CardId,
     status: CardStatus,
     currency: Currency,
-    #[schemars(range(min = 0))]
     balance: Money,
     customer_id: Option<CustomerId>,
     created_at: Timestamp,

@@ -21,6 +21,7 @@ use crate::domain::{
     audit_event::{EventType, Subject},
     error::Refusal,
     id::{AccountId, EventId, NotAnId, SessionId, UserId},
+    word::Word,
 };
 use crate::service::audit::{AuditEvent, EventFilter};
 
@@ -46,7 +47,7 @@ pub(super) struct EventBody {
 }
 
 /// The id of the resource that an event is about. Its prefix tells the kind of resource.
-struct SubjectId(Subject);
+struct SubjectId(Word<Subject>);
 
 impl JsonSchema for SubjectId {
     fn schema_name() -> Cow<'static, str> {
@@ -65,7 +66,11 @@ impl JsonSchema for SubjectId {
 
 impl Serialize for SubjectId {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        match self.0 {
+        let subject = match &self.0 {
+            Word::Known(subject) => *subject,
+            Word::Unknown(text) => return serializer.serialize_str(text),
+        };
+        match subject {
             Subject::Account(id) => id.serialize(serializer),
             Subject::User(id) => id.serialize(serializer),
             Subject::Session(id) => id.serialize(serializer),
@@ -82,7 +87,7 @@ impl From<&AuditEvent> for EventBody {
             r#type: entry.event_type.clone(),
             user_id: entry.user,
             session_id: entry.session,
-            subject_id: SubjectId(entry.subject),
+            subject_id: SubjectId(entry.subject.clone()),
             before: entry.before.clone(),
             after: entry.after.clone(),
             request_id: entry.request_id.clone(),

@@ -39,6 +39,6 @@ pub(super) async fn ready(State(app): State<App>) -> Result<JsonBody<Health>> {
     if app.shutting_down.load(Ordering::Relaxed) {
         return Err(Error::ShuttingDown);
     }
-    app.services.deployment.ping().await?;
+    app.services.deployment.can_serve().await?;
     Ok(JsonBody(Health { status: "ready" }))
 }

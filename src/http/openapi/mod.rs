@@ -42,7 +42,7 @@ response again, with `Idempotent-Replayed: true`. Keys belong to the account and
 what to do about it. An unknown path is a 404 `route_not_found`, a method that a path does not accept a 405 \
 `method_not_allowed`. `GET` routes also accept `HEAD`.
 
-Every response has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields and parameters are ignored.
+Every response has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields of a body are ignored; an unknown query parameter is a 400.
 
 **Changes.** New operations, optional parameters, members of responses, values of enums, error codes, headers and event types may be added \
 at any time and without notice: ignore what you do not know, and treat an unknown `code` by its status. What is to go is first marked \

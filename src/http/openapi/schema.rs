@@ -48,8 +48,8 @@ schema! {
     Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
     Role => "Role", words("A user's role.", &Self::ALL.map(Self::name));
     EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
-    Name => "Name", text("A full name: 1 to 200 characters, trimmed.", "Juan Perez");
-    Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed.", "Online purchase - Amazon");
+    Name => "Name", text("A full name: 1 to 200 characters, trimmed, at least one of them visible.", "Juan Perez");
+    Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed, at least one of them visible.", "Online purchase - Amazon");
     Email => "Email", json_schema!({
         "description": "An email address of a mailbox on a named host: ASCII, at most 254 characters, trimmed.",
         "type": "string",
@@ -116,8 +116,12 @@ impl JsonSchema for TargetStatus {
 const PRECISION: &str = "The number is decimal. A client that holds it as a 64-bit binary float is exact to the cent up to \
     70368744177664.00 (2^46), and off by at most one cent from there to the bound; for more, read it as a decimal type.";
 
-/// White space except control characters, which are refused.
-const SPACE: &str = " \\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+/// The characters up to U+FFFF that cannot be seen, except control characters: white space, format characters and blanks.
+const INVISIBLE: &str = " \\u00a0\\u00ad\\u034f\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u115f\\u1160\\u1680\\u17b4\\u17b5\\u180b-\\u180f\
+    \\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb";
+
+/// The bidirectional control characters, which no trimmed text may contain.
+const BIDIRECTIONAL: &str = "\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069";
 
 /// The control characters, which no text may contain.
 const CONTROL: &str = "\\u0000-\\u001f\\u007f-\\u009f";
@@ -150,14 +154,24 @@ pub(in crate::http) fn verbatim(max: usize) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": max, "pattern": format!("^[^{CONTROL}]*$")})
 }
 
-/// A text that is trimmed, then limited in length.
+/// A string of 1 to `max` characters, without the white space around it and otherwise unchanged.
+pub(in crate::http) fn trimmed(max: usize) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": max,
+        "pattern": format!("^[^{CONTROL}]*[^{CONTROL}{INVISIBLE}][^{CONTROL}]*$"),
+    })
+}
+
+/// A text with a visible character. The API trims longer ones before it counts, which the schema does not say.
 fn text(description: &str, example: &str) -> Schema {
-    let inner = MAX_TEXT - 2;
     json_schema!({
         "description": description,
         "type": "string",
         "minLength": 1,
-        "pattern": format!("^[{SPACE}]*[^{SPACE}{CONTROL}]([^{CONTROL}]{{0,{inner}}}[^{SPACE}{CONTROL}])?[{SPACE}]*$"),
+        "maxLength": MAX_TEXT,
+        "pattern": format!("^[^{CONTROL}{BIDIRECTIONAL}]*[^{CONTROL}{INVISIBLE}][^{CONTROL}{BIDIRECTIONAL}]*$"),
         "examples": [example],
     })
 }

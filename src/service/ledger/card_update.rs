@@ -87,7 +87,7 @@ impl PendingPosting {
         let movement = Movement {
             id: self.id,
             seq: self.entry.seq,
-            kind: request.posting.kind,
+            kind: request.posting.kind.into(),
             amount: self.entry.amount,
             balance_after: self.entry.balance_after,
             description: request.posting.description.as_str().to_owned(),

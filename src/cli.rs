@@ -248,9 +248,7 @@ async fn verify_ledger() -> Result<ExitCode, Failure> {
     postgres.close()?;
     printed =
         printed.and_then(|()| print(&format_args!("{} cards and {} movements read, {drifts} drifts found", read.cards, read.movements)));
-    if let Err(failure) = printed.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) }) {
-        return Err(failure);
-    }
+    printed.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
     Ok(if drifts == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

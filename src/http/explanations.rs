@@ -14,7 +14,7 @@ use super::{
     code::Code,
     error::{Error, Result},
     extract::{NoQuery, PathId},
-    openapi::{Operation, Tag},
+    openapi::{Operation, Tag, schema},
 };
 
 /// The page loads nothing else.
@@ -31,6 +31,7 @@ pub(super) struct Explanation {
     #[schemars(with = "Code")]
     code: &'static str,
     /// The HTTP status of the code.
+    #[schemars(schema_with = "schema::error_status")]
     status: u16,
     title: &'static str,
     /// When the code is returned.

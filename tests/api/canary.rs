@@ -206,7 +206,7 @@ fn raw_requests(secret: &str) -> Vec<String> {
 async fn a_secret_in_any_wrong_place_comes_back_in_no_answer_and_no_log_line() {
     let database = Database::new().await;
     let mut command = core_api_on(&database);
-    command.env("CORE_API__LOG__LEVEL", "debug").env("CORE_API__CORS__ALLOWED_ORIGINS", "https://app.example.com");
+    command.env("CORE_API__LOG__LEVEL", "trace").env("CORE_API__CORS__ALLOWED_ORIGINS", "https://app.example.com");
     for limit in [
         "PER_HOUR",
         "FAILED_LOGINS_PER_MINUTE",

@@ -61,7 +61,8 @@ impl From<&Settings> for Limits {
     }
 }
 
-/// Serves until `stop` completes. Then it accepts no more connections, and returns when every request in flight is answered.
+/// Serves until `stop` completes. Then it accepts no more connections, and returns when every request in flight is
+/// answered, or executed if its client has disconnected.
 pub async fn serve(listener: TcpListener, app: App, router: Router, limits: Limits, stop: impl Future<Output = ()> + Send) {
     let slots = Arc::new(Semaphore::new(connection_limit(limits)));
     let graceful = GracefulShutdown::new();
@@ -82,6 +83,8 @@ pub async fn serve(listener: TcpListener, app: App, router: Router, limits: Limi
     }
     drop(listener);
     graceful.shutdown().await;
+    app.requests.close();
+    app.requests.wait().await;
 }
 
 /// Raises the limit of file descriptors as far as `max_connections` needs and the system allows, and returns how many

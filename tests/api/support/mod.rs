@@ -17,7 +17,7 @@ mod world;
 
 pub use self::{
     actor::Actor,
-    cluster::Database,
+    cluster::{Database, RowLocks},
     reply::Reply,
     standby::Replication,
     world::{PASSWORD, World, patient, without_quota},

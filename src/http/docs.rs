@@ -145,3 +145,22 @@ fn respond(file: &LazyLock<Option<File>>, headers: &HeaderMap) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn responses_share_the_bytes_of_a_file() {
+        for (path, file) in FILES {
+            let mut addresses = Vec::new();
+            for _ in 0..2 {
+                let body = respond(file, &HeaderMap::new()).into_body();
+                let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+                assert!(bytes.len() > 1_000, "{path} has {} bytes", bytes.len());
+                addresses.push(bytes.as_ptr());
+            }
+            assert_eq!(addresses[0], addresses[1], "{path} is copied");
+        }
+    }
+}

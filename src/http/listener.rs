@@ -33,6 +33,10 @@ use crate::config::Settings;
 /// hyper's default limit, 100.
 const MAX_HEAD: usize = 32 * 1024;
 
+/// How much of a response waits in the kernel to be sent, in bytes.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 64 * 1024;
+
 /// File descriptors that are neither client connections nor database connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
@@ -104,6 +108,16 @@ fn connection_limit(limits: Limits) -> usize {
     usize::try_from(available).unwrap_or(limits.connections)
 }
 
+/// Lets only [`MAX_UNSENT`] of a response wait in the kernel for a client that does not read. By default a connection takes
+/// megabytes there. It does not bound what is on its way to a client that does read.
+fn bound_unsent(stream: &TcpStream) {
+    // Other systems have no such option, or only for some versions.
+    #[cfg(target_os = "linux")]
+    let _set = socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
@@ -122,6 +136,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 async fn serve_connection(stream: TcpStream, peer: SocketAddr, (app, router): (App, Router), limits: Limits, watcher: Watcher) {
     // Responses are written in one piece, so Nagle's algorithm would only delay them. Failure is harmless.
     let _set = stream.set_nodelay(true);
+    bound_unsent(&stream);
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.write));
 

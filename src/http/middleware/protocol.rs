@@ -54,9 +54,7 @@ mod tests {
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_an_optional_port() {
-        for valid in
-            ["", "x", "api.example.com", "API.example.com:8080", "127.0.0.1:80", "[::1]", "[2001:db8::1]:443", "x:", "a_b", "a%20b"]
-        {
+        for valid in ["", "x", "api.example.com", "API.example.com:8080", "127.0.0.1:80", "[::1]", "[2001:db8::1]:443", "x:", "a_b"] {
             assert!(is_host(&HeaderValue::from_static(valid)), "{valid}");
         }
         for invalid in [

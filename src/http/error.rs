@@ -10,7 +10,7 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId};
+use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId, openapi::schema};
 use crate::domain::{error::Refusal, quota::QuotaSnapshot};
 use crate::service::error::Error as ServiceError;
 
@@ -112,6 +112,7 @@ pub(super) struct ProblemBody<'a> {
     /// A short description of the code.
     title: &'static str,
     /// The HTTP status.
+    #[schemars(schema_with = "schema::error_status")]
     status: u16,
     /// What went wrong this time, and what can be done about it. For people.
     detail: &'a str,

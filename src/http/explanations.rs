@@ -15,7 +15,7 @@ use super::{
     error::{Error, Result},
     extract::{NoQuery, PathId},
     header_fields::prefers_html,
-    openapi::{Operation, Tag},
+    openapi::{Operation, Tag, schema},
 };
 
 /// The page loads nothing else.
@@ -32,6 +32,7 @@ pub(super) struct Explanation {
     #[schemars(with = "Code")]
     code: &'static str,
     /// The HTTP status of the code.
+    #[schemars(schema_with = "schema::error_status")]
     status: u16,
     title: &'static str,
     /// When the code is returned.

@@ -152,13 +152,13 @@ mod tests {
 
     use super::*;
 
-    fn headers(name: HeaderName, lines: &[&str]) -> HeaderMap {
+    fn headers(name: &HeaderName, lines: &[&str]) -> HeaderMap {
         lines.iter().map(|line| (name.clone(), HeaderValue::from_bytes(line.as_bytes()).expect("a header value"))).collect()
     }
 
     #[test]
     fn a_media_type_is_read_by_the_grammar() {
-        let declared = |lines: &[&str]| is_declared_as_json(&headers(header::CONTENT_TYPE, lines));
+        let declared = |lines: &[&str]| is_declared_as_json(&headers(&header::CONTENT_TYPE, lines));
         assert_eq!(declared(&[]), None);
         for json in [
             "application/json",
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn only_the_content_coding_identity_is_taken() {
         let declared = |lines: &[&str]| {
-            let mut headers = headers(header::CONTENT_ENCODING, lines);
+            let mut headers = headers(&header::CONTENT_ENCODING, lines);
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             is_declared_as_json(&headers)
         };
@@ -231,7 +231,7 @@ mod tests {
             ", ,text/html;level=1,",
             "nonsense, text/html",
         ] {
-            assert!(prefers_html(&headers(header::ACCEPT, &[html])), "{html}");
+            assert!(prefers_html(&headers(&header::ACCEPT, &[html])), "{html}");
         }
         for json in [
             "",
@@ -252,19 +252,19 @@ mod tests {
             "x/y;z=\",text/html,\"",
             "image/png",
         ] {
-            assert!(!prefers_html(&headers(header::ACCEPT, &[json])), "{json}");
+            assert!(!prefers_html(&headers(&header::ACCEPT, &[json])), "{json}");
         }
         assert!(!prefers_html(&HeaderMap::new()));
-        assert!(prefers_html(&headers(header::ACCEPT, &["application/json;q=0.5", "text/html"])), "two lines are one list");
+        assert!(prefers_html(&headers(&header::ACCEPT, &["application/json;q=0.5", "text/html"])), "two lines are one list");
     }
 
     #[test]
     fn gzip_is_for_clients_that_take_it() {
         for gzip in ["gzip", "deflate, GZIP;q=0.5, br", "*", "x-gzip", "identity;q=0.5, *;q=0.6", "gzip, identity"] {
-            assert!(accepts_gzip(&headers(header::ACCEPT_ENCODING, &[gzip])), "{gzip}");
+            assert!(accepts_gzip(&headers(&header::ACCEPT_ENCODING, &[gzip])), "{gzip}");
         }
         for plain in ["", "identity", "br", "gzip;q=0", "gzip;q=0, *", "*;q=0", "identity, gzip;q=0.9", "gzip2"] {
-            assert!(!accepts_gzip(&headers(header::ACCEPT_ENCODING, &[plain])), "{plain}");
+            assert!(!accepts_gzip(&headers(&header::ACCEPT_ENCODING, &[plain])), "{plain}");
         }
         assert!(accepts_gzip(&HeaderMap::new()));
     }
@@ -272,10 +272,10 @@ mod tests {
     #[test]
     fn an_entity_tag_is_found_in_a_list() {
         for lines in [&["\"a\""][..], &["W/\"a\""], &["\"b\" , \"a\""], &["\"b\"", "\"a\""], &["*"], &["\"x,y\", \"a\""]] {
-            assert!(has_entity_tag(&headers(header::IF_NONE_MATCH, lines), "\"a\""), "{lines:?}");
+            assert!(has_entity_tag(&headers(&header::IF_NONE_MATCH, lines), "\"a\""), "{lines:?}");
         }
         for lines in [&[][..], &[""], &["a"], &["\"A\""], &["\"b\""], &["\"x, \\\"a\\\", y\""]] {
-            assert!(!has_entity_tag(&headers(header::IF_NONE_MATCH, lines), "\"a\""), "{lines:?}");
+            assert!(!has_entity_tag(&headers(&header::IF_NONE_MATCH, lines), "\"a\""), "{lines:?}");
         }
     }
 }

@@ -176,7 +176,7 @@ impl<'a> Fields<'a> {
         reason = "the outer `None` is a recorded fault, as in every reader; the inner one is a value that names nothing"
     )]
     pub(super) fn id<T: FromStr<Err = NotAnId> + JsonSchema>(&mut self, field: &'static str) -> Option<Option<T>> {
-        self.note(field, SchemaGenerator::subschema_for::<T>);
+        self.note(field, schema::requested_id::<T>);
         self.string(field).map(|text| text.parse().ok())
     }
 

@@ -72,6 +72,22 @@ async fn a_log_at_trace_level_contains_no_secret() {
     }
 }
 
+#[tokio::test]
+async fn no_log_level_hides_a_warning_about_security() {
+    for level in ["error", "off", "info,core_api=off", "error,core_api::http=error"] {
+        let database = Database::new().await;
+        let process = Logged::start(core_api_on(&database).env("CORE_API__LOG__LEVEL", level));
+        let actor = Actor::new(&process.base);
+        actor.logged_in("test@example.com", "test123").await.get("/cards").await.ok();
+        let wrong = json!({"email": "nobody@example.com", "password": "wrong"});
+        let request = actor.request(Method::POST, "/auth/login").header("x-request-id", "guess");
+        Reply::of(request.json(&wrong)).await.problem(401, "invalid_credentials");
+        let lines: Vec<Value> = process.stop().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines.len(), 1, "{level}: {lines:#?}");
+        assert_eq!((&lines[0]["event"], &lines[0]["span"]["id"]), (&json!("login_failed"), &json!("guess")), "{level}");
+    }
+}
+
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 #[tokio::test]

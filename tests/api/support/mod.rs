@@ -20,5 +20,5 @@ pub use self::{
     cluster::{Database, RowLocks},
     reply::Reply,
     standby::Replication,
-    world::{PASSWORD, World, patient, without_quota},
+    world::{PASSWORD, World, behind_a_proxy, patient, without_quota},
 };

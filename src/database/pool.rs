@@ -58,6 +58,11 @@ pub struct Connector {
     takes_lists: bool,
 }
 
+/// Gives a new connection its session settings.
+pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection.execute(SESSION).await.map(drop)
+}
+
 impl Connector {
     pub(super) fn options(&self) -> Box<PgConnectOptions> {
         self.options.clone()
@@ -72,7 +77,7 @@ impl Manager for Connector {
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
         let connecting = Box::pin(async {
             let mut connection = self.options.connect().await?;
-            connection.execute(SESSION).await?;
+            set_up(&mut connection).await?;
             if self.takes_lists {
                 connection.execute(SESSION_FOR_LISTS).await?;
             }

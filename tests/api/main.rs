@@ -34,6 +34,7 @@ mod metrics;
 mod movements;
 mod openapi;
 mod pages;
+mod privileges;
 mod process;
 mod races;
 mod rate_limit;

@@ -10,10 +10,10 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{
     CardKey, PostingBatch, PostingCall,
-    card_update::{self, CardOutcome, CardUpdate},
+    card_update::{self, CardOutcome, CardUpdate, Outcomes, Written},
     pessimistic,
     position_cache::{CachedPosition, PositionCache},
-    store::{self, Outcomes, Written},
+    store,
 };
 use crate::database::{Pool, Pools};
 use crate::service::{

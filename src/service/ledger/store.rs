@@ -1,14 +1,12 @@
 //! The SQL of the ledger.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
     CardKey, Movement, MovementFilter,
-    card_update::{CardOutcome, CardUpdate, PendingPosting},
+    card_update::{CardOutcome, CardUpdate, Outcomes, PendingPosting, Written},
     position_cache::CachedPosition,
 };
 use crate::domain::{
@@ -206,23 +204,6 @@ impl PostingColumns {
         self.fingerprint.push(idempotent.map(|request| request.fingerprint.to_vec()));
         self.body.push(at.and_then(|at| posting.stored_body(at)));
     }
-}
-
-/// What the statement of a batch came to.
-pub(super) enum Written {
-    /// Each update was applied, or is a conflict.
-    Outcomes(Outcomes),
-    /// Another transaction stored a response under a key of the batch after the statement began. Nothing was written.
-    LostRace,
-}
-
-/// The outcomes of the updates of a batch.
-#[derive(Default)]
-pub(super) struct Outcomes {
-    /// By the number of the update, from 1.
-    pub(super) by_number: HashMap<i64, CardOutcome>,
-    /// The database's clock after reading every position.
-    pub(super) now: Option<DateTime<Utc>>,
 }
 
 /// Applies each update whose card still has the position that the update was decided on: writes the card, its postings

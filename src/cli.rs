@@ -1,5 +1,6 @@
 //! The command line: parses the arguments, runs one command and reports its failure on standard error.
 
+mod output;
 mod serve;
 mod verify_ledger;
 
@@ -8,11 +9,14 @@ use std::{collections::HashMap, env, io::IsTerminal, num::NonZeroU32, process::E
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 
+use self::output::{print, print_created, print_usage, report};
 use crate::domain::{
     actor::Actor,
+    error::Refusal,
     id::{AccountId, UserId},
     role::Role,
     text::{Email, Name},
+    word::Word,
 };
 use crate::{
     app::{self, Postgres, StartError},
@@ -23,7 +27,6 @@ use crate::{
         self,
         accounts::Accounts,
         auth::{NewPassword, Passwords, WeakPassword},
-        error::chain,
         idempotency::Outcome,
         ledger::Checkpoint,
         users::{NewUser, Users},
@@ -85,7 +88,7 @@ enum UserCommand {
     /// from the first line of standard input.
     Create {
         /// The account's id.
-        #[arg(long)]
+        #[arg(long, value_parser = account_id)]
         account: AccountId,
         /// The email that the user logs in with.
         #[arg(long)]
@@ -97,51 +100,84 @@ enum UserCommand {
     /// List an account's users: id, email, role, and enabled or disabled.
     List {
         /// The account's id.
-        #[arg(long)]
+        #[arg(long, value_parser = account_id)]
         account: AccountId,
     },
     /// Disable a user and end their sessions.
     Disable {
         /// The account's id.
-        #[arg(long)]
+        #[arg(long, value_parser = account_id)]
         account: AccountId,
         /// The user's id.
+        #[arg(value_parser = user_id)]
         user: UserId,
     },
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("settings: {0}")]
+    #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("settings: {0}")]
+    #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
-    Service(#[from] service::error::Error),
+    Service(service::error::Error),
     #[error("the verification ended early; it can go on with: core-api verify-ledger --after {after}")]
     Verification {
         after: Checkpoint,
         #[source]
         cause: service::error::Error,
     },
+    #[error("--account takes the id of an account, as `core-api account create` prints it, and no account has this one")]
+    UnknownAccount,
+    #[error("the account has no user with this id; `core-api user list --account ID` lists its users")]
+    UnknownUser,
+    #[error("another user has this email; --email takes one that no user has")]
+    DuplicateUser,
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
-    #[error("the password is refused")]
-    WeakPassword(#[from] WeakPassword),
+    #[error("the password {0}")]
+    WeakPassword(WeakPassword),
     #[error("cannot read the password")]
     Password(#[source] std::io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[source] std::io::Error),
+    #[error("{id} is created, but cannot be written to standard output")]
+    CreatedOutput { id: String, source: std::io::Error },
+}
+
+impl From<service::error::Error> for Failure {
+    fn from(error: service::error::Error) -> Self {
+        match error {
+            service::error::Error::Refused(Refusal::AccountNotFound) => Self::UnknownAccount,
+            service::error::Error::Refused(Refusal::UserNotFound) => Self::UnknownUser,
+            service::error::Error::Refused(Refusal::DuplicateUser) => Self::DuplicateUser,
+            other => Self::Service(other),
+        }
+    }
+}
+
+fn account_id(text: &str) -> Result<AccountId, &'static str> {
+    text.parse().map_err(|_| "takes an id as `core-api account create` prints it, such as acc_01h455vb4pex5vsknk084sn02q")
+}
+
+fn user_id(text: &str) -> Result<UserId, &'static str> {
+    text.parse().map_err(|_| "takes an id as `core-api user list` prints it, such as usr_01h455vb4pex5vsknk084sn02q")
 }
 
 /// Runs the command that this process was started with.
 pub async fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return print_usage(&error),
+    };
     let result = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve().await,
         Command::Migrate => migrate().await,
         Command::VerifyLedger { after } => return verify_ledger::run(after).await.unwrap_or_else(|failure| report(&failure)),
-        Command::Config => Settings::keys(variables()).map(|keys| keys.iter().for_each(print)).map_err(Failure::from),
+        Command::Config => config(),
         Command::Openapi => openapi(),
         Command::Account(command) => account(command).await,
         Command::User(command) => user(command).await,
@@ -152,23 +188,35 @@ pub async fn run() -> ExitCode {
     }
 }
 
-/// The environment variables. One that is not UTF-8 cannot be a setting of this program.
-fn variables() -> HashMap<String, String> {
-    env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+/// The environment variables. One that is not UTF-8 is refused if it is a setting of this program.
+fn variables() -> Result<HashMap<String, String>, SettingsError> {
+    let mut variables = HashMap::new();
+    for (name, value) in env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => drop(variables.insert(name, value)),
+            Err(_) if name == "DATABASE_URL" || name.to_uppercase().starts_with("CORE_API_") => return Err(SettingsError::NotText(name)),
+            Err(_) => {}
+        }
+    }
+    Ok(variables)
 }
 
 fn settings() -> Result<Settings, Failure> {
-    let settings = Settings::from_variables(variables())?;
+    let settings = Settings::from_variables(variables()?)?;
     // Only `serve` answers requests, so other commands have no spans to export.
     let _no_exporter = telemetry::init(&settings.log, None)?;
     Ok(settings)
 }
 
+fn config() -> Result<(), Failure> {
+    Settings::keys(variables()?)?.iter().try_for_each(print)
+}
+
 /// Prints the document without a database or a signing key, so that it can be built anywhere.
 fn openapi() -> Result<(), Failure> {
-    let environment = Environment::from_variable(variables().get("CORE_API_ENV").map(String::as_str))?;
-    print(&http::openapi(environment).trim_end());
-    Ok(())
+    let environment = Environment::from_variable(variables()?.get("CORE_API_ENV").map(String::as_str))?;
+    print(&http::openapi(environment).trim_end())
 }
 
 async fn migrate() -> Result<(), Failure> {
@@ -183,20 +231,25 @@ async fn account(command: AccountCommand) -> Result<(), Failure> {
     let (pool, postgres) = open().await?;
     let accounts = Accounts::new(pool);
     match command {
-        AccountCommand::Create { name, rate_limit } => print(&accounts.create(&name, rate_limit.map(NonZeroU32::get)).await?),
+        AccountCommand::Create { name, rate_limit } => {
+            let account = accounts.create(&name, rate_limit.map(NonZeroU32::get)).await?;
+            print_created(&account)?;
+        }
     }
     Ok(postgres.close()?)
 }
 
 async fn user(command: UserCommand) -> Result<(), Failure> {
     let (pool, postgres) = open().await?;
+    let (UserCommand::Create { account, .. } | UserCommand::List { account } | UserCommand::Disable { account, .. }) = &command;
+    Accounts::new(pool.clone()).require(*account).await?;
     let users = Users::new(pool, Passwords::new()?);
     match command {
         UserCommand::Create { account, email, role } => {
-            let password = NewPassword::new(password().map_err(Failure::Password)?)?;
+            let password = NewPassword::new(password().map_err(Failure::Password)?).map_err(Failure::WeakPassword)?;
             let new = NewUser { email, password, role };
             if let Outcome::Fresh(user) = users.create(&Actor::command_line(account), new, None).await? {
-                print(&user.id);
+                print_created(&user.id)?;
             }
         }
         UserCommand::List { account } => list_users(&users, account).await?,
@@ -213,7 +266,11 @@ async fn list_users(users: &Users, account: AccountId) -> Result<(), Failure> {
         after = last.number;
         for user in page {
             let state = if user.disabled { "disabled" } else { "enabled" };
-            print(&format_args!("{}\t{}\t{}\t{state}", user.id, user.email, user.role.name()));
+            let role = match &user.role {
+                Word::Known(role) => role.name(),
+                Word::Unknown(role) => role,
+            };
+            print(&format_args!("{}\t{}\t{role}\t{state}", user.id, user.email))?;
         }
     }
 }
@@ -234,15 +291,4 @@ fn password() -> std::io::Result<SecretString> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned().into())
-}
-
-#[expect(clippy::print_stdout, reason = "the command's output")]
-fn print(line: &impl std::fmt::Display) {
-    println!("{line}");
-}
-
-#[expect(clippy::print_stderr, reason = "a command reports its failure on standard error")]
-fn report(failure: &Failure) -> ExitCode {
-    eprintln!("core-api: {}", chain(failure));
-    ExitCode::FAILURE
 }

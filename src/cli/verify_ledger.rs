@@ -21,7 +21,8 @@ pub(super) async fn run(after: Option<Checkpoint>) -> Result<ExitCode, Failure> 
     let settings = settings()?;
     let postgres = Postgres::open(&settings).await?;
     let mut connection = database::connect(&postgres.options).await.map_err(StartError::from)?;
-    let (mut drifts, mut reported, mut checkpoint) = (0_u64, Instant::now(), after);
+    let (mut drifts, mut printed) = (0_u64, Ok(()));
+    let (mut reported, mut checkpoint) = (Instant::now(), after);
     let progress = |read: Progress| {
         checkpoint = read.checkpoint;
         if let Some(after) = read.checkpoint.filter(|_| reported.elapsed() > REPORT_EVERY) {
@@ -31,14 +32,21 @@ pub(super) async fn run(after: Option<Checkpoint>) -> Result<ExitCode, Failure> 
     };
     let found = |drift: Drift| {
         drifts += 1;
-        print(&drift);
+        // The exit code must tell whether the ledger is right, also if nobody reads the output.
+        if printed.is_ok() {
+            printed = print(&drift);
+        }
     };
     let read = ledger::verify(&mut connection, after, progress, found).await.map_err(|cause| match checkpoint {
         Some(after) => Failure::Verification { after, cause },
         None => cause.into(),
     })?;
     connection.close().await.map_err(DatabaseError::Connect).map_err(StartError::from)?;
-    print(&format_args!("{} cards and {} movements read, {drifts} drifts found", read.cards, read.movements));
     postgres.close()?;
+    printed =
+        printed.and_then(|()| print(&format_args!("{} cards and {} movements read, {drifts} drifts found", read.cards, read.movements)));
+    if let Err(failure) = printed.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) }) {
+        return Err(failure);
+    }
     Ok(if drifts == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

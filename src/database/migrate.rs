@@ -63,14 +63,21 @@ async fn bring_up_to_date(connection: &mut PgConnection, migrator: &Migrator, se
         return Ok(());
     }
     let began = Instant::now();
-    let mut has_lock = false;
+    let (mut has_lock, mut reported) = (false, false);
     loop {
         match attempt(connection, migrator, &mut has_lock).await {
             Ok(()) => break,
             Err(error) if is_forbidden(&error) => return Err(DatabaseError::NotOwner(error)),
             Err(error) if !is_lock_conflict(&error) => return Err(DatabaseError::Migrate(error)),
             Err(error) if began.elapsed() > MIGRATE_WAIT => return Err(DatabaseError::LockTimeout(error)),
-            Err(_) => tokio::time::sleep(RETRY_DELAY).await,
+            Err(_) => {
+                if !reported {
+                    reported = true;
+                    let seconds = MIGRATE_WAIT.as_secs();
+                    tracing::warn!("another session holds the locks that a migration needs; waiting for at most {seconds} s");
+                }
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
         }
     }
     match serving_role {

@@ -1,33 +1,36 @@
 //! A bounded pool of connections.
 //!
 //! sqlx's own pool pings the database whenever a connection is returned: one more round trip per statement, without a
-//! deadline, during which the connection keeps its slot. This pool takes a connection back without a check. Its caller,
-//! `service::unit`, checks or discards a connection whose state is not known to be clean.
+//! deadline, during which the connection keeps its slot. This pool takes a connection back without a check. `lease` checks
+//! or discards a connection whose state is not known to be clean.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use deadpool::{
     Runtime,
     managed::{Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult},
 };
 use sqlx::{ConnectOptions as _, Executor as _, PgConnection, postgres::PgConnectOptions};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
 use tracing::Instrument as _;
 
+use super::silent::{Backend, SilentConnections};
 use crate::telemetry::metrics;
 
 /// Connections to one database.
 pub type Pool = deadpool::managed::Pool<Connector>;
 
-/// A connection that returns to its pool when it is dropped.
-pub type PooledConnection = Object<Connector>;
-
 /// The session settings of every connection. A lock times out before its statement, a statement before its request, and
-/// an abandoned transaction is ended. Every query looks rows up by an index: a sequential scan, planned while a table was
+/// an abandoned transaction is ended. The isolation level and the durability of a commit do not depend on the settings of
+/// the role or the database, which may change while the service runs. Every query looks rows up by an index: a sequential scan, planned while a table was
 /// small, must not stay cached when it has grown. Where only a sequential scan is possible, the penalty makes the plan
 /// look so expensive that Postgres would JIT-compile it, which takes longer than it saves.
 const SESSION: &str = "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'; \
-    set enable_seqscan = off; set jit = off";
+    set default_transaction_isolation = 'read committed'; set enable_seqscan = off; set jit = off; \
+    select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local')";
 
 /// Further settings of connections for statements that take lists of keys. Planning such a statement for each list costs
 /// more than running it, so it gets one generic plan. That plan does not know the lists' lengths.
@@ -42,7 +45,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long opening a connection may take, from resolving the database's host name to setting up the session. A caller
 /// may stop waiting earlier; the connection then serves the next one. The limit also bounds how long a database that was
 /// silent and is back goes unnoticed.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest life of a connection: after a failover its server may no longer be the primary.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -54,8 +57,18 @@ const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug)]
 pub struct Connector {
     options: Box<PgConnectOptions>,
-    acquire_timeout: Duration,
+    pub(super) acquire_timeout: Duration,
     takes_lists: bool,
+    /// The places of connections whose commit may wait for a standby.
+    pub(super) writers: Arc<Semaphore>,
+    pub(super) silent: Arc<SilentConnections>,
+}
+
+/// A connection, and the backend that serves it.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) inner: PgConnection,
+    pub(super) backend: Backend,
 }
 
 /// Gives a new connection its session settings.
@@ -70,30 +83,31 @@ impl Connector {
 }
 
 impl Manager for Connector {
-    type Type = PgConnection;
+    type Type = Connection;
     type Error = sqlx::Error;
 
     // Boxed here and below: these futures rarely run, and unboxed they would enlarge the future of every request.
-    async fn create(&self) -> Result<PgConnection, sqlx::Error> {
+    async fn create(&self) -> Result<Connection, sqlx::Error> {
         let connecting = Box::pin(async {
-            let mut connection = self.options.connect().await?;
-            set_up(&mut connection).await?;
+            let mut inner = self.options.connect().await?;
+            set_up(&mut inner).await?;
             if self.takes_lists {
-                connection.execute(SESSION_FOR_LISTS).await?;
+                inner.execute(SESSION_FOR_LISTS).await?;
             }
-            Ok(connection)
+            let backend = Backend::of(&mut inner).await?;
+            Ok(Connection { inner, backend })
         });
         timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "timed out").into()))
     }
 
-    async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+    async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
         if metrics.age() >= MAX_LIFETIME {
             return Err(RecycleError::message("older than its maximum lifetime"));
         }
         // A connection that was used a moment ago is assumed to work.
         if metrics.last_used() >= CHECK_AFTER {
             // A connection that does not answer must not use up the whole acquire timeout.
-            return match timeout(CHECK_TIMEOUT, Box::pin(is_usable(connection))).await {
+            return match timeout(CHECK_TIMEOUT, Box::pin(is_usable(&mut connection.inner))).await {
                 Ok(Ok(true)) => Ok(()),
                 Ok(Ok(false)) => Err(RecycleError::message("connected to a standby")),
                 Ok(Err(error)) => Err(error.into()),
@@ -109,35 +123,43 @@ impl Manager for Connector {
 ///
 /// # Errors
 /// The connection is broken, or still in the middle of a statement.
-pub async fn is_usable(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub(super) async fn is_usable(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let is_standby = sqlx::query_scalar!(r#"select pg_is_in_recovery() as "is_standby!""#).fetch_one(connection).await?;
     Ok(!is_standby)
 }
 
 /// A pool of at most `max_connections`, opened on demand. A caller waits at most `acquire_timeout` for one.
 pub fn pool(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration) -> Pool {
-    build(Connector { options: Box::new(options), acquire_timeout, takes_lists: false }, max_connections)
+    let silent = Arc::new(SilentConnections::new(options.clone()));
+    build(Box::new(options), acquire_timeout, silent, false, max_connections)
 }
 
 /// A second pool, of at most `max_connections`, to the same database for statements that take lists of keys.
 pub fn pool_for_lists(pool: &Pool, max_connections: u32) -> Pool {
-    let Connector { options, acquire_timeout, .. } = pool.manager();
-    build(Connector { options: options.clone(), acquire_timeout: *acquire_timeout, takes_lists: true }, max_connections)
+    let Connector { options, acquire_timeout, silent, .. } = pool.manager();
+    build(options.clone(), *acquire_timeout, Arc::clone(silent), true, max_connections)
 }
 
 #[expect(clippy::expect_used, reason = "building fails only for a timeout without a runtime")]
-fn build(connector: Connector, max_connections: u32) -> Pool {
+fn build(
+    options: Box<PgConnectOptions>,
+    acquire_timeout: Duration,
+    silent: Arc<SilentConnections>,
+    takes_lists: bool,
+    max_connections: u32,
+) -> Pool {
     let size = usize::try_from(max_connections).unwrap_or(usize::MAX);
-    let wait = connector.acquire_timeout;
+    let writers = Arc::new(Semaphore::new((size - size.div_ceil(4)).clamp(1, Semaphore::MAX_PERMITS)));
+    let connector = Connector { options, acquire_timeout, takes_lists, writers, silent };
     let pool = Pool::builder(connector).max_size(size).queue_mode(QueueMode::Lifo);
-    pool.runtime(Runtime::Tokio1).wait_timeout(Some(wait)).build().expect("a timeout with a runtime")
+    pool.runtime(Runtime::Tokio1).wait_timeout(Some(acquire_timeout)).build().expect("a timeout with a runtime")
 }
 
 /// Takes an idle connection, or opens one if none is idle and the pool is not full.
 ///
 /// # Errors
 /// No connection became free within the acquire timeout, or the database is unreachable.
-pub async fn acquire(pool: &Pool) -> Result<PooledConnection, sqlx::Error> {
+pub async fn acquire(pool: &Pool) -> Result<Object<Connector>, sqlx::Error> {
     let (status, wait) = (pool.status(), pool.manager().acquire_timeout);
     let got = if status.available == 0 && status.size < status.max_size {
         timeout(wait, open(pool.clone())).await
@@ -160,7 +182,7 @@ pub async fn acquire(pool: &Pool) -> Result<PooledConnection, sqlx::Error> {
 /// Opens a connection, and completes that even if the caller stops waiting: otherwise a pool whose connections always
 /// take a moment too long would never get one. The pool's size bounds how many open at a time; other attempts end
 /// within the acquire timeout.
-async fn open(pool: Pool) -> Result<PooledConnection, PoolError<sqlx::Error>> {
+async fn open(pool: Pool) -> Result<Object<Connector>, PoolError<sqlx::Error>> {
     let (sender, receiver) = oneshot::channel();
     let opening = async move {
         // If the caller is gone, a connection goes to the pool, and only this log entry reports a failure.

@@ -10,7 +10,7 @@ use std::{
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{Pool, is_usable, migrate};
+use super::{Pool, migrate, pool::is_usable};
 use crate::telemetry::metrics;
 
 /// How long an answer is kept. Anybody may ask, so the questions must not be as many as the askers.

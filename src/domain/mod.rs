@@ -16,3 +16,4 @@ pub mod quota;
 pub mod role;
 pub mod text;
 pub mod user;
+pub mod word;

@@ -2,10 +2,12 @@
 
 use std::str::FromStr;
 
+use serde::Serialize;
 use strum::EnumCount;
 
 /// A user's role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, EnumCount)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumCount)]
+#[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Role {
     /// Has every permission, including users and the audit log.

@@ -1,8 +1,12 @@
-//! Text from callers: trimmed, bounded, without control characters. Parsed once, at the boundary.
+//! Text from callers: trimmed, bounded, visible, without control characters. Parsed once, at the boundary.
 
 use std::str::FromStr;
 
 use email_address::{EmailAddress, Options};
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{BidiControl, DefaultIgnorableCodePoint, GeneralCategory},
+};
 
 /// Why a text was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +14,9 @@ pub enum TextFault {
     /// Nothing is left after trimming.
     #[error("must not be blank")]
     Blank,
+    /// Every character is white space, ignorable or otherwise blank.
+    #[error("must have a visible character in it")]
+    Invisible,
     /// More characters than the field accepts.
     #[error("takes at most {max} characters")]
     TooLong {
@@ -19,6 +26,9 @@ pub enum TextFault {
     /// The text contains NUL or another control character.
     #[error("must not have control characters in it")]
     ControlCharacter,
+    /// The text contains a character that changes the direction of writing, and so what a reader sees.
+    #[error("must not have bidirectional control characters in it")]
+    BidirectionalControl,
     /// Not the address of a mailbox on a named host.
     #[error("must be an email address such as juan@email.com")]
     NotAnEmail,
@@ -42,7 +52,12 @@ pub const MAX_TEXT: usize = 200;
 /// The longest email address: RFC 5321 limits a path to 256 octets, two of them its angle brackets.
 pub const MAX_EMAIL: usize = 254;
 
-fn trimmed(text: &str, max: usize) -> Result<&str, TextFault> {
+/// A text without the white space around it: 1 to `max` characters, at least one of them visible, none of them a control
+/// character.
+///
+/// # Errors
+/// The text breaks one of these rules.
+pub fn trimmed(text: &str, max: usize) -> Result<&str, TextFault> {
     let text = text.trim();
     if text.is_empty() {
         return Err(TextFault::Blank);
@@ -53,7 +68,28 @@ fn trimmed(text: &str, max: usize) -> Result<&str, TextFault> {
     if text.chars().any(char::is_control) {
         return Err(TextFault::ControlCharacter);
     }
+    if text.chars().any(is_bidirectional_control) {
+        return Err(TextFault::BidirectionalControl);
+    }
+    if !text.chars().any(is_visible) {
+        return Err(TextFault::Invisible);
+    }
     Ok(text)
+}
+
+/// Whether a character overrides, embeds, isolates or marks a direction of writing.
+fn is_bidirectional_control(character: char) -> bool {
+    CodePointSetData::new::<BidiControl>().contains(character)
+}
+
+/// Characters that Unicode classes as symbols but that have no ink: an empty Braille cell and a note without a head.
+const BLANK_SYMBOLS: [char; 2] = ['\u{2800}', '\u{1d159}'];
+
+/// Whether a reader sees the character by itself.
+fn is_visible(character: char) -> bool {
+    let is_format = || CodePointMapData::<GeneralCategory>::new().get(character) == GeneralCategory::Format;
+    let is_ignorable = || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character);
+    !(character.is_whitespace() || character.is_control() || BLANK_SYMBOLS.contains(&character) || is_format() || is_ignorable())
 }
 
 impl FromStr for Name {
@@ -150,6 +186,75 @@ mod tests {
         }
         for text in ["a\u{0}b", "a\nb", "a\u{1b}b", "a\u{7f}b", "a\u{85}b"] {
             assert_eq!(text.parse::<Name>(), Err(TextFault::ControlCharacter), "{text:?}");
+        }
+    }
+
+    /// Unicode's `Bidi_Control`, written out.
+    fn bidirectional_controls() -> impl Iterator<Item = char> {
+        ['\u{61c}', '\u{200e}', '\u{200f}'].into_iter().chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}')
+    }
+
+    #[test]
+    fn every_white_space_is_trimmed_and_stays_within_the_text() {
+        let spaces = "\t\n\u{b}\u{c}\r \u{85}\u{a0}\u{1680}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\u{2007}\u{2008}\u{2009}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}";
+        for space in spaces.chars() {
+            let parsed = format!("{space}{space}Juan{space}").parse::<Description>();
+            assert_eq!(parsed.as_ref().map(Description::as_str), Ok("Juan"), "{:x}", u32::from(space));
+        }
+        assert_eq!(format!("{spaces}Juan{spaces}").parse::<Name>().as_ref().map(Name::as_str), Ok("Juan"));
+        assert_eq!("Juan\u{a0}Perez".parse::<Name>().as_ref().map(Name::as_str), Ok("Juan\u{a0}Perez"));
+        assert_eq!("Juan\tPerez".parse::<Name>(), Err(TextFault::ControlCharacter));
+    }
+
+    #[test]
+    fn bidirectional_controls_are_refused_at_every_position() {
+        assert_eq!(bidirectional_controls().count(), 12);
+        for control in bidirectional_controls() {
+            for text in [format!("{control}Juan"), format!("Ju{control}an"), format!("Juan{control}"), control.to_string()] {
+                assert_eq!(text.parse::<Name>(), Err(TextFault::BidirectionalControl), "{text:?}");
+                assert_eq!(text.parse::<Description>(), Err(TextFault::BidirectionalControl), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_of_invisible_characters_is_refused() {
+        let invisible = [
+            "\u{ad}",
+            "\u{34f}",
+            "\u{115f}",
+            "\u{1160}",
+            "\u{17b4}",
+            "\u{180e}",
+            "\u{200b}",
+            "\u{200c}",
+            "\u{200d}",
+            "\u{2060}",
+            "\u{2064}",
+            "\u{206a}",
+            "\u{2800}",
+            "\u{3164}",
+            "\u{fe0f}",
+            "\u{feff}",
+            "\u{ffa0}",
+            "\u{fff9}",
+            "\u{1d159}",
+            "\u{1d173}",
+            "\u{e0001}",
+            "\u{e0020}",
+            "\u{e01ef}",
+            "\u{200b}\u{3164} \u{2800}",
+        ];
+        for text in invisible {
+            assert_eq!(text.parse::<Name>(), Err(TextFault::Invisible), "{text:?}");
+            assert_eq!(format!(" {text}\t").parse::<Description>(), Err(TextFault::Invisible), "{text:?}");
+            let with_letter = format!("{text}a{text}");
+            let expected = with_letter.trim().to_owned();
+            assert_eq!(with_letter.parse::<Name>().map(|name| name.0), Ok(expected), "{text:?}");
+        }
+        for text in ["a", "é", "李", "م", "ไ", "한", "💳", "🇨🇴", "👩\u{200d}👩\u{200d}👧", "❤\u{fe0f}", "-", "0", "می\u{200c}خواهم"]
+        {
+            assert_eq!(text.parse::<Name>().map(|name| name.0).as_deref(), Ok(text));
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     address::ClientAddress,
     code::Code,
     error::Result,
-    extract::LoggedIn,
+    extract::{LoggedIn, NoQuery},
     json::{Fields, FromFields, Json},
     openapi::{Operation, Tag},
     time::Timestamp,
@@ -34,7 +34,7 @@ pub(super) struct LoginRequest {
 impl FromFields for LoginRequest {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         // Any text is accepted: one that is not an email is just an unknown one.
-        let email = fields.verbatim("email", MAX_EMAIL);
+        let email = fields.trimmed("email", MAX_EMAIL);
         let password = fields.verbatim("password", MAX_PASSWORD);
         Some(Self { email: email?, password: password?.into() })
     }
@@ -143,7 +143,7 @@ pub(super) const LOGOUT: Operation = Operation::new("logout", Tag::Authenticatio
     .never(&[Code::RateLimitExceeded]);
 
 /// `POST /auth/logout`
-pub(super) async fn logout(State(app): State<App>, LoggedIn(caller): LoggedIn) -> Result<JsonBody<Done>> {
+pub(super) async fn logout(State(app): State<App>, LoggedIn(caller): LoggedIn, _: NoQuery) -> Result<JsonBody<Done>> {
     app.services.auth.logout(&caller).await?;
     Ok(JsonBody(Done { success: true }))
 }

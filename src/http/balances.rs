@@ -9,7 +9,7 @@ use super::{
     code::Code,
     command::{Command, respond},
     error::Result,
-    extract::{PathId, Reader, Writer},
+    extract::{NoQuery, PathId, Reader, Writer},
     json::{Fields, FromFields},
     openapi::{Operation, Tag},
 };
@@ -20,6 +20,7 @@ use crate::domain::{
     money::{Amount, Money},
     posting::MovementKind,
     text::Description,
+    word::Word,
 };
 use crate::service::ledger::{Posted, Posting};
 
@@ -39,7 +40,6 @@ impl FromFields for AddRequest {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Added {
     card_id: CardId,
-    #[schemars(range(min = 0))]
     balance: Money,
     movement_id: MovementId,
 }
@@ -70,9 +70,8 @@ pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command:
 #[serde(rename_all = "camelCase")]
 pub(super) struct Balance {
     card_id: CardId,
-    #[schemars(range(min = 0))]
     balance: Money,
-    currency: Currency,
+    currency: Word<Currency>,
 }
 
 /// `GET /balances/{cardId}`
@@ -82,7 +81,12 @@ pub(super) const GET: Operation = Operation::new("getBalance", Tag::Balances, "G
     .refusals(&[Code::CardNotFound]);
 
 /// `GET /balances/{cardId}`
-pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>) -> Result<JsonBody<Balance>> {
+pub(super) async fn get(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    _: NoQuery,
+    PathId(id): PathId<CardId>,
+) -> Result<JsonBody<Balance>> {
     let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?;
     Ok(JsonBody(Balance { card_id: card.id, balance: card.balance, currency: card.currency }))

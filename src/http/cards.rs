@@ -9,7 +9,7 @@ use super::{
     code::Code,
     command::{Command, respond},
     error::Result,
-    extract::{PathId, Reader, Writer},
+    extract::{NoQuery, PathId, Reader, Writer},
     json::{Fields, FromFields},
     openapi::{Filter, Operation, Tag},
     page::{Cursor, Page},
@@ -22,6 +22,7 @@ use crate::domain::{
     error::Refusal,
     id::{CardId, CustomerId},
     money::Money,
+    word::Word,
 };
 use crate::service::cards::{Assigned, Card, CardFilter, StatusSet};
 
@@ -39,13 +40,13 @@ impl FromFields for NewCard {
 #[serde(rename_all = "camelCase")]
 pub(super) struct CreatedCard {
     card_id: CardId,
-    status: CardStatus,
-    currency: Currency,
+    status: Word<CardStatus>,
+    currency: Word<Currency>,
 }
 
 impl CreatedCard {
     fn of(card: &Card) -> Self {
-        Self { card_id: card.id, status: card.status, currency: card.currency }
+        Self { card_id: card.id, status: card.status.clone(), currency: card.currency.clone() }
     }
 }
 
@@ -67,9 +68,8 @@ pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, comma
 #[schemars(rename = "Card")]
 pub(super) struct CardBody {
     card_id: CardId,
-    status: CardStatus,
-    currency: Currency,
-    #[schemars(range(min = 0))]
+    status: Word<CardStatus>,
+    currency: Word<Currency>,
     balance: Money,
     customer_id: Option<CustomerId>,
     created_at: Timestamp,
@@ -79,8 +79,8 @@ impl From<&Card> for CardBody {
     fn from(card: &Card) -> Self {
         Self {
             card_id: card.id,
-            status: card.status,
-            currency: card.currency,
+            status: card.status.clone(),
+            currency: card.currency.clone(),
             balance: card.balance,
             customer_id: card.customer_id,
             created_at: Timestamp(card.created_at),
@@ -97,7 +97,12 @@ pub(super) const GET: Operation = Operation::new("getCard", Tag::VirtualCards, "
     .refusals(&[Code::CardNotFound]);
 
 /// `GET /cards/{cardId}`
-pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CardId>) -> Result<JsonBody<CardBody>> {
+pub(super) async fn get(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    _: NoQuery,
+    PathId(id): PathId<CardId>,
+) -> Result<JsonBody<CardBody>> {
     let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?;
     Ok(JsonBody((&card).into()))

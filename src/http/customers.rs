@@ -9,7 +9,7 @@ use super::{
     code::Code,
     command::{Command, respond},
     error::Result,
-    extract::{PathId, Reader, Writer},
+    extract::{NoQuery, PathId, Reader, Writer},
     json::{Fields, FromFields},
     openapi::{Filter, Operation, Tag},
     page::{Cursor, Page},
@@ -71,7 +71,12 @@ pub(super) const GET: Operation = Operation::new("getCustomer", Tag::Customers, 
     .refusals(&[Code::CustomerNotFound]);
 
 /// `GET /customers/{customerId}`
-pub(super) async fn get(State(app): State<App>, Reader(caller): Reader, PathId(id): PathId<CustomerId>) -> Result<JsonBody<CustomerBody>> {
+pub(super) async fn get(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    _: NoQuery,
+    PathId(id): PathId<CustomerId>,
+) -> Result<JsonBody<CustomerBody>> {
     let id = id.map_err(|_| Refusal::CustomerNotFound)?;
     let customer = app.services.customers.get(caller.account, id).await?;
     Ok(JsonBody(CustomerBody::of(&customer)))

@@ -7,7 +7,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::openapi::{Operation, Tag};
+use super::{
+    extract::NoQuery,
+    openapi::{Operation, Tag},
+};
 
 /// The serialised document, built once.
 #[derive(Clone, Debug)]
@@ -18,6 +21,6 @@ pub(super) const GET: Operation =
     Operation::new("getOpenApi", Tag::Service, "This document").about("OpenAPI 3.1, generated from the code that serves the API.");
 
 /// `GET /openapi.json`
-pub(super) async fn get(Extension(Document(text)): Extension<Document>) -> Response {
+pub(super) async fn get(_: NoQuery, Extension(Document(text)): Extension<Document>) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
 }

@@ -1,7 +1,7 @@
 //! Error responses: one exhaustive table from each failure to its status, code and detail (RFC 9457,
 //! `application/problem+json`).
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -10,7 +10,7 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId};
+use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId, openapi::schema};
 use crate::domain::{error::Refusal, quota::QuotaSnapshot};
 use crate::service::error::Error as ServiceError;
 
@@ -20,8 +20,8 @@ pub(super) type Result<T> = std::result::Result<T, Error>;
 /// What is wrong with one field of a body or one parameter of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct FieldFault {
-    /// The name of the field.
-    pub(super) field: &'static str,
+    /// The name of the field or parameter; `query` for a parameter whose name is not repeated.
+    pub(super) field: Cow<'static, str>,
     /// For programs.
     pub(super) code: FaultCode,
     /// For people.
@@ -108,6 +108,7 @@ pub(super) struct ProblemBody<'a> {
     /// A short description of the code.
     title: &'static str,
     /// The HTTP status.
+    #[schemars(schema_with = "schema::error_status")]
     status: u16,
     /// What went wrong this time, and what can be done about it. For people.
     detail: &'a str,
@@ -154,6 +155,9 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         ServiceError::InsufficientPermissions(role) => {
             return (Code::InsufficientPermissions, format!("A user with the role {} may not do this.", role.name()));
         }
+        ServiceError::UnknownRole => {
+            (Code::InsufficientPermissions, "Your role was added by a version of the service that is being installed. Try again.")
+        }
         ServiceError::InvalidCredentials => (Code::InvalidCredentials, "The email or the password is wrong."),
         ServiceError::InvalidRefreshToken => {
             (Code::InvalidRefreshToken, "The refresh token is unknown, already used or expired. Log in again.")
@@ -171,6 +175,9 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         }
         ServiceError::IdempotencyKeyInUse => {
             (Code::IdempotencyKeyInUse, "The first request under this Idempotency-Key is still running. Try again to get its response.")
+        }
+        ServiceError::LaterVersion(_) => {
+            (Code::Unavailable, "This was written by a version of the service that is being installed. Nothing was done; try again.")
         }
         ServiceError::Overloaded => (Code::Unavailable, "Too many requests are in flight. Nothing was done; try again."),
         ServiceError::DatabaseUnavailable(_) => (Code::Unavailable, "The database cannot be reached. Nothing was done; try again."),
@@ -215,7 +222,8 @@ impl Error {
             Self::Service(ServiceError::QuotaExceeded(quota)) => Some(quota.retry_after),
             Self::Service(ServiceError::TooManyAttempts { retry_after }) => Some(*retry_after),
             Self::Service(
-                ServiceError::Overloaded
+                ServiceError::LaterVersion(_)
+                | ServiceError::Overloaded
                 | ServiceError::DatabaseUnavailable(_)
                 | ServiceError::OutcomeUnknown(_)
                 | ServiceError::IdempotencyKeyInUse,

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::{
     code::Code,
     error::{Error, Result},
-    extract::PathId,
-    openapi::{Operation, Tag},
+    extract::{NoQuery, PathId},
+    openapi::{Operation, Tag, schema},
 };
 
 /// The page loads nothing else.
@@ -31,6 +31,7 @@ pub(super) struct Explanation {
     #[schemars(with = "Code")]
     code: &'static str,
     /// The HTTP status of the code.
+    #[schemars(schema_with = "schema::error_status")]
     status: u16,
     title: &'static str,
     /// When the code is returned.
@@ -59,7 +60,7 @@ pub(super) const LIST: Operation = Operation::new("listErrors", Tag::Service, "E
     .or_html();
 
 /// `GET /errors`
-pub(super) async fn list(headers: HeaderMap) -> Response {
+pub(super) async fn list(_: NoQuery, headers: HeaderMap) -> Response {
     if !accepts_html(&headers) {
         return with_vary(JsonBody(Explanations { errors: Code::ALL.iter().map(|code| (*code).into()).collect() }).into_response());
     }
@@ -84,7 +85,7 @@ pub(super) const GET: Operation = Operation::new("getError", Tag::Service, "What
     .refusals(&[Code::RouteNotFound]);
 
 /// `GET /errors/{code}`
-pub(super) async fn get(PathId(code): PathId<Code>, headers: HeaderMap) -> Result<Response> {
+pub(super) async fn get(_: NoQuery, PathId(code): PathId<Code>, headers: HeaderMap) -> Result<Response> {
     let code = code.map_err(|_| Error::RouteNotFound)?;
     if !accepts_html(&headers) {
         return Ok(with_vary(JsonBody(Explanation::from(code)).into_response()));

@@ -89,6 +89,17 @@ impl<S: Send + Sync, T: FromStr<Err = NotAnId>> FromRequestParts<S> for PathId<T
     }
 }
 
+/// A request that takes no query parameters: any is refused. [`Query`] and bodies refuse unknown ones by themselves.
+pub(super) struct NoQuery;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        Query::parse(parts.uri.query().unwrap_or_default()).done().map(|()| Self)
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = std::convert::Infallible;
 

@@ -1,11 +1,11 @@
 //! Messages for invalid fields of bodies and queries. Each names the field and what it accepts.
 
-use std::fmt::Display;
+use std::{borrow::Cow, fmt::Display};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::error::FieldFault;
+use super::{error::FieldFault, strict::type_of};
 use crate::domain::{money::MoneyFault, text::TextFault};
 use crate::service::auth::WeakPassword;
 
@@ -18,6 +18,7 @@ pub(super) enum FaultCode {
     Blank,
     TooLong,
     ControlCharacter,
+    BidirectionalControl,
     InvalidEmail,
     WeakPassword,
     UnknownValue,
@@ -28,19 +29,55 @@ pub(super) enum FaultCode {
     InvalidCursor,
     InvalidDate,
     InvalidKey,
+    UnknownParameter,
 }
 
 /// A fault; `what` continues the sentence that starts with the field's name.
 pub(super) fn fault(field: &'static str, code: FaultCode, what: impl Display) -> FieldFault {
-    FieldFault { field, code, detail: format!("{field} {what}.") }
+    FieldFault { field: field.into(), code, detail: format!("{field} {what}.") }
+}
+
+/// The longest name of a caller's that a message repeats.
+const MAX_PRESENTABLE: usize = 40;
+
+/// A name that a caller chose, if a message may repeat it. A long or unusual one may be a secret in the wrong place.
+pub(super) fn presentable(name: &str) -> Option<&str> {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    ((1..=MAX_PRESENTABLE).contains(&name.len()) && is_plain).then_some(name)
+}
+
+/// A query parameter that the request does not take. The message suggests the nearest known one.
+pub(super) fn unknown_parameter(name: &str, known: &[&str]) -> FieldFault {
+    let takes = if known.is_empty() { "it takes none".to_owned() } else { format!("it takes: {}", known.join(", ")) };
+    let (field, detail) = match presentable(name) {
+        Some(name) => {
+            let question = nearest(name, known).map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+            (Cow::Owned(name.to_owned()), format!("{name} is not a query parameter of this request{question}; {takes}."))
+        }
+        None => (Cow::Borrowed("query"), format!("The query has a parameter that this request does not take; {takes}.")),
+    };
+    FieldFault { field, code: FaultCode::UnknownParameter, detail }
+}
+
+/// The known name that another was probably meant to be: at most a third of it differs, apart from case and separators.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace(['_', '-', '.'], "");
+    let given = plain(name);
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&plain(candidate), &given);
+    known
+        .iter()
+        .copied()
+        .filter(|candidate| distance(candidate) <= candidate.len().max(given.len()) / 3)
+        .min_by_key(|candidate| distance(candidate))
 }
 
 /// A text that its field does not accept.
 pub(super) fn text(field: &'static str, what: TextFault) -> FieldFault {
     let code = match what {
-        TextFault::Blank => FaultCode::Blank,
+        TextFault::Blank | TextFault::Invisible => FaultCode::Blank,
         TextFault::TooLong { .. } => FaultCode::TooLong,
         TextFault::ControlCharacter => FaultCode::ControlCharacter,
+        TextFault::BidirectionalControl => FaultCode::BidirectionalControl,
         TextFault::NotAnEmail => FaultCode::InvalidEmail,
     };
     fault(field, code, what)
@@ -51,10 +88,15 @@ pub(super) fn password(field: &'static str, what: WeakPassword) -> FieldFault {
     fault(field, FaultCode::WeakPassword, what)
 }
 
-/// A number that is not a sum of money.
-pub(super) fn money(field: &'static str, what: MoneyFault) -> FieldFault {
+/// A JSON value of another type than its field accepts. The message shows the type that was sent and not the value.
+pub(super) fn wrong_type(field: &'static str, wanted: &str, sent: &str) -> FieldFault {
+    fault(field, FaultCode::WrongType, format_args!("must be {wanted}, not {}", type_of(sent)))
+}
+
+/// A JSON value that is not a sum of money.
+pub(super) fn money(field: &'static str, what: MoneyFault, sent: &str) -> FieldFault {
     let (code, words) = match what {
-        MoneyFault::NotANumber => (FaultCode::WrongType, "must be a JSON number, not a string"),
+        MoneyFault::NotANumber => return wrong_type(field, "a JSON number", sent),
         MoneyFault::TooManyDecimals => (FaultCode::TooManyDecimals, "takes at most 2 decimals"),
         MoneyFault::OutOfRange => (FaultCode::OutOfRange, "takes at most 90071992547409.91"),
         MoneyFault::NotPositive => (FaultCode::NotPositive, "must be above 0"),
@@ -74,6 +116,40 @@ pub(super) fn word(field: &'static str, given: &str, words: &[&str]) -> FieldFau
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_parameter_gets_the_nearest_known_name() {
+        let known = ["after", "customerId", "status", "currency", "limit", "from", "to"];
+        for (given, meant) in [
+            ("customer_id", "customerId"),
+            ("customerid", "customerId"),
+            ("customer", "customerId"),
+            ("Limit", "limit"),
+            ("limt", "limit"),
+            ("state", "status"),
+            ("form", "from"),
+            ("currencies", "currency"),
+        ] {
+            let fault = unknown_parameter(given, &known);
+            let takes = "it takes: after, customerId, status, currency, limit, from, to";
+            assert_eq!(fault.detail, format!("{given} is not a query parameter of this request (did you mean {meant}?); {takes}."));
+            assert_eq!(fault.field, given);
+        }
+        for given in ["id", "page", "sort", "offset", "x", "cursor"] {
+            assert!(!unknown_parameter(given, &known).detail.contains("did you mean"), "{given}");
+        }
+        assert_eq!(unknown_parameter("limit", &[]).detail, "limit is not a query parameter of this request; it takes none.");
+    }
+
+    #[test]
+    fn a_long_or_unusual_name_is_not_repeated() {
+        for given in ["", "a b", "a$b", "pass:word", "é", "a\nb", &"x".repeat(41)] {
+            let fault = unknown_parameter(given, &["limit"]);
+            assert_eq!(fault.field, "query", "{given}");
+            assert_eq!(fault.detail, "The query has a parameter that this request does not take; it takes: limit.");
+        }
+        assert_eq!(unknown_parameter(&"x".repeat(40), &[]).field, "x".repeat(40));
+    }
 
     #[test]
     fn a_word_with_one_typo_gets_a_suggestion() {

@@ -17,6 +17,7 @@ use super::{
     faults::{self, FaultCode},
     middleware::body::{WholeBody, is_declared_as_json},
     openapi::{BodySchema, schema},
+    query::Query,
     strict::{self, Members},
 };
 use crate::domain::{id::NotAnId, money::Amount, text::TextFault};
@@ -42,8 +43,9 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Json<T> {
     }
 }
 
-/// Reads a body. Also returns its bytes.
+/// Reads a body. Also returns its bytes. A request with a body takes no query parameters.
 pub(super) fn read_json<T: FromFields>(mut request: Request) -> Result<(T, Bytes)> {
+    let query = Query::parse(request.uri().query().unwrap_or_default());
     let declared = is_declared_as_json(request.headers());
     let bytes = request.extensions_mut().remove().map_or_else(|| Ok(Bytes::new()), |WholeBody(whole)| whole)?;
     match declared {
@@ -52,7 +54,9 @@ pub(super) fn read_json<T: FromFields>(mut request: Request) -> Result<(T, Bytes
         Some(false) | None => return Err(Error::UnsupportedMediaType),
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::InvalidJson("The body is not UTF-8.".to_owned()))?;
-    let mut fields = Fields::parse(text)?;
+    // RFC 8259 lets a reader skip a byte order mark, which some editors and libraries write.
+    let mut fields = Fields::parse(text.strip_prefix('\u{feff}').unwrap_or(text))?;
+    fields.faults = query.into_faults();
     match T::from_fields(&mut fields) {
         Some(body) if fields.faults.is_empty() => Ok((body, bytes)),
         _ => Err(Error::Validation(fields.faults)),
@@ -102,13 +106,19 @@ impl<'a> Fields<'a> {
         value
     }
 
-    /// A required string, unchanged.
+    /// A required string, unchanged and unchecked.
+    fn any_string(&mut self, field: &'static str) -> Option<String> {
+        let value = self.required(field)?.get();
+        serde_json::from_str(value).map_err(|_| self.faults.push(faults::wrong_type(field, "a string", value))).ok()
+    }
+
+    /// A required string without control characters, unchanged.
     fn string(&mut self, field: &'static str) -> Option<String> {
-        let value = self.required(field)?;
-        let Ok(text) = serde_json::from_str::<String>(value.get()) else {
-            self.fault(field, FaultCode::WrongType, "must be a string");
-            return None;
-        };
+        let text = self.any_string(field)?;
+        self.without_control_characters(field, text)
+    }
+
+    fn without_control_characters(&mut self, field: &'static str, text: String) -> Option<String> {
         if text.chars().any(char::is_control) {
             self.faults.push(faults::text(field, TextFault::ControlCharacter));
             return None;
@@ -120,6 +130,18 @@ impl<'a> Fields<'a> {
     pub(super) fn verbatim(&mut self, field: &'static str, max: usize) -> Option<String> {
         self.note(field, |_| schema::verbatim(max));
         let text = self.string(field)?;
+        self.bounded(field, text, max)
+    }
+
+    /// A required string of 1 to `max` characters, without the white space around it and otherwise unchanged.
+    pub(super) fn trimmed(&mut self, field: &'static str, max: usize) -> Option<String> {
+        self.note(field, |_| schema::trimmed(max));
+        let text = self.any_string(field)?.trim().to_owned();
+        let text = self.without_control_characters(field, text)?;
+        self.bounded(field, text, max)
+    }
+
+    fn bounded(&mut self, field: &'static str, text: String, max: usize) -> Option<String> {
         if text.is_empty() {
             self.faults.push(faults::text(field, TextFault::Blank));
             return None;
@@ -134,18 +156,15 @@ impl<'a> Fields<'a> {
     /// A required password that is strong enough for a new one.
     pub(super) fn new_password(&mut self, field: &'static str) -> Option<NewPassword> {
         self.note(field, SchemaGenerator::subschema_for::<NewPassword>);
-        let text = self.required(field)?;
-        let Ok(text) = serde_json::from_str::<String>(text.get()) else {
-            self.fault(field, FaultCode::WrongType, "must be a string");
-            return None;
-        };
+        let text = self.any_string(field)?;
         NewPassword::new(text.into()).map_err(|fault| self.faults.push(faults::password(field, fault))).ok()
     }
 
     /// A required text that `T` validates.
     pub(super) fn text<T: FromStr<Err = TextFault> + JsonSchema>(&mut self, field: &'static str) -> Option<T> {
         self.note(field, SchemaGenerator::subschema_for::<T>);
-        let text = self.string(field)?;
+        // The type checks the characters: white space around the text may be a tab.
+        let text = self.any_string(field)?;
         text.parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
     }
 
@@ -156,7 +175,7 @@ impl<'a> Fields<'a> {
         reason = "the outer `None` is a recorded fault, as in every reader; the inner one is a value that names nothing"
     )]
     pub(super) fn id<T: FromStr<Err = NotAnId> + JsonSchema>(&mut self, field: &'static str) -> Option<Option<T>> {
-        self.note(field, SchemaGenerator::subschema_for::<T>);
+        self.note(field, schema::requested_id::<T>);
         self.string(field).map(|text| text.parse().ok())
     }
 
@@ -183,19 +202,15 @@ impl<'a> Fields<'a> {
     /// A required boolean.
     pub(super) fn bool(&mut self, field: &'static str) -> Option<bool> {
         self.note(field, SchemaGenerator::subschema_for::<bool>);
-        let value = self.required(field)?;
-        let boolean = serde_json::from_str(value.get()).ok();
-        if boolean.is_none() {
-            self.fault(field, FaultCode::WrongType, "must be true or false");
-        }
-        boolean
+        let value = self.required(field)?.get();
+        serde_json::from_str(value).map_err(|_| self.faults.push(faults::wrong_type(field, "true or false", value))).ok()
     }
 
     /// A required sum above zero.
     pub(super) fn amount(&mut self, field: &'static str) -> Option<Amount> {
         self.note(field, SchemaGenerator::subschema_for::<Amount>);
-        let value = self.required(field)?;
-        Amount::from_json(value.get()).map_err(|fault| self.faults.push(faults::money(field, fault))).ok()
+        let value = self.required(field)?.get();
+        Amount::from_json(value).map_err(|fault| self.faults.push(faults::money(field, fault, value))).ok()
     }
 }
 
@@ -234,7 +249,7 @@ mod tests {
             "{\"a\":\"\\ud800\"}",
             "{\"a\":[\"\\udc00x\"]}",
             "{\"a\":\"\n\"}",
-            "\u{feff}{}",
+            "\u{feff}",
             "{} {}",
             deep.as_str(),
         ] {

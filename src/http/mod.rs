@@ -50,7 +50,7 @@ pub use self::{
     router::router,
 };
 use crate::{
-    config::{Environment, Origins, Settings},
+    config::{Environment, Networks, Origins, Settings},
     service::Services,
 };
 
@@ -65,7 +65,7 @@ pub struct App {
 pub struct Shared {
     services: Services,
     has_sandbox_routes: bool,
-    trusted_hops: usize,
+    trusted_proxies: Networks,
     allowed_origins: Origins,
     body_timeout: Duration,
     failed_logins: FailureLimiter,
@@ -89,7 +89,7 @@ impl App {
         let shared = Shared {
             services,
             has_sandbox_routes: settings.environment == Environment::Sandbox,
-            trusted_hops: settings.server.trusted_hops,
+            trusted_proxies: settings.server.trusted_proxies.clone(),
             allowed_origins: settings.cors.allowed_origins.clone(),
             body_timeout: Duration::from_secs(settings.server.body_timeout_seconds),
             failed_logins: FailureLimiter::per_minute(settings.rate_limit.failed_logins_per_minute),

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::time::Timestamp;
-use crate::domain::{id::MovementId, money::Money, posting::MovementKind};
+use crate::domain::{id::MovementId, money::Money, posting::MovementKind, word::Word};
 use crate::service::ledger::Movement;
 
 #[derive(Serialize, JsonSchema)]
@@ -15,8 +15,7 @@ pub(super) struct MovementBody {
     amount: Money,
     description: String,
     date: Timestamp,
-    r#type: MovementKind,
-    #[schemars(range(min = 0))]
+    r#type: Word<MovementKind>,
     balance_after: Money,
 }
 
@@ -27,7 +26,7 @@ impl From<&Movement> for MovementBody {
             amount: movement.amount,
             description: movement.description.clone(),
             date: Timestamp(movement.created_at),
-            r#type: movement.kind,
+            r#type: movement.kind.clone(),
             balance_after: movement.balance_after,
         }
     }

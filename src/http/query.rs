@@ -1,6 +1,7 @@
-//! Query strings: parameters are read by name, each at most once. All faults are reported together.
+//! Query strings: parameters are read by name, each at most once, and no others are accepted. All faults are reported
+//! together.
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use chrono::{DateTime, Utc};
 
@@ -14,26 +15,38 @@ use crate::domain::text::{Email, TextFault};
 /// The parameters of a request, and the faults found in them so far.
 pub(super) struct Query {
     parameters: Vec<(String, String)>,
+    /// The parameters that the endpoint reads.
+    known: Vec<&'static str>,
     faults: Vec<FieldFault>,
 }
 
+/// The most unknown parameters that one response lists.
+const MAX_UNKNOWN: usize = 10;
+
 impl Query {
     pub(super) fn parse(raw: &str) -> Self {
-        Self { parameters: form_urlencoded::parse(raw.as_bytes()).into_owned().collect(), faults: Vec::new() }
+        Self { parameters: form_urlencoded::parse(raw.as_bytes()).into_owned().collect(), known: Vec::new(), faults: Vec::new() }
     }
 
     pub(super) fn fault(&mut self, field: &'static str, code: FaultCode, what: &str) {
         self.faults.push(faults::fault(field, code, what));
     }
 
-    /// A parameter's text; `None` if it is absent.
-    pub(super) fn text(&mut self, field: &'static str) -> Option<String> {
+    /// A parameter's text as it was sent; `None` if it is absent.
+    fn any_text(&mut self, field: &'static str) -> Option<String> {
+        self.known.push(field);
         let mut given = self.parameters.iter().filter(|(name, _)| name == field).map(|(_, value)| value.clone());
         let text = given.next()?;
         if given.next().is_some() {
             self.fault(field, FaultCode::Duplicate, "must be given once");
             return None;
         }
+        Some(text)
+    }
+
+    /// A parameter's text without control characters; `None` if it is absent.
+    pub(super) fn text(&mut self, field: &'static str) -> Option<String> {
+        let text = self.any_text(field)?;
         // Invalid UTF-8 was decoded to replacement characters.
         if text.chars().any(|character| character.is_control() || character == char::REPLACEMENT_CHARACTER) {
             self.faults.push(faults::text(field, TextFault::ControlCharacter));
@@ -51,7 +64,7 @@ impl Query {
     /// A point in time; `None` if it is absent.
     pub(super) fn moment(&mut self, field: &'static str) -> Option<DateTime<Utc>> {
         let text = self.text(field)?;
-        if let Ok(Moment(moment)) = text.parse() {
+        if let Ok(Moment(moment)) = with_plus_of_offset(&text).parse() {
             return Some(moment);
         }
         self.fault(field, FaultCode::InvalidDate, "must be a date such as 2025-02-10, or a moment such as 2025-02-10T12:00:00Z");
@@ -60,15 +73,38 @@ impl Query {
 
     /// An email; `None` if it is absent.
     pub(super) fn email(&mut self, field: &'static str) -> Option<Email> {
-        let text = self.text(field)?;
-        text.parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
+        let text = self.any_text(field)?;
+        // No email contains a space, so one within it was an unencoded plus sign.
+        text.trim().replace(' ', "+").parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
     }
 
     /// Finishes reading.
     ///
     /// # Errors
-    /// Any parameter read so far was not valid.
+    /// Any parameter read so far was not valid, or there are others.
     pub(super) fn done(self) -> Result<()> {
-        if self.faults.is_empty() { Ok(()) } else { Err(Error::Validation(self.faults)) }
+        let faults = self.into_faults();
+        if faults.is_empty() { Ok(()) } else { Err(Error::Validation(faults)) }
+    }
+
+    /// Finishes reading: the faults of the parameters read so far, and one for each other parameter.
+    pub(super) fn into_faults(self) -> Vec<FieldFault> {
+        let Self { parameters, known, mut faults } = self;
+        let mut unknown: Vec<&str> = Vec::new();
+        for (name, _) in &parameters {
+            if unknown.len() < MAX_UNKNOWN && !known.contains(&name.as_str()) && !unknown.contains(&name.as_str()) {
+                unknown.push(name);
+                faults.push(faults::unknown_parameter(name, &known));
+            }
+        }
+        faults
+    }
+}
+
+/// A time with the plus sign of its offset: `+02:00`, unencoded in a query, is decoded to ` 02:00`.
+fn with_plus_of_offset(text: &str) -> Cow<'_, str> {
+    match text.len().checked_sub("+00:00".len()).and_then(|at| text.split_at_checked(at)) {
+        Some((local, offset)) if offset.starts_with(' ') => Cow::Owned(format!("{local}+{}", &offset[1..])),
+        _ => Cow::Borrowed(text),
     }
 }

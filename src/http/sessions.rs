@@ -8,7 +8,7 @@ use super::{
     App,
     code::Code,
     error::Result,
-    extract::{LoggedIn, PathId},
+    extract::{LoggedIn, NoQuery, PathId},
     openapi::{Operation, Tag},
     page::{Cursor, Page},
     query::Query,
@@ -77,7 +77,12 @@ pub(super) const END: Operation = Operation::new("endSession", Tag::Authenticati
     .refusals(&[Code::SessionNotFound]);
 
 /// `DELETE /auth/sessions/{sessionId}`
-pub(super) async fn end(State(app): State<App>, LoggedIn(caller): LoggedIn, PathId(id): PathId<SessionId>) -> Result<JsonBody<Ended>> {
+pub(super) async fn end(
+    State(app): State<App>,
+    LoggedIn(caller): LoggedIn,
+    _: NoQuery,
+    PathId(id): PathId<SessionId>,
+) -> Result<JsonBody<Ended>> {
     let id = id.map_err(|_| Refusal::SessionNotFound)?;
     app.services.auth.end_session(&caller, id).await?;
     Ok(JsonBody(Ended { success: true }))

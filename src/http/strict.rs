@@ -3,21 +3,58 @@
 use std::{collections::HashSet, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde_json::{error::Category, value::RawValue};
+
+use super::faults::presentable;
 
 /// Parses a text as one JSON object, and keeps each value as its original text.
 ///
 /// # Errors
-/// The text is not one object, or a value is not well-formed. The message is for the caller.
+/// The text is not one object, or a value is not well-formed. The message is for the caller and repeats no part of the text
+/// but short names of members.
 pub(super) fn members(text: &str) -> Result<Members<'_>, String> {
-    let object: Members<'_> = serde_json::from_str(text).map_err(|error| format!("Not a JSON object: {error}."))?;
+    let object: Members<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data if !text.trim_ascii_start().starts_with('{') => not_an_object(text),
+        _ => format!("The body is not valid JSON: {}.", reason(&error)),
+    })?;
     for (name, value) in &object.0 {
         // Other scalars need no check, and a number must keep its original text.
         if value.get().starts_with(['{', '[', '"']) {
-            serde_json::from_str::<WellFormed>(value.get()).map_err(|error| format!("Malformed JSON in {name:?}: {error}."))?;
+            serde_json::from_str::<WellFormed>(value.get()).map_err(|error| {
+                let member = presentable(name).map_or_else(|| "a member".to_owned(), |name| format!("the member {name}"));
+                format!("The value of {member} is not valid JSON: {}.", reason(&error))
+            })?;
         }
     }
     Ok(object)
+}
+
+fn not_an_object(text: &str) -> String {
+    match type_of(text) {
+        "a string" => "The body must be a JSON object, not a string. Was it encoded twice?".to_owned(),
+        other => format!("The body must be a JSON object, not {other}."),
+    }
+}
+
+/// The type of a JSON value, as a message calls it. Messages never show the value.
+pub(super) fn type_of(json: &str) -> &'static str {
+    match json.trim_ascii_start().bytes().next() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// Why a text is not well-formed. Every message of the parser about the syntax is a constant with a position; a message of any
+/// other category could show a value, so it is replaced.
+fn reason(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Syntax | Category::Eof => error.to_string(),
+        Category::Data | Category::Io => format!("an object has the same key twice at line {} column {}", error.line(), error.column()),
+    }
 }
 
 /// A JSON object's members in order, without duplicate keys.
@@ -39,7 +76,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                 let mut seen = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if !seen.insert(name.clone()) {
-                        return Err(A::Error::custom(format_args!("duplicate key {name:?}")));
+                        return Err(A::Error::custom("duplicate key"));
                     }
                     members.push((name, map.next_value()?));
                 }

@@ -9,14 +9,14 @@ use super::{
     code::Code,
     command::{Command, respond},
     error::Result,
-    extract::{Manager, PathId},
+    extract::{Manager, NoQuery, PathId},
     json::{Fields, FromFields},
     openapi::{Operation, Tag},
     page::{Cursor, Page},
     query::Query,
     time::Timestamp,
 };
-use crate::domain::{error::Refusal, id::UserId, role::Role, user::Change};
+use crate::domain::{error::Refusal, id::UserId, role::Role, user::Change, word::Word};
 use crate::service::users::{NewUser, User};
 
 impl FromFields for NewUser {
@@ -34,7 +34,7 @@ pub(super) struct UserBody {
     user_id: UserId,
     email: String,
     #[schemars(with = "Role")]
-    role: &'static str,
+    role: Word<Role>,
     disabled: bool,
     created_at: Timestamp,
 }
@@ -44,7 +44,7 @@ impl UserBody {
         Self {
             user_id: user.id,
             email: user.email.clone(),
-            role: user.role.name(),
+            role: user.role.clone(),
             disabled: user.disabled,
             created_at: Timestamp(user.created_at),
         }
@@ -95,7 +95,12 @@ pub(super) const GET: Operation = Operation::new("getUser", Tag::Users, "Get Use
     .refusals(&[Code::UserNotFound]);
 
 /// `GET /users/{userId}`
-pub(super) async fn get(State(app): State<App>, Manager(caller): Manager, PathId(id): PathId<UserId>) -> Result<JsonBody<UserBody>> {
+pub(super) async fn get(
+    State(app): State<App>,
+    Manager(caller): Manager,
+    _: NoQuery,
+    PathId(id): PathId<UserId>,
+) -> Result<JsonBody<UserBody>> {
     let id = id.map_err(|_| Refusal::UserNotFound)?;
     let user = app.services.users.get(caller.account, id).await?;
     Ok(JsonBody(UserBody::of(&user)))

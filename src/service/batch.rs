@@ -6,6 +6,8 @@
 //! Calls that would wait for one another in the database, such as two postings to one card, share a key. A key is in
 //! at most one batch in flight, and the calls of a key go in their order of arrival. A call with several keys goes once
 //! all of them are free. Until then it holds back each later call that shares one of its keys, so it cannot starve.
+//!
+//! A call that has waited for too long is refused, and one whose caller has gone away is dropped: neither is started.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -29,6 +31,9 @@ const MAX_BATCH: usize = 512;
 /// to finish: one full batch costs less than two.
 const STALL_AFTER: Duration = Duration::from_millis(25);
 
+/// How long a call may wait for its turn.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(3);
+
 /// What calls share that must not run side by side.
 pub(super) trait Key: Copy + Eq + Hash + Send + 'static {}
 impl<K: Copy + Eq + Hash + Send + 'static> Key for K {}
@@ -45,6 +50,11 @@ impl<Q, A> Call<Q, A> {
     pub(super) fn new(request: Q) -> (Self, oneshot::Receiver<Result<A>>) {
         let (caller, reply) = oneshot::channel();
         (Self { request, since: Instant::now(), caller }, reply)
+    }
+
+    /// Whether it would start too late: its caller has gone away, or has waited for too long.
+    fn is_too_late(&self, now: Instant) -> bool {
+        self.caller.is_closed() || now.duration_since(self.since) >= MAX_WAIT
     }
 
     /// Replies. A caller that has gone away does not hear it; what was done stays done.
@@ -92,7 +102,7 @@ struct State<K, Q, A> {
     dispatched: Instant,
     /// A caller is about to dispatch.
     is_dispatching: bool,
-    /// A task dispatches the calls that wait once the newest batch stalls.
+    /// A task looks after the calls that wait.
     is_watched: bool,
 }
 
@@ -181,23 +191,33 @@ impl<K: Key, Q: Send + 'static, A: Send + 'static> Inner<K, Q, A> {
         Self::watch(inner);
     }
 
-    /// Sees to it that the calls that wait are dispatched once the newest batch stalls. No other call may arrive that
-    /// would notice.
+    /// Sees to it that the calls that wait are dispatched once the newest batch stalls, and refused once they have waited
+    /// for too long. No other call may arrive that would notice.
     fn watch(inner: &Arc<Self>) {
-        let at = {
+        {
             let mut state = inner.lock();
-            if state.waiting.is_empty() || state.in_flight >= inner.config.max_in_flight || std::mem::replace(&mut state.is_watched, true) {
+            if state.waiting.is_empty() || std::mem::replace(&mut state.is_watched, true) {
                 return;
             }
-            // If the batch has stalled already, the calls that wait need a key that is in flight.
-            let now = Instant::now();
-            if now < state.dispatched + STALL_AFTER { state.dispatched + STALL_AFTER } else { now + STALL_AFTER }
-        };
+        }
         let inner = Arc::clone(inner);
         tokio::spawn(async move {
-            sleep_until(at.into()).await;
-            inner.lock().is_watched = false;
-            Self::dispatch(&inner);
+            loop {
+                let at = {
+                    let mut state = inner.lock();
+                    if state.waiting.is_empty() {
+                        state.is_watched = false;
+                        return;
+                    }
+                    // If the newest batch has stalled already, the calls that wait need a key or a place that is taken.
+                    let now = Instant::now();
+                    if now < state.dispatched + STALL_AFTER { state.dispatched + STALL_AFTER } else { now + STALL_AFTER }
+                };
+                sleep_until(at.into()).await;
+                let late = inner.lock().take_late(Instant::now());
+                reply_to_all(late, &Error::Overloaded);
+                Self::dispatch(&inner);
+            }
         });
     }
 }
@@ -208,6 +228,17 @@ type Ready<K, Q, A> = (HashSet<K>, Vec<Call<Q, A>>);
 impl<K: Key, Q, A> State<K, Q, A> {
     fn may_dispatch(&self, max_in_flight: u32, now: Instant) -> bool {
         self.in_flight == 0 || (self.in_flight < max_in_flight && now.duration_since(self.dispatched) >= STALL_AFTER)
+    }
+
+    /// Takes the calls that would start too late.
+    fn take_late(&mut self, now: Instant) -> Vec<Call<Q, A>> {
+        if self.waiting.front().is_none_or(|(_, oldest)| !oldest.is_too_late(now)) {
+            return Vec::new();
+        }
+        let (late, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|(_, call)| call.is_too_late(now));
+        let late: VecDeque<_> = late;
+        self.waiting = waiting;
+        late.into_iter().map(|(_, call)| call).collect()
     }
 
     /// Takes the calls that can go now, in their order of arrival, with all of their keys.
@@ -224,6 +255,8 @@ impl<K: Key, Q, A> State<K, Q, A> {
             if own_keys.iter().any(|key| self.keys.contains(key) || blocked.contains(key)) {
                 blocked.extend(own_keys.iter().copied());
                 staying.push_back((own_keys, call));
+            } else if call.is_too_late(now) {
+                call.reply(Err(Error::Overloaded));
             } else {
                 keys.extend(own_keys);
                 calls.push(call);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::telemetry::metrics;
 
-use crate::domain::{actor::Forbidden, error::Refusal, quota::QuotaSnapshot, role::Role};
+use crate::domain::{actor::Forbidden, error::Refusal, quota::QuotaSnapshot, role::Role, word::UnknownWord};
 
 /// The result of everything a service does.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -21,6 +21,9 @@ pub enum Error {
     /// The caller's role does not permit the request.
     #[error("role {0:?} may not do this")]
     InsufficientPermissions(Role),
+    /// The caller's role is one of a later version, so it permits nothing here.
+    #[error("a role of a later version")]
+    UnknownRole,
     /// The email is unknown, the password is wrong or the user is disabled. The caller is not told which.
     #[error("login refused")]
     InvalidCredentials,
@@ -51,6 +54,9 @@ pub enum Error {
     /// Too many requests are in flight. Nothing was done.
     #[error("overloaded")]
     Overloaded,
+    /// What the request is about was written by a later version. Nothing was done.
+    #[error(transparent)]
+    LaterVersion(#[from] UnknownWord),
     /// The database is unavailable, or gave up. Nothing was done.
     #[error("database unavailable")]
     DatabaseUnavailable(#[source] Arc<sqlx::Error>),
@@ -97,9 +103,16 @@ impl Error {
     }
 }
 
-/// An error and all of its causes, on one line for a log.
+/// An error and all of its causes, on one line for a log. Many errors of libraries repeat their cause, so a cause that the
+/// line already ends with is left out.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 impl From<Forbidden> for Error {
@@ -164,6 +177,15 @@ mod tests {
         for error in [sqlx::Error::RowNotFound, sqlx::Error::ColumnNotFound("x".into())] {
             assert!(matches!(Error::from(error), Error::Internal { .. }));
         }
+    }
+
+    #[test]
+    fn a_chain_says_each_cause_once() {
+        let refused = || sqlx::Error::Io(std::io::Error::other("connection refused"));
+        let once = "a statement: error communicating with database: connection refused";
+        assert_eq!(chain(&Error::internal("a statement", refused())), once);
+        assert_eq!(chain(&Error::DatabaseUnavailable(Arc::new(sqlx::Error::PoolClosed))).matches("closed pool").count(), 1);
+        assert_eq!(chain(&Error::Overloaded), "overloaded");
     }
 
     #[test]

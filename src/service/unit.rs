@@ -12,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -23,7 +23,7 @@ use sqlx::{
 use tokio::time::timeout;
 
 use crate::{
-    database::{self, Pool, PooledConnection},
+    database::{Lease, Pool},
     telemetry::metrics,
 };
 
@@ -33,57 +33,8 @@ use super::error::{Error, Result};
 /// only a database that has gone silent exceeds it. Nothing else would end the wait.
 const DEADLINE: Duration = Duration::from_secs(8);
 
-/// How long a connection may take to become usable again after a failure.
-const RECOVERY: Duration = Duration::from_secs(1);
-
 /// How many times a unit runs that the database keeps rolling back in favour of others.
 pub(super) const TRIES: u32 = 4;
-
-/// A connection of the pool for as long as a unit takes.
-///
-/// A future that is dropped half way may leave its connection in an open transaction, which would swallow the writes of
-/// the next unit. So a connection returns to the pool only through `give_back`; dropped, it is closed.
-struct UnitConnection(Option<PooledConnection>);
-
-impl UnitConnection {
-    async fn acquire(pool: &Pool) -> Result<Self> {
-        let since = Instant::now();
-        let connection = database::acquire(pool).await?;
-        metrics::connection_acquired(since);
-        Ok(Self(Some(connection)))
-    }
-
-    fn get(&mut self) -> Result<&mut PgConnection> {
-        self.0.as_deref_mut().ok_or_else(|| Error::internal("running a unit of work", "its connection is gone"))
-    }
-
-    /// Returns the connection to the pool: at once if it is at rest. Otherwise a transaction may have to be rolled back
-    /// first, or the connection may be broken.
-    fn give_back(mut self, is_at_rest: bool) {
-        if is_at_rest {
-            drop(self.0.take());
-        } else {
-            tokio::spawn(self.recover());
-        }
-    }
-
-    /// Returns the connection to the pool if it works once an open transaction is rolled back; closes it otherwise.
-    async fn recover(mut self) {
-        if let Some(connection) = self.0.as_mut()
-            && let Ok(Ok(true)) = timeout(RECOVERY, database::is_usable(connection)).await
-        {
-            drop(self.0.take());
-        }
-    }
-}
-
-impl Drop for UnitConnection {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            drop(PooledConnection::take(connection));
-        }
-    }
-}
 
 /// A connection for statements that read. What writes takes a `&mut PgConnection`, which [`read`] does not give.
 pub(super) struct ReadConnection<'a>(&'a mut PgConnection);
@@ -117,7 +68,7 @@ pub(super) async fn single_statement<T>(
     pool: &Pool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<T> {
-    let mut connection = UnitConnection::acquire(pool).await?;
+    let mut connection = Lease::of(pool).await?;
     let Ok(result) = timeout(DEADLINE, work(connection.get()?)).await else {
         return Err(Error::DatabaseUnavailable(Arc::new(silence())));
     };
@@ -134,7 +85,7 @@ pub(super) async fn autocommit<T>(
     pool: &Pool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, std::result::Result<T, sqlx::Error>>,
 ) -> Result<T> {
-    let mut connection = UnitConnection::acquire(pool).await?;
+    let mut connection = Lease::for_writing(pool).await?;
     let Ok(result) = timeout(DEADLINE, work(connection.get()?)).await else {
         return Err(Error::OutcomeUnknown(Arc::new(silence())));
     };
@@ -178,7 +129,7 @@ pub(super) async fn write<U: Unit>(pool: &Pool, unit: &U) -> Result<U::Output> {
 /// One try. After the deadline it is given up together with its connection.
 async fn attempt<U: Unit>(pool: &Pool, unit: &U) -> Result<U::Output> {
     let committing = AtomicBool::new(false);
-    let mut connection = UnitConnection::acquire(pool).await?;
+    let mut connection = Lease::for_writing(pool).await?;
     let Ok(result) = timeout(DEADLINE, transact(connection.get()?, unit, &committing)).await else {
         let silence = Arc::new(silence());
         return Err(if committing.load(Ordering::Relaxed) { Error::OutcomeUnknown(silence) } else { Error::DatabaseUnavailable(silence) });
@@ -213,18 +164,38 @@ fn lost_while_committing(error: sqlx::Error) -> Error {
     Error::OutcomeUnknown(Arc::new(error))
 }
 
-/// Whether Postgres says that it did not commit. It says so with an ERROR. A FATAL or a PANIC ends the session and may
-/// come after the commit is in the log: at a shutdown (57P0x), or when the disk fails just then.
+/// Whether the database says that it did not commit. That is an ERROR of a class which states a cause that comes before
+/// the commit (PostgreSQL, appendix A). Any other may come after it: a FATAL or a PANIC, which ends the session at a
+/// shutdown or when the disk fails; a lost connection (08, 40003, 57P, 58); and an internal error (XX), by which a
+/// distributed database says that a node did not answer the commit.
 fn is_refusal(error: &sqlx::Error) -> bool {
     let answer = error.as_database_error().and_then(|answer| answer.try_downcast_ref::<PgDatabaseError>());
-    answer.is_some_and(|answer| {
-        answer.severity() == PgSeverity::Error && !answer.code().starts_with("57P") && !answer.code().starts_with("08")
-    })
+    answer.is_some_and(|answer| answer.severity() == PgSeverity::Error && precedes_commit(answer.code()))
 }
 
-/// The error of a database that has gone silent.
+fn precedes_commit(state: &str) -> bool {
+    const CLASSES: [&str; 12] = ["0A", "21", "22", "23", "25", "40", "42", "44", "53", "54", "55", "P0"];
+    state != "40003" && (state == "57014" || CLASSES.iter().any(|class| state.starts_with(class)))
+}
+
+/// The error of a database that did not answer before the deadline.
 fn silence() -> sqlx::Error {
-    let error = sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no word from the database before the deadline"));
+    let error = sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer from the database before the deadline"));
     metrics::database_failed(&error);
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_that_precedes_the_commit_says_that_nothing_was_done() {
+        for state in ["22003", "23505", "23514", "25006", "25P02", "40001", "40P01", "42501", "53200", "55P03", "57014", "P0001"] {
+            assert!(precedes_commit(state), "{state}");
+        }
+        for state in ["08006", "40003", "57P01", "57P02", "57P05", "58030", "F0000", "XX000", "XX001", "99999", ""] {
+            assert!(!precedes_commit(state), "{state}");
+        }
+    }
 }

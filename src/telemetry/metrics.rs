@@ -13,6 +13,7 @@ const IN_FLIGHT: &str = "core_api_http_requests_in_flight";
 const PROBLEMS: &str = "core_api_problems_total";
 const CONNECTIONS: &str = "core_api_database_connections";
 const CONNECTIONS_MAX: &str = "core_api_database_connections_max";
+const CONNECTIONS_SILENT: &str = "core_api_database_connections_silent";
 const CONNECTION_WAIT: &str = "core_api_database_connection_wait_seconds";
 const DATABASE_ERRORS: &str = "core_api_database_errors_total";
 const BATCH_SIZE: &str = "core_api_batch_size";
@@ -90,6 +91,7 @@ fn describe() {
     describe_counter!(PROBLEMS, "Failed requests, by problem code");
     describe_gauge!(CONNECTIONS, "Connections to the database");
     describe_gauge!(CONNECTIONS_MAX, "The maximum number of connections to the database");
+    describe_gauge!(CONNECTIONS_SILENT, "Connections whose last statement does not answer; from 3 on, writes are refused");
     describe_histogram!(CONNECTION_WAIT, Unit::Seconds, "Waits for a connection to the database");
     describe_counter!(DATABASE_ERRORS, "Database errors, by class of SQLSTATE or by kind of failure");
     describe_histogram!(BATCH_SIZE, "Jobs per batch");
@@ -133,6 +135,11 @@ pub(crate) fn request_finished(method: &str, route: &str, status: u16, took: Dur
 /// Records a wait for a connection that began at `since`.
 pub(crate) fn connection_acquired(since: Instant) {
     histogram!(CONNECTION_WAIT).record(since.elapsed());
+}
+
+/// Records how many connections do not answer.
+pub(crate) fn silent_connections(count: usize) {
+    gauge!(CONNECTIONS_SILENT).set(u32::try_from(count).unwrap_or(u32::MAX));
 }
 
 /// Records a database error.

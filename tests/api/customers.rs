@@ -1,5 +1,6 @@
 //! Customers over HTTP.
 
+use reqwest::Method;
 use serde_json::json;
 
 use crate::support::World;
@@ -20,8 +21,23 @@ async fn text_is_stored_as_given_apart_from_surrounding_space() {
     let (_world, admin) = World::with_admin().await;
     let created = admin.post("/customers", json!({"name": "  María José Ñandú 🙂 ", "email": " Maria@Email.com "})).await.ok();
     assert_eq!((created["name"].as_str(), created["email"].as_str()), (Some("María José Ñandú 🙂"), Some("Maria@Email.com")));
+    for (number, name) in ["  Juan \t", "\r\n\tJuan\u{a0}\u{2003}", "\u{85}Juan\u{3000}"].iter().enumerate() {
+        let body = json!({"name": name, "email": format!("\tjuan.{number}@email.com\n")});
+        let created = admin.post("/customers", body).await.ok();
+        assert_eq!(created["name"], "Juan", "{name:?}");
+        assert_eq!(created["email"], format!("juan.{number}@email.com"));
+    }
     let longest = "é".repeat(200);
     assert_eq!(admin.post("/customers", json!({"name": longest, "email": "e@email.com"})).await.ok()["name"], longest);
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_a_body_is_skipped() {
+    let (_world, admin) = World::with_admin().await;
+    let body = "\u{feff}{\"name\":\"Juan\",\"email\":\"juan@email.com\"}";
+    assert_eq!(admin.send(Method::POST, "/customers", body).await.ok()["name"], "Juan");
+    let login = "\u{feff}{\"email\":\"\\ttest@example.com \",\"password\":\"test123\"}";
+    assert!(admin.send(Method::POST, "/auth/login", login).await.ok()["token"].is_string());
 }
 
 #[tokio::test]

@@ -84,7 +84,18 @@ async fn every_invalid_field_is_named_with_its_rule() {
         (
             "/customers",
             json!({"name": "a\u{0}", "email": 5}),
-            vec!["name must not have control characters in it.", "email must be a string."],
+            vec!["name must not have control characters in it.", "email must be a string, not a number."],
+        ),
+        ("/customers", json!({"name": "\u{200b}\u{3164}", "email": "juan@email.com"}), vec!["name must have a visible character in it."]),
+        (
+            "/customers",
+            json!({"name": "Juan \u{202e}zereP", "email": ["juan@email.com"]}),
+            vec!["name must not have bidirectional control characters in it.", "email must be a string, not an array."],
+        ),
+        (
+            "/balances/add",
+            json!({"cardId": true, "amount": {}}),
+            vec!["cardId must be a string, not a boolean.", "amount must be a JSON number, not an object."],
         ),
         ("/cards", json!({"currency": "usd"}), vec!["currency must be one of: USD, EUR, COP (did you mean USD?)."]),
         ("/cards", json!({"currency": "GBP"}), vec!["currency must be one of: USD, EUR, COP."]),
@@ -112,8 +123,40 @@ async fn every_invalid_field_is_named_with_its_rule() {
         ("status=blokced", "status must be one of: inactive, active, blocked, cancelled (did you mean blocked?)."),
         ("after=x", "after must be a nextCursor that this list gave."),
         ("limit=1&limit=2", "limit must be given once."),
+        (
+            "customer_id=cus_001",
+            "customer_id is not a query parameter of this request (did you mean customerId?); it takes: after, customerId, status, currency, limit.",
+        ),
+        ("pass:word=1", "The query has a parameter that this request does not take; it takes: after, customerId, status, currency, limit."),
     ] {
         let problem = admin.get(&format!("/cards?{query}")).await.problem(400, "validation_failed");
         assert_eq!(details(&problem), [expected]);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_an_object_is_told_why_and_not_repeated() {
+    let (_world, admin) = World::with_admin().await;
+    for (body, expected) in [
+        ("", "The body is empty; it must be a JSON object."),
+        ("\u{feff} ", "The body is empty; it must be a JSON object."),
+        (r#""{\"name\":\"Juan\"}""#, "The body must be a JSON object, not a string. Was it encoded twice?"),
+        ("[{}]", "The body must be a JSON object, not an array."),
+        ("17", "The body must be a JSON object, not a number."),
+        ("-1", "The body must be a JSON object, not a number."),
+        ("true", "The body must be a JSON object, not a boolean."),
+        ("null", "The body must be a JSON object, not null."),
+        ("hunter2", "The body is not valid JSON: expected value at line 1 column 1."),
+        ("{\"name\":\n hunter2}", "The body is not valid JSON: expected value at line 2 column 2."),
+        ("{\"name\":\"hunter2", "The body is not valid JSON: EOF while parsing a string at line 1 column 16."),
+        (r#"{"name":1,"name":2}"#, "The body is not valid JSON: an object has the same key twice at line 1 column 16."),
+        (r#"{"x":{"y":1,"y":2}}"#, "The value of the member x is not valid JSON: an object has the same key twice at line 1 column 10."),
+        (
+            r#"{"pass word":{"y":1,"y":2}}"#,
+            "The value of a member is not valid JSON: an object has the same key twice at line 1 column 10.",
+        ),
+    ] {
+        let problem = admin.send(reqwest::Method::POST, "/customers", body).await.problem(400, "invalid_json");
+        assert_eq!(problem["detail"], expected, "{body}");
     }
 }

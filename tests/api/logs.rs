@@ -29,7 +29,8 @@ async fn send_everything(actor: &Actor) -> Vec<String> {
     actor.post("/auth/login", wrong).await.problem(401, "invalid_credentials");
     actor.post("/auth/refresh", json!({"refreshToken": "crt_canary"})).await.problem(401, "invalid_refresh_token");
     Reply::of(actor.request(Method::GET, "/cards").header("authorization", "Bearer canary")).await.problem(401, "unauthenticated");
-    assert_eq!(admin.get("/customers/canary.customer@email.com?email=canary").await.status, 404);
+    assert_eq!(admin.get("/customers/canary.customer@email.com").await.status, 404);
+    assert_eq!(admin.get("/customers/canary.customer@email.com?email=canary").await.status, 400);
     let refreshed = actor.post("/auth/refresh", json!({"refreshToken": admin.refresh_token})).await.ok();
     secrets.extend(["token", "refreshToken"].map(|name| refreshed[name].as_str().expect("text").to_owned()));
     let change = json!({"currentPassword": "test123", "newPassword": "canary new password"});
@@ -52,7 +53,7 @@ async fn the_log_is_json_with_one_line_per_request_and_no_secret() {
     let parsed: Vec<Value> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))).collect();
     let requests = parsed.iter().filter(|line| line["method"].is_string()).count();
-    assert_eq!(requests, 18, "{lines:#?}");
+    assert_eq!(requests, 19, "{lines:#?}");
     for event in ["login", "login_failed", "refresh", "refresh_failed", "password_changed", "logout"] {
         assert!(parsed.iter().any(|line| line["event"] == event), "{event} is not in {lines:#?}");
     }
@@ -68,6 +69,22 @@ async fn a_log_at_trace_level_contains_no_secret() {
     for secret in secrets {
         let leak = lines.iter().find(|line| line.contains(&secret));
         assert!(leak.is_none(), "{secret} is in {leak:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_log_level_hides_a_warning_about_security() {
+    for level in ["error", "off", "info,core_api=off", "error,core_api::http=error"] {
+        let database = Database::new().await;
+        let process = Logged::start(core_api_on(&database).env("CORE_API__LOG__LEVEL", level));
+        let actor = Actor::new(&process.base);
+        actor.logged_in("test@example.com", "test123").await.get("/cards").await.ok();
+        let wrong = json!({"email": "nobody@example.com", "password": "wrong"});
+        let request = actor.request(Method::POST, "/auth/login").header("x-request-id", "guess");
+        Reply::of(request.json(&wrong)).await.problem(401, "invalid_credentials");
+        let lines: Vec<Value> = process.stop().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines.len(), 1, "{level}: {lines:#?}");
+        assert_eq!((&lines[0]["event"], &lines[0]["span"]["id"]), (&json!("login_failed"), &json!("guess")), "{level}");
     }
 }
 
@@ -143,6 +160,18 @@ async fn failures_are_logged_as_errors_and_rejected_requests_are_not() {
     }
     let errors = lines.iter().filter(|line| line["level"] == "ERROR").count();
     assert_eq!(errors, 2, "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_method_that_a_client_invents_is_not_logged() {
+    let database = Database::new().await;
+    let process = Logged::start(&mut core_api_on(&database));
+    let invented = Method::from_bytes(b"HUNTER2").expect("a token");
+    Reply::of(with_id(&Actor::new(&process.base), "invented", invented, "/cards")).await.problem(405, "method_not_allowed");
+    let lines = process.stop();
+    assert!(!lines.iter().any(|line| line.contains("HUNTER2")), "{lines:#?}");
+    let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.iter().find(|line| line["span"]["id"] == "invented").expect("a line")["method"], "other");
 }
 
 #[tokio::test]

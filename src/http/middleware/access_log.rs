@@ -16,12 +16,13 @@ use crate::telemetry::otlp::ServerSpan;
 use crate::{
     http::error::Problem,
     service::error::{Error as ServiceError, chain},
-    telemetry::{metrics, trace_context::TraceContext},
+    telemetry::{known_method, metrics, trace_context::TraceContext},
 };
 
 pub(in crate::http) async fn write(id: RequestId, router: Router, request: Request) -> Response {
     let began = Instant::now();
-    let method = request.method().clone();
+    // Clients choose the method freely, so an unsupported one must not be logged.
+    let method = known_method(request.method().as_str()).unwrap_or("other");
     let trace = TraceContext::of(request.headers());
     let span = tracing::info_span!("request", id = id.as_str(), trace_id = trace.map(|trace| tracing::field::display(trace.trace_id)));
     #[cfg(feature = "otel")]
@@ -36,19 +37,19 @@ pub(in crate::http) async fn write(id: RequestId, router: Router, request: Reque
     let _in_span = span.entered();
     let status = response.status().as_u16();
     #[cfg(feature = "otel")]
-    exported.end(method.as_str(), matched, status);
+    exported.end(method, matched, status);
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let problem = response.extensions().get::<Problem>().map(|problem| problem.code.name());
-    metrics::request_finished(method.as_str(), route, status, began.elapsed(), problem);
+    metrics::request_finished(method, route, status, began.elapsed(), problem);
     match response.extensions().get::<Problem>() {
         // Overload and a replica that is not ready cause a 5xx as well, but are not errors.
         Some(Problem { code, cause: Some(cause), .. })
             if response.status().is_server_error() && !matches!(**cause, ServiceError::Overloaded) =>
         {
-            tracing::error!(%method, route, status, duration_ms, code = code.name(), cause = chain(&**cause));
+            tracing::error!(method, route, status, duration_ms, code = code.name(), cause = chain(&**cause));
         }
-        Some(problem) => tracing::info!(%method, route, status, duration_ms, code = problem.code.name()),
-        None => tracing::info!(%method, route, status, duration_ms),
+        Some(problem) => tracing::info!(method, route, status, duration_ms, code = problem.code.name()),
+        None => tracing::info!(method, route, status, duration_ms),
     }
     response
 }

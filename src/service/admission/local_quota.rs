@@ -2,7 +2,8 @@
 //!
 //! It keeps a flood of requests away from the database, and is never stricter than the database, which counts over all
 //! replicas. A bucket holds the hour's requests and does not refill within the hour. A request that the database did
-//! not count returns its cell.
+//! not count returns its cell. Once the hour is full, one request a second still asks the database, so that a raised quota
+//! takes effect.
 
 use std::{
     collections::HashMap,
@@ -19,6 +20,9 @@ use crate::domain::{id::AccountId, quota::QuotaSnapshot};
 /// A larger limit is counted only by the database.
 const MAX_BUCKET: NonZeroU32 = NonZeroU32::new(5_000_000).unwrap();
 
+/// How often a request of a full hour asks the database whether the quota was raised.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
 /// A clock hour of an account.
 struct Window {
     /// Epoch second at which it ends, by the database's clock.
@@ -32,6 +36,8 @@ struct Window {
     given_back: u32,
     /// Whether the database has reported a full hour.
     full: bool,
+    /// When the database last reported a full hour, or a request was last let through to ask it.
+    checked: Instant,
     /// Whether the audit log has recorded a full hour.
     is_reported: bool,
 }
@@ -75,6 +81,10 @@ impl LocalQuota {
             window.given_back -= 1;
             return Ok(());
         }
+        if now.duration_since(window.checked) >= CHECK_EVERY {
+            window.checked = now;
+            return Ok(());
+        }
         Err(QuotaSnapshot { limit: window.limit.get(), remaining: 0, reset: window.reset, retry_after: window.ends.duration_since(now) })
     }
 
@@ -95,12 +105,13 @@ impl LocalQuota {
             .is_some_and(|window| window.reset > usage.reset || (window.reset == usage.reset && window.limit == usage.limit));
         if !is_current {
             windows.sweep(now);
-            windows.by_account.insert(account, Window::opened_at(usage));
+            windows.by_account.insert(account, Window::opened_at(usage, now));
         }
         if usage.used.is_none()
             && let Some(window) = windows.by_account.get_mut(&account).filter(|window| window.reset == usage.reset)
         {
             window.full = true;
+            window.checked = now;
         }
     }
 
@@ -116,7 +127,7 @@ impl LocalQuota {
 }
 
 impl Window {
-    fn opened_at(usage: Usage) -> Self {
+    fn opened_at(usage: Usage, now: Instant) -> Self {
         // One cell refills in an hour, so none refills within this window.
         let quota = governor::Quota::with_period(Duration::from_secs(3600)).map(|quota| quota.allow_burst(usage.limit));
         let quota = quota.filter(|_| usage.limit <= MAX_BUCKET);
@@ -125,7 +136,16 @@ impl Window {
         if let (Some(bucket), Some(used)) = (&bucket, usage.used.and_then(NonZeroU32::new)) {
             let _taken = bucket.check_n(used.min(usage.limit));
         }
-        Self { reset: usage.reset, ends: usage.ends, limit: usage.limit, bucket, given_back: 0, full: false, is_reported: false }
+        Self {
+            reset: usage.reset,
+            ends: usage.ends,
+            limit: usage.limit,
+            bucket,
+            given_back: 0,
+            full: false,
+            checked: now,
+            is_reported: false,
+        }
     }
 }
 
@@ -202,8 +222,22 @@ mod tests {
         let full = local.take(account, now).expect_err("full");
         assert_eq!((full.limit, full.remaining, full.reset), (1_000, 0, 3_600));
         local.give_back(account);
-        assert!(local.take(account, ends.checked_sub(Duration::from_millis(1)).expect("later than the epoch")).is_err());
+        let just_before = ends.checked_sub(Duration::from_millis(1)).expect("later than the epoch");
+        assert_eq!(admitted(&local, account, just_before, 5_000), 1, "only the look of that second");
         assert!(local.take(account, ends).is_ok());
+    }
+
+    #[test]
+    fn a_full_hour_asks_the_database_once_a_second() {
+        let (local, account, now) = (LocalQuota::default(), AccountId::new(), Instant::now());
+        let ends = now + Duration::from_secs(60);
+        local.update(account, usage(None, 1_000, ends), now);
+        assert_eq!(admitted(&local, account, now + Duration::from_millis(999), 5_000), 0);
+        assert_eq!(admitted(&local, account, now + Duration::from_millis(1_000), 5_000), 1);
+        assert_eq!(admitted(&local, account, now + Duration::from_millis(1_999), 5_000), 0);
+        // The quota has been raised.
+        local.update(account, usage(Some(1_001), 2_000, ends), now + Duration::from_millis(1_000));
+        assert_eq!(admitted(&local, account, now + Duration::from_millis(1_001), 5_000), 999);
     }
 
     #[test]

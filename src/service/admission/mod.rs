@@ -18,6 +18,7 @@ use crate::domain::{
     id::AccountId,
     quota::QuotaSnapshot,
     role::Role,
+    word::Word,
 };
 
 use self::{
@@ -152,8 +153,12 @@ fn settle(
     let rows: HashMap<i64, &Row> = rows.iter().map(|row| (row.number, row)).collect();
     let mut replied: HashMap<AccountId, i32> = HashMap::new();
     for (call, number) in calls {
-        let Some((row, role)) = rows.get(&number).and_then(|row| row.role.map(|role| (row, role))) else {
+        let Some((row, role)) = rows.get(&number).and_then(|row| row.role.as_ref().map(|role| (row, role))) else {
             call.reply(Err(Error::Unauthenticated));
+            continue;
+        };
+        let Word::Known(role) = *role else {
+            call.reply(Err(Error::UnknownRole));
             continue;
         };
         let account = call.request.account;

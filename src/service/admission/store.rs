@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::domain::{
     id::{AccountId, SessionId, UserId},
     role::Role,
+    word::Word,
 };
 use crate::service::error::Result;
 
@@ -23,7 +24,7 @@ pub(super) struct Row {
     /// The number of the session in the statement, from 1.
     pub(super) number: i64,
     /// None if the session is over or the user is disabled.
-    pub(super) role: Option<Role>,
+    pub(super) role: Option<Word<Role>>,
     /// The account's own quota, if it has one.
     pub(super) requests_per_hour: Option<i32>,
     /// How many of the account's requests were admitted.
@@ -103,7 +104,7 @@ pub(super) async fn admit(connection: &mut PgConnection, sessions: &[SessionRequ
         )
         select
             asked.number as "number!",
-            callers.role as "role?: Role",
+            callers.role as "role?: Word<Role>",
             callers.requests_per_hour as "requests_per_hour?",
             coalesce(counted.admitted, 0) as "admitted!",
             counted.used as "used?",

@@ -11,6 +11,7 @@ use crate::domain::{
     actor::Actor,
     audit_event::{Event, EventType, Subject},
     id::{AccountId, EventId, SessionId, UserId},
+    word::Word,
 };
 
 use super::{
@@ -32,7 +33,7 @@ pub struct AuditEvent {
     /// The session in which they did it.
     pub session: Option<SessionId>,
     /// What it was done to.
-    pub subject: Subject,
+    pub subject: Word<Subject>,
     /// The state before.
     pub before: Option<Value>,
     /// The state after.

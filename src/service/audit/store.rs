@@ -7,12 +7,10 @@ use super::{AuditEvent, EventFilter};
 use crate::domain::{
     actor::Actor,
     audit_event::{Described, EventType, Subject},
-    id::{AccountId, EventId, SessionId, UserId},
+    id::{AccountId, EventId, SessionId, UserId, untyped},
+    word::Word,
 };
-use crate::service::{
-    error::{Error, Result},
-    unit::ReadConnection,
-};
+use crate::service::{error::Result, unit::ReadConnection};
 
 pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: EventId, event: &Described) -> Result<()> {
     let (kind, subject) = to_columns(event.subject);
@@ -82,23 +80,20 @@ pub(super) async fn page(
     )
     .fetch_all(connection.executor())
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(AuditEvent {
-                id: row.id,
-                number: row.number,
-                event_type: row.r#type,
-                user: row.user_id,
-                session: row.session_id,
-                subject: to_subject(&row.subject_kind, row.subject_id)?,
-                before: row.before,
-                after: row.after,
-                request_id: row.request_id,
-                address: row.address,
-                created_at: row.created_at,
-            })
-        })
-        .collect()
+    let events = rows.into_iter().map(|row| AuditEvent {
+        id: row.id,
+        number: row.number,
+        event_type: row.r#type,
+        user: row.user_id,
+        session: row.session_id,
+        subject: to_subject(&row.subject_kind, row.subject_id),
+        before: row.before,
+        after: row.after,
+        request_id: row.request_id,
+        address: row.address,
+        created_at: row.created_at,
+    });
+    Ok(events.collect())
 }
 
 fn to_columns(subject: Subject) -> (&'static str, Uuid) {
@@ -111,13 +106,14 @@ fn to_columns(subject: Subject) -> (&'static str, Uuid) {
     }
 }
 
-fn to_subject(kind: &str, id: Uuid) -> Result<Subject> {
-    match kind {
-        "account" => Ok(Subject::Account(id.into())),
-        "user" => Ok(Subject::User(id.into())),
-        "session" => Ok(Subject::Session(id.into())),
-        "customer" => Ok(Subject::Customer(id.into())),
-        "card" => Ok(Subject::Card(id.into())),
-        _ => Err(Error::internal("reading an audit event", format!("unknown subject kind {kind:?}"))),
-    }
+/// A kind of a later version is the prefix of its ids.
+fn to_subject(kind: &str, id: Uuid) -> Word<Subject> {
+    Word::Known(match kind {
+        "account" => Subject::Account(id.into()),
+        "user" => Subject::User(id.into()),
+        "session" => Subject::Session(id.into()),
+        "customer" => Subject::Customer(id.into()),
+        "card" => Subject::Card(id.into()),
+        prefix => return Word::Unknown(untyped(prefix, id).into()),
+    })
 }

@@ -8,6 +8,7 @@ use super::{Session, SessionTimes};
 use crate::domain::{
     id::{AccountId, SessionId, UserId},
     role::Role,
+    word::Word,
 };
 use crate::service::{
     error::{Error, Result},
@@ -204,7 +205,7 @@ pub(super) async fn end_sessions_beyond(connection: &mut PgConnection, account: 
 pub(super) async fn lock_role(connection: &mut PgConnection, account: AccountId, user: UserId, session: SessionId) -> Result<Option<Role>> {
     let role = sqlx::query_scalar!(
         r#"
-        select users.role as "role: Role"
+        select users.role as "role: Word<Role>"
         from sessions
         join users on users.account_id = sessions.account_id and users.id = sessions.user_id
         where sessions.account_id = $1
@@ -221,7 +222,7 @@ pub(super) async fn lock_role(connection: &mut PgConnection, account: AccountId,
     )
     .fetch_optional(connection)
     .await?;
-    Ok(role)
+    Ok(role.as_ref().map(Word::known).transpose()?)
 }
 
 pub(super) async fn sessions(

@@ -196,3 +196,19 @@ async fn a_storm_of_calls_keeps_the_order_of_each_key_and_never_shares_one() {
     }
     assert!(most_in_flight.load(Ordering::SeqCst) > 1, "no batch was in flight beside another");
 }
+
+#[tokio::test]
+async fn a_call_that_waited_for_too_long_is_refused_and_one_without_a_caller_is_dropped() {
+    let (batcher, mut taken, go_on) = stepped(1);
+    let _stuck = call(&batcher, &[(&[0], 0)]).await;
+    assert_eq!(next(&mut taken).await, [0]);
+    let mut abandoned = call(&batcher, &[(&[1], 1)]).await;
+    abandoned.shutdown().await;
+    let since = Instant::now();
+    let refused = batcher.call([0], 2).await;
+    assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
+    assert!((MAX_WAIT..MAX_WAIT + Duration::from_secs(2)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    let _later = call(&batcher, &[(&[0], 3)]).await;
+    go_on.notify_one();
+    assert_eq!(next(&mut taken).await, [3]);
+}

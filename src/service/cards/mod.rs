@@ -16,6 +16,7 @@ use crate::domain::{
     error::Refusal,
     id::{AccountId, CardId, CustomerId},
     money::Money,
+    word::Word,
 };
 
 pub(super) use self::lookup::MAX_IN_FLIGHT;
@@ -37,9 +38,9 @@ pub struct Card {
     /// Its customer, once it is assigned.
     pub customer_id: Option<CustomerId>,
     /// Its status.
-    pub status: CardStatus,
+    pub status: Word<CardStatus>,
     /// Its currency.
-    pub currency: Currency,
+    pub currency: Word<Currency>,
     /// Its balance.
     pub balance: Money,
     /// When it was created, by the database's clock.
@@ -169,7 +170,7 @@ impl Unit for Assign<'_> {
         let (id, card) = lock(connection, account, self.card).await?;
         let customer = self.customer.ok_or(Refusal::CustomerNotFound)?;
         customers::exists_in(connection, account, customer).await?;
-        match assignment::assign(card.status, card.customer_id, customer)? {
+        match assignment::assign(card.status.known()?, card.customer_id, customer)? {
             Assignment::Unchanged => {}
             Assignment::New => {
                 store::set_customer(connection, account, id, customer).await?;
@@ -192,11 +193,12 @@ impl Unit for ChangeStatus<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<StatusSet> {
         let account = self.actor.account;
         let (id, card) = lock(connection, account, self.card).await?;
-        match card.status.change(self.target)? {
+        let from = card.status.known()?;
+        match from.change(self.target)? {
             StatusChange::Unchanged => {}
             StatusChange::To(to) => {
                 store::set_status(connection, account, id, to).await?;
-                audit::record_in(connection, self.actor, Event::CardStatusChanged { card: id, from: card.status, to }).await?;
+                audit::record_in(connection, self.actor, Event::CardStatusChanged { card: id, from, to }).await?;
             }
         }
         Ok(StatusSet { id, status: self.target.status() })

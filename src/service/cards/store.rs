@@ -9,12 +9,13 @@ use crate::domain::{
     currency::Currency,
     id::{AccountId, CardId, CustomerId},
     money::Money,
+    word::Word,
 };
 use crate::service::{error::Result, unit::ReadConnection};
 
 /// The state of a card that rules depend on, read under its row lock.
 pub(super) struct LockedCard {
-    pub(super) status: CardStatus,
+    pub(super) status: Word<CardStatus>,
     pub(super) customer_id: Option<CustomerId>,
 }
 
@@ -36,8 +37,8 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
             id as "id: CardId",
             number,
             customer_id as "customer_id: CustomerId",
-            status as "status: CardStatus",
-            currency as "currency: Currency",
+            status as "status: Word<CardStatus>",
+            currency as "currency: Word<Currency>",
             balance as "balance: Money",
             created_at
         "#,
@@ -61,8 +62,8 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
             cards.id as "id: CardId",
             cards.number,
             cards.customer_id as "customer_id: CustomerId",
-            cards.status as "status: CardStatus",
-            cards.currency as "currency: Currency",
+            cards.status as "status: Word<CardStatus>",
+            cards.currency as "currency: Word<Currency>",
             cards.balance as "balance: Money",
             cards.created_at
         from unnest($1::uuid[], $2::uuid[]) with ordinality as wanted (account_id, id, place)
@@ -105,8 +106,8 @@ pub(super) async fn page(
             id as "id: CardId",
             number,
             customer_id as "customer_id: CustomerId",
-            status as "status: CardStatus",
-            currency as "currency: Currency",
+            status as "status: Word<CardStatus>",
+            currency as "currency: Word<Currency>",
             balance as "balance: Money",
             created_at
         from cards
@@ -135,7 +136,7 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, id: 
         LockedCard,
         r#"
         select
-            status as "status: CardStatus",
+            status as "status: Word<CardStatus>",
             customer_id as "customer_id: CustomerId"
         from cards
         where account_id = $1 and id = $2

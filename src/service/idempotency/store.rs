@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use super::{ResponseKind, Stored, StoredResponse};
-use crate::domain::{error::RefusalKind, id::AccountId};
+use crate::domain::{error::RefusalKind, id::AccountId, word::UnknownWord};
 use crate::service::error::{Error, Result};
 
 /// The stored response of a key, and whether this transaction has the lock of the key.
@@ -54,7 +54,7 @@ impl ResponseKind {
     fn from_status(status: i16) -> Result<Self> {
         let kinds = [Self::Success, Self::Refused(RefusalKind::NotFound), Self::Refused(RefusalKind::Conflict)];
         let kind = kinds.into_iter().find(|kind| kind.status() == status);
-        kind.ok_or_else(|| Error::internal("reading a stored response", "its status is unknown"))
+        kind.ok_or(Error::LaterVersion(UnknownWord))
     }
 }
 

@@ -3,17 +3,17 @@
 //! cannot write take the pessimistic path.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 
 use super::{
     CardKey, PostingBatch, PostingCall,
-    card_update::{self, CardOutcome, CardUpdate, Outcomes, Written},
+    card_update::{self, CardOutcome, CardUpdate},
     pessimistic,
     position_cache::{CachedPosition, PositionCache},
-    store,
+    rows::Rows,
+    store::{self, Outcomes, Written},
 };
 use crate::database::{Pool, Pools};
 use crate::service::{
@@ -24,9 +24,6 @@ use crate::service::{
 
 /// How many times postings are decided in a batch before they take the pessimistic path.
 const ATTEMPTS: usize = 3;
-
-/// How long a posting may wait for its turn on a card.
-const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// How many cards of a batch are on the pessimistic path at a time.
 const PESSIMISTIC_CARDS: usize = 8;
@@ -63,7 +60,7 @@ pub(super) async fn execute(pools: &Pools, cache: &PositionCache, calls: Vec<Pos
     stream::iter(cards)
         .for_each_concurrent(PESSIMISTIC_CARDS, async |(card, calls)| {
             for call in calls {
-                let reply = if call.since.elapsed() > MAX_WAIT {
+                let reply = if call.since.elapsed() > batch::MAX_WAIT {
                     Err(Error::Overloaded)
                 } else {
                     let request = &call.request;
@@ -109,7 +106,7 @@ async fn load_misses(pool: &Pool, cache: &PositionCache, calls: &[PostingCall]) 
 }
 
 async fn write(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Result<Written> {
-    let rows = store::Rows::new(updates, written_at(pool, cache, updates).await?);
+    let rows = Rows::new(updates, written_at(pool, cache, updates).await?);
     unit::autocommit(pool, move |connection| Box::pin(async move { store::write_updates(connection, &rows).await })).await
 }
 

@@ -39,23 +39,6 @@ pub(super) enum CardOutcome {
     Conflict { known: Option<CachedPosition>, duplicate_keys: Vec<String> },
 }
 
-/// What the statement of a batch came to.
-pub(super) enum Written {
-    /// Each update was applied, or is a conflict.
-    Outcomes(Outcomes),
-    /// Another transaction stored a response under a key of the batch after the statement began. Nothing was written.
-    LostRace,
-}
-
-/// The outcomes of the updates of a batch.
-#[derive(Default)]
-pub(super) struct Outcomes {
-    /// By the number of the update, from 1.
-    pub(super) by_number: HashMap<i64, CardOutcome>,
-    /// The database's clock after reading every position.
-    pub(super) now: Option<DateTime<Utc>>,
-}
-
 /// Decides postings on the positions that their cards are `known` to have had. Returns the updates to write, and the calls
 /// that are left over.
 ///
@@ -104,7 +87,7 @@ impl PendingPosting {
         let movement = Movement {
             id: self.id,
             seq: self.entry.seq,
-            kind: request.posting.kind,
+            kind: request.posting.kind.into(),
             amount: self.entry.amount,
             balance_after: self.entry.balance_after,
             description: request.posting.description.as_str().to_owned(),

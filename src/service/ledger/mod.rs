@@ -9,6 +9,7 @@ mod batched;
 mod card_update;
 mod pessimistic;
 mod position_cache;
+mod rows;
 mod store;
 mod verify;
 
@@ -33,6 +34,7 @@ use crate::domain::{
     money::{Amount, Money},
     posting::MovementKind,
     text::Description,
+    word::Word,
 };
 
 /// How many batches may be in flight if they stall. Each uses a connection. Together they write less than one full
@@ -47,7 +49,7 @@ pub struct Movement {
     /// Its position in the card's history, from 1 without gaps.
     pub seq: i64,
     /// Its kind.
-    pub kind: MovementKind,
+    pub kind: Word<MovementKind>,
     /// The change of the balance: negative for a purchase.
     pub amount: Money,
     /// The balance after it.

@@ -1,14 +1,12 @@
 //! The SQL of the ledger.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{
-    CardKey, Movement, MovementFilter,
-    card_update::{CardOutcome, CardUpdate, Outcomes, PendingPosting, Written},
-    position_cache::CachedPosition,
-};
+use super::{CardKey, Movement, MovementFilter, card_update::CardOutcome, position_cache::CachedPosition, rows::Rows};
 use crate::domain::{
     actor::Actor,
     card::CardStatus,
@@ -16,15 +14,15 @@ use crate::domain::{
     money::Money,
     posting::{Entry, MovementKind, Position},
     text::Description,
+    word::{UnknownWord, Word},
 };
 use crate::service::{error::Result, unit::ReadConnection};
 
 pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Option<Position>> {
-    let position = sqlx::query_as!(
-        Position,
+    let row = sqlx::query!(
         r#"
         select
-            status as "status: CardStatus",
+            status as "status: Word<CardStatus>",
             balance as "balance: Money",
             seq
         from cards
@@ -36,7 +34,7 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
     )
     .fetch_optional(connection)
     .await?;
-    Ok(position)
+    Ok(row.map(|row| position(row.status, row.balance, row.seq)).transpose()?)
 }
 
 /// Writes one movement and the balance. Its time is the statement's: the transaction began before it had the lock.
@@ -65,7 +63,7 @@ pub(super) async fn write(
         returning
             id as "id: MovementId",
             seq,
-            kind as "kind: MovementKind",
+            kind as "kind: Word<MovementKind>",
             amount as "amount: Money",
             balance_after as "balance_after: Money",
             description,
@@ -92,7 +90,12 @@ pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<U
     Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(connection.executor()).await?)
 }
 
-/// The positions of those of the cards that exist, and the database's clock after reading them.
+/// The position of a card, unless its status is of a later version.
+fn position(status: Word<CardStatus>, balance: Money, seq: i64) -> std::result::Result<Position, UnknownWord> {
+    Ok(Position { status: status.known()?, balance, seq })
+}
+
+/// The positions of those of the cards that exist and have a known status, and the database's clock after reading them.
 pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, CachedPosition)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();
     let ids: Vec<Uuid> = cards.iter().map(|(_, card)| (*card).into()).collect();
@@ -101,7 +104,7 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
         select
             cards.account_id as "account_id: AccountId",
             cards.id as "id: CardId",
-            cards.status as "status: CardStatus",
+            cards.status as "status: Word<CardStatus>",
             cards.balance as "balance: Money",
             cards.seq,
             clock_timestamp() as "now!"
@@ -115,95 +118,28 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| {
-            let position = Position { status: row.status, balance: row.balance, seq: row.seq };
-            ((row.account_id, row.id), CachedPosition { position, as_of: row.now })
+        .filter_map(|row| {
+            let position = position(row.status, row.balance, row.seq).ok()?;
+            Some(((row.account_id, row.id), CachedPosition { position, as_of: row.now }))
         })
         .collect())
 }
 
-/// The rows of a batch, as the column arrays that its statement takes.
+/// What the statement of a batch came to.
+pub(super) enum Written {
+    /// Each update was applied, or is a conflict.
+    Outcomes(Outcomes),
+    /// Another transaction stored a response under a key of the batch after the statement began. Nothing was written.
+    LostRace,
+}
+
+/// The outcomes of the updates of a batch.
 #[derive(Default)]
-pub(super) struct Rows {
-    at: Option<DateTime<Utc>>,
-    updates: UpdateColumns,
-    postings: PostingColumns,
-}
-
-/// One element for each card.
-#[derive(Default)]
-struct UpdateColumns {
-    account_id: Vec<Uuid>,
-    card_id: Vec<Uuid>,
-    status: Vec<&'static str>,
-    balance: Vec<i64>,
-    seq: Vec<i64>,
-    next_balance: Vec<i64>,
-    next_seq: Vec<i64>,
-}
-
-/// One element for each posting.
-#[derive(Default)]
-struct PostingColumns {
-    account_id: Vec<Uuid>,
-    card_id: Vec<Uuid>,
-    seq: Vec<i64>,
-    id: Vec<Uuid>,
-    kind: Vec<&'static str>,
-    amount: Vec<i64>,
-    balance_after: Vec<i64>,
-    description: Vec<String>,
-    user_id: Vec<Option<Uuid>>,
-    request_id: Vec<Option<String>>,
-    key: Vec<Option<String>>,
-    fingerprint: Vec<Option<Vec<u8>>>,
-    body: Vec<Option<Vec<u8>>>,
-}
-
-impl Rows {
-    /// The rows of updates, written at the time `at` or else of the statement. Postings with an idempotency key need `at`.
-    pub(super) fn new(updates: &[CardUpdate], at: Option<DateTime<Utc>>) -> Self {
-        let mut rows = Self { at, ..Self::default() };
-        for update in updates {
-            rows.updates.push(update);
-            for posting in &update.postings {
-                rows.postings.push(update.card, posting, at);
-            }
-        }
-        rows
-    }
-}
-
-impl UpdateColumns {
-    fn push(&mut self, CardUpdate { card: (account, card), from, to, .. }: &CardUpdate) {
-        self.account_id.push((*account).into());
-        self.card_id.push((*card).into());
-        self.status.push(from.status.name());
-        self.balance.push(from.balance.minor());
-        self.seq.push(from.seq);
-        self.next_balance.push(to.balance.minor());
-        self.next_seq.push(to.seq);
-    }
-}
-
-impl PostingColumns {
-    fn push(&mut self, (account, card): CardKey, posting: &PendingPosting, at: Option<DateTime<Utc>>) {
-        let request = &posting.call.request;
-        let idempotent = request.idempotent.as_ref();
-        self.account_id.push(account.into());
-        self.card_id.push(card.into());
-        self.seq.push(posting.entry.seq);
-        self.id.push(posting.id.into());
-        self.kind.push(request.posting.kind.name());
-        self.amount.push(posting.entry.amount.minor());
-        self.balance_after.push(posting.entry.balance_after.minor());
-        self.description.push(request.posting.description.as_str().to_owned());
-        self.user_id.push(request.actor.user().map(Uuid::from));
-        self.request_id.push(request.actor.origin().map(|origin| origin.request_id.to_string()));
-        self.key.push(idempotent.map(|request| request.key.as_str().to_owned()));
-        self.fingerprint.push(idempotent.map(|request| request.fingerprint.to_vec()));
-        self.body.push(at.and_then(|at| posting.stored_body(at)));
-    }
+pub(super) struct Outcomes {
+    /// By the number of the update, from 1.
+    pub(super) by_number: HashMap<i64, CardOutcome>,
+    /// The database's clock after reading every position.
+    pub(super) now: Option<DateTime<Utc>>,
 }
 
 /// Applies each update whose card still has the position that the update was decided on: writes the card, its postings
@@ -285,7 +221,7 @@ pub(super) async fn write_updates(
             clock_timestamp() as "now!",
             (select array_agg(number) from applied) as "applied?",
             null::bigint as "conflict?",
-            null::text as "status?: CardStatus",
+            null::text as "status?: Word<CardStatus>",
             null::bigint as "balance?: Money",
             null::bigint as "seq?",
             null::text[] as "duplicate_keys?"
@@ -330,7 +266,8 @@ pub(super) async fn write_updates(
         outcomes.now = Some(row.now);
         outcomes.by_number.extend(row.applied.unwrap_or_default().into_iter().map(|number| (number, CardOutcome::Applied { at: row.at })));
         if let Some(number) = row.conflict {
-            let position = row.status.zip(row.balance).zip(row.seq).map(|((status, balance), seq)| Position { status, balance, seq });
+            let position =
+                row.status.zip(row.balance).zip(row.seq).and_then(|((status, balance), seq)| position(status, balance, seq).ok());
             let known = position.map(|position| CachedPosition { position, as_of: row.now });
             let conflict = CardOutcome::Conflict { known, duplicate_keys: row.duplicate_keys.unwrap_or_default() };
             outcomes.by_number.insert(number, conflict);
@@ -352,7 +289,7 @@ pub(super) async fn page(
         select
             id as "id: MovementId",
             seq,
-            kind as "kind: MovementKind",
+            kind as "kind: Word<MovementKind>",
             amount as "amount: Money",
             balance_after as "balance_after: Money",
             description,

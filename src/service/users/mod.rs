@@ -16,6 +16,7 @@ use crate::domain::{
     role::Role,
     text::{Email, Name},
     user::{self, Change, UserState},
+    word::Word,
 };
 
 use super::{
@@ -36,11 +37,18 @@ pub struct User {
     /// The email that they log in with, as it was given.
     pub email: String,
     /// Their role.
-    pub role: Role,
+    pub role: Word<Role>,
     /// Whether they are disabled, so that they cannot log in.
     pub disabled: bool,
     /// When they were created, by the database's clock.
     pub created_at: DateTime<Utc>,
+}
+
+impl User {
+    /// What a change depends on.
+    fn state(&self) -> Result<UserState> {
+        Ok(UserState { role: self.role.known()?, disabled: self.disabled })
+    }
 }
 
 /// A user to create.
@@ -198,7 +206,7 @@ impl Unit for ChangeUser<'_> {
         auth::may_manage_in(connection, actor).await?;
         let user = store::find(ReadConnection::within(connection), account, id).await?.ok_or(Refusal::UserNotFound)?;
         let has_another_admin = store::has_another_admin(connection, account, id).await?;
-        let changed = user::change(UserState { role: user.role, disabled: user.disabled }, self.wanted, has_another_admin)?;
+        let changed = user::change(user.state()?, self.wanted, has_another_admin)?;
         apply_in(connection, actor, user, changed).await
     }
 }
@@ -218,22 +226,22 @@ impl Unit for Disable<'_> {
             other => other,
         })?;
         let user = store::find(ReadConnection::within(connection), account, self.user).await?.ok_or(Refusal::UserNotFound)?;
-        let disabled = UserState { role: user.role, disabled: true };
+        let disabled = UserState { disabled: true, ..user.state()? };
         apply_in(connection, actor, user, disabled).await.map(drop)
     }
 }
 
 /// Writes and records a change of state. An unchanged state writes nothing.
 async fn apply_in(connection: &mut PgConnection, actor: &Actor, user: User, changed: UserState) -> Result<User> {
-    let id = user.id;
-    if changed == (UserState { role: user.role, disabled: user.disabled }) {
+    let (id, before) = (user.id, user.state()?);
+    if changed == before {
         return Ok(user);
     }
     store::set(connection, actor.account, id, changed).await?;
-    if changed.role != user.role {
-        audit::record_in(connection, actor, Event::UserRoleChanged { user: id, from: user.role, to: changed.role }).await?;
+    if changed.role != before.role {
+        audit::record_in(connection, actor, Event::UserRoleChanged { user: id, from: before.role, to: changed.role }).await?;
     }
-    match (user.disabled, changed.disabled) {
+    match (before.disabled, changed.disabled) {
         (false, true) => {
             auth::end_sessions_in(connection, actor.account, id).await?;
             audit::record_in(connection, actor, Event::UserDisabled { user: id }).await?;
@@ -241,5 +249,5 @@ async fn apply_in(connection: &mut PgConnection, actor: &Actor, user: User, chan
         (true, false) => audit::record_in(connection, actor, Event::UserEnabled { user: id }).await?,
         (true, true) | (false, false) => {}
     }
-    Ok(User { role: changed.role, disabled: changed.disabled, ..user })
+    Ok(User { role: changed.role.into(), disabled: changed.disabled, ..user })
 }

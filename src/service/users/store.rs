@@ -8,6 +8,7 @@ use crate::domain::{
     role::Role,
     text::Email,
     user::UserState,
+    word::Word,
 };
 use crate::service::{error::Result, unit::ReadConnection};
 
@@ -30,7 +31,7 @@ pub(super) async fn insert(
             id as "id: UserId",
             number,
             email,
-            role as "role: Role",
+            role as "role: Word<Role>",
             disabled_at is not null as "disabled!",
             created_at
         "#,
@@ -54,7 +55,7 @@ pub(super) async fn find(mut connection: ReadConnection<'_>, account: AccountId,
             id as "id: UserId",
             number,
             email,
-            role as "role: Role",
+            role as "role: Word<Role>",
             disabled_at is not null as "disabled!",
             created_at
         from users
@@ -76,7 +77,7 @@ pub(super) async fn page(mut connection: ReadConnection<'_>, account: AccountId,
             id as "id: UserId",
             number,
             email,
-            role as "role: Role",
+            role as "role: Word<Role>",
             disabled_at is not null as "disabled!",
             created_at
         from users

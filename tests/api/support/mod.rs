@@ -7,15 +7,18 @@ pub mod contract;
 pub mod database_proxy;
 pub mod forge;
 mod given;
+pub mod operations;
 mod pgbouncer;
 mod reply;
 pub mod shards;
 pub mod socket;
+mod standby;
 mod world;
 
 pub use self::{
     actor::Actor,
     cluster::Database,
     reply::Reply,
-    world::{PASSWORD, World, patient, without_quota},
+    standby::Replication,
+    world::{PASSWORD, World, behind_a_proxy, patient, without_quota},
 };

@@ -30,7 +30,8 @@ auth_type = any";
 
 /// The session settings of the server, applied to every connection to Postgres.
 const SESSION: &str = "set lock_timeout = ''2s''; set statement_timeout = ''5s''; \
-    set idle_in_transaction_session_timeout = ''10s''; set enable_seqscan = off; set jit = off";
+    set idle_in_transaction_session_timeout = ''10s''; set enable_seqscan = off; set jit = off; \
+    set default_transaction_isolation = ''read committed''; set synchronous_commit = on";
 
 /// Stops PgBouncer when the pipe from this process closes, however this process ends.
 const WATCHED: &str = "\"$0\" -q \"$1\" & read -r _; kill -QUIT $!";

@@ -1,6 +1,6 @@
 //! Tests of the batch statement with cards that have changed or are locked, on a private Postgres server.
 
-use std::{collections::HashMap, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use tokio::time::timeout;

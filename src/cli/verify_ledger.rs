@@ -45,8 +45,6 @@ pub(super) async fn run(after: Option<Checkpoint>) -> Result<ExitCode, Failure> 
     postgres.close()?;
     printed =
         printed.and_then(|()| print(&format_args!("{} cards and {} movements read, {drifts} drifts found", read.cards, read.movements)));
-    if let Err(failure) = printed.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) }) {
-        return Err(failure);
-    }
+    printed.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
     Ok(if drifts == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

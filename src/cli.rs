@@ -77,7 +77,7 @@ enum AccountCommand {
         /// The account's name.
         name: Name,
         /// Requests per clock hour, instead of the deployment's default.
-        #[arg(long)]
+        #[arg(long, value_parser = requests_per_hour)]
         rate_limit: Option<NonZeroU32>,
     },
 }
@@ -157,6 +157,10 @@ impl From<service::error::Error> for Failure {
             other => Self::Service(other),
         }
     }
+}
+
+fn requests_per_hour(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "takes a number of requests from 1 to 4294967295, such as 5000")
 }
 
 fn account_id(text: &str) -> Result<AccountId, &'static str> {

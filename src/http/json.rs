@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use super::{
     error::{Error, FieldFault, Result},
     faults::{self, FaultCode},
-    middleware::body::{WholeBody, is_declared_as_json},
+    header_fields::is_declared_as_json,
+    middleware::body::WholeBody,
     openapi::{BodySchema, schema},
     query::Query,
     strict::{self, Members},

@@ -14,6 +14,7 @@ mod error;
 mod explanations;
 mod extract;
 mod faults;
+mod header_fields;
 mod health;
 mod json;
 mod listener;
@@ -42,6 +43,7 @@ use std::{
 
 use axum::http::Method;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use self::middleware::rate_limit::{self, FailureLimiter};
 use self::router::Table;
@@ -71,6 +73,8 @@ pub struct Shared {
     failed_logins: FailureLimiter,
     failed_authentications: FailureLimiter,
     in_flight: Semaphore,
+    /// Every request that is being executed, also those whose client has disconnected.
+    requests: TaskTracker,
     shutting_down: AtomicBool,
 }
 
@@ -95,6 +99,7 @@ impl App {
             failed_logins: FailureLimiter::per_minute(settings.rate_limit.failed_logins_per_minute),
             failed_authentications: FailureLimiter::per_minute(settings.rate_limit.failed_authentications_per_minute),
             in_flight: Semaphore::new(settings.server.max_in_flight),
+            requests: TaskTracker::new(),
             shutting_down: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }

@@ -131,4 +131,7 @@ async fn every_command_refuses_an_account_that_does_not_exist() {
         assert_eq!(malformed.status.code(), Some(2), "{message}");
         assert!(message.contains("such as acc_01"), "{message}");
     }
+    let unlimited = core_api_on(&database).args(["account", "create", "Acme", "--rate-limit", "0"]).output().expect("its end");
+    let message = String::from_utf8_lossy(&unlimited.stderr).into_owned();
+    assert!(unlimited.status.code() == Some(2) && message.contains("from 1 to 4294967295, such as 5000"), "{message}");
 }

@@ -50,6 +50,7 @@ mod sandbox;
 mod sessions;
 mod settings;
 mod sharding;
+mod shutdown;
 mod slow_clients;
 mod standby;
 mod support;

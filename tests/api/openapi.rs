@@ -11,8 +11,9 @@ use crate::support::{
     contract::{resolved, schema_errors},
 };
 
-/// Codes that no endpoint answers with: the first belongs to the command line, the second to unsupported methods.
-const OF_NO_ENDPOINT: [&str; 2] = ["account_not_found", "method_not_allowed"];
+/// Codes that no endpoint answers with: the first belongs to the command line, the second to unsupported methods, the others
+/// to requests that violate HTTP.
+const OF_NO_ENDPOINT: [&str; 4] = ["account_not_found", "method_not_allowed", "invalid_host", "unsupported_transfer_coding"];
 
 fn document(environment: Environment) -> Value {
     serde_json::from_str(&http::openapi(environment)).expect("JSON")

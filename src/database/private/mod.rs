@@ -77,7 +77,7 @@ pub enum PrivateError {
     #[error("Postgres does not run as root, and there is no user \"postgres\" or \"nobody\" to run it as")]
     NoUser,
     /// A file or process operation failed.
-    #[error("{doing}: {source}")]
+    #[error("CORE_API__DATABASE__DATA_DIR takes a folder for a Postgres, such as .core-api, and this one does not work: {doing}: {source}")]
     Io {
         /// What was being done.
         doing: String,

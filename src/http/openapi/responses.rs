@@ -69,7 +69,7 @@ pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator, problems
     let operation = entry.operation;
     let schema = match operation.body {
         SuccessBody::Body(schema) => schema(generator).into(),
-        SuccessBody::List(name, row) => list(name, row(generator).into(), generator),
+        SuccessBody::List(name, row) => list(name, &row(generator).into(), generator),
     };
     let mut content = json!({"schema": schema});
     if !operation.example.is_empty() {
@@ -115,7 +115,7 @@ fn codes(entry: &Entry) -> Vec<Code> {
 }
 
 /// A reference to the schema of a list, named after its rows.
-fn list(name: &str, row: Value, generator: &mut SchemaGenerator) -> Value {
+fn list(name: &str, row: &Value, generator: &mut SchemaGenerator) -> Value {
     let reference = format!("{}List", row["$ref"].as_str().unwrap_or_default());
     let schema = json!({
         "description": "A list: all of it, or the page that was asked for.",

@@ -34,7 +34,7 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| position(row.status, row.balance, row.seq)).transpose()?)
+    Ok(row.map(|row| position(&row.status, row.balance, row.seq)).transpose()?)
 }
 
 /// Writes one movement and the balance. Its time is the statement's: the transaction began before it had the lock.
@@ -91,7 +91,7 @@ pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<U
 }
 
 /// The position of a card, unless its status is of a later version.
-fn position(status: Word<CardStatus>, balance: Money, seq: i64) -> std::result::Result<Position, UnknownWord> {
+fn position(status: &Word<CardStatus>, balance: Money, seq: i64) -> std::result::Result<Position, UnknownWord> {
     Ok(Position { status: status.known()?, balance, seq })
 }
 
@@ -119,7 +119,7 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
     Ok(rows
         .into_iter()
         .filter_map(|row| {
-            let position = position(row.status, row.balance, row.seq).ok()?;
+            let position = position(&row.status, row.balance, row.seq).ok()?;
             Some(((row.account_id, row.id), CachedPosition { position, as_of: row.now }))
         })
         .collect())
@@ -267,7 +267,7 @@ pub(super) async fn write_updates(
         outcomes.by_number.extend(row.applied.unwrap_or_default().into_iter().map(|number| (number, CardOutcome::Applied { at: row.at })));
         if let Some(number) = row.conflict {
             let position =
-                row.status.zip(row.balance).zip(row.seq).and_then(|((status, balance), seq)| position(status, balance, seq).ok());
+                row.status.zip(row.balance).zip(row.seq).and_then(|((status, balance), seq)| position(&status, balance, seq).ok());
             let known = position.map(|position| CachedPosition { position, as_of: row.now });
             let conflict = CardOutcome::Conflict { known, duplicate_keys: row.duplicate_keys.unwrap_or_default() };
             outcomes.by_number.insert(number, conflict);

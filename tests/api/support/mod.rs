@@ -17,7 +17,7 @@ mod world;
 
 pub use self::{
     actor::Actor,
-    cluster::Database,
+    cluster::{Database, RowLocks},
     reply::Reply,
     standby::Replication,
     world::{PASSWORD, World, behind_a_proxy, patient, without_quota},

@@ -306,7 +306,7 @@ async fn an_internal_error_at_the_commit_is_an_unknown_outcome_and_not_tried_aga
         .database
         .execute(
             "create sequence attempts;
-             create function lose_the_answer() returns trigger language plpgsql as $$
+             create function lose_the_answer() returns trigger language plpgsql security definer as $$
              begin
                  perform nextval('attempts');
                  raise exception 'could not commit on at least one node' using errcode = 'XX000';

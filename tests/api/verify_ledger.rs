@@ -4,6 +4,7 @@ use std::process::Output;
 
 use core_api::domain::id::AccountId;
 use serde_json::json;
+use sqlx::{Executor, Row};
 use uuid::Uuid;
 
 use crate::support::{Database, World, binary::core_api_on};
@@ -63,10 +64,8 @@ async fn a_verification_can_go_on_after_an_account_or_a_card() {
     let (world, admin, other) = World::with_two_accounts().await;
     let cards = [admin.given_card_with(json!(5)).await, admin.given_card_with(json!(5)).await];
     other.given_card_with(json!(5)).await;
-    let accounts: Vec<AccountId> = sqlx::query_scalar("select account_id from accounts order by account_id")
-        .fetch_all(&mut world.database.connect().await)
-        .await
-        .expect("accounts");
+    let accounts = world.database.connect().await.fetch_all("select account_id from accounts order by account_id").await.expect("accounts");
+    let accounts: Vec<AccountId> = accounts.iter().map(|row| row.get(0)).collect();
     let read = |after: String| {
         let output = core_api_on(&world.database).args(["verify-ledger", "--after", &after]).output().expect("verify-ledger runs");
         assert_eq!(output.status.code(), Some(0), "{after}");

@@ -160,8 +160,7 @@ async fn of_two_batches_with_one_key_the_second_writes_nothing_and_then_everythi
     outcomes(write_updates(&mut other, &first).await.expect("written"));
 
     // The other card, so that only the key is in the way.
-    let calls = vec![top_up(two, Some("same"))];
-    let second = rows(calls, &before);
+    let second = rows(vec![top_up(two, Some("same"))], &before);
     let (written, committed) = tokio::join!(write_updates(&mut fixture.connection, &second), async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         other.execute("commit").await
@@ -175,6 +174,6 @@ async fn of_two_batches_with_one_key_the_second_writes_nothing_and_then_everythi
     let outcomes = outcomes(write_updates(&mut fixture.connection, &third).await.expect("written"));
     assert!(matches!(&outcomes[&1], CardOutcome::Conflict { duplicate_keys, .. } if duplicate_keys == &["same"]), "{outcomes:?}");
     assert!(matches!(outcomes[&2], CardOutcome::Applied { .. }), "{outcomes:?}");
-    let stored = fixture.connection.fetch_one("select count(*) from idempotency_keys").await.expect("a count").get::<i64, _>(0);
-    assert_eq!(stored, 2);
+    let stored = fixture.connection.fetch_one("select count(*) from idempotency_keys").await.expect("a count");
+    assert_eq!(stored.get::<i64, _>(0), 2);
 }

@@ -32,8 +32,8 @@ fn certify(address: Ipv4Addr, folder: &Path, owner: &fs::Metadata) {
 
 #[tokio::test]
 async fn production_connects_only_to_the_database_that_the_certificate_names() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        return; // Nothing else here makes certificates.
+    if cfg!(not(target_os = "linux")) || Command::new("openssl").arg("version").output().is_err() {
+        return; // Only Linux has as many loopback addresses as one likes, and nothing else here makes certificates.
     }
     let folder = folder();
     let data = folder.path().join("data");

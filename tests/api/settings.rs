@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     net::TcpListener,
     os::unix::ffi::OsStrExt,
     process::{Command, Stdio},
@@ -117,6 +118,15 @@ async fn a_refused_setting_is_one_sentence_with_the_key_what_it_takes_and_an_exa
 }
 
 #[tokio::test]
+async fn a_data_folder_that_is_a_file_is_refused_by_its_key() {
+    let folder = folder();
+    fs::write(folder.path().join("data"), "").expect("the file is written");
+    let refused = refusal(&mut sandbox(folder.path()));
+    let what = "core-api: CORE_API__DATABASE__DATA_DIR takes a folder for a Postgres, such as .core-api, and this one does not work: ";
+    assert!(refused.starts_with(what) && refused.matches("File exists").count() == 1, "{refused}");
+}
+
+#[tokio::test]
 async fn a_setting_that_is_not_text_is_refused() {
     let folder = folder();
     for variable in ["DATABASE_URL", "CORE_API__LOG__LEVEL", "CORE_API_ENV"] {
@@ -139,8 +149,9 @@ async fn an_address_that_cannot_be_listened_on_is_refused_by_its_key() {
     let address = taken.local_addr().expect("an address").to_string();
     for (key, variable) in [("server.listen", "CORE_API__SERVER__LISTEN"), ("metrics.listen", "CORE_API__METRICS__LISTEN")] {
         let refused = refusal(core_api_on(&database).env(variable, &address).env("CORE_API__LOG__LEVEL", "error"));
-        let why = "on which this process cannot listen: Address already in use (os error 98)";
-        assert_eq!(refused, format!("core-api: {key} is {address}, {why}"));
+        let (what, why) = refused.split_once(": Address already in use").expect("a cause");
+        assert_eq!(what, format!("core-api: {key} is {address}, on which this process cannot listen"));
+        assert!(!why.contains("in use"), "{refused}");
     }
 }
 

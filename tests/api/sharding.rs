@@ -39,7 +39,7 @@ enum Why {
 }
 
 /// Every statement that does not keep to one account's shard, by its file and function.
-const CROSSING: [(&str, Why, &str); 17] = [
+const CROSSING: [(&str, Why, &str); 16] = [
     ("admission::admit", Why::List, "the quotas of requests that came together"),
     ("auth/attempts::count", Why::Undivided, "a guess may name nobody's email"),
     ("auth/attempts::delete_ended_counters", Why::Undivided, "deletes counters that are over"),
@@ -51,8 +51,7 @@ const CROSSING: [(&str, Why, &str); 17] = [
     ("deployment::environment", Why::Undivided, "the same row"),
     ("deployment::read", Why::Undivided, "the same row"),
     ("idempotency::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
-    ("ledger/verify::histories", Why::AnyAccount, "reads the whole ledger"),
-    ("ledger/verify::orphans", Why::AnyAccount, "reads the whole ledger"),
+    ("ledger/verify::accounts", Why::AnyAccount, "finds every account"),
     ("ledger::positions", Why::List, "reads the cards of a batch"),
     ("ledger::write_updates", Why::List, "writes a batch"),
     ("users::email_is_taken", Why::AnyAccount, "an email names one user of the whole deployment"),

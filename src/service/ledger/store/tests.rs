@@ -32,7 +32,7 @@ impl Fixture {
         let directory = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a directory");
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("readable by Postgres");
         let postgres = PrivatePostgres::start(&directory.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
-        database::migrate(&postgres.options()).await.expect("a schema");
+        database::migrate(&postgres.options(), None).await.expect("a schema");
         let requests = database::pool(postgres.options(), 2, Duration::from_secs(5));
         let pools = Pools { batches: database::pool_for_lists(&requests, 2), requests };
         let name = "Acme".parse().expect("a name");

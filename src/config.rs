@@ -16,7 +16,7 @@ pub use self::{
     environment::Environment,
     keys::Key,
     origins::Origins,
-    sections::{Auth, Cors, Database, Log, LogFormat, Metrics, RateLimit, Server, Tracing},
+    sections::{Auth, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
 };
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -44,6 +44,14 @@ pub enum SettingsError {
     /// A number is out of its range.
     #[error("{0} must be above zero and at most {MAX}")]
     OutOfRange(&'static str),
+    /// A duration is too short.
+    #[error("{key} must be at least {least}")]
+    TooShort {
+        /// The key.
+        key: &'static str,
+        /// The least value, in seconds.
+        least: u64,
+    },
     /// A duration that may be zero is too long.
     #[error("{0} must be at most {MAX}")]
     TooLong(&'static str),
@@ -74,6 +82,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Request quotas and limits on failed logins.
     pub rate_limit: RateLimit,
+    /// How long rows are kept that nothing needs any more.
+    pub retention: Retention,
     /// Where metrics are served.
     pub metrics: Metrics,
     /// Where traces are exported to.
@@ -143,6 +153,7 @@ impl Settings {
                 return Err(SettingsError::TooLong(key));
             }
         }
+        self.retention.check()?;
         if self.tracing.otlp_endpoint.is_some() && !exports_traces {
             return Err(SettingsError::NotBuiltIn { key: "tracing.otlp_endpoint", feature: "otel" });
         }
@@ -225,6 +236,10 @@ mod tests {
             ("CORE_API__TRACING__OTLP_ENDPOINT", "http://localhost:4318?key=hunter2", "tracing.otlp_endpoint"),
             ("CORE_API__SERVER__LINGER_SECONDS", "-1", "server.linger_seconds"),
             ("CORE_API__SERVER__LINGER_SECONDS", "18446744073709551615", "server.linger_seconds"),
+            ("CORE_API__RETENTION__IDEMPOTENCY_KEYS_SECONDS", "86399", "retention.idempotency_keys_seconds"),
+            ("CORE_API__RETENTION__SESSIONS_SECONDS", "18446744073709551615", "retention.sessions_seconds"),
+            ("CORE_API__RETENTION__AUDIT_EVENTS_SECONDS", "2591999", "retention.audit_events_seconds"),
+            ("CORE_API__RATE_LIMIT__REFRESHES_PER_SESSION", "0", "rate_limit.refreshes_per_session"),
             ("CORE_API__NOTHING", "1", "CORE_API__NOTHING"),
         ] {
             let message = settings(&[(key, value)]).expect_err("refused").to_string();

@@ -25,6 +25,7 @@ mod explanations;
 mod export;
 mod forged_tokens;
 mod framing;
+mod growth;
 mod guards;
 mod health;
 mod idempotency;

@@ -19,7 +19,7 @@ use crate::{
     },
     http::{self, App, Limits},
     service::{
-        self, Services,
+        self, Retention, Services,
         auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
     },
@@ -151,6 +151,7 @@ pub struct Server {
     app: App,
     services: Services,
     pools: Pools,
+    retention: Retention,
     linger: Duration,
     drain: Duration,
 }
@@ -171,6 +172,7 @@ impl Server {
         let lifetimes = Lifetimes {
             token: Duration::from_secs(settings.auth.token_ttl_seconds),
             session: Duration::from_secs(settings.auth.session_ttl_seconds),
+            refreshes_per_hour: settings.rate_limit.refreshes_per_session,
         };
         let tokens = Tokens::new(&keys, &settings.auth.issuer, settings.environment.name())?;
         let logins = LoginLimits {
@@ -199,6 +201,11 @@ impl Server {
             app,
             services,
             pools,
+            retention: Retention {
+                idempotency_keys: Duration::from_secs(settings.retention.idempotency_keys_seconds),
+                sessions: Duration::from_secs(settings.retention.sessions_seconds),
+                audit_events: Some(settings.retention.audit_events_seconds).filter(|age| *age > 0).map(Duration::from_secs),
+            },
             linger: Duration::from_secs(settings.server.linger_seconds),
             drain: Duration::from_secs(settings.server.drain_seconds),
         })
@@ -222,7 +229,7 @@ impl Server {
         let (drain_started, mut draining) = watch::channel(false);
         let (app, serving_app) = (self.app.clone(), self.app.clone());
         let sweeping = tokio::spawn(self.app.sweep());
-        let purging = tokio::spawn(purge(self.services, self.pools.clone()));
+        let purging = tokio::spawn(purge(self.services, self.pools.clone(), self.retention));
         let scraping = self.metrics.map(|(listener, metrics)| {
             let pools = self.pools.clone();
             tokio::spawn(scrape::serve(listener, metrics, move || pool_sizes(&pools)))
@@ -270,9 +277,9 @@ fn pool_sizes(pools: &Pools) -> [PoolSize; 2] {
 
 /// Deletes expired rows in small batches and closes idle connections. Runs until it is dropped. It holds no connection
 /// between batches.
-async fn purge(services: Services, pools: Pools) {
+async fn purge(services: Services, pools: Pools, retention: Retention) {
     loop {
-        let more = services.purge_expired().await.unwrap_or_else(|error| {
+        let more = services.purge_expired(&retention).await.unwrap_or_else(|error| {
             tracing::warn!(cause = service::error::chain(&error), "expired rows could not be deleted; trying again later");
             false
         });

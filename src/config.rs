@@ -21,7 +21,7 @@ pub use self::{
     log_filter::{LogFilter, NotALogFilter},
     networks::{Networks, NotANetwork},
     origins::{NotAnOrigin, Origins},
-    sections::{Auth, Cors, Database, Log, LogFormat, Metrics, RateLimit, Server, Tracing},
+    sections::{Auth, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
 };
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -100,6 +100,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Request quotas and limits on failed logins.
     pub rate_limit: RateLimit,
+    /// How long rows are kept that nothing needs any more.
+    pub retention: Retention,
     /// Where metrics are served.
     pub metrics: Metrics,
     /// Where traces are exported to.
@@ -169,6 +171,7 @@ impl Settings {
                 return Err(keys::invalid(key));
             }
         }
+        self.retention.check()?;
         if self.tracing.otlp_endpoint.is_some() && !exports_traces {
             return Err(SettingsError::NotBuiltIn { key: "tracing.otlp_endpoint", feature: "otel" });
         }
@@ -259,6 +262,10 @@ mod tests {
             ("CORE_API__TRACING__OTLP_ENDPOINT", "http://localhost:4318?key=hunter2", "tracing.otlp_endpoint"),
             ("CORE_API__SERVER__LINGER_SECONDS", "-1", "server.linger_seconds"),
             ("CORE_API__SERVER__LINGER_SECONDS", "18446744073709551615", "server.linger_seconds"),
+            ("CORE_API__RETENTION__IDEMPOTENCY_KEYS_SECONDS", "86399", "retention.idempotency_keys_seconds"),
+            ("CORE_API__RETENTION__SESSIONS_SECONDS", "18446744073709551615", "retention.sessions_seconds"),
+            ("CORE_API__RETENTION__AUDIT_EVENTS_SECONDS", "2591999", "retention.audit_events_seconds"),
+            ("CORE_API__RATE_LIMIT__REFRESHES_PER_SESSION", "0", "rate_limit.refreshes_per_session"),
             ("CORE_API__NOTHING", "1", "CORE_API__NOTHING"),
         ] {
             let message = settings(&[(key, value)]).expect_err("refused").to_string();

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use url::Url;
 
-use super::{LogFilter, Networks, Origins};
+use super::{LogFilter, MAX, Networks, Origins, SettingsError, keys};
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize)]
@@ -71,6 +71,34 @@ pub struct RateLimit {
     pub failed_logins_per_email: NonZeroU32,
     pub failed_logins_per_address: NonZeroU32,
     pub failed_authentications_per_minute: NonZeroU32,
+    pub refreshes_per_session: NonZeroU32,
+}
+
+/// `[retention]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Retention {
+    pub idempotency_keys_seconds: u64,
+    pub sessions_seconds: u64,
+    pub audit_events_seconds: u64,
+}
+
+impl Retention {
+    /// A key is promised to clients for a day. The database keeps audit events for thirty days, whatever is asked of it.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        const DAY: u64 = 24 * 60 * 60;
+        for (key, value, least) in [
+            ("retention.idempotency_keys_seconds", self.idempotency_keys_seconds, DAY),
+            ("retention.sessions_seconds", self.sessions_seconds, 0),
+            ("retention.audit_events_seconds", self.audit_events_seconds, if self.audit_events_seconds == 0 { 0 } else { 30 * DAY }),
+        ] {
+            if value < least || value > MAX {
+                return Err(keys::invalid(key));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `[metrics]`

@@ -26,7 +26,7 @@ pub enum Refusal {
     /// Another customer of the account has this email.
     #[error("email taken")]
     DuplicateEmail,
-    /// Another user of the deployment has this email.
+    /// Another user of the account has this email.
     #[error("user email taken")]
     DuplicateUser,
     /// The change would leave the account without an enabled admin.

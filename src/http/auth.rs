@@ -11,13 +11,18 @@ use super::{
     App,
     address::ClientAddress,
     code::Code,
-    error::Result,
+    error::{Error, Result},
     extract::{LoggedIn, NoQuery},
+    faults::{self, FaultCode},
     json::{Fields, FromFields, Json},
     openapi::{Operation, Tag},
     time::Timestamp,
 };
-use crate::domain::{actor::Origin, id::UserId, text::MAX_EMAIL};
+use crate::domain::{
+    actor::Origin,
+    id::{AccountId, UserId},
+    text::MAX_EMAIL,
+};
 use crate::service::{
     auth::{Grant, MAX_PASSWORD, NewPassword},
     error::Error as ServiceError,
@@ -29,6 +34,7 @@ const MAX_REFRESH_TOKEN: usize = 512;
 pub(super) struct LoginRequest {
     email: String,
     password: SecretString,
+    account: Option<AccountId>,
 }
 
 impl FromFields for LoginRequest {
@@ -36,7 +42,9 @@ impl FromFields for LoginRequest {
         // Any text is accepted: one that is not an email is just an unknown one.
         let email = fields.trimmed("email", MAX_EMAIL);
         let password = fields.verbatim("password", MAX_PASSWORD);
-        Some(Self { email: email?, password: password?.into() })
+        // A new id names no account, as text that is not an id does.
+        let account = fields.optional_id("accountId", AccountId::new);
+        Some(Self { email: email?, password: password?.into(), account })
     }
 }
 
@@ -52,12 +60,12 @@ pub(super) struct LoginResponse {
 
 /// `POST /auth/login`
 pub(super) const LOGIN: Operation = Operation::new("login", Tag::Authentication, "Login")
-    .about("Authenticate a user and receive an access token. Each login starts a new session. An unknown email, a wrong password and a disabled user get the same response.")
+    .about("Authenticate a user and receive an access token. Each login starts a new session. An unknown email, a wrong password and a disabled user get the same response. `accountId` is needed only where the email and the password are those of users of several accounts.")
     .request(r#"{"email": "test@example.com", "password": "test123"}"#)
     .response::<LoginResponse>(
         r#"{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "userId": "usr_01h455vb4pex5vsknk084sn02q", "expiresAt": "2025-02-10T13:00:00.000Z", "refreshToken": "crt_..."}"#,
     )
-    .refusals(&[Code::InvalidCredentials, Code::TooManyAttempts]);
+    .refusals(&[Code::AccountRequired, Code::InvalidCredentials, Code::TooManyAttempts]);
 
 /// `POST /auth/login`
 pub(super) async fn login(
@@ -67,7 +75,7 @@ pub(super) async fn login(
     Json(request): Json<LoginRequest>,
 ) -> Result<JsonBody<LoginResponse>> {
     app.failed_logins.check(address, Instant::now())?;
-    let grant = app.services.auth.login(&request.email, &request.password, &origin).await.inspect_err(|error| {
+    let grant = app.services.auth.login(&request.email, &request.password, request.account, &origin).await.inspect_err(|error| {
         if matches!(error, ServiceError::InvalidCredentials) {
             app.failed_logins.count(address, Instant::now());
             tracing::warn!(event = "login_failed", %address);
@@ -103,12 +111,12 @@ pub(super) struct RefreshResponse {
 
 /// `POST /auth/refresh`
 pub(super) const REFRESH: Operation = Operation::new("refresh", Tag::Authentication, "Refresh")
-    .about("Exchange a refresh token for new tokens. A refresh token is valid once: using it again ends its session.")
+    .about("Exchange a refresh token for new tokens. A refresh token is valid once. Within 10 seconds of its use it still gets other tokens of the same session, so that several tabs and a lost response do no harm; using it again later ends its session.")
     .request(r#"{"refreshToken": "crt_..."}"#)
     .response::<RefreshResponse>(
         r#"{"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "expiresAt": "2025-02-10T13:00:00.000Z", "refreshToken": "crt_..."}"#,
     )
-    .refusals(&[Code::InvalidRefreshToken, Code::TooManyAttempts]);
+    .refusals(&[Code::InvalidRefreshToken, Code::TooManyAttempts, Code::TooManyRefreshes]);
 
 /// `POST /auth/refresh`
 pub(super) async fn refresh(
@@ -138,9 +146,9 @@ pub(super) struct Done {
 
 /// `POST /auth/logout`
 pub(super) const LOGOUT: Operation = Operation::new("logout", Tag::Authentication, "Logout")
-    .about("Invalidate the current session, its token and its refresh token. It also works when the quota is used up.")
+    .about("Invalidate the current session, its token and its refresh token. It also works with an expired token, and when the quota is used up.")
     .response::<Done>(r#"{"success": true}"#)
-    .never(&[Code::RateLimitExceeded]);
+    .never(&[Code::RateLimitExceeded, Code::TokenExpired]);
 
 /// `POST /auth/logout`
 pub(super) async fn logout(State(app): State<App>, LoggedIn(caller): LoggedIn, _: NoQuery) -> Result<JsonBody<Done>> {
@@ -163,10 +171,10 @@ impl FromFields for PasswordRequest {
 
 /// `POST /auth/password`
 pub(super) const CHANGE_PASSWORD: Operation = Operation::new("changePassword", Tag::Authentication, "Change Password")
-    .about("Change your own password and end your other sessions. A new password has 8 to 1024 characters and is not a published one.")
+    .about("Change your own password and end your other sessions. A new password has 8 to 1024 characters (Unicode code points) and is not a published one. Passwords are compared in Unicode normalization form C. A wrong `currentPassword` is a 400 on that field.")
     .request(r#"{"currentPassword": "a long enough password", "newPassword": "another long enough password"}"#)
     .response::<Done>(r#"{"success": true}"#)
-    .refusals(&[Code::InvalidCredentials]);
+;
 
 /// `POST /auth/password`
 pub(super) async fn change_password(
@@ -177,11 +185,14 @@ pub(super) async fn change_password(
 ) -> Result<JsonBody<Done>> {
     // A token must not allow faster guesses at the password than a login does.
     app.failed_logins.check(address, Instant::now())?;
-    app.services.auth.change_password(&caller, &request.current, &request.new).await.inspect_err(|error| {
-        if matches!(error, ServiceError::InvalidCredentials) {
+    match app.services.auth.change_password(&caller, &request.current, &request.new).await {
+        Err(ServiceError::WrongPassword) => {
             app.failed_logins.count(address, Instant::now());
             tracing::warn!(event = "password_change_failed", %address, account = %caller.account, user = %caller.user);
+            // Not a 401, at which clients log out.
+            let wrong = faults::fault("currentPassword", FaultCode::WrongPassword, "is not your current password");
+            Err(Error::Validation(vec![wrong]))
         }
-    })?;
-    Ok(JsonBody(Done { success: true }))
+        changed => Ok(changed.map(|()| JsonBody(Done { success: true }))?),
+    }
 }

@@ -62,6 +62,10 @@ codes! {
         means: "Fields of the body, parameters of the query or the Idempotency-Key are missing or not valid. Nothing was done."
         do: "Correct every entry of errors: each names a field and says what it accepts. The same Idempotency-Key may be sent again."
 
+    AccountRequired "account_required" BAD_REQUEST "The login has to name an account"
+        means: "The email and the password are those of users of several accounts. No session was started."
+        do: "Send accountId as well: the id of one of the accounts that the detail lists."
+
     InvalidPath "invalid_path" BAD_REQUEST "The path is not valid"
         means: "The percent-decoded path is not UTF-8 or contains control characters."
         do: "Put ids into the path exactly as you received them, percent-encoded unless your client does that for you."
@@ -79,8 +83,8 @@ codes! {
         do: "Check both, and that they belong to this environment. Do not retry in a loop: after too many failures, logins are refused for a while."
 
     InvalidRefreshToken "invalid_refresh_token" UNAUTHORIZED "No valid refresh token"
-        means: "The refresh token is unknown or was used before, or its session has ended. A refresh token that is used twice ends its session, since it may have been stolen."
-        do: "Log in again. Store the refresh token of each response and use it once."
+        means: "The refresh token is unknown or was used more than 10 seconds ago, or its session has ended. A refresh token that is used again later ends its session, since it may have been stolen."
+        do: "Log in again. Store the refresh token of each response and use it once. If the response is lost, send the same one again within 10 seconds."
 
     TokenExpired "token_expired" FORBIDDEN "The token has expired"
         means: "The token was valid until the expiresAt that it came with."
@@ -127,8 +131,8 @@ codes! {
         do: "Find the customer in GET /customers and use its id. To make retries safe, send POST /customers with an Idempotency-Key."
 
     DuplicateUser "duplicate_user" CONFLICT "A user has this email"
-        means: "A user already has this email, in your account or in another one of this deployment."
-        do: "Use another email, or look for the user in GET /users."
+        means: "A user of your account already has this email, regardless of case."
+        do: "Look for the user in GET /users, or use another email."
 
     LastAdmin "last_admin" CONFLICT "The account's last admin"
         means: "This user is the only enabled admin of the account. Every account needs one."
@@ -171,7 +175,7 @@ codes! {
         do: "Give every request its own key, such as a UUID, and send the same bytes when you retry it."
 
     PayloadTooLarge "payload_too_large" PAYLOAD_TOO_LARGE "The body is too long"
-        means: "The body has more than 16384 bytes, which is more than any request needs."
+        means: "The body has more than 65536 bytes, which is more than any request needs."
         do: "Send only the fields that are documented."
 
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON"
@@ -185,6 +189,10 @@ codes! {
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many failed attempts"
         means: "Too many logins, refreshes or tokens from your address, or logins with this email, have failed."
         do: "Wait for the time in Retry-After, and find out why they fail before you try again."
+
+    TooManyRefreshes "too_many_refreshes" TOO_MANY_REQUESTS "Too many refreshes"
+        means: "The session was refreshed too often in this clock hour. The refresh token was not used and stays valid."
+        do: "Use each token until its expiresAt, and refresh once then. Wait for the time in Retry-After."
 
     InternalError "internal_error" INTERNAL_SERVER_ERROR "Internal server error"
         means: "The server failed unexpectedly."

@@ -171,6 +171,11 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             (Code::InsufficientPermissions, "Your role was added by a version of the service that is being installed. Try again.")
         }
         ServiceError::InvalidCredentials => (Code::InvalidCredentials, "The email or the password is wrong."),
+        ServiceError::AccountRequired(accounts) => {
+            let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
+            return (Code::AccountRequired, format!("Several accounts have this login. Send accountId, one of: {}.", accounts.join(", ")));
+        }
+        ServiceError::WrongPassword => (Code::ValidationFailed, "The current password is another one."),
         ServiceError::InvalidRefreshToken => {
             (Code::InvalidRefreshToken, "The refresh token is unknown, already used or expired. Log in again.")
         }
@@ -181,6 +186,9 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             );
         }
         ServiceError::TooManyAttempts { .. } => (Code::TooManyAttempts, "Too many failed attempts. Wait for the time in Retry-After."),
+        ServiceError::TooManyRefreshes { .. } => {
+            (Code::TooManyRefreshes, "The session was refreshed too often in this hour. Wait for the time in Retry-After.")
+        }
         ServiceError::Refused(refusal) => return describe_refusal(*refusal),
         ServiceError::IdempotencyKeyReused => {
             (Code::IdempotencyKeyReused, "This Idempotency-Key was used for a request with another method, path or body. Use a new key.")
@@ -232,7 +240,9 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Service(ServiceError::QuotaExceeded(quota)) => Some(quota.retry_after),
-            Self::Service(ServiceError::TooManyAttempts { retry_after }) => Some(*retry_after),
+            Self::Service(ServiceError::TooManyAttempts { retry_after } | ServiceError::TooManyRefreshes { retry_after }) => {
+                Some(*retry_after)
+            }
             Self::Service(
                 ServiceError::LaterVersion(_)
                 | ServiceError::Overloaded

@@ -21,6 +21,7 @@ pub(super) enum FaultCode {
     BidirectionalControl,
     InvalidEmail,
     WeakPassword,
+    WrongPassword,
     UnknownValue,
     TooManyDecimals,
     OutOfRange,

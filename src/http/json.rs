@@ -99,12 +99,11 @@ impl<'a> Fields<'a> {
     }
 
     fn required(&mut self, field: &'static str) -> Option<&'a RawValue> {
-        let value = self.members.iter().find(|(name, _)| name == field).map(|(_, value)| *value);
-        if value.is_none_or(|value| value.get() == "null") {
+        if !self.has(field) {
             self.fault(field, FaultCode::Required, "is required");
             return None;
         }
-        value
+        self.members.iter().find(|(name, _)| name == field).map(|(_, value)| *value)
     }
 
     /// A required string, unchanged and unchecked.
@@ -180,6 +179,21 @@ impl<'a> Fields<'a> {
         self.string(field).map(|text| text.parse().ok())
     }
 
+    /// An id that may be left out. Text that is not an id of this kind is read as one that names nothing.
+    pub(super) fn optional_id<T: FromStr<Err = NotAnId> + JsonSchema>(&mut self, field: &'static str, nothing: fn() -> T) -> Option<T> {
+        if let Some(body) = &mut self.body_schema {
+            body.optional(field);
+        } else if !self.has(field) {
+            return None;
+        }
+        self.id(field).map(|id| id.unwrap_or_else(nothing))
+    }
+
+    /// Whether the body has a field. Null is the field left out.
+    fn has(&self, field: &str) -> bool {
+        self.members.iter().any(|(name, value)| name == field && value.get() != "null")
+    }
+
     /// A required word from a list.
     pub(super) fn word<T: FromStr + JsonSchema>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
         self.note(field, SchemaGenerator::subschema_for::<T>);
@@ -193,7 +207,7 @@ impl<'a> Fields<'a> {
             body.at_least_one_of(&names);
             return [true; N];
         }
-        let present = names.map(|name| self.members.iter().any(|(member, _)| member == name));
+        let present = names.map(|name| self.has(name));
         if let ([first, others @ ..], false) = (names.as_slice(), present.contains(&true)) {
             self.fault(first, FaultCode::Required, format_args!("is required unless one of these is present: {}", others.join(", ")));
         }

@@ -53,7 +53,7 @@ impl UserBody {
 
 /// `POST /users`
 pub(super) const CREATE: Operation = Operation::new("createUser", Tag::Users, "Create User")
-    .about("Create a user who can log in to your account. No other user of the deployment can have the same email, regardless of case. An `admin` does everything, an `operator` writes customers, cards and money, a `viewer` reads.")
+    .about("Create a user who can log in to your account. No other user of the account can have the same email, regardless of case. An `admin` does everything, an `operator` writes customers, cards and money, a `viewer` reads.")
     .request(r#"{"email": "ana@acme.com", "password": "a long enough password", "role": "operator"}"#)
     .response::<UserBody>(r#"{"userId": "usr_01h455vb4pex5vsknk084sn02q", "email": "ana@acme.com", "role": "operator", "disabled": false, "createdAt": "2025-02-10T10:00:00.000Z"}"#)
     .refusals(&[Code::DuplicateUser]);

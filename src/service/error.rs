@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::telemetry::metrics;
 
-use crate::domain::{actor::Forbidden, error::Refusal, quota::QuotaSnapshot, role::Role, word::UnknownWord};
+use crate::domain::{actor::Forbidden, error::Refusal, id::AccountId, quota::QuotaSnapshot, role::Role, word::UnknownWord};
 
 /// The result of everything a service does.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -27,6 +27,12 @@ pub enum Error {
     /// The email is unknown, the password is wrong or the user is disabled. The caller is not told which.
     #[error("login refused")]
     InvalidCredentials,
+    /// The email and the password are those of users of these accounts. The caller has to name one.
+    #[error("several accounts")]
+    AccountRequired(Vec<AccountId>),
+    /// The caller's current password is another one.
+    #[error("wrong current password")]
+    WrongPassword,
     /// The refresh token is unknown, expired or used, or its session is over.
     #[error("refresh refused")]
     InvalidRefreshToken,
@@ -37,6 +43,13 @@ pub enum Error {
     #[error("too many failed attempts")]
     TooManyAttempts {
         /// How long until the next login is allowed.
+        retry_after: Duration,
+    },
+
+    /// The session was refreshed too often in this clock hour.
+    #[error("too many refreshes")]
+    TooManyRefreshes {
+        /// How long until the next refresh is allowed.
         retry_after: Duration,
     },
 

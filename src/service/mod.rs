@@ -17,7 +17,7 @@ pub mod ledger;
 mod unit;
 pub mod users;
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use crate::database::Pools;
 
@@ -60,6 +60,17 @@ pub struct Services {
     pub users: Users,
 }
 
+/// How long rows are kept that nothing needs any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// The response to a request under an idempotency key.
+    pub idempotency_keys: Duration,
+    /// A session that is over, and its refresh tokens.
+    pub sessions: Duration,
+    /// An audit event, at least 30 days. None: for good.
+    pub audit_events: Option<Duration>,
+}
+
 impl Services {
     /// The most batches of all kinds that can be in flight. With fewer connections, some of them wait.
     pub const BATCHES: u32 = ledger::MAX_IN_FLIGHT + admission::MAX_IN_FLIGHT + cards::MAX_IN_FLIGHT;
@@ -85,14 +96,18 @@ impl Services {
         })
     }
 
-    /// Deletes some of what has expired: stored responses, failed logins, trusted sources. Returns whether there may be
-    /// more.
+    /// Deletes some of what has expired: stored responses, failed logins, trusted sources, ended sessions, audit events.
+    /// Returns whether there may be more.
     ///
     /// # Errors
     /// The database is unavailable.
-    pub async fn purge_expired(&self) -> Result<bool> {
-        let responses = self.idempotency.purge_expired().await?;
-        let attempts = self.auth.purge_expired_attempts().await?;
-        Ok(responses || attempts)
+    pub async fn purge_expired(&self, retention: &Retention) -> Result<bool> {
+        let responses = self.idempotency.purge_older_than(retention.idempotency_keys).await?;
+        let logins = self.auth.purge_expired(retention.sessions).await?;
+        let events = match retention.audit_events {
+            Some(age) => self.audit.purge_older_than(age).await?,
+            None => false,
+        };
+        Ok(responses || logins || events)
     }
 }

@@ -1,12 +1,12 @@
 //! Login, refresh, logout, and which tokens are accepted.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use core_api::domain::role::Role;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Reply, World};
+use crate::support::{Reply, World, patient};
 
 #[tokio::test]
 async fn a_login_returns_a_working_token() {
@@ -71,8 +71,13 @@ async fn a_logout_takes_effect_at_once_on_every_replica() {
     world.anonymous_at(2).post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
 }
 
+/// Makes every use of a refresh token as long ago as this.
+async fn age_uses(world: &World, interval: &str) {
+    world.database.execute(&format!("update refresh_tokens set used_at = used_at - interval '{interval}'")).await;
+}
+
 #[tokio::test]
-async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
+async fn a_refresh_token_works_once_and_its_later_reuse_ends_the_session() {
     let (world, admin) = World::with_admin().await;
     let first = json!({"refreshToken": admin.refresh_token});
     let refreshed = world.anonymous().post("/auth/refresh", first.clone()).await.ok();
@@ -81,6 +86,7 @@ async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
     let second = json!({"refreshToken": refreshed["refreshToken"]});
     assert_ne!(first, second);
 
+    age_uses(&world, "10 seconds").await;
     world.anonymous().post("/auth/refresh", first).await.problem(401, "invalid_refresh_token");
     world.anonymous().post("/auth/refresh", second).await.problem(401, "invalid_refresh_token");
     world.anonymous().with_token(token).get("/cards").await.problem(401, "unauthenticated");
@@ -101,14 +107,106 @@ async fn a_made_up_refresh_token_ends_no_session() {
 }
 
 #[tokio::test]
-async fn of_two_concurrent_refreshes_only_one_succeeds() {
+async fn a_refresh_token_used_within_ten_seconds_gets_other_tokens_of_the_same_session() {
     let (world, admin) = World::with_admin().await;
+    let token = json!({"refreshToken": admin.refresh_token});
+    let first = world.anonymous().post("/auth/refresh", token.clone()).await.ok();
+    // The first use counts, however often the token is used again. A second before the end of the ten is early enough.
+    for _ in 0..2 {
+        age_uses(&world, "4500 milliseconds").await;
+        let again = world.anonymous().post("/auth/refresh", token.clone()).await.ok();
+        for refreshed in [&first, &again] {
+            world.anonymous().with_token(refreshed["token"].as_str().expect("a token")).get("/cards").await.ok();
+        }
+        assert_ne!(first["refreshToken"], again["refreshToken"]);
+        world.anonymous().post("/auth/refresh", json!({"refreshToken": again["refreshToken"]})).await.ok();
+    }
+    assert_eq!(world.database.number("select count(*) from sessions").await, 1);
+    assert_eq!(world.database.number("select count(*) from audit_events where type = 'refresh_token_reused'").await, 0);
+    assert_eq!(world.database.number("select count(*) from audit_events where type = 'refresh'").await, 5);
+    age_uses(&world, "1 second").await;
+    world.anonymous().post("/auth/refresh", token).await.problem(401, "invalid_refresh_token");
+    assert_eq!(world.database.number("select count(*) from audit_events where type = 'refresh_token_reused'").await, 1);
+    world.anonymous().post("/auth/refresh", json!({"refreshToken": first["refreshToken"]})).await.problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tabs_that_refresh_at_once_over_two_replicas_all_succeed() {
+    let world = World::of_replicas(2, patient).await;
+    for _ in 0..5 {
+        let admin = world.admin().await;
+        let mut tabs = tokio::task::JoinSet::new();
+        for tab in 0..4 {
+            let (client, refresh) = (world.anonymous_at(tab % 2), json!({"refreshToken": admin.refresh_token}));
+            tabs.spawn(async move { client.post("/auth/refresh", refresh).await.ok() });
+        }
+        let refreshed = tabs.join_all().await;
+        let tokens: HashSet<&str> = refreshed.iter().map(|each| each["refreshToken"].as_str().expect("a token")).collect();
+        assert_eq!(tokens.len(), 4);
+        for each in &refreshed {
+            world.anonymous().with_token(each["token"].as_str().expect("a token")).get("/cards").await.ok();
+            world.anonymous().post("/auth/refresh", json!({"refreshToken": each["refreshToken"]})).await.ok();
+        }
+    }
+    assert_eq!(world.database.number("select count(*) from sessions where ended_at is not null").await, 0);
+}
+
+#[tokio::test]
+async fn a_refresh_that_waits_for_the_session_past_the_ten_seconds_is_a_reuse() {
+    let (world, admin) = World::with_admin().await;
+    let token = json!({"refreshToken": admin.refresh_token});
+    world.anonymous().post("/auth/refresh", token.clone()).await.ok();
+    age_uses(&world, "9 seconds").await;
+    let locks = world.database.lock_rows("sessions").await;
+    let client = world.anonymous();
+    let late = tokio::spawn(async move { client.post("/auth/refresh", token).await });
+    world.database.wait_for_lock_waiters(1).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    locks.release().await;
+    late.await.expect("a reply").problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn refreshes_of_a_session_are_counted_exactly_over_replicas_and_limited() {
+    let world = World::of_replicas(2, |settings| {
+        patient(settings);
+        settings.rate_limit.refreshes_per_session = 10.try_into().expect("above zero");
+    })
+    .await;
+    world.database.avoid_hour_boundary().await;
+    let (admin, other) = (world.admin().await, world.admin().await);
+    let token = json!({"refreshToken": admin.refresh_token});
+    let mut refreshes = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let (client, token) = (world.anonymous_at(number % 2), token.clone());
+        refreshes.spawn(async move { client.post("/auth/refresh", token).await });
+    }
+    let replies = refreshes.join_all().await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 10);
+    for refused in replies.into_iter().filter(|reply| reply.status != 200) {
+        assert!((1..=3600).contains(&refused.number("retry-after")));
+        refused.problem(429, "too_many_refreshes");
+    }
+    assert_eq!(world.database.number("select count(*) from audit_events where type = 'refresh'").await, 10);
+    // The other session is not limited, and this one is not in the next hour.
+    world.anonymous().post("/auth/refresh", json!({"refreshToken": other.refresh_token})).await.ok();
+    world.database.execute("update sessions set refreshes_since = refreshes_since - interval '1 hour'").await;
+    world.anonymous().post("/auth/refresh", token).await.ok();
+}
+
+#[tokio::test]
+async fn a_logout_with_an_expired_token_ends_the_session() {
+    let world = World::with(|settings| settings.auth.token_ttl_seconds = 1).await;
+    let admin = world.admin().await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    admin.get("/cards").await.problem(403, "token_expired");
+    let (token, signature) = admin.token.as_deref().and_then(|token| token.rsplit_once('.')).expect("a token");
+    let forged = format!("{token}.{}", signature.chars().rev().collect::<String>());
+    world.anonymous().with_token(&forged).post("/auth/logout", json!({})).await.problem(401, "unauthenticated");
+    assert_eq!(admin.post("/auth/logout", json!({})).await.ok(), json!({"success": true}));
     let refresh = json!({"refreshToken": admin.refresh_token});
-    let (one, other) = (world.anonymous(), world.anonymous());
-    let (one, other) = tokio::join!(one.post("/auth/refresh", refresh.clone()), other.post("/auth/refresh", refresh));
-    let mut statuses = [one.status, other.status];
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 401]);
+    world.anonymous().post("/auth/refresh", refresh).await.problem(401, "invalid_refresh_token");
+    admin.post("/auth/logout", json!({})).await.problem(401, "unauthenticated");
 }
 
 #[tokio::test]

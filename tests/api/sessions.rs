@@ -1,6 +1,7 @@
 //! The sessions and the password of a user.
 
 use core_api::domain::role::Role;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Actor, World, patient};
@@ -72,14 +73,15 @@ async fn a_password_change_ends_the_other_sessions_and_retires_the_old_password(
     let old = json!({"email": "test@example.com", "password": "test123"});
     world.anonymous().post("/auth/login", old).await.problem(401, "invalid_credentials");
     world.anonymous().logged_in("test@example.com", "correct horse battery staple").await;
-    mine.post("/auth/password", change).await.problem(401, "invalid_credentials");
+    assert_eq!(mine.post("/auth/password", change).await.field_errors(), ["currentPassword: wrong_password"]);
 }
 
 #[tokio::test]
 async fn a_password_change_needs_the_current_password_and_a_strong_new_one() {
     let (world, admin) = World::with_admin().await;
     let wrong = json!({"currentPassword": "test124", "newPassword": "correct horse battery staple"});
-    admin.post("/auth/password", wrong).await.problem(401, "invalid_credentials");
+    assert_eq!(admin.post("/auth/password", wrong).await.field_errors(), ["currentPassword: wrong_password"]);
+    admin.get("/cards").await.ok();
     let weak = admin.post("/auth/password", json!({"currentPassword": "test123", "newPassword": "1234567"})).await;
     assert_eq!(weak.field_errors(), ["newPassword: weak_password"]);
     let missing = admin.post("/auth/password", json!({})).await.field_errors();
@@ -89,12 +91,37 @@ async fn a_password_change_needs_the_current_password_and_a_strong_new_one() {
 }
 
 #[tokio::test]
+async fn a_password_of_1024_emoji_in_its_longest_spelling_is_accepted_and_works() {
+    let (world, admin) = World::with_admin().await;
+    let emoji = "\u{1f600}".repeat(1024);
+    admin.post("/auth/password", json!({"currentPassword": "test123", "newPassword": emoji})).await.ok();
+    // Each emoji is 12 bytes as two escapes: the body has two passwords of 12 KiB.
+    let escaped = "\\ud83d\\ude00".repeat(1024);
+    let body = format!("{{\"currentPassword\":\"{escaped}\",\"newPassword\":\"{escaped}\"}}");
+    admin.send(Method::POST, "/auth/password", body).await.ok();
+    world.anonymous().logged_in("test@example.com", &emoji).await.get("/cards").await.ok();
+    let longer = json!({"currentPassword": emoji, "newPassword": format!("{emoji}x")});
+    assert_eq!(admin.post("/auth/password", longer).await.field_errors(), ["newPassword: weak_password"]);
+}
+
+#[tokio::test]
+async fn a_password_works_in_every_unicode_form() {
+    let (world, admin) = World::with_admin().await;
+    let (composed, decomposed) = ("una contrase\u{f1}a larga", "una contrasen\u{303}a larga");
+    admin.post("/auth/password", json!({"currentPassword": "test123", "newPassword": decomposed})).await.ok();
+    for typed in [composed, decomposed] {
+        world.anonymous().logged_in("test@example.com", typed).await;
+    }
+    admin.post("/auth/password", json!({"currentPassword": composed, "newPassword": "correct horse battery staple"})).await.ok();
+}
+
+#[tokio::test]
 async fn guesses_at_the_current_password_are_rate_limited_like_logins() {
     let world = World::with(|settings| settings.rate_limit.failed_logins_per_minute = 3.try_into().expect("above zero")).await;
     let admin = world.admin().await;
     let guess = json!({"currentPassword": "a guess", "newPassword": "correct horse battery staple"});
     for _ in 0..4 {
-        admin.post("/auth/password", guess.clone()).await.problem(401, "invalid_credentials");
+        assert_eq!(admin.post("/auth/password", guess.clone()).await.field_errors(), ["currentPassword: wrong_password"]);
     }
     admin.post("/auth/password", guess).await.problem(429, "too_many_attempts");
 }

@@ -52,7 +52,7 @@ async fn hashes(passwords: &Passwords, clients: usize) -> Result<u64, Failure> {
         hashing.spawn(async move {
             let (secret, mut done) = (SecretString::from(OWNER.1), 0);
             while began.elapsed() < TURN {
-                passwords.hash(&secret).await.map_err(|error| error.to_string())?;
+                passwords.hash(&secret, None).await.map_err(|error| error.to_string())?;
                 done += 1;
             }
             Ok::<u64, String>(done)

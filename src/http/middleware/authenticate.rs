@@ -29,12 +29,12 @@ pub(in crate::http) async fn require(app: &App, mut request: Request, next: Next
     let (Some(source), Some(origin)) = found else {
         return Error::Service(ServiceError::internal("authenticating", "the request has no client address or origin")).into_response();
     };
-    let claims = match read_token(app, source, request.headers()) {
+    // A user can always end a session, even when the quota is used up or the token has expired.
+    let is_logout = request.uri().path() == "/auth/logout";
+    let claims = match read_token(app, source, request.headers(), is_logout) {
         Ok(claims) => claims,
         Err(error) => return Error::from(error).into_response(),
     };
-    // A user can always end a session, even when the quota is used up.
-    let is_logout = request.uri().path() == "/auth/logout";
     let (mut response, quota) = match admit(app, source, origin.clone(), &claims, is_logout).await {
         Ok((caller, quota)) => {
             request.extensions_mut().insert(caller);
@@ -56,8 +56,11 @@ pub(in crate::http) async fn require(app: &App, mut request: Request, next: Next
     response
 }
 
-fn read_token(app: &App, source: ClientAddress, headers: &HeaderMap) -> Result<Claims, ServiceError> {
-    let claims = bearer(headers).ok_or(ServiceError::Unauthenticated).and_then(|token| app.services.auth.verify(token));
+fn read_token(app: &App, source: ClientAddress, headers: &HeaderMap, is_logout: bool) -> Result<Claims, ServiceError> {
+    let claims = bearer(headers).ok_or(ServiceError::Unauthenticated).and_then(|token| match is_logout {
+        true => app.services.auth.verify_for_logout(token),
+        false => app.services.auth.verify(token),
+    });
     claims.map_err(|error| refused(app, source, error))
 }
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::http::{App, error::Error};
 
 /// The largest body that is accepted, in bytes.
-const MAX_BODY: u64 = 16 * 1024;
+const MAX_BODY: u64 = 64 * 1024;
 
 /// How much of a larger body is read and discarded, so that its sender receives the response.
 const MAX_DISCARDED: u64 = 1024 * 1024;

@@ -9,6 +9,7 @@ pub(in crate::http) struct BodySchema {
     generator: SchemaGenerator,
     fields: Map<String, Value>,
     optional: Vec<&'static str>,
+    at_least_one_of: Vec<&'static str>,
 }
 
 impl BodySchema {
@@ -22,20 +23,33 @@ impl BodySchema {
 
     pub(in crate::http) fn at_least_one_of(&mut self, names: &[&'static str]) {
         self.optional.extend_from_slice(names);
+        self.at_least_one_of.extend_from_slice(names);
+    }
+
+    pub(in crate::http) fn optional(&mut self, name: &'static str) {
+        self.optional.push(name);
     }
 
     /// The schema of the body. It permits other members, since the API ignores them.
-    pub(in crate::http) fn into_schema(self, generator: &mut SchemaGenerator) -> Schema {
+    pub(in crate::http) fn into_schema(mut self, generator: &mut SchemaGenerator) -> Schema {
         *generator = self.generator;
         let required: Vec<&String> = self.fields.keys().filter(|name| !self.optional.contains(&name.as_str())).collect();
         let mut schema = json_schema!({"type": "object"});
         if !required.is_empty() {
             schema.insert("required".to_owned(), json!(required));
         }
-        if !self.optional.is_empty() {
-            let alternatives: Vec<Value> = self.optional.iter().map(|name| json!({"required": [name]})).collect();
+        if !self.at_least_one_of.is_empty() {
+            // Null is the field left out, so here it does not count.
+            let alternatives =
+                self.at_least_one_of.iter().map(|name| json!({"required": [name], "properties": {*name: self.fields.get(*name)}}));
+            let alternatives: Vec<Value> = alternatives.collect();
             // Wrapped in `allOf`: client generators take an `anyOf` next to `properties` for the whole schema.
             schema.insert("allOf".to_owned(), json!([{"anyOf": alternatives}]));
+        }
+        for name in &self.optional {
+            if let Some(field) = self.fields.get_mut(*name) {
+                *field = json!({"anyOf": [field.take(), {"type": "null"}]});
+            }
         }
         schema.insert("properties".to_owned(), self.fields.into());
         schema

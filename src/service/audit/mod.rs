@@ -2,6 +2,8 @@
 
 mod store;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -83,6 +85,21 @@ impl Audit {
     pub async fn page(&self, account: AccountId, filter: EventFilter, before: Option<i64>, limit: i64) -> Result<Vec<AuditEvent>> {
         let before = before.unwrap_or(i64::MAX);
         unit::read(&self.pool, move |connection| Box::pin(store::page(connection, account, filter, before, limit))).await
+    }
+}
+
+/// How many events are deleted at a time.
+const PURGE_BATCH: i64 = 500;
+
+impl Audit {
+    /// Deletes some of the events that are older than `age`, at least 30 days, and returns whether there may be more.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub(super) async fn purge_older_than(&self, age: Duration) -> Result<bool> {
+        let deleted =
+            unit::single_statement(&self.pool, move |connection| Box::pin(store::delete_older_than(connection, age, PURGE_BATCH))).await?;
+        Ok(deleted == PURGE_BATCH)
     }
 }
 

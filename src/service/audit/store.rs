@@ -1,6 +1,8 @@
 //! The SQL of the audit log.
 
-use sqlx::PgConnection;
+use std::time::Duration;
+
+use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
 
 use super::{AuditEvent, EventFilter};
@@ -10,7 +12,10 @@ use crate::domain::{
     id::{AccountId, EventId, SessionId, UserId, untyped},
     word::Word,
 };
-use crate::service::{error::Result, unit::ReadConnection};
+use crate::service::{
+    error::{Error, Result},
+    unit::ReadConnection,
+};
 
 pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: EventId, event: &Described) -> Result<()> {
     let (kind, subject) = to_columns(event.subject);
@@ -94,6 +99,13 @@ pub(super) async fn page(
         created_at: row.created_at,
     });
     Ok(events.collect())
+}
+
+/// Deletes events of all accounts, by age alone. The function of the schema refuses to delete young ones.
+pub(super) async fn delete_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<i64> {
+    let age = PgInterval::try_from(age).map_err(|error| Error::internal("converting an age", error))?;
+    let deleted = sqlx::query_scalar!(r#"select delete_old_audit_events($1, $2) as "deleted!""#, age, limit).fetch_one(connection).await?;
+    Ok(deleted)
 }
 
 fn to_columns(subject: Subject) -> (&'static str, Uuid) {

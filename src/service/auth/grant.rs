@@ -1,6 +1,6 @@
 //! The tokens that a login or a refresh issues.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -28,6 +28,8 @@ pub struct Lifetimes {
     pub token: Duration,
     /// Of a session. Refreshing does not extend it.
     pub session: Duration,
+    /// How often a session can be refreshed in a clock hour.
+    pub refreshes_per_hour: NonZeroU32,
 }
 
 /// The current time and the time at which a session expires, both by the database's clock.

@@ -13,7 +13,7 @@ mod store;
 mod token;
 mod verified;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use crate::database::Pool;
 use crate::domain::{
@@ -22,7 +22,7 @@ use crate::domain::{
     id::{AccountId, SessionId, UserId},
     role::Role,
 };
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
 use sqlx::PgConnection;
 
@@ -75,6 +75,9 @@ impl Caller {
     }
 }
 
+/// How long a used refresh token is exchanged again.
+const REUSE: TimeDelta = TimeDelta::seconds(10);
+
 /// The most live sessions of one user. The next login ends the oldest. The limit bounds the cost of ending all of them.
 const MAX_SESSIONS: i64 = 1000;
 
@@ -100,17 +103,18 @@ impl Auth {
         Self { pool, passwords, tokens: Arc::new(tokens), lifetimes, attempts }
     }
 
-    /// Begins a session.
+    /// Begins a session. `account` is needed only if the email and the password are those of users of several accounts.
     ///
     /// # Errors
     /// [`Error::InvalidCredentials`] if the email is unknown, the password is wrong or the user is disabled. All three take
-    /// the same time. [`Error::TooManyAttempts`], before anything is hashed. [`Error::Overloaded`] if too many passwords
-    /// wait to be hashed.
-    pub async fn login(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
-        let granted = self.try_login(email, password, origin).await;
+    /// the same time. [`Error::AccountRequired`]. [`Error::TooManyAttempts`], before anything is hashed.
+    /// [`Error::Overloaded`] if too many passwords wait to be hashed.
+    pub async fn login(&self, email: &str, password: &SecretString, account: Option<AccountId>, origin: &Origin) -> Result<Grant> {
+        let granted = self.try_login(email, password, account, origin).await;
         metrics::login_finished(match &granted {
             Ok(_) => "succeeded",
             Err(Error::InvalidCredentials) => "invalid_credentials",
+            Err(Error::AccountRequired(_)) => "account_required",
             Err(Error::TooManyAttempts { .. }) => "too_many_attempts",
             Err(Error::Overloaded) => "overloaded",
             Err(_) => "failed",
@@ -118,25 +122,31 @@ impl Auth {
         granted
     }
 
-    async fn try_login(&self, email: &str, password: &SecretString, origin: &Origin) -> Result<Grant> {
-        let mut attempt = self.attempts.check(email, &Source::from(origin.address.to_string())).await?;
-        let user = attempt.user.take();
-        let matches = self.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str()), attempt.lane).await?;
-        let granted = match &user {
-            Some(user) if matches && !user.disabled => self.begin_session(user.clone(), attempt.keys.clone(), origin).await,
-            _ => Err(Error::InvalidCredentials),
+    async fn try_login(&self, email: &str, password: &SecretString, account: Option<AccountId>, origin: &Origin) -> Result<Grant> {
+        let mut attempt = self.attempts.check(email, account, &Source::from(origin.address.to_string())).await?;
+        let users = std::mem::take(&mut attempt.users);
+        let hashes = users.iter().map(|user| user.password_hash.clone()).collect();
+        let matches = self.passwords.matches(password, hashes, attempt.lane).await?;
+        let matching = || users.iter().zip(&matches).filter(|(user, matches)| **matches && !user.disabled).map(|(user, _)| user);
+        let granted = match (matching().next(), matching().nth(1)) {
+            (None, _) => Err(Error::InvalidCredentials),
+            (Some(user), None) => self.begin_session(user.clone(), attempt.keys.clone(), origin).await,
+            (Some(_), Some(_)) => Err(Error::AccountRequired(matching().map(|user| user.account_id).collect())),
         };
         if matches!(granted, Err(Error::InvalidCredentials)) {
-            self.record_failure(attempt, user, origin).await?;
+            self.record_failure(attempt, users, origin).await?;
+        } else if matches.contains(&false) {
+            // It was a guess at the password of a user of another account who has the same email.
+            self.attempts.count(attempt).await?;
         }
         granted
     }
 
     /// Counts a failed login. A task records it in the audit log, so that the response takes the same time whether or not
     /// the user exists.
-    async fn record_failure(&self, attempt: Attempt, user: Option<StoredUser>, origin: &Origin) -> Result<()> {
+    async fn record_failure(&self, attempt: Attempt, users: Vec<StoredUser>, origin: &Origin) -> Result<()> {
         self.attempts.count(attempt).await?;
-        if let Some(user) = user {
+        for user in users {
             let (pool, origin) = (self.pool.clone(), origin.clone());
             tokio::spawn(async move {
                 let actor = Actor { account: user.account_id, principal: Principal::Anonymous(origin) };
@@ -161,24 +171,29 @@ impl Auth {
         Ok(grant)
     }
 
-    /// Deletes some of the failed logins and trusted sources that have expired, and returns whether there may be more.
+    /// Deletes some of the failed logins and trusted sources that have expired, and some of the sessions that have been over
+    /// for `age`. Returns whether there may be more.
     ///
     /// # Errors
     /// The database is unavailable.
-    pub(super) async fn purge_expired_attempts(&self) -> Result<bool> {
-        self.attempts.purge_expired().await
+    pub(super) async fn purge_expired(&self, age: Duration) -> Result<bool> {
+        let attempts = self.attempts.purge_expired().await?;
+        let sessions = sessions::purge_ended(&self.pool, age).await?;
+        Ok(attempts || sessions)
     }
 
-    /// Exchanges a refresh token, once. A second use of a token ends its session, because the token may have been stolen.
+    /// Exchanges a refresh token, once. A second use of a token ends its session, because the token may have been stolen. But
+    /// for [`REUSE`] after its use it is exchanged again: the answer may have been lost, or another tab may have been faster.
     ///
     /// # Errors
-    /// [`Error::InvalidRefreshToken`].
+    /// [`Error::InvalidRefreshToken`]; [`Error::TooManyRefreshes`].
     pub async fn refresh(&self, token: &str, origin: &Origin) -> Result<Grant> {
         let used = RefreshToken::parse(token).ok_or(Error::InvalidRefreshToken)?;
         let (account, session) = (used.account, used.session);
         let next = RefreshToken::new(account, session);
-        let (live, first_use) = unit::write(&self.pool, &Refresh { used: &used, next: &next, origin }).await?;
-        if !first_use {
+        let limit = self.lifetimes.refreshes_per_hour;
+        let (live, is_granted) = unit::write(&self.pool, &Refresh { used: &used, next: &next, limit, origin }).await?;
+        if !is_granted {
             tracing::warn!(event = "refresh_token_reused", account = %account, user = %live.user_id, session = %session);
             return Err(Error::InvalidRefreshToken);
         }
@@ -195,22 +210,32 @@ impl Auth {
         self.tokens.verify(token, Utc::now().timestamp())
     }
 
+    /// Reads a token that may have expired, to end its session.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`].
+    pub fn verify_for_logout(&self, token: &str) -> Result<Claims> {
+        self.tokens.verify_signature(token, Utc::now().timestamp())
+    }
+
     /// Changes the caller's password and ends their other sessions.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`]: the current password is wrong. [`Error::TooManyAttempts`], as for a login.
+    /// [`Error::WrongPassword`]: the current password is wrong. [`Error::TooManyAttempts`], as for a login.
     pub async fn change_password(&self, caller: &Caller, current: &SecretString, new: &NewPassword) -> Result<()> {
         let (account, user, session) = (caller.account, caller.user, caller.session);
         let email = unit::read(&self.pool, move |connection| Box::pin(store::find_email(connection, account, user))).await?;
         // A caller with a token may not guess the password faster than one without.
-        let mut attempt =
-            self.attempts.check(&email.ok_or(Error::Unauthenticated)?, &Source::from(caller.origin.address.to_string())).await?;
-        let stored = attempt.user.take().ok_or(Error::Unauthenticated)?;
-        if !self.passwords.verify(current, Some(&stored.password_hash), Lane::Trusted).await? {
-            self.record_failure(attempt, Some(stored), &caller.origin).await?;
-            return Err(Error::InvalidCredentials);
+        let mut attempt = self
+            .attempts
+            .check(&email.ok_or(Error::Unauthenticated)?, Some(account), &Source::from(caller.origin.address.to_string()))
+            .await?;
+        let stored = std::mem::take(&mut attempt.users).into_iter().find(|stored| stored.id == user).ok_or(Error::Unauthenticated)?;
+        if self.passwords.matches(current, vec![stored.password_hash.clone()], Lane::Trusted).await? != [true] {
+            self.record_failure(attempt, vec![stored], &caller.origin).await?;
+            return Err(Error::WrongPassword);
         }
-        let hash = self.passwords.hash(new.secret()).await?;
+        let hash = self.passwords.hash(new.secret(), Some(&stored.password_hash)).await?;
         let change = ChangePassword { caller, proven_hash: &stored.password_hash, hash: &hash, keys: &attempt.keys };
         unit::write(&self.pool, &change).await?;
         tracing::info!(event = "password_changed", account = %account, user = %user, session = %session);
@@ -246,27 +271,34 @@ impl Unit for BeginSession<'_> {
 struct Refresh<'a> {
     used: &'a RefreshToken,
     next: &'a RefreshToken,
+    limit: NonZeroU32,
     origin: &'a Origin,
 }
 
 impl Unit for Refresh<'_> {
     type Output = (LiveSession, bool);
 
-    /// The session, and whether the token was used for the first time.
+    /// The session, and whether the token is exchanged.
     async fn run(&self, connection: &mut PgConnection) -> Result<(LiveSession, bool)> {
         let (account, session) = (self.used.account, self.used.session);
         let live = store::lock_session(connection, account, session).await?.ok_or(Error::InvalidRefreshToken)?;
         let used = store::use_refresh_token(connection, account, session, &self.used.hash()).await?;
-        let first_use = used.ok_or(Error::InvalidRefreshToken)?;
+        let used_ago = used.ok_or(Error::InvalidRefreshToken)?;
+        let is_granted = used_ago.is_none_or(|ago| ago < REUSE);
         let actor = Actor { account, principal: Principal::User { user: live.user_id, session, origin: self.origin.clone() } };
-        if first_use {
+        if is_granted {
+            // An error undoes the use of the token, which stays good.
+            let refreshes = store::count_refresh(connection, account, session).await?;
+            if refreshes.count > self.limit.get().into() {
+                return Err(Error::TooManyRefreshes { retry_after: refreshes.left });
+            }
             store::insert_refresh_token(connection, account, session, &self.next.hash()).await?;
             audit::record_in(connection, &actor, Event::Refresh { session }).await?;
         } else {
             store::end_session(connection, account, live.user_id, session).await?;
             audit::record_in(connection, &actor, Event::RefreshTokenReused { session }).await?;
         }
-        Ok((live, first_use))
+        Ok((live, is_granted))
     }
 }
 
@@ -283,12 +315,13 @@ impl Unit for ChangePassword<'_> {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<()> {
         let Caller { account, user, session, .. } = *self.caller;
-        // If another change was faster, the verified password is no longer the current one.
-        if !store::replace_password_hash(connection, account, user, self.proven_hash, self.hash).await? {
-            return Err(Error::InvalidCredentials);
-        }
+        let is_replaced = store::replace_password_hash(connection, account, user, self.proven_hash, self.hash).await?;
         // The session may have ended while the password was hashed.
         store::lock_role(connection, account, user, session).await?.ok_or(Error::Unauthenticated)?;
+        // If another change was faster, the verified password is no longer the current one.
+        if !is_replaced {
+            return Err(Error::WrongPassword);
+        }
         store::end_sessions(connection, account, user, Some(session)).await?;
         attempts::distrust_others_in(connection, account, user, self.keys).await?;
         audit::record_in(connection, &self.caller.actor(), Event::PasswordChanged { user }).await

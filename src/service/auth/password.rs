@@ -1,4 +1,10 @@
 //! Passwords: hashed with argon2id, a bounded number at a time. A login of an unknown user costs the same work.
+//!
+//! A password is hashed in Unicode normalization form C, so that it is the same whatever form a keyboard sends. Only that
+//! form is compared: trying the form that was sent as well would double the work that a guess costs.
+//!
+//! Users of several accounts who have the same email share the salt of their hashes. So one computation compares a
+//! password with all of them, and the time of a login does not tell how many accounts an email has.
 
 use std::{num::NonZeroUsize, sync::Arc, thread};
 
@@ -7,15 +13,21 @@ use argon2::{
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use secrecy::{ExposeSecret, SecretString};
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::hashers::{Hashers, Lane, Scratch};
 use crate::service::error::{Error, Result};
 
-/// The longest password, in characters: longer than any typed one, and still cheap to hash.
+/// The longest password, in characters (Unicode code points, as they were sent): longer than any typed one, and still cheap
+/// to hash.
 pub const MAX_PASSWORD: usize = 1024;
 
 /// The shortest new password, in characters (NIST SP 800-63B, 5.1.1.1).
 pub const MIN_PASSWORD: usize = 8;
+
+/// The most computations for one login. Users with the same email share one salt, unless two accounts created them at the
+/// same moment, or a replica of an earlier version did.
+const MAX_COMPUTATIONS: usize = 4;
 
 /// Passwords that appear in the published API documentation.
 pub const PUBLISHED_PASSWORDS: [&str; 2] = ["test123", "secure_password"];
@@ -74,25 +86,27 @@ impl Passwords {
         Ok(Self(Arc::new(Inner { hashers: Hashers::start(cores)?, dummy_hash })))
     }
 
-    /// The PHC string of a password, with a new salt. Uses the trusted lane: no unauthenticated request sets a password.
+    /// The PHC string of a password, with the salt of another hash of the same email if there is one, or with a new salt.
+    /// Uses the trusted lane: no unauthenticated request sets a password.
     ///
     /// # Errors
     /// [`Error::Overloaded`] if the lane is full.
-    pub async fn hash(&self, password: &SecretString) -> Result<String> {
-        let password = password.clone();
-        self.0.hashers.run(Lane::Trusted, move |scratch| hash(&password, scratch)).await?
+    pub async fn hash(&self, password: &SecretString, same_email: Option<&str>) -> Result<String> {
+        let password = normalized(password);
+        let salt = same_email.map(salt_of).transpose()?.unwrap_or_else(Salt::generate);
+        self.0.hashers.run(Lane::Trusted, move |scratch| hash(&password, salt, scratch)).await?
     }
 
-    /// Whether `stored` is the hash of the password. Without `stored` it is false, after the same time.
+    /// Which of `stored` are hashes of the password. Without any it takes the same time.
     ///
     /// # Errors
     /// [`Error::Overloaded`] if the lane is full.
-    pub(super) async fn verify(&self, password: &SecretString, stored: Option<&str>, lane: Lane) -> Result<bool> {
-        let password = password.clone();
-        let exists = stored.is_some();
-        let stored = stored.unwrap_or(&self.0.dummy_hash).to_owned();
-        let matches = self.0.hashers.run(lane, move |scratch| verify(&password, &stored, scratch)).await??;
-        Ok(exists && matches)
+    pub(super) async fn matches(&self, password: &SecretString, stored: Vec<String>, lane: Lane) -> Result<Vec<bool>> {
+        let password = normalized(password);
+        let is_empty = stored.is_empty();
+        let stored = if is_empty { vec![self.0.dummy_hash.clone()] } else { stored };
+        let matches = self.0.hashers.run(lane, move |scratch| matches(&password, &stored, scratch)).await??;
+        Ok(if is_empty { Vec::new() } else { matches })
     }
 
     /// 32 bytes derived from a secret. Guessing the secret from them is as slow as from a password hash.
@@ -109,23 +123,40 @@ impl Passwords {
     }
 }
 
-fn hash(password: &SecretString, scratch: &mut Scratch) -> Result<String> {
-    let salt = Salt::generate();
+/// The form in which passwords are hashed and compared.
+fn normalized(password: &SecretString) -> SecretString {
+    password.expose_secret().nfc().collect::<String>().into()
+}
+
+fn salt_of(stored: &str) -> Result<Salt> {
+    PasswordHash::new(stored).map_err(hash_error)?.salt.ok_or_else(|| hash_error("the stored hash has no salt"))
+}
+
+fn hash(password: &SecretString, salt: Salt, scratch: &mut Scratch) -> Result<String> {
     let output = compute(&Argon2::default(), password, &salt, scratch)?;
     phc(salt, output)
 }
 
-fn verify(password: &SecretString, stored: &str, scratch: &mut Scratch) -> Result<bool> {
-    let stored = PasswordHash::new(stored).map_err(hash_error)?;
-    let (Some(version), Some(salt), Some(expected)) = (stored.version, stored.salt, stored.hash) else {
-        return Err(hash_error("the stored hash is incomplete"));
-    };
-    let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(hash_error)?;
-    let version = Version::try_from(version).map_err(hash_error)?;
-    let params = Params::try_from(&stored).map_err(hash_error)?;
-    let output = compute(&Argon2::new(algorithm, version, params), password, &salt, scratch)?;
-    // `Output` compares in constant time.
-    Ok(output == expected)
+/// Computes once for all hashes that have the same parameters and salt. A hash beyond [`MAX_COMPUTATIONS`] does not match.
+fn matches(password: &SecretString, stored: &[String], scratch: &mut Scratch) -> Result<Vec<bool>> {
+    let mut computed: Vec<(&str, Output)> = Vec::new();
+    let mut matches = Vec::new();
+    for stored in stored {
+        let (parameters, _) = stored.rsplit_once('$').unwrap_or_default();
+        let stored = PasswordHash::new(stored).map_err(hash_error)?;
+        let (Some(version), Some(salt), Some(expected)) = (stored.version, stored.salt, stored.hash) else {
+            return Err(hash_error("the stored hash is incomplete"));
+        };
+        if computed.iter().all(|(known, _)| *known != parameters) && computed.len() < MAX_COMPUTATIONS {
+            let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(hash_error)?;
+            let version = Version::try_from(version).map_err(hash_error)?;
+            let params = Params::try_from(&stored).map_err(hash_error)?;
+            computed.push((parameters, compute(&Argon2::new(algorithm, version, params), password, &salt, scratch)?));
+        }
+        // `Output` compares in constant time.
+        matches.push(computed.iter().any(|(known, output)| *known == parameters && *output == expected));
+    }
+    Ok(matches)
 }
 
 fn compute(argon2: &Argon2<'_>, password: &SecretString, salt: &Salt, scratch: &mut Scratch) -> Result<Output> {
@@ -174,11 +205,40 @@ mod tests {
     async fn a_hash_verifies_only_its_own_password_and_an_unknown_user_has_none() {
         let passwords = Passwords::new().expect("randomness");
         let secret = SecretString::from("secure_password");
-        let stored = passwords.hash(&secret).await.expect("hashed");
+        let stored = passwords.hash(&secret, None).await.expect("hashed");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        assert!(passwords.verify(&secret, Some(&stored), Lane::Trusted).await.expect("verified"));
-        assert!(!passwords.verify(&SecretString::from("Secure_password"), Some(&stored), Lane::Trusted).await.expect("verified"));
-        assert!(!passwords.verify(&secret, None, Lane::Untrusted).await.expect("verified"));
+        let wrong = SecretString::from("Secure_password");
+        assert_eq!(passwords.matches(&secret, vec![stored.clone()], Lane::Trusted).await.expect("verified"), [true]);
+        assert_eq!(passwords.matches(&wrong, vec![stored], Lane::Trusted).await.expect("verified"), [false]);
+        assert!(passwords.matches(&secret, Vec::new(), Lane::Untrusted).await.expect("verified").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_password_is_the_same_in_every_unicode_form() {
+        let passwords = Passwords::new().expect("randomness");
+        // The same word composed, decomposed, and with a compatibility character, which is another password.
+        let (composed, decomposed, other) = ("contrase\u{f1}a", "contrasen\u{303}a", "contrase\u{f1}\u{aa}");
+        for (hashed, typed, same) in
+            [(composed, decomposed, true), (decomposed, composed, true), (decomposed, decomposed, true), (composed, other, false)]
+        {
+            let stored = passwords.hash(&SecretString::from(hashed), None).await.expect("hashed");
+            let matches = passwords.matches(&SecretString::from(typed), vec![stored], Lane::Trusted).await.expect("verified");
+            assert_eq!(matches, [same], "{hashed:?} {typed:?}");
+        }
+    }
+
+    #[test]
+    fn hashes_with_one_salt_are_compared_by_one_computation_and_there_are_at_most_four() {
+        let mut scratch = Scratch::new();
+        let secret = SecretString::from("secure_password");
+        let first = hash(&secret, Salt::generate(), &mut scratch).expect("hashed");
+        let second = hash(&SecretString::from("another one"), salt_of(&first).expect("a salt"), &mut scratch).expect("hashed");
+        let same = hash(&secret, salt_of(&first).expect("a salt"), &mut scratch).expect("hashed");
+        assert_eq!(matches(&secret, &[first.clone(), second, same], &mut scratch).expect("verified"), [true, false, true]);
+        let with_new_salt = || hash(&secret, Salt::generate(), &mut Scratch::new()).expect("hashed");
+        let mut many: Vec<String> = std::iter::once(first.clone()).chain(std::iter::repeat_with(with_new_salt).take(4)).collect();
+        many.push(first);
+        assert_eq!(matches(&secret, &many, &mut scratch).expect("verified"), [true, true, true, true, false, true]);
     }
 
     #[test]
@@ -186,16 +246,16 @@ mod tests {
         use argon2::password_hash::{PasswordHasher, PasswordVerifier};
         let (secret, mut scratch) = (SecretString::from("secure_password"), Scratch::new());
         for _ in 0..2 {
-            let ours = hash(&secret, &mut scratch).expect("hashed");
+            let ours = hash(&secret, Salt::generate(), &mut scratch).expect("hashed");
             let theirs = Argon2::default().hash_password(b"secure_password").expect("hashed").to_string();
             assert!(Argon2::default().verify_password(b"secure_password", ours.as_str()).is_ok());
-            assert!(verify(&secret, &theirs, &mut scratch).expect("verified"));
-            assert!(!verify(&SecretString::from("Secure_password"), &theirs, &mut scratch).expect("verified"));
+            assert_eq!(matches(&secret, std::slice::from_ref(&theirs), &mut scratch).expect("verified"), [true]);
+            assert_eq!(matches(&SecretString::from("Secure_password"), &[theirs], &mut scratch).expect("verified"), [false]);
         }
         // The parameters are those of the stored hash, not those of new hashes.
         let small = Params::new(64, 1, 1, Some(16)).expect("parameters");
         let small = Argon2::new(Algorithm::Argon2id, Version::V0x13, small).hash_password(b"secure_password").expect("hashed").to_string();
-        assert!(verify(&secret, &small, &mut scratch).expect("verified"));
+        assert_eq!(matches(&secret, &[small], &mut scratch).expect("verified"), [true]);
     }
 
     #[test]
@@ -204,7 +264,7 @@ mod tests {
         for odd in
             ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1", "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ", "$scrypt$ln=1$c29tZXNhbHQ$aGFzaA"]
         {
-            assert!(matches!(verify(&secret, odd, &mut Scratch::new()), Err(Error::Internal { .. })), "{odd}");
+            assert!(matches!(matches(&secret, &[odd.to_owned()], &mut Scratch::new()), Err(Error::Internal { .. })), "{odd}");
         }
     }
 }

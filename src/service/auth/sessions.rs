@@ -1,9 +1,12 @@
 //! The sessions of a user, and the check of their permissions.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Auth, Caller, store};
+use crate::database::Pool;
 use crate::domain::{
     actor::{Actor, Principal},
     audit_event::Event,
@@ -99,6 +102,23 @@ pub(in crate::service) async fn may_manage_in(connection: &mut PgConnection, act
         Principal::CommandLine | Principal::Anonymous(_) => None,
     };
     Ok(actor.principal.check(Permission::Manage, role)?)
+}
+
+/// How many rows are deleted at a time.
+const PURGE_BATCH: i64 = 500;
+
+/// Deletes some of the sessions that have been over for `age`, with their refresh tokens, and returns whether there may be
+/// more.
+///
+/// # Errors
+/// The database is unavailable.
+pub(super) async fn purge_ended(pool: &Pool, age: Duration) -> Result<bool> {
+    let tokens =
+        unit::single_statement(pool, move |connection| Box::pin(store::delete_tokens_of_ended_sessions(connection, age, PURGE_BATCH)))
+            .await?;
+    let sessions =
+        unit::single_statement(pool, move |connection| Box::pin(store::delete_ended_sessions(connection, age, PURGE_BATCH))).await?;
+    Ok([tokens, sessions].contains(&PURGE_BATCH.unsigned_abs()))
 }
 
 /// Ends every session of a user, in the caller's transaction.

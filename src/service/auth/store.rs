@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use super::{Session, SessionTimes};
@@ -101,22 +102,24 @@ pub(super) async fn lock_session(connection: &mut PgConnection, account: Account
     Ok(row.map(|row| LiveSession { user_id: row.user_id, times: SessionTimes { now: row.now, ends_at: row.expires_at } }))
 }
 
-/// Marks a token as used. None if the session has no such token, false if it was already used.
+/// Marks a token as used. None if the session has no such token. Otherwise how long ago it was used, if it was.
+///
+/// The time of the statement counts, not that of the transaction, which may have waited for the session's row.
 pub(super) async fn use_refresh_token(
     connection: &mut PgConnection,
     account: AccountId,
     session: SessionId,
     hash: &[u8],
-) -> Result<Option<bool>> {
+) -> Result<Option<Option<TimeDelta>>> {
     let row = sqlx::query!(
         r#"
         with found as (
-            select account_id, session_id, token_hash, used_at is null as first_use
+            select account_id, session_id, token_hash, used_at
             from refresh_tokens
             where account_id = $1 and session_id = $2 and token_hash = $3
         ), used as (
             update refresh_tokens
-            set used_at = now()
+            set used_at = statement_timestamp()
             from found
             where refresh_tokens.account_id = $1
                 and refresh_tokens.account_id = found.account_id
@@ -124,7 +127,7 @@ pub(super) async fn use_refresh_token(
                 and refresh_tokens.token_hash = found.token_hash
                 and refresh_tokens.used_at is null
         )
-        select first_use as "first_use!"
+        select used_at, statement_timestamp() as "now!"
         from found
         "#,
         account as AccountId,
@@ -133,7 +136,95 @@ pub(super) async fn use_refresh_token(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| row.first_use))
+    Ok(row.map(|row| row.used_at.map(|used_at| row.now - used_at)))
+}
+
+/// The refreshes of a session in a clock hour, and the time until it ends.
+pub(super) struct Refreshes {
+    pub(super) count: i64,
+    pub(super) left: Duration,
+}
+
+/// Counts a refresh of a session, whose row is locked.
+pub(super) async fn count_refresh(connection: &mut PgConnection, account: AccountId, session: SessionId) -> Result<Refreshes> {
+    let row = sqlx::query!(
+        r#"
+        update sessions
+        set
+            refreshes_since = date_trunc('hour', now(), 'UTC'),
+            refreshes = case when refreshes_since = date_trunc('hour', now(), 'UTC') then refreshes + 1 else 1 end
+        where account_id = $1 and id = $2
+        returning refreshes, now() as "now!", date_trunc('hour', now(), 'UTC') + interval '1 hour' as "ends_at!"
+        "#,
+        account as AccountId,
+        session as SessionId,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Refreshes { count: row.refreshes.into(), left: (row.ends_at - row.now).to_std().unwrap_or_default() })
+}
+
+/// Deletes refresh tokens of sessions of all accounts that have been over for `age`. Skips rows that another replica is
+/// deleting.
+pub(super) async fn delete_tokens_of_ended_sessions(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
+    let age = PgInterval::try_from(age).map_err(|error| Error::internal("converting an age", error))?;
+    let done = sqlx::query!(
+        "
+        with ended as (
+            select account_id, id
+            from sessions
+            where least(ended_at, expires_at) < now() - $1::interval
+            order by least(ended_at, expires_at)
+            limit $2
+        ), old as (
+            select refresh_tokens.account_id, refresh_tokens.session_id, refresh_tokens.token_hash
+            from ended
+            join refresh_tokens on refresh_tokens.account_id = ended.account_id and refresh_tokens.session_id = ended.id
+            limit $2
+            for update of refresh_tokens skip locked
+        )
+        delete from refresh_tokens
+        using old
+        where refresh_tokens.account_id = old.account_id
+            and refresh_tokens.session_id = old.session_id
+            and refresh_tokens.token_hash = old.token_hash
+        ",
+        age,
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Deletes sessions of all accounts that have been over for `age` and have no refresh token left.
+pub(super) async fn delete_ended_sessions(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
+    let age = PgInterval::try_from(age).map_err(|error| Error::internal("converting an age", error))?;
+    let done = sqlx::query!(
+        "
+        with ended as (
+            select account_id, id
+            from sessions
+            where least(ended_at, expires_at) < now() - $1::interval
+                and not exists (
+                    select
+                    from refresh_tokens
+                    where refresh_tokens.account_id = sessions.account_id and refresh_tokens.session_id = sessions.id
+                )
+            order by least(ended_at, expires_at)
+            limit $2
+            for update skip locked
+        )
+        delete from sessions
+        using ended
+        where sessions.account_id = ended.account_id and sessions.id = ended.id
+        ",
+        age,
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Ends a session. False if the user has no such live session.

@@ -27,9 +27,6 @@ use super::{
     unit::{self, Unit},
 };
 
-/// How long a response is stored at least.
-pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How many expired responses are deleted at a time.
 const PURGE_BATCH: i64 = 500;
 
@@ -237,14 +234,14 @@ impl Idempotency {
         Self { pool }
     }
 
-    /// Deletes some of the responses that are older than [`RETENTION`], and returns whether there may be more. It deletes
+    /// Deletes some of the responses that are older than `age`, and returns whether there may be more. It deletes
     /// a few at a time, so that requests do not wait behind it.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn purge_expired(&self) -> Result<bool> {
+    pub async fn purge_older_than(&self, age: Duration) -> Result<bool> {
         let deleted =
-            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_older_than(connection, RETENTION, PURGE_BATCH))).await?;
+            unit::single_statement(&self.pool, move |connection| Box::pin(store::delete_older_than(connection, age, PURGE_BATCH))).await?;
         Ok(i64::try_from(deleted).is_ok_and(|deleted| deleted == PURGE_BATCH))
     }
 }

@@ -1,4 +1,4 @@
-//! Users: the people who log in for an account, and their roles. An email is unique within the deployment.
+//! Users: the people who log in for an account, and their roles. An email is unique within an account.
 
 mod store;
 
@@ -82,18 +82,19 @@ impl Users {
     /// # Errors
     /// The database is unavailable.
     pub async fn seed(&self, name: &Name, email: &Email, password: &SecretString) -> Result<()> {
-        let email_key = email.key();
-        if unit::read(&self.pool, move |connection| Box::pin(async move { store::email_is_taken(connection, &email_key).await })).await? {
+        if self.a_hash_of(email).await?.is_some() {
             return Ok(());
         }
-        let hash = self.passwords.hash(password).await?;
+        let hash = self.passwords.hash(password, None).await?;
         let actor = Actor::command_line(AccountId::new());
         let admin = Create { actor: &actor, email, hash: &hash, role: Role::Admin };
-        match unit::write(&self.pool, &Seed { name, admin }).await {
-            // Another replica was first. This account was rolled back.
-            Err(Error::Refused(Refusal::DuplicateUser)) => Ok(()),
-            seeded => seeded,
-        }
+        unit::write(&self.pool, &Seed { name, admin }).await
+    }
+
+    /// The password hash of some user with this email, in any account. Users with the same email share its salt.
+    async fn a_hash_of(&self, email: &Email) -> Result<Option<String>> {
+        let email_key = email.key();
+        unit::read(&self.pool, move |connection| Box::pin(async move { store::find_hash(connection, &email_key).await })).await
     }
 
     /// Creates a user of the actor's account.
@@ -101,7 +102,8 @@ impl Users {
     /// # Errors
     /// [`Refusal::DuplicateUser`]; [`Refusal::AccountNotFound`].
     pub async fn create(&self, actor: &Actor, new: NewUser, idempotent: Option<&IdempotentRequest<User>>) -> Result<Outcome<User>> {
-        let hash = self.passwords.hash(new.password.secret()).await?;
+        let same_email = self.a_hash_of(&new.email).await?;
+        let hash = self.passwords.hash(new.password.secret(), same_email.as_deref()).await?;
         let create = Create { actor, email: &new.email, hash: &hash, role: new.role };
         idempotency::write_once(&self.pool, idempotent, &create).await
     }
@@ -184,6 +186,11 @@ impl Unit for Seed<'_> {
     type Output = ();
 
     async fn run(&self, connection: &mut PgConnection) -> Result<()> {
+        store::lock_seeding(connection).await?;
+        if store::find_hash(ReadConnection::within(connection), &self.admin.email.key()).await?.is_some() {
+            // Another replica was first.
+            return Ok(());
+        }
         accounts::create_in(connection, self.admin.actor.account, self.name, None).await?;
         self.admin.run(connection).await.map(drop)
     }
@@ -238,14 +245,15 @@ async fn apply_in(connection: &mut PgConnection, actor: &Actor, user: User, chan
         return Ok(user);
     }
     store::set(connection, actor.account, id, changed).await?;
+    // Before anything is recorded: a refresh locks its session first, and the audit log last.
+    if changed.disabled && !user.disabled {
+        auth::end_sessions_in(connection, actor.account, id).await?;
+    }
     if changed.role != before.role {
         audit::record_in(connection, actor, Event::UserRoleChanged { user: id, from: before.role, to: changed.role }).await?;
     }
     match (before.disabled, changed.disabled) {
-        (false, true) => {
-            auth::end_sessions_in(connection, actor.account, id).await?;
-            audit::record_in(connection, actor, Event::UserDisabled { user: id }).await?;
-        }
+        (false, true) => audit::record_in(connection, actor, Event::UserDisabled { user: id }).await?,
         (true, false) => audit::record_in(connection, actor, Event::UserEnabled { user: id }).await?,
         (true, true) | (false, false) => {}
     }

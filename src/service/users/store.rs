@@ -12,7 +12,7 @@ use crate::domain::{
 };
 use crate::service::{error::Result, unit::ReadConnection};
 
-/// Inserts a user. None if the deployment already has a user with this email.
+/// Inserts a user. None if the account already has a user with this email.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     account: AccountId,
@@ -127,17 +127,25 @@ pub(super) async fn set(connection: &mut PgConnection, account: AccountId, id: U
     Ok(())
 }
 
-/// Looks in all accounts, because the emails of users are unique in the deployment.
-pub(super) async fn email_is_taken(mut connection: ReadConnection<'_>, email_key: &str) -> Result<bool> {
-    let user = sqlx::query!(
-        r#"
-        select account_id as "account_id: AccountId"
+/// The password hash of the first user with this email. Looks in all accounts.
+pub(super) async fn find_hash(mut connection: ReadConnection<'_>, email_key: &str) -> Result<Option<String>> {
+    let hash = sqlx::query_scalar!(
+        "
+        select password_hash
         from users
         where email_key = $1
-        "#,
+        order by created_at, account_id
+        limit 1
+        ",
         email_key,
     )
     .fetch_optional(connection.executor())
     .await?;
-    Ok(user.is_some())
+    Ok(hash)
+}
+
+/// Lets one transaction at a time seed the database.
+pub(super) async fn lock_seeding(connection: &mut PgConnection) -> Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('seed the sandbox', 2))").execute(connection).await?;
+    Ok(())
 }

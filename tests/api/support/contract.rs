@@ -210,7 +210,10 @@ impl Contract {
             return if errors.is_empty() { Ok(()) } else { Err(reason()) };
         }
         let problem: Value = serde_json::from_str(&reply.text).unwrap_or_default();
-        let faults = problem["errors"].as_array().into_iter().flatten().filter(|fault| fault["code"] != "unknown_parameter");
+        let faults = problem["errors"].as_array().into_iter().flatten().filter(|fault| {
+            // A schema knows neither the query nor the user's password.
+            fault["code"] != "unknown_parameter" && fault["code"] != "wrong_password"
+        });
         let fields: Vec<&str> = faults.clone().filter_map(|fault| fault["field"].as_str()).collect();
         if let Some(unknown) = fields.iter().find(|field| **field != "Idempotency-Key" && schema["properties"].get(**field).is_none()) {
             return Err(format!("the schema has no field {unknown}"));

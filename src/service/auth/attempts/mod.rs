@@ -20,6 +20,7 @@ use self::{
     counter_key::CounterKeys,
     decision::{AttemptState, PAIR_WINDOW, TRUSTED_FOR, Verdict, WINDOW},
     local_attempts::{InFlight, LocalAttempts},
+    store::FoundUser,
 };
 pub use self::{counter_key::Source, decision::LoginLimits};
 use super::{hashers::Lane, store::StoredUser};
@@ -51,8 +52,9 @@ impl fmt::Debug for Attempts {
 
 /// An allowed attempt.
 pub(super) struct Attempt {
-    /// The user of its email, if there is one.
-    pub(super) user: Option<StoredUser>,
+    /// The users with whose passwords it is compared: those of its email. Once guesses from untrusted sources are used up,
+    /// only those who trust its source.
+    pub(super) users: Vec<StoredUser>,
     /// The lane in which its password is hashed.
     pub(super) lane: Lane,
     /// Its counters and its source.
@@ -65,6 +67,8 @@ pub(super) struct Attempt {
 pub(super) struct AttemptKeys {
     counters: CounterKeys,
     source: Source,
+    /// Whether the email has users in several accounts.
+    is_shared: bool,
 }
 
 impl Attempts {
@@ -72,13 +76,17 @@ impl Attempts {
         Self { pool, limits, local: Arc::default() }
     }
 
-    /// Checks whether a login attempt is allowed, first by the cache of this replica and then by one query.
+    /// Checks whether a login attempt is allowed, first by the cache of this replica and then by one query. `account` is the
+    /// account that it names, if any.
+    ///
+    /// A user of one account gives nobody more guesses at the password of a user of another who has the same email. So a
+    /// source is trusted only by the users who have logged in from it.
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`]. [`Error::Overloaded`] while attempts in flight may use up what is allowed.
-    pub(super) async fn check(&self, email: &str, source: &Source) -> Result<Attempt> {
+    pub(super) async fn check(&self, email: &str, account: Option<AccountId>, source: &Source) -> Result<Attempt> {
         let email_key = text::email_key(email);
-        let keys = AttemptKeys { counters: CounterKeys::new(&email_key, source), source: source.clone() };
+        let mut keys = AttemptKeys { counters: CounterKeys::new(&email_key, source), source: source.clone(), is_shared: false };
         // Measured from before the query, so that a cached block ends early rather than late.
         let asked_at = Instant::now();
         if let Some(retry_after) = self.local.blocked_for(&keys.counters, asked_at) {
@@ -86,19 +94,41 @@ impl Attempts {
         }
         let query = keys.clone();
         let found = unit::read(&self.pool, move |connection| {
-            Box::pin(async move { store::find(connection, &email_key, &query.source, &query.counters).await })
+            Box::pin(async move { store::find(connection, &email_key, account, &query.source, &query.counters).await })
         })
         .await?;
-        let is_enabled = found.user.as_ref().is_some_and(|user| !user.disabled);
-        let trusted = is_enabled && found.last_login_at.is_some_and(|last| decision::is_trusted(found.now, last));
+        keys.is_shared = found.users.len() > 1;
+        let trusts =
+            |user: &FoundUser| !user.stored.disabled && user.last_login_at.is_some_and(|last| decision::is_trusted(found.now, last));
+        let is_known_source = found.users.iter().any(trusts);
+        let named = found.users.into_iter().filter(|user| account.is_none_or(|account| user.stored.account_id == account));
+        let (trusting, others): (Vec<_>, Vec<_>) = named.partition(trusts);
         let (pair, source) = (found.pair, found.source);
-        let (verdict, in_flight) = self.local.decide(keys.counters.untrusted, found.untrusted, Instant::now(), |untrusted, in_flight| {
-            decision::decide(&AttemptState { trusted, pair, untrusted, source, in_flight }, &self.limits)
-        });
+        let decide = |trusted| {
+            self.local.decide(keys.counters.untrusted, found.untrusted, Instant::now(), |untrusted, in_flight| {
+                decision::decide(&AttemptState { trusted, pair, untrusted, source, in_flight }, &self.limits)
+            })
+        };
+        let stored = |users: Vec<FoundUser>| users.into_iter().map(|user| user.stored);
+        if !trusting.is_empty() && !others.is_empty() {
+            // The users who do not trust the source are left out, once too many guesses at them have failed.
+            let (verdict, in_flight) = decide(false);
+            if verdict == Verdict::Allowed(Lane::Untrusted) {
+                let users = stored(trusting).chain(stored(others)).collect();
+                return Ok(Attempt { users, lane: Lane::Trusted, keys, in_flight });
+            }
+        }
+        let trusted = !trusting.is_empty();
+        let (verdict, in_flight) = decide(trusted);
         match verdict {
-            Verdict::Allowed(lane) => Ok(Attempt { user: found.user, lane, keys, in_flight }),
+            Verdict::Allowed(lane) => {
+                Ok(Attempt { users: stored(if trusted { trusting } else { others }).collect(), lane, keys, in_flight })
+            }
             Verdict::TooMany { retry_after, .. } => {
-                self.local.cache_blocks(&keys.counters, verdict, asked_at);
+                // A cached block would also block a login of the user who trusts the source.
+                if trusted || !is_known_source {
+                    self.local.cache_blocks(&keys.counters, verdict, asked_at);
+                }
                 Err(Error::TooManyAttempts { retry_after })
             }
             Verdict::Deferred => Err(Error::Overloaded),
@@ -143,13 +173,14 @@ impl Attempts {
     }
 }
 
-/// Trusts the source of a login, in the login's own transaction, and resets the counter of earlier failures from it.
+/// Trusts the source of a login, in the login's own transaction, and resets the counter of earlier failures from it. The
+/// counter of an email of several users is not reset: one of them must not give away guesses at the others.
 ///
 /// # Errors
 /// The database is unavailable.
 pub(super) async fn record_success_in(connection: &mut PgConnection, account: AccountId, user: UserId, keys: &AttemptKeys) -> Result<()> {
     store::trust_source(connection, account, user, &keys.source).await?;
-    store::reset(connection, &keys.counters.pair).await
+    if keys.is_shared { Ok(()) } else { store::reset(connection, &keys.counters.pair).await }
 }
 
 /// Stops trusting all other sources of a user: an attacker who knew the old password may have logged in from there.

@@ -18,20 +18,35 @@ use crate::service::{
 
 /// What the database knows about an attempt, and the time by its clock.
 pub(super) struct Found {
-    pub(super) user: Option<StoredUser>,
-    pub(super) last_login_at: Option<DateTime<Utc>>,
+    pub(super) users: Vec<FoundUser>,
     pub(super) pair: Count,
     pub(super) untrusted: Count,
     pub(super) source: Count,
     pub(super) now: DateTime<Utc>,
 }
 
-/// Finds the user of an email, in any account, and the counters. The same statement runs whether or not the user
-/// exists, so that the response takes the same time.
-pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, source: &Source, keys: &CounterKeys) -> Result<Found> {
+/// A user of the email.
+pub(super) struct FoundUser {
+    pub(super) stored: StoredUser,
+    /// Their last login from the source of the attempt.
+    pub(super) last_login_at: Option<DateTime<Utc>>,
+}
+
+/// The most users of one email who can log in without naming their account.
+const MAX_USERS: i64 = 50;
+
+/// Finds the users of an email, in any account, that of `account` first, and the counters. The same statement runs whether
+/// or not a user exists, so that the response takes the same time.
+pub(super) async fn find(
+    mut connection: ReadConnection<'_>,
+    email_key: &str,
+    account: Option<AccountId>,
+    source: &Source,
+    keys: &CounterKeys,
+) -> Result<Found> {
     // Postgres text cannot contain a NUL, neither in a stored email nor in a parameter.
     let email_key = Some(email_key).filter(|key| !key.contains('\0'));
-    let row = sqlx::query!(
+    let rows = sqlx::query!(
         r#"
         select
             users.account_id as "account_id?: AccountId",
@@ -47,7 +62,13 @@ pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, so
             here.ends_at as "here_ends_at?",
             asked.now as "now!"
         from (select $1::text as email_key, now() as now) asked
-        left join users on users.email_key = asked.email_key
+        left join lateral (
+            select account_id, id, password_hash, disabled_at, created_at
+            from users
+            where users.email_key = asked.email_key
+            order by users.account_id is distinct from $6, created_at, account_id
+            limit $7
+        ) users on true
         left join login_sources
             on login_sources.account_id = users.account_id
             and login_sources.user_id = users.id
@@ -55,25 +76,29 @@ pub(super) async fn find(mut connection: ReadConnection<'_>, email_key: &str, so
         left join failed_logins pair on pair.key = $3
         left join failed_logins untrusted on untrusted.key = $4
         left join failed_logins here on here.key = $5
+        order by users.account_id is distinct from $6, users.created_at, users.account_id
         "#,
         email_key,
         source.as_str(),
         keys.pair.as_bytes(),
         keys.untrusted.as_bytes(),
         keys.source.as_bytes(),
+        account as Option<AccountId>,
+        MAX_USERS,
     )
-    .fetch_one(connection.executor())
+    .fetch_all(connection.executor())
     .await?;
-    let user = match (row.account_id, row.id, row.password_hash) {
-        (Some(account_id), Some(id), Some(password_hash)) => Some(StoredUser { account_id, id, password_hash, disabled: row.disabled }),
-        _ => None,
-    };
+    let Some(row) = rows.first() else { return Err(Error::internal("finding the users of an email", "no row")) };
     let count = |failures: Option<i32>, ends_at: Option<DateTime<Utc>>| {
         failures.zip(ends_at).map_or_else(Count::default, |(failures, ends_at)| Count::at(row.now, failures, ends_at))
     };
+    let users = rows.iter().filter_map(|row| {
+        let stored =
+            StoredUser { account_id: row.account_id?, id: row.id?, password_hash: row.password_hash.clone()?, disabled: row.disabled };
+        Some(FoundUser { stored, last_login_at: row.last_login_at })
+    });
     Ok(Found {
-        user,
-        last_login_at: row.last_login_at,
+        users: users.collect(),
         pair: count(row.pair_failures, row.pair_ends_at),
         untrusted: count(row.untrusted_failures, row.untrusted_ends_at),
         source: count(row.here_failures, row.here_ends_at),

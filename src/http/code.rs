@@ -66,9 +66,9 @@ codes! {
         means: "The percent-decoded path is not UTF-8 or contains control characters."
         do: "Put ids into the path exactly as you received them, percent-encoded unless your client does that for you."
 
-    InvalidHost "invalid_host" BAD_REQUEST "No valid Host header"
-        means: "A request over HTTP/1.1 has exactly one Host header, which names the server: a host and perhaps a port. This one had none, several, or an invalid one. Nothing was done."
-        do: "Leave the Host header to your HTTP client, which takes it from the URL."
+    InvalidRequest "invalid_request" BAD_REQUEST "The request is not valid HTTP"
+        means: "The request violates HTTP. Over HTTP/1.1, for example, it has exactly one Host header: the server's name or address, and perhaps a port. Nothing was done."
+        do: "Leave Host, Content-Length and Transfer-Encoding to your HTTP client. A proxy on the way may have changed them."
 
     Unauthenticated "unauthenticated" UNAUTHORIZED "No valid token"
         means: "There is no token, or more than one, or it belongs to another environment, or its session has ended: by a logout, a password change, or because the user was disabled."

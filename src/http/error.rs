@@ -146,7 +146,7 @@ impl Error {
                 (Code::MethodNotAllowed, "This path does not accept this method; the Allow header lists the accepted ones.".to_owned())
             }
             Self::InvalidHost => (
-                Code::InvalidHost,
+                Code::InvalidRequest,
                 "Send exactly one Host header: the name or address of this server, and its port if it is not 80.".to_owned(),
             ),
             Self::UnsupportedTransferCoding => (
@@ -275,7 +275,7 @@ impl IntoResponse for Error {
         if code.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if matches!(code, Code::RequestTimeout | Code::InvalidHost | Code::UnsupportedTransferCoding) {
+        if matches!(code, Code::RequestTimeout | Code::InvalidRequest | Code::UnsupportedTransferCoding) {
             // The rest of the body may still arrive and must not be read as the next request. A proxy may also read a
             // request that violates HTTP as another one.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -169,7 +169,7 @@ async fn a_request_without_exactly_one_valid_host_is_400() {
     ] {
         let mut socket = Socket::to(&admin).await;
         let (_, received) = socket.send(with(target, version, hosts)).await.send(with("/cards", "1.1", "Host: x\r\n")).await.closed().await;
-        assert_eq!(code_of(&received), "400 invalid_host", "{target} {version} {hosts:?}");
+        assert_eq!(code_of(&received), "400 invalid_request", "{target} {version} {hosts:?}");
     }
     for (target, version, hosts) in [
         ("/cards", "1.1", "Host: x\r\n"),

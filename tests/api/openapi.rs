@@ -13,7 +13,7 @@ use crate::support::{
 
 /// Codes that no endpoint answers with: the first belongs to the command line, the second to unsupported methods, the others
 /// to requests that violate HTTP.
-const OF_NO_ENDPOINT: [&str; 4] = ["account_not_found", "method_not_allowed", "invalid_host", "unsupported_transfer_coding"];
+const OF_NO_ENDPOINT: [&str; 4] = ["account_not_found", "method_not_allowed", "invalid_request", "unsupported_transfer_coding"];
 
 fn document(environment: Environment) -> Value {
     serde_json::from_str(&http::openapi(environment)).expect("JSON")

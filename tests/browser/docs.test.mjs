@@ -74,6 +74,21 @@ test('shows the guide, every operation and only working links', () =>
     await assertNoOverflow(page, 'on a desktop');
   }));
 
+test('the root and an address with a slash at its end lead to the page', async () => {
+  for (const path of ['/', '/docs/']) {
+    await visiting(browser, { path }, (page) => assert.equal(page.url(), `${API}/docs`));
+  }
+});
+
+test('a second visit loads the files from the cache of the browser', () =>
+  visiting(browser, {}, async (page) => {
+    const [script] = await Promise.all([page.waitForResponse(`${API}/docs/swagger-ui-bundle.js`), page.reload()]);
+    await page.locator('.opblock').first().waitFor();
+    // The browser answers a 304 with its copy, and says 200; nothing but the head was received.
+    const { responseBodySize } = await script.request().sizes();
+    assert.ok(responseBodySize < 1_000, `${responseBodySize} bytes were received`);
+  }));
+
 test('a URL with an operation opens that operation', () =>
   visiting(browser, { path: '/docs#/Customers/createCustomer' }, async (page) => {
     await page.locator('.opblock[id$="-createCustomer"] .execute').waitFor();

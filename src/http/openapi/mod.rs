@@ -40,7 +40,7 @@ response again, with `Idempotent-Replayed: true`. Keys belong to the account and
 
 **Errors** are `application/problem+json` (RFC 9457). Switch on `code`, which never changes. Their `type` links to the meaning of the code and \
 what to do about it. An unknown path is a 404 `route_not_found`, a method that a path does not accept a 405 \
-`method_not_allowed`. `GET` routes also accept `HEAD`. A request over HTTP/1.1 without exactly one valid `Host` is a 400 `invalid_host`, \
+`method_not_allowed`. `GET` routes also accept `HEAD`. A request over HTTP/1.1 without exactly one valid `Host` is a 400 `invalid_request`, \
 and one with a transfer coding other than `chunked` a 501 `unsupported_transfer_coding`.
 
 Every response has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields of a body are ignored; an unknown query parameter is a 400.

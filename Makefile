@@ -1,7 +1,7 @@
 # The commands for developers. `make` without a target lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check integration queries openapi soak slow-clients login-attack previous-release bench bench-long
+.PHONY: help sandbox test check integration clients queries openapi soak slow-clients login-attack previous-release bench bench-long
 
 MINUTES ?= 10
 
@@ -25,10 +25,15 @@ check: ## check formatting, lints with every feature and with none, licences, an
 	scripts/prepare-queries --check
 	scripts/deny
 
-integration: ## run the examples, the generated clients, the /docs page in a browser and schemathesis against a sandbox
+integration: ## lint openapi.json; run the examples, the generated clients, the /docs page in a browser and schemathesis against a sandbox
 	@scripts/postgres
 	cargo build --release --locked
 	scripts/integration target/release/core-api
+
+clients: ## run the clients that openapi-generator makes for five languages, and the examples through prism; three minutes
+	@scripts/postgres
+	cargo build --release --locked
+	scripts/clients target/release/core-api
 
 queries: ## update .sqlx after a SQL query has changed
 	@scripts/postgres

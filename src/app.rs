@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     config::{Environment, Settings},
     database::{
-        self, DatabaseError, Pool, Pools,
+        self, DatabaseError, Pool, Pools, Verification,
         private::{PrivateError, PrivatePostgres},
     },
     http::{self, App, Limits},
@@ -38,7 +38,7 @@ pub const SANDBOX_LOGINS: [(&str, &str, &str); 2] =
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Production never starts a database itself.
-    #[error("DATABASE_URL is not set; production needs a Postgres, such as postgres://user:password@host/name")]
+    #[error("DATABASE_URL is not set; production needs a Postgres, such as postgres://user:password@host:5432/name")]
     NoDatabase,
     /// The private Postgres did not start.
     #[error(transparent)]
@@ -47,10 +47,15 @@ pub enum StartError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// Production takes its signing keys from its configuration.
-    #[error("CORE_API__AUTH__SIGNING_KEYS is not set; production needs at least one key, as kid:base64 of 32 random bytes")]
+    #[error(
+        "CORE_API__AUTH__SIGNING_KEYS is not set; production needs at least one key, as kid:base64 of 32 random bytes, such as \
+         k1:$(openssl rand -base64 32)"
+    )]
     NoSigningKey,
     /// The configured keys are not valid.
-    #[error("CORE_API__AUTH__SIGNING_KEYS: {0}")]
+    #[error(
+        "CORE_API__AUTH__SIGNING_KEYS takes kid:base64,kid:base64 of 32 random bytes each, such as k1:$(openssl rand -base64 32), but {0}"
+    )]
     SigningKeys(#[from] KeyFault),
     /// The database belongs to the other environment.
     #[error("this database is the {found}'s, but this process runs as {wanted}; give each environment its own database")]
@@ -64,8 +69,15 @@ pub enum StartError {
     #[error("the database runs with synchronous_commit = off and would lose confirmed movements; turn it on")]
     NotDurable,
     /// The address is in use, or is not an address of this machine.
-    #[error("cannot listen on {0}")]
-    Listen(SocketAddr, #[source] std::io::Error),
+    #[error("{key} is {address}, on which this process cannot listen")]
+    Listen {
+        /// The key that names the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why it cannot.
+        source: std::io::Error,
+    },
     /// The metrics recorder could not be installed.
     #[error("cannot record metrics")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -98,7 +110,8 @@ impl Postgres {
     /// Production names no Postgres, or the private one does not start.
     pub async fn open(settings: &Settings) -> Result<Self, StartError> {
         if let Some(url) = &settings.database.url {
-            return Ok(Self { options: database::options(url)?, private: None });
+            let options = database::options(url, verification(settings)).map_err(DatabaseError::from)?;
+            return Ok(Self { options, private: None });
         }
         if settings.environment == Environment::Production {
             return Err(StartError::NoDatabase);
@@ -113,6 +126,15 @@ impl Postgres {
     /// Postgres does not stop.
     pub fn close(self) -> Result<(), StartError> {
         Ok(self.private.map_or(Ok(()), PrivatePostgres::stop)?)
+    }
+}
+
+/// Whether a connection to a database on another machine must be verified.
+const fn verification(settings: &Settings) -> Verification {
+    match (settings.environment, settings.database.allow_unverified_tls) {
+        (Environment::Sandbox, _) => Verification::Optional,
+        (Environment::Production, true) => Verification::Default,
+        (Environment::Production, false) => Verification::Required,
     }
 }
 
@@ -164,9 +186,9 @@ impl Server {
         let app = App::new(services.clone(), settings);
         let router = http::router(app.clone());
         let listen = settings.server.listen;
-        let listener = bind(listen).await?;
+        let listener = bind("server.listen", listen).await?;
         let metrics = match settings.metrics.listen {
-            Some(address) => Some((bind(address).await?, Metrics::start(settings.environment.name())?)),
+            Some(address) => Some((bind("metrics.listen", address).await?, Metrics::start(settings.environment.name())?)),
             None => None,
         };
         Ok(Self {
@@ -239,8 +261,8 @@ impl Server {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))
+async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
 }
 
 /// The sizes of the pools, for the metrics.

@@ -1,5 +1,6 @@
 //! The command line: parses the arguments, runs one command and reports its failure on standard error.
 
+mod output;
 mod serve;
 
 use std::{
@@ -15,8 +16,10 @@ use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 use sqlx::Connection as _;
 
+use self::output::{print, print_created, print_usage, report};
 use crate::domain::{
     actor::Actor,
+    error::Refusal,
     id::{AccountId, UserId},
     role::Role,
     text::{Email, Name},
@@ -31,7 +34,6 @@ use crate::{
         self,
         accounts::Accounts,
         auth::{NewPassword, Passwords, WeakPassword},
-        error::chain,
         idempotency::Outcome,
         ledger::{self, Drift},
         users::{NewUser, Users},
@@ -78,7 +80,7 @@ enum AccountCommand {
         /// The account's name.
         name: Name,
         /// Requests per clock hour, instead of the deployment's default.
-        #[arg(long)]
+        #[arg(long, value_parser = requests_per_hour)]
         rate_limit: Option<NonZeroU32>,
     },
 }
@@ -89,7 +91,7 @@ enum UserCommand {
     /// from the first line of standard input.
     Create {
         /// The account's id.
-        #[arg(long)]
+        #[arg(long, value_parser = account_id)]
         account: AccountId,
         /// The email that the user logs in with.
         #[arg(long)]
@@ -101,45 +103,82 @@ enum UserCommand {
     /// List an account's users: id, email, role, and enabled or disabled.
     List {
         /// The account's id.
-        #[arg(long)]
+        #[arg(long, value_parser = account_id)]
         account: AccountId,
     },
     /// Disable a user and end their sessions.
     Disable {
         /// The account's id.
-        #[arg(long)]
+        #[arg(long, value_parser = account_id)]
         account: AccountId,
         /// The user's id.
+        #[arg(value_parser = user_id)]
         user: UserId,
     },
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("settings: {0}")]
+    #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("settings: {0}")]
+    #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
-    Service(#[from] service::error::Error),
+    Service(service::error::Error),
+    #[error("--account takes the id of an account, as `core-api account create` prints it, and no account has this one")]
+    UnknownAccount,
+    #[error("the account has no user with this id; `core-api user list --account ID` lists its users")]
+    UnknownUser,
+    #[error("another user has this email; --email takes one that no user has")]
+    DuplicateUser,
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
-    #[error("the password is refused")]
-    WeakPassword(#[from] WeakPassword),
+    #[error("the password {0}")]
+    WeakPassword(WeakPassword),
     #[error("cannot read the password")]
     Password(#[source] std::io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[source] std::io::Error),
+    #[error("{id} is created, but cannot be written to standard output")]
+    CreatedOutput { id: String, source: std::io::Error },
+}
+
+impl From<service::error::Error> for Failure {
+    fn from(error: service::error::Error) -> Self {
+        match error {
+            service::error::Error::Refused(Refusal::AccountNotFound) => Self::UnknownAccount,
+            service::error::Error::Refused(Refusal::UserNotFound) => Self::UnknownUser,
+            service::error::Error::Refused(Refusal::DuplicateUser) => Self::DuplicateUser,
+            other => Self::Service(other),
+        }
+    }
+}
+
+fn requests_per_hour(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "takes a number of requests from 1 to 4294967295, such as 5000")
+}
+
+fn account_id(text: &str) -> Result<AccountId, &'static str> {
+    text.parse().map_err(|_| "takes an id as `core-api account create` prints it, such as acc_01h455vb4pex5vsknk084sn02q")
+}
+
+fn user_id(text: &str) -> Result<UserId, &'static str> {
+    text.parse().map_err(|_| "takes an id as `core-api user list` prints it, such as usr_01h455vb4pex5vsknk084sn02q")
 }
 
 /// Runs the command that this process was started with.
 pub async fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return print_usage(&error),
+    };
     let result = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve().await,
         Command::Migrate => migrate().await,
         Command::VerifyLedger => return verify_ledger().await.unwrap_or_else(|failure| report(&failure)),
-        Command::Config => Settings::keys(variables()).map(|keys| keys.iter().for_each(print)).map_err(Failure::from),
+        Command::Config => config(),
         Command::Openapi => openapi(),
         Command::Account(command) => account(command).await,
         Command::User(command) => user(command).await,
@@ -150,23 +189,35 @@ pub async fn run() -> ExitCode {
     }
 }
 
-/// The environment variables. One that is not UTF-8 cannot be a setting of this program.
-fn variables() -> HashMap<String, String> {
-    env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+/// The environment variables. One that is not UTF-8 is refused if it is a setting of this program.
+fn variables() -> Result<HashMap<String, String>, SettingsError> {
+    let mut variables = HashMap::new();
+    for (name, value) in env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => drop(variables.insert(name, value)),
+            Err(_) if name == "DATABASE_URL" || name.to_uppercase().starts_with("CORE_API_") => return Err(SettingsError::NotText(name)),
+            Err(_) => {}
+        }
+    }
+    Ok(variables)
 }
 
 fn settings() -> Result<Settings, Failure> {
-    let settings = Settings::from_variables(variables())?;
+    let settings = Settings::from_variables(variables()?)?;
     // Only `serve` answers requests, so other commands have no spans to export.
     let _no_exporter = telemetry::init(&settings.log, None)?;
     Ok(settings)
 }
 
+fn config() -> Result<(), Failure> {
+    Settings::keys(variables()?)?.iter().try_for_each(print)
+}
+
 /// Prints the document without a database or a signing key, so that it can be built anywhere.
 fn openapi() -> Result<(), Failure> {
-    let environment = Environment::from_variable(variables().get("CORE_API_ENV").map(String::as_str))?;
-    print(&http::openapi(environment).trim_end());
-    Ok(())
+    let environment = Environment::from_variable(variables()?.get("CORE_API_ENV").map(String::as_str))?;
+    print(&http::openapi(environment).trim_end())
 }
 
 async fn migrate() -> Result<(), Failure> {
@@ -181,7 +232,7 @@ async fn verify_ledger() -> Result<ExitCode, Failure> {
     let settings = settings()?;
     let postgres = Postgres::open(&settings).await?;
     let mut connection = database::connect(&postgres.options).await.map_err(StartError::from)?;
-    let mut drifts = 0_u64;
+    let (mut drifts, mut printed) = (0_u64, Ok(()));
     let mut reported = Instant::now();
     let progress = |read: ledger::Progress| {
         if reported.elapsed() > Duration::from_secs(2) {
@@ -191,12 +242,17 @@ async fn verify_ledger() -> Result<ExitCode, Failure> {
     };
     let found = |drift: Drift| {
         drifts += 1;
-        print(&drift);
+        // The exit code must tell whether the ledger is right, also if nobody reads the output.
+        if printed.is_ok() {
+            printed = print(&drift);
+        }
     };
     let read = ledger::verify(&mut connection, progress, found).await?;
     connection.close().await.map_err(DatabaseError::Connect).map_err(StartError::from)?;
-    print(&format_args!("{} cards and {} movements read, {drifts} drifts found", read.cards, read.movements));
     postgres.close()?;
+    printed =
+        printed.and_then(|()| print(&format_args!("{} cards and {} movements read, {drifts} drifts found", read.cards, read.movements)));
+    printed.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
     Ok(if drifts == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -204,20 +260,25 @@ async fn account(command: AccountCommand) -> Result<(), Failure> {
     let (pool, postgres) = open().await?;
     let accounts = Accounts::new(pool);
     match command {
-        AccountCommand::Create { name, rate_limit } => print(&accounts.create(&name, rate_limit.map(NonZeroU32::get)).await?),
+        AccountCommand::Create { name, rate_limit } => {
+            let account = accounts.create(&name, rate_limit.map(NonZeroU32::get)).await?;
+            print_created(&account)?;
+        }
     }
     Ok(postgres.close()?)
 }
 
 async fn user(command: UserCommand) -> Result<(), Failure> {
     let (pool, postgres) = open().await?;
+    let (UserCommand::Create { account, .. } | UserCommand::List { account } | UserCommand::Disable { account, .. }) = &command;
+    Accounts::new(pool.clone()).require(*account).await?;
     let users = Users::new(pool, Passwords::new()?);
     match command {
         UserCommand::Create { account, email, role } => {
-            let password = NewPassword::new(password().map_err(Failure::Password)?)?;
+            let password = NewPassword::new(password().map_err(Failure::Password)?).map_err(Failure::WeakPassword)?;
             let new = NewUser { email, password, role };
             if let Outcome::Fresh(user) = users.create(&Actor::command_line(account), new, None).await? {
-                print(&user.id);
+                print_created(&user.id)?;
             }
         }
         UserCommand::List { account } => list_users(&users, account).await?,
@@ -238,7 +299,7 @@ async fn list_users(users: &Users, account: AccountId) -> Result<(), Failure> {
                 Word::Known(role) => role.name(),
                 Word::Unknown(role) => role,
             };
-            print(&format_args!("{}\t{}\t{role}\t{state}", user.id, user.email));
+            print(&format_args!("{}\t{}\t{role}\t{state}", user.id, user.email))?;
         }
     }
 }
@@ -259,15 +320,4 @@ fn password() -> std::io::Result<SecretString> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned().into())
-}
-
-#[expect(clippy::print_stdout, reason = "the command's output")]
-fn print(line: &impl std::fmt::Display) {
-    println!("{line}");
-}
-
-#[expect(clippy::print_stderr, reason = "a command reports its failure on standard error")]
-fn report(failure: &Failure) -> ExitCode {
-    eprintln!("core-api: {}", chain(failure));
-    ExitCode::FAILURE
 }

@@ -2,20 +2,25 @@
 //!
 //! No other module reads the environment or a settings file.
 
+mod accepted;
 mod environment;
 mod keys;
+mod log_filter;
+mod networks;
 mod origins;
 mod sections;
 
 use std::collections::HashMap;
 
-use config::{Config, Environment as Variables, File, FileFormat};
+use config::{Config, ConfigError, Environment as Variables, File, FileFormat};
 use serde::Deserialize;
 
 pub use self::{
     environment::Environment,
     keys::Key,
-    origins::Origins,
+    log_filter::{LogFilter, NotALogFilter},
+    networks::{Networks, NotANetwork},
+    origins::{NotAnOrigin, Origins},
     sections::{Auth, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
 };
 
@@ -24,15 +29,27 @@ const DEFAULTS: &str = include_str!("../config/default.toml");
 /// The upper bound for a number of seconds, milliseconds or connections: ten years of seconds.
 const MAX: u64 = 10 * 366 * 24 * 60 * 60;
 
-/// Why the settings are not valid.
+/// Why the settings are not valid. No message repeats a value: it may be a secret that was set in the wrong place.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// `CORE_API_ENV` names no environment.
-    #[error("CORE_API_ENV is {0:?}; it takes \"sandbox\" or \"production\"")]
-    UnknownEnvironment(String),
+    #[error("CORE_API_ENV takes sandbox or production, such as CORE_API_ENV=production")]
+    UnknownEnvironment,
     /// A key has a value that it does not accept.
-    #[error("{0}")]
-    Invalid(#[from] config::ConfigError),
+    #[error("{variable} ({key}) takes {takes}, such as {example}")]
+    Invalid {
+        /// The key.
+        key: String,
+        /// The variable that sets the key.
+        variable: String,
+        /// What the key accepts.
+        takes: String,
+        /// A value that the key accepts.
+        example: &'static str,
+    },
+    /// The files are not valid.
+    #[error("the settings cannot be read")]
+    Unreadable(#[from] ConfigError),
     /// A variable would set a key that does not exist.
     #[error("{variable} sets no key there is; {near} may be meant (`core-api config` lists all keys)")]
     UnknownKey {
@@ -41,20 +58,21 @@ pub enum SettingsError {
         /// The variable of the most similar key.
         near: String,
     },
-    /// A number is out of its range.
-    #[error("{0} must be above zero and at most {MAX}")]
-    OutOfRange(&'static str),
-    /// A duration is too short.
-    #[error("{key} must be at least {least}")]
-    TooShort {
-        /// The key.
-        key: &'static str,
-        /// The least value, in seconds.
-        least: u64,
+    /// A variable would set a key that was replaced by another.
+    #[error("{variable} is no longer a setting; {by} takes its place, and takes {takes}, such as {example}")]
+    Replaced {
+        /// The variable.
+        variable: String,
+        /// The variable of the key that replaces it.
+        by: String,
+        /// What that key accepts.
+        takes: String,
+        /// A value that it accepts.
+        example: &'static str,
     },
-    /// A duration that may be zero is too long.
-    #[error("{0} must be at most {MAX}")]
-    TooLong(&'static str),
+    /// A variable's value is not text.
+    #[error("{0} is not valid UTF-8")]
+    NotText(String),
     /// A key is set that needs a cargo feature which this binary lacks.
     #[error("{key} is set, but this binary was built without the feature {feature} (cargo build --release --features {feature})")]
     NotBuiltIn {
@@ -102,8 +120,8 @@ impl Settings {
     /// # Errors
     /// A variable has a value that its key does not accept; the message names the key.
     pub fn from_variables(variables: HashMap<String, String>) -> Result<Self, SettingsError> {
-        let environment = Environment::from_variable(variables.get("CORE_API_ENV").map(String::as_str))?;
         keys::refuse_unknown(&variables)?;
+        let environment = Environment::from_variable(variables.get("CORE_API_ENV").map(String::as_str))?;
         let database_url = variables.get("DATABASE_URL").filter(|url| !url.is_empty()).cloned();
         let read = Config::builder()
             .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
@@ -113,7 +131,7 @@ impl Settings {
                 Variables::with_prefix("CORE_API").prefix_separator("__").separator("__").ignore_empty(true).source(Some(variables)),
             )
             .build()?;
-        let mut settings: Self = read.try_deserialize()?;
+        let mut settings: Self = read.try_deserialize().map_err(invalid_value)?;
         settings.environment = environment;
         settings.check(cfg!(feature = "otel"))?;
         Ok(settings)
@@ -145,12 +163,12 @@ impl Settings {
             ("auth.session_ttl_seconds", self.auth.session_ttl_seconds),
         ] {
             if value == 0 || value > MAX {
-                return Err(SettingsError::OutOfRange(key));
+                return Err(keys::invalid(key));
             }
         }
         for (key, value) in [("server.linger_seconds", self.server.linger_seconds), ("server.drain_seconds", self.server.drain_seconds)] {
             if value > MAX {
-                return Err(SettingsError::TooLong(key));
+                return Err(keys::invalid(key));
             }
         }
         self.retention.check()?;
@@ -158,6 +176,14 @@ impl Settings {
             return Err(SettingsError::NotBuiltIn { key: "tracing.otlp_endpoint", feature: "otel" });
         }
         Ok(())
+    }
+}
+
+/// The key at fault and what it accepts, without the value that the error of the deserializer repeats.
+fn invalid_value(error: ConfigError) -> SettingsError {
+    match &error {
+        ConfigError::Type { key: Some(key), .. } | ConfigError::At { key: Some(key), .. } => keys::invalid(key),
+        _ => SettingsError::Unreadable(error),
     }
 }
 

@@ -15,26 +15,26 @@ from core_api_client.api.customers import create_customer
 from core_api_client.api.transactions import list_movements
 from core_api_client.api.virtual_cards import assign_card, change_card_status, create_card, get_card
 from core_api_client.models import (
-    AddBalanceBody,
+    AddBalanceRequest,
     Added,
-    AssignCardBody,
+    AssignCardRequest,
     AssignedCard,
     Card,
     CardStatus,
-    ChangeCardStatusBody,
+    ChangeCardStatusRequest,
+    ChangeCardStatusRequestStatus,
     ChangedCard,
     Code,
-    CreateCardBody,
-    CreateCustomerBody,
+    CreateCardRequest,
+    CreateCustomerRequest,
     CreatedCard,
     Currency,
     Customer,
-    ListMovementsResponse200,
     Login,
-    LoginBody,
+    LoginRequest,
     MovementKind,
+    MovementList,
     Problem,
-    TargetStatus,
 )
 
 API = os.environ.get("API", "http://127.0.0.1:8080")
@@ -61,30 +61,30 @@ def expect(value, wanted):
 
 # 1. Login
 stranger = Client(API, raise_on_unexpected_status=True)
-session = done(login.sync(client=stranger, body=LoginBody("admin@company.com", "secure_password")), Login)
+session = done(login.sync(client=stranger, body=LoginRequest("admin@company.com", "secure_password")), Login)
 client = AuthenticatedClient(API, session.token, raise_on_unexpected_status=True)
 
 # 2. Create customer
-person = CreateCustomerBody(name="Juan Perez", email=EMAIL)
+person = CreateCustomerRequest(name="Juan Perez", email=EMAIL)
 customer = done(create_customer.sync(client=client, body=person, idempotency_key=once()), Customer)
 
 # 3. Create virtual card
-usd = CreateCardBody(Currency.USD)
+usd = CreateCardRequest(Currency.USD)
 created = done(create_card.sync(client=client, body=usd, idempotency_key=once()), CreatedCard)
 card_id = created.card_id
 expect(created.status, CardStatus.INACTIVE)
 
 # 4. Assign card to customer
-link = AssignCardBody(card_id=card_id, customer_id=customer.customer_id)
+link = AssignCardRequest(card_id=card_id, customer_id=customer.customer_id)
 done(assign_card.sync(client=client, body=link, idempotency_key=once()), AssignedCard)
 
 # 5. Add balance
-funds = AddBalanceBody(card_id=card_id, amount=500)
+funds = AddBalanceRequest(card_id=card_id, amount=500)
 added = done(add_balance.sync(client=client, body=funds, idempotency_key=once()), Added)
 expect(added.balance, 500)
 
 # 6. Activate card
-active = ChangeCardStatusBody(card_id=card_id, status=TargetStatus.ACTIVE)
+active = ChangeCardStatusRequest(card_id=card_id, status=ChangeCardStatusRequestStatus.ACTIVE)
 done(change_card_status.sync(client=client, body=active, idempotency_key=once()), ChangedCard)
 
 # What became of it
@@ -93,7 +93,7 @@ expect((card.balance, card.status, card.currency), (500, CardStatus.ACTIVE, Curr
 expect(card.customer_id, customer.customer_id)
 
 top_ups = list_movements.sync(card_id, client=client, type_=MovementKind.TOP_UP)
-movements = done(top_ups, ListMovementsResponse200).movements
+movements = done(top_ups, MovementList).movements
 expect([(one.id, one.amount, one.balance_after) for one in movements], [(added.movement_id, 500, 500)])
 expect(movements[0].date.utcoffset().total_seconds(), 0)
 

@@ -4,15 +4,16 @@ use std::fmt::Write as _;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, variables};
+use super::{Failure, print, variables};
 use crate::{
     app::{Postgres, SANDBOX_LOGINS, Server},
     config::{Environment, Settings},
+    service::error::chain,
     telemetry,
 };
 
 pub(super) async fn serve() -> Result<(), Failure> {
-    let settings = Settings::from_variables(variables())?;
+    let settings = Settings::from_variables(variables()?)?;
     let _telemetry = telemetry::init(&settings.log, settings.tracing.otlp_endpoint.as_ref())?;
     // Registered before Postgres starts, so that Ctrl-C stops that in order as well.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
@@ -43,7 +44,6 @@ async fn start(settings: &Settings) -> Result<(Postgres, Server), Failure> {
 }
 
 /// Prints how to start using the sandbox. Production only logs its address.
-#[expect(clippy::print_stdout, reason = "the command's output")]
 fn greet(settings: &Settings, server: &Server) -> Result<(), Failure> {
     let address = server.address()?;
     if settings.environment == Environment::Production {
@@ -56,10 +56,14 @@ fn greet(settings: &Settings, server: &Server) -> Result<(), Failure> {
         let _written = writeln!(logins, "    {email:<20} {password}");
     }
     let (_, email, password) = SANDBOX_LOGINS[0];
-    println!(
-        "\nThe Core API sandbox is up at http://{address}\n\nLogins:\n{logins}\nTry it:\n    \
+    let greeting = format_args!(
+        "\nThe Core API sandbox is up at http://{address}\nIts guide, to read and to try: http://{address}/docs\n\nLogins:\n{logins}\nTry it:\n    \
          curl -X POST http://{address}/auth/login -H 'Content-Type: application/json' -d '{{\"email\":\"{email}\",\"password\":\"{password}\"}}'\n\n\
          Ctrl-C stops it; its data stays.\n"
     );
+    // The server serves also if nobody reads this.
+    if let Err(failure) = print(&greeting).or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) }) {
+        tracing::warn!(cause = chain(&failure), "the address and the logins could not be printed");
+    }
     Ok(())
 }

@@ -53,7 +53,7 @@ impl FromStr for Environment {
         match text {
             "sandbox" => Ok(Self::Sandbox),
             "production" => Ok(Self::Production),
-            _ => Err(SettingsError::UnknownEnvironment(text.to_owned())),
+            _ => Err(SettingsError::UnknownEnvironment),
         }
     }
 }

@@ -8,15 +8,17 @@ use url::Url;
 #[serde(try_from = "String")]
 pub struct Origins(Vec<String>);
 
-impl TryFrom<String> for Origins {
-    type Error = String;
+/// An entry of the list is not an origin.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an origin")]
+pub struct NotAnOrigin;
 
-    fn try_from(list: String) -> Result<Self, String> {
-        let origins = list.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(|origin| {
-            let origin = origin.to_owned();
-            if is_origin(&origin) { Ok(origin) } else { Err(format!("{origin:?} is not an origin such as \"https://app.example.com\"")) }
-        });
-        origins.collect::<Result<_, _>>().map(Self)
+impl TryFrom<String> for Origins {
+    type Error = NotAnOrigin;
+
+    fn try_from(list: String) -> Result<Self, NotAnOrigin> {
+        let origins = list.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+        origins.map(|origin| if is_origin(origin) { Ok(origin.to_owned()) } else { Err(NotAnOrigin) }).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -37,7 +39,7 @@ impl Origins {
 mod tests {
     use super::*;
 
-    fn origins(list: &str) -> Result<Origins, String> {
+    fn origins(list: &str) -> Result<Origins, NotAnOrigin> {
         list.to_owned().try_into()
     }
 

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use url::Url;
 
-use super::{MAX, Origins, SettingsError};
+use super::{LogFilter, MAX, Networks, Origins, SettingsError, keys};
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Server {
     pub listen: SocketAddr,
     pub linger_seconds: u64,
     pub drain_seconds: u64,
-    pub trusted_hops: usize,
+    pub trusted_proxies: Networks,
     pub max_in_flight: usize,
     pub max_connections: usize,
     pub head_timeout_seconds: u64,
@@ -43,6 +43,7 @@ pub struct Database {
     pub data_dir: PathBuf,
     pub max_connections: u32,
     pub acquire_timeout_ms: u64,
+    pub allow_unverified_tls: bool,
 }
 
 /// `[auth]`
@@ -90,11 +91,8 @@ impl Retention {
             ("retention.sessions_seconds", self.sessions_seconds, 0),
             ("retention.audit_events_seconds", self.audit_events_seconds, if self.audit_events_seconds == 0 { 0 } else { 30 * DAY }),
         ] {
-            if value < least {
-                return Err(SettingsError::TooShort { key, least });
-            }
-            if value > MAX {
-                return Err(SettingsError::TooLong(key));
+            if !(least..=MAX).contains(&value) {
+                return Err(keys::invalid(key));
             }
         }
         Ok(())
@@ -124,7 +122,7 @@ pub struct Tracing {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct Log {
-    pub level: String,
+    pub level: LogFilter,
     pub format: LogFormat,
 }
 
@@ -158,6 +156,5 @@ fn collector_unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<U
     let plain = |url: &Url| {
         url.scheme() == "http" && url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
     };
-    let wrong = || D::Error::custom("must be the address of a collector, such as http://localhost:4318, without TLS, user or query");
-    Url::parse(&text).ok().filter(plain).map(Some).ok_or_else(wrong)
+    Url::parse(&text).ok().filter(plain).map(Some).ok_or_else(|| D::Error::custom("not a collector"))
 }

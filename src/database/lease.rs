@@ -105,14 +105,13 @@ async fn recover(mut connection: Object<Connector>, writer: Option<OwnedSemaphor
     let usable = {
         let answer = is_usable(&mut connection.inner);
         pin!(answer);
-        match timeout(RECOVERY, &mut answer).await {
-            Ok(answer) => answer,
-            Err(Elapsed { .. }) => {
-                let _counted = silent.count();
-                select! {
-                    answer = &mut answer => answer,
-                    () = silent.gone(backend) => Ok(false),
-                }
+        if let Ok(answer) = timeout(RECOVERY, &mut answer).await {
+            answer
+        } else {
+            let _counted = silent.count();
+            select! {
+                answer = &mut answer => answer,
+                () = silent.gone(backend) => Ok(false),
             }
         }
     };

@@ -31,12 +31,24 @@ const TABLE: &str = "_sqlx_migrations";
 /// The database did not answer for 30 seconds, other sessions held the locks for 60, or a migration failed.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     let mut connection = connect_patiently(options).await?;
+    let migrated = bring_up_to_date(&mut connection, &migrator()).await;
+    connection.close().await.map_err(DatabaseError::Connect)?;
+    migrated
+}
+
+/// Whether every migration of this version is applied.
+pub(super) async fn is_current(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    is_up_to_date(connection, &migrator()).await.map_err(|error| match error {
+        MigrateError::Execute(error) => error,
+        other => other.into(),
+    })
+}
+
+fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!();
     // An older replica may restart after a newer one has migrated further.
     migrator.set_ignore_missing(true).set_locking(false);
-    let migrated = bring_up_to_date(&mut connection, &migrator).await;
-    connection.close().await.map_err(DatabaseError::Connect)?;
-    migrated
+    migrator
 }
 
 async fn bring_up_to_date(connection: &mut PgConnection, migrator: &Migrator) -> Result<(), DatabaseError> {
@@ -44,13 +56,20 @@ async fn bring_up_to_date(connection: &mut PgConnection, migrator: &Migrator) ->
         return Ok(());
     }
     let began = Instant::now();
-    let mut has_lock = false;
+    let (mut has_lock, mut reported) = (false, false);
     loop {
         match attempt(connection, migrator, &mut has_lock).await {
             Ok(()) => return Ok(()),
             Err(error) if !is_lock_conflict(&error) => return Err(DatabaseError::Migrate(error)),
             Err(error) if began.elapsed() > MIGRATE_WAIT => return Err(DatabaseError::LockTimeout(error)),
-            Err(_) => tokio::time::sleep(RETRY_DELAY).await,
+            Err(_) => {
+                if !reported {
+                    reported = true;
+                    let seconds = MIGRATE_WAIT.as_secs();
+                    tracing::warn!("another session holds the locks that a migration needs; waiting for at most {seconds} s");
+                }
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
         }
     }
 }

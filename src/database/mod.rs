@@ -4,51 +4,50 @@ mod lease;
 mod migrate;
 mod pool;
 pub mod private;
+mod probe;
 mod silent;
+mod url;
 
 use std::{
-    str::FromStr,
+    io,
     time::{Duration, Instant},
 };
 
-use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectOptions};
 
 pub use self::lease::Lease;
 pub use self::migrate::{MIGRATE_WAIT, migrate};
 pub use self::pool::{Pool, acquire, close_unused, pool, pool_for_lists};
+pub use self::probe::Probe;
+pub use self::url::{UrlFault, Verification, options};
 
 /// How long to wait for a database that is still starting.
 const STARTUP_WAIT: Duration = Duration::from_secs(30);
 
+/// After this time the log says that the process waits for its database.
+const REPORT_AFTER: Duration = Duration::from_secs(1);
+
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// `DATABASE_URL` is not a Postgres URL.
-    #[error("DATABASE_URL is not a Postgres URL such as postgres://user:password@host/name")]
-    Url,
+    /// `DATABASE_URL` is not valid.
+    #[error(transparent)]
+    Url(#[from] UrlFault),
     /// The database did not answer, or refused the connection.
-    #[error("cannot connect to the database")]
+    #[error("cannot connect to the database that DATABASE_URL names")]
     Connect(#[source] sqlx::Error),
+    /// The database has no TLS, or its certificate is not valid.
+    #[error(
+        "cannot connect to the database by TLS; if a private CA signed its certificate, add a parameter such as \
+         sslrootcert=/etc/ssl/database-ca.pem to DATABASE_URL"
+    )]
+    Tls(#[source] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("cannot migrate the database")]
     Migrate(#[source] MigrateError),
     /// Another process is migrating, or holds a lock on a table that a migration changes.
     #[error("cannot migrate the database: another session held the locks for {} s", MIGRATE_WAIT.as_secs())]
     LockTimeout(#[source] MigrateError),
-}
-
-/// Reads `DATABASE_URL`.
-///
-/// # Errors
-/// The URL is not a Postgres URL. The message does not repeat it, since it may contain a password.
-pub fn options(url: &SecretString) -> Result<PgConnectOptions, DatabaseError> {
-    let url = url.expose_secret();
-    // The parser accepts any scheme.
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(DatabaseError::Url);
-    }
-    PgConnectOptions::from_str(url).map_err(|_| DatabaseError::Url)
 }
 
 /// Waits for a database that is still starting.
@@ -68,13 +67,32 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Databas
 }
 
 async fn connect_patiently(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
-    let began = Instant::now();
+    let (began, mut reported) = (Instant::now(), false);
     loop {
-        match PgConnection::connect_with(options).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) if began.elapsed() > STARTUP_WAIT || !may_be_starting(&error) => return Err(DatabaseError::Connect(error)),
-            Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+        let connecting = tokio::time::timeout(pool::CONNECT_TIMEOUT, PgConnection::connect_with(options));
+        let error = match connecting.await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) if is_tls(&error) => return Err(DatabaseError::Tls(error)),
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::from(io::ErrorKind::TimedOut).into(),
+        };
+        if began.elapsed() > STARTUP_WAIT || !may_be_starting(&error) {
+            return Err(DatabaseError::Connect(error));
         }
+        if !reported && began.elapsed() > REPORT_AFTER {
+            reported = true;
+            tracing::warn!(%error, "the database does not accept connections yet; waiting for at most {} s", STARTUP_WAIT.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Whether the server has no TLS, or its certificate is not valid. Waiting would change neither.
+fn is_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        _ => false,
     }
 }
 

@@ -71,6 +71,12 @@ pub struct Connection {
     pub(super) backend: Backend,
 }
 
+impl Connector {
+    pub(super) fn options(&self) -> Box<PgConnectOptions> {
+        self.options.clone()
+    }
+}
+
 impl Manager for Connector {
     type Type = Connection;
     type Error = sqlx::Error;

@@ -20,7 +20,7 @@ use super::{
 use crate::domain::{
     audit_event::{EventType, Subject},
     error::Refusal,
-    id::{AccountId, CardId, CustomerId, EventId, NotAnId, SessionId, UserId},
+    id::{AccountId, EventId, NotAnId, SessionId, UserId},
     word::Word,
 };
 use crate::service::audit::{AuditEvent, EventFilter};
@@ -54,16 +54,12 @@ impl JsonSchema for SubjectId {
         "SubjectId".into()
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "The id of the resource that an event is about. Its prefix tells the kind of resource.",
-            "anyOf": [
-                generator.subschema_for::<AccountId>(),
-                generator.subschema_for::<UserId>(),
-                generator.subschema_for::<SessionId>(),
-                generator.subschema_for::<CustomerId>(),
-                generator.subschema_for::<CardId>(),
-            ],
+            "description": "The id of the resource that an event is about. Its prefix tells the kind of resource: an account, a user, a \
+                session, a customer or a card.",
+            "type": "string",
+            "examples": ["card_01h455vb4pex5vsknk084sn02q"],
         })
     }
 }

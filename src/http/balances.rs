@@ -40,7 +40,6 @@ impl FromFields for AddRequest {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Added {
     card_id: CardId,
-    #[schemars(range(min = 0))]
     balance: Money,
     movement_id: MovementId,
 }
@@ -71,7 +70,6 @@ pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command:
 #[serde(rename_all = "camelCase")]
 pub(super) struct Balance {
     card_id: CardId,
-    #[schemars(range(min = 0))]
     balance: Money,
     currency: Word<Currency>,
 }

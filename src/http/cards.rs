@@ -70,7 +70,6 @@ pub(super) struct CardBody {
     card_id: CardId,
     status: Word<CardStatus>,
     currency: Word<Currency>,
-    #[schemars(range(min = 0))]
     balance: Money,
     customer_id: Option<CustomerId>,
     created_at: Timestamp,

@@ -70,6 +70,10 @@ codes! {
         means: "The percent-decoded path is not UTF-8 or contains control characters."
         do: "Put ids into the path exactly as you received them, percent-encoded unless your client does that for you."
 
+    InvalidHost "invalid_host" BAD_REQUEST "No valid Host header"
+        means: "A request over HTTP/1.1 has exactly one Host header, which names the server: a host and perhaps a port. This one had none, several, or an invalid one. Nothing was done."
+        do: "Leave the Host header to your HTTP client, which takes it from the URL."
+
     Unauthenticated "unauthenticated" UNAUTHORIZED "No valid token"
         means: "There is no token, or more than one, or it belongs to another environment, or its session has ended: by a logout, a password change, or because the user was disabled."
         do: "Send Authorization: Bearer and the token of POST /auth/login. If you did, log in again. A sandbox token is not valid in production."
@@ -175,8 +179,8 @@ codes! {
         do: "Send only the fields that are documented."
 
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body is not declared as JSON"
-        means: "The Content-Type is missing or is not application/json in UTF-8."
-        do: "Send Content-Type: application/json."
+        means: "The Content-Type is missing or is not application/json in UTF-8, or the Content-Encoding says that the body is compressed."
+        do: "Send Content-Type: application/json and an uncompressed body."
 
     RateLimitExceeded "rate_limit_exceeded" TOO_MANY_REQUESTS "The hour's requests are used up"
         means: "The account has used all its requests of this clock hour, across all users and sessions. This request was not counted, and nothing was done."
@@ -193,6 +197,10 @@ codes! {
     InternalError "internal_error" INTERNAL_SERVER_ERROR "Internal server error"
         means: "The server failed unexpectedly."
         do: "Contact support with the requestId. A request that changes something is safe to retry under its Idempotency-Key."
+
+    UnsupportedTransferCoding "unsupported_transfer_coding" NOT_IMPLEMENTED "The body has an unknown transfer coding"
+        means: "The Transfer-Encoding is something other than chunked alone. Nothing was done."
+        do: "Send the body with a Content-Length, or with Transfer-Encoding: chunked."
 
     Unavailable "unavailable" SERVICE_UNAVAILABLE "Not available right now"
         means: "The database is unreachable, the server is overloaded, or it is shutting down. Nothing was done."

@@ -10,7 +10,7 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId};
+use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId, openapi::schema};
 use crate::domain::{error::Refusal, quota::QuotaSnapshot};
 use crate::service::error::Error as ServiceError;
 
@@ -49,6 +49,10 @@ pub(super) enum Error {
     RouteNotFound,
     /// The route has no such method.
     MethodNotAllowed,
+    /// The `Host` header is missing, repeated or not valid.
+    InvalidHost,
+    /// The body has a transfer coding other than `chunked`.
+    UnsupportedTransferCoding,
     /// The process is shutting down.
     ShuttingDown,
 }
@@ -108,6 +112,7 @@ pub(super) struct ProblemBody<'a> {
     /// A short description of the code.
     title: &'static str,
     /// The HTTP status.
+    #[schemars(schema_with = "schema::error_status")]
     status: u16,
     /// What went wrong this time, and what can be done about it. For people.
     detail: &'a str,
@@ -131,15 +136,23 @@ impl Error {
                 (Code::ValidationFailed, details.join(" "))
             }
             Self::UnsupportedMediaType => {
-                (Code::UnsupportedMediaType, "Send the body as JSON in UTF-8, with Content-Type: application/json.".to_owned())
+                (Code::UnsupportedMediaType, "Send the body as uncompressed JSON in UTF-8, with Content-Type: application/json.".to_owned())
             }
             Self::PayloadTooLarge(max) => (Code::PayloadTooLarge, format!("The body is longer than {max} bytes.")),
             Self::RequestTimeout => (Code::RequestTimeout, "The body took too long to arrive. Nothing was done; send it again.".to_owned()),
             Self::InvalidPath => (Code::InvalidPath, "The percent-decoded path is not UTF-8 or contains control characters.".to_owned()),
-            Self::RouteNotFound => (Code::RouteNotFound, "No route has this path.".to_owned()),
+            Self::RouteNotFound => (Code::RouteNotFound, "No route has this path; GET / says where the list of routes is.".to_owned()),
             Self::MethodNotAllowed => {
                 (Code::MethodNotAllowed, "This path does not accept this method; the Allow header lists the accepted ones.".to_owned())
             }
+            Self::InvalidHost => (
+                Code::InvalidHost,
+                "Send exactly one Host header: the name or address of this server, and its port if it is not 80.".to_owned(),
+            ),
+            Self::UnsupportedTransferCoding => (
+                Code::UnsupportedTransferCoding,
+                "Send the body with a Content-Length, or with Transfer-Encoding: chunked alone.".to_owned(),
+            ),
             Self::ShuttingDown => (Code::Unavailable, "This server is shutting down. Try again.".to_owned()),
         }
     }
@@ -246,7 +259,9 @@ impl Error {
             | Self::RequestTimeout
             | Self::InvalidPath
             | Self::RouteNotFound
-            | Self::MethodNotAllowed => None,
+            | Self::MethodNotAllowed
+            | Self::InvalidHost
+            | Self::UnsupportedTransferCoding => None,
         }
     }
 }
@@ -270,8 +285,9 @@ impl IntoResponse for Error {
         if code.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if code.status() == StatusCode::REQUEST_TIMEOUT {
-            // The rest of the body may still arrive and must not be read as the next request.
+        if matches!(code, Code::RequestTimeout | Code::InvalidHost | Code::UnsupportedTransferCoding) {
+            // The rest of the body may still arrive and must not be read as the next request. A proxy may also read a
+            // request that violates HTTP as another one.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.extensions_mut().insert(Problem { code, detail, faults, cause });

@@ -14,7 +14,8 @@ use super::{
     code::Code,
     error::{Error, Result},
     extract::{NoQuery, PathId},
-    openapi::{Operation, Tag},
+    header_fields::prefers_html,
+    openapi::{Operation, Tag, schema},
 };
 
 /// The page loads nothing else.
@@ -31,6 +32,7 @@ pub(super) struct Explanation {
     #[schemars(with = "Code")]
     code: &'static str,
     /// The HTTP status of the code.
+    #[schemars(schema_with = "schema::error_status")]
     status: u16,
     title: &'static str,
     /// When the code is returned.
@@ -60,7 +62,7 @@ pub(super) const LIST: Operation = Operation::new("listErrors", Tag::Service, "E
 
 /// `GET /errors`
 pub(super) async fn list(_: NoQuery, headers: HeaderMap) -> Response {
-    if !accepts_html(&headers) {
+    if !prefers_html(&headers) {
         return with_vary(JsonBody(Explanations { errors: Code::ALL.iter().map(|code| (*code).into()).collect() }).into_response());
     }
     let mut body = "<h1>Errors of the Core API</h1><p>Switch on <code>code</code>; it never changes.</p><dl>".to_owned();
@@ -86,7 +88,7 @@ pub(super) const GET: Operation = Operation::new("getError", Tag::Service, "What
 /// `GET /errors/{code}`
 pub(super) async fn get(_: NoQuery, PathId(code): PathId<Code>, headers: HeaderMap) -> Result<Response> {
     let code = code.map_err(|_| Error::RouteNotFound)?;
-    if !accepts_html(&headers) {
+    if !prefers_html(&headers) {
         return Ok(with_vary(JsonBody(Explanation::from(code)).into_response()));
     }
     let [title, meaning, advice] = [code.title(), code.meaning(), code.advice()].map(escaped);
@@ -97,12 +99,6 @@ pub(super) async fn get(_: NoQuery, PathId(code): PathId<Code>, headers: HeaderM
         code.status().as_u16(),
     );
     Ok(page(&title, &body))
-}
-
-/// Browsers accept HTML explicitly; programs do not.
-fn accepts_html(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.any(|value| value.contains(mime::TEXT_HTML.as_ref()))
 }
 
 fn page(title: &str, body: &str) -> Response {

@@ -12,14 +12,17 @@ use super::{
     openapi::{Operation, Tag},
 };
 
+/// The health of one process.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Health {
+    /// What the process is: `live` or `ready`.
     status: &'static str,
 }
 
 /// `GET /health/live`: whether the process serves.
-pub(super) const LIVE: Operation =
-    Operation::new("live", Tag::Service, "Whether the process serves").response::<Health>(r#"{"status": "live"}"#);
+pub(super) const LIVE: Operation = Operation::new("live", Tag::Service, "Whether the process serves")
+    .about("For a supervisor that restarts the process. It does not ask the database, so a database outage restarts nothing.")
+    .response::<Health>(r#"{"status": "live"}"#);
 
 /// `GET /health/live`: whether the process serves.
 pub(super) async fn live() -> JsonBody<Health> {
@@ -36,6 +39,6 @@ pub(super) async fn ready(State(app): State<App>) -> Result<JsonBody<Health>> {
     if app.shutting_down.load(Ordering::Relaxed) {
         return Err(Error::ShuttingDown);
     }
-    app.services.deployment.ping().await?;
+    app.services.deployment.can_serve().await?;
     Ok(JsonBody(Health { status: "ready" }))
 }

@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use super::{
     error::{Error, FieldFault, Result},
     faults::{self, FaultCode},
-    middleware::body::{WholeBody, is_declared_as_json},
+    header_fields::is_declared_as_json,
+    middleware::body::WholeBody,
     openapi::{BodySchema, schema},
     query::Query,
     strict::{self, Members},
@@ -174,7 +175,7 @@ impl<'a> Fields<'a> {
         reason = "the outer `None` is a recorded fault, as in every reader; the inner one is a value that names nothing"
     )]
     pub(super) fn id<T: FromStr<Err = NotAnId> + JsonSchema>(&mut self, field: &'static str) -> Option<Option<T>> {
-        self.note(field, SchemaGenerator::subschema_for::<T>);
+        self.note(field, schema::requested_id::<T>);
         self.string(field).map(|text| text.parse().ok())
     }
 

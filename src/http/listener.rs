@@ -33,6 +33,10 @@ use crate::config::Settings;
 /// hyper's default limit, 100.
 const MAX_HEAD: usize = 32 * 1024;
 
+/// How much of a response waits in the kernel to be sent, in bytes.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 64 * 1024;
+
 /// File descriptors that are neither client connections nor database connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
@@ -61,7 +65,8 @@ impl From<&Settings> for Limits {
     }
 }
 
-/// Serves until `stop` completes. Then it accepts no more connections, and returns when every request in flight is answered.
+/// Serves until `stop` completes. Then it accepts no more connections, and returns when every request in flight is
+/// answered, or executed if its client has disconnected.
 pub async fn serve(listener: TcpListener, app: App, router: Router, limits: Limits, stop: impl Future<Output = ()> + Send) {
     let slots = Arc::new(Semaphore::new(connection_limit(limits)));
     let graceful = GracefulShutdown::new();
@@ -82,6 +87,8 @@ pub async fn serve(listener: TcpListener, app: App, router: Router, limits: Limi
     }
     drop(listener);
     graceful.shutdown().await;
+    app.requests.close();
+    app.requests.wait().await;
 }
 
 /// Raises the limit of file descriptors as far as `max_connections` needs and the system allows, and returns how many
@@ -99,6 +106,16 @@ fn connection_limit(limits: Limits) -> usize {
     let available = soft.saturating_sub(others).max(1);
     tracing::warn!(wanted, available, "too few file descriptors for server.max_connections");
     usize::try_from(available).unwrap_or(limits.connections)
+}
+
+/// Lets only [`MAX_UNSENT`] of a response wait in the kernel for a client that does not read. By default a connection takes
+/// megabytes there. It does not bound what is on its way to a client that does read.
+fn bound_unsent(stream: &TcpStream) {
+    // Other systems have no such option, or only for some versions.
+    #[cfg(target_os = "linux")]
+    let _set = socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -119,6 +136,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 async fn serve_connection(stream: TcpStream, peer: SocketAddr, (app, router): (App, Router), limits: Limits, watcher: Watcher) {
     // Responses are written in one piece, so Nagle's algorithm would only delay them. Failure is harmless.
     let _set = stream.set_nodelay(true);
+    bound_unsent(&stream);
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.write));
 

@@ -14,6 +14,7 @@ mod error;
 mod explanations;
 mod extract;
 mod faults;
+mod header_fields;
 mod health;
 mod json;
 mod listener;
@@ -42,6 +43,7 @@ use std::{
 
 use axum::http::Method;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use self::middleware::rate_limit::{self, FailureLimiter};
 use self::router::Table;
@@ -50,7 +52,7 @@ pub use self::{
     router::router,
 };
 use crate::{
-    config::{Environment, Origins, Settings},
+    config::{Environment, Networks, Origins, Settings},
     service::Services,
 };
 
@@ -65,12 +67,14 @@ pub struct App {
 pub struct Shared {
     services: Services,
     has_sandbox_routes: bool,
-    trusted_hops: usize,
+    trusted_proxies: Networks,
     allowed_origins: Origins,
     body_timeout: Duration,
     failed_logins: FailureLimiter,
     failed_authentications: FailureLimiter,
     in_flight: Semaphore,
+    /// Every request that is being executed, also those whose client has disconnected.
+    requests: TaskTracker,
     shutting_down: AtomicBool,
 }
 
@@ -89,12 +93,13 @@ impl App {
         let shared = Shared {
             services,
             has_sandbox_routes: settings.environment == Environment::Sandbox,
-            trusted_hops: settings.server.trusted_hops,
+            trusted_proxies: settings.server.trusted_proxies.clone(),
             allowed_origins: settings.cors.allowed_origins.clone(),
             body_timeout: Duration::from_secs(settings.server.body_timeout_seconds),
             failed_logins: FailureLimiter::per_minute(settings.rate_limit.failed_logins_per_minute),
             failed_authentications: FailureLimiter::per_minute(settings.rate_limit.failed_authentications_per_minute),
             in_flight: Semaphore::new(settings.server.max_in_flight),
+            requests: TaskTracker::new(),
             shutting_down: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }

@@ -16,7 +16,6 @@ pub(super) struct MovementBody {
     description: String,
     date: Timestamp,
     r#type: Word<MovementKind>,
-    #[schemars(range(min = 0))]
     balance_after: Money,
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Table {
     authenticated: Routes,
     /// No token and no load limit.
     unlimited: Routes,
+    has_sandbox_routes: bool,
 }
 
 impl Table {
@@ -71,7 +72,7 @@ impl Table {
             .get("/errors", explanations::list, explanations::LIST)
             .get("/errors/{code}", explanations::get, explanations::GET);
 
-        Self { open, authenticated, unlimited }
+        Self { open, authenticated, unlimited, has_sandbox_routes }
     }
 
     /// Every endpoint.
@@ -81,7 +82,7 @@ impl Table {
 
     /// The OpenAPI document of all endpoints.
     pub(super) fn document(&self) -> Value {
-        openapi::document(self.entries())
+        openapi::document(self.entries(), self.has_sandbox_routes)
     }
 }
 
@@ -89,7 +90,7 @@ impl Table {
 pub fn router(app: App) -> Router {
     let table = Table::new(app.has_sandbox_routes);
     let document = Document(table.document().to_string().into());
-    let Table { open, authenticated, unlimited } = table;
+    let Table { open, authenticated, unlimited, .. } = table;
     let open = open.router.route_layer(from_fn_with_state(app.clone(), middleware::limited));
     let authenticated = authenticated.router.route_layer(from_fn_with_state(app.clone(), middleware::authenticated));
     let unlimited = unlimited.router.layer(Extension(document)).merge(docs::pages()).route_layer(from_fn(middleware::unlimited));

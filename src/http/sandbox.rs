@@ -43,7 +43,6 @@ impl FromFields for MerchantRequest {
 #[schemars(rename = "Posting")]
 pub(super) struct PostedBody {
     card_id: CardId,
-    #[schemars(range(min = 0))]
     balance: Money,
     movement: MovementBody,
 }

@@ -116,9 +116,16 @@ impl Error {
     }
 }
 
-/// An error and all of its causes, on one line for a log.
+/// An error and all of its causes, on one line for a log. Many errors of libraries repeat their cause, so a cause that the
+/// line already ends with is left out.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 impl From<Forbidden> for Error {
@@ -183,6 +190,15 @@ mod tests {
         for error in [sqlx::Error::RowNotFound, sqlx::Error::ColumnNotFound("x".into())] {
             assert!(matches!(Error::from(error), Error::Internal { .. }));
         }
+    }
+
+    #[test]
+    fn a_chain_says_each_cause_once() {
+        let refused = || sqlx::Error::Io(std::io::Error::other("connection refused"));
+        let once = "a statement: error communicating with database: connection refused";
+        assert_eq!(chain(&Error::internal("a statement", refused())), once);
+        assert_eq!(chain(&Error::DatabaseUnavailable(Arc::new(sqlx::Error::PoolClosed))).matches("closed pool").count(), 1);
+        assert_eq!(chain(&Error::Overloaded), "overloaded");
     }
 
     #[test]

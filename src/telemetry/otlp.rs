@@ -20,16 +20,13 @@ use opentelemetry_sdk::{
 };
 use tracing::{Span, Subscriber, field::Empty, level_filters::LevelFilter};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::{
-    Layer,
-    filter::{Directive, ParseError, filter_fn},
-    registry::LookupSpan,
-};
+use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 use url::Url;
 
 use super::{known_method, trace_context::TraceContext};
 
-const TARGET: &str = "core_api::exported";
+/// The target of every exported span. The log leaves it out.
+pub(super) const TARGET: &str = "core_api::exported";
 
 /// The most spans that wait for the collector, a few hundred bytes each. Further spans are dropped.
 const MAX_QUEUED_SPANS: usize = 8_192;
@@ -50,11 +47,6 @@ impl Drop for ExporterGuard {
             tracing::warn!(cause = %error, "the last spans were not exported");
         }
     }
-}
-
-/// The filter that keeps exported spans out of the log.
-pub(super) fn not_logged() -> Result<Directive, ParseError> {
-    format!("{TARGET}=off").parse()
 }
 
 /// Starts exporting to a collector, which need not be reachable yet.

@@ -9,6 +9,7 @@ use crate::support::{
     Actor, Database, Reply,
     binary::{Logged, core_api_on},
     operations::{Operation, operations},
+    socket::Socket,
 };
 
 /// What every secret of this test begins with. It has a character that no name has.
@@ -175,11 +176,37 @@ impl Prober<'_> {
     }
 }
 
+/// Requests that no HTTP client sends, or that violate HTTP.
+fn raw_requests(secret: &str) -> Vec<String> {
+    let long = "x".repeat(40_000);
+    let get = |head: &str| format!("GET /cards HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{head}\r\n\r\n");
+    let post = |head: &str, body: &str| {
+        format!("POST /auth/login HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n{head}\r\n\r\n{body}")
+    };
+    vec![
+        format!("{secret}\r\n\r\n"),
+        format!("GET {secret} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+        format!("GET /{secret} {secret}/1.1\r\nHost: a\r\n\r\n"),
+        format!("GET http://{secret}/cards HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+        format!("GET /cards HTTP/1.1\r\nHost: {secret}\r\nConnection: close\r\n\r\n"),
+        format!("GET /cards HTTP/1.1\r\nHost: {secret}\r\nHost: {secret}\r\nConnection: close\r\n\r\n"),
+        get(&format!("Bad {secret}: 1")),
+        get(&format!("X: {secret}\0")),
+        get(&format!("Authorization: Bearer {secret}{long}")),
+        get(&format!("Upgrade: {secret}\r\nConnection: upgrade, close")),
+        post(&format!("Expect: {secret}\r\nContent-Length: 2"), "{}"),
+        post(&format!("Content-Length: {secret}"), "{}"),
+        post(&format!("Transfer-Encoding: {secret}"), "{}"),
+        post("Transfer-Encoding: chunked", &format!("2;{secret}={secret}\r\n{{}}\r\n0\r\nX-Trailer: {secret}\r\n\r\n")),
+        post("Transfer-Encoding: chunked", &format!("{secret}\r\n{{}}\r\n0\r\n\r\n")),
+    ]
+}
+
 #[tokio::test]
 async fn a_secret_in_any_wrong_place_comes_back_in_no_answer_and_no_log_line() {
     let database = Database::new().await;
     let mut command = core_api_on(&database);
-    command.env("CORE_API__LOG__LEVEL", "debug").env("CORE_API__CORS__ALLOWED_ORIGINS", "https://app.example.com");
+    command.env("CORE_API__LOG__LEVEL", "trace").env("CORE_API__CORS__ALLOWED_ORIGINS", "https://app.example.com");
     for limit in [
         "PER_HOUR",
         "FAILED_LOGINS_PER_MINUTE",
@@ -218,6 +245,12 @@ async fn a_secret_in_any_wrong_place_comes_back_in_no_answer_and_no_log_line() {
                     pending = attempts().await.into_iter().skip(done).collect();
                 }
             }
+        }
+    }
+    for request in raw_requests(MARK) {
+        let (_, answer) = Socket::to(&anonymous).await.send(&request).await.closed().await;
+        if answer.contains(MARK) {
+            leaks.push(format!("{request:.60}: {answer:.200}"));
         }
     }
     let lines = process.stop();

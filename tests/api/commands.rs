@@ -60,7 +60,7 @@ async fn invalid_settings_are_refused_by_name() {
     let folder = folder();
     assert_refused(&run(sandbox(folder.path()).env("CORE_API_ENV", "staging")), "CORE_API_ENV");
     assert_refused(&run(sandbox(folder.path()).env("CORE_API__RATE_LIMIT__PER_HOUR", "many")), "rate_limit.per_hour");
-    assert_refused(&run(sandbox(folder.path()).env("DATABASE_URL", "mysql://hunter2@db")), "DATABASE_URL is not a Postgres URL");
+    assert_refused(&run(sandbox(folder.path()).env("DATABASE_URL", "mysql://hunter2@db")), "DATABASE_URL takes postgres://");
     assert!(!folder.path().join("data").exists());
 }
 
@@ -94,6 +94,38 @@ async fn users_created_from_the_command_line_can_log_in() {
         let user = ["user", "create", "--account", &account, "--email", "eva@acme.com", "--role", "viewer"];
         assert!(!run(&user, weak).0, "{weak:?}");
     }
+    let nobody = "usr_01h455vb4pex5vsknk084sn02q";
+    for (arguments, refusal) in [
+        (vec!["user", "disable", "--account", &account, nobody], "the account has no user with this id"),
+        (vec!["user", "create", "--account", &account, "--email", "ana@acme.com", "--role", "viewer"], "another user has this email"),
+    ] {
+        let mut command = core_api_on(&world.database);
+        let mut process = command.args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+        process.stdin.take().expect("a piped input").write_all(b"a long enough password\n").unwrap_or_default();
+        assert_refused(&process.wait_with_output().expect("its end"), refusal);
+    }
     let logged = "select count(*) from audit_events where user_id is null and type in ('account_created', 'user_created', 'user_disabled')";
     assert_eq!(world.database.number(logged).await, 4 + 3, "4 of the seeded accounts and 3 of this test");
+}
+
+#[tokio::test]
+async fn every_command_refuses_an_account_that_does_not_exist() {
+    let database = Database::new().await;
+    let unknown = "acc_01h455vb4pex5vsknk084sn02q";
+    for arguments in [
+        vec!["user", "list", "--account", unknown],
+        vec!["user", "create", "--account", unknown, "--email", "ana@acme.com", "--role", "viewer"],
+        vec!["user", "disable", "--account", unknown, "usr_01h455vb4pex5vsknk084sn02q"],
+    ] {
+        let refused = run(core_api_on(&database).env("CORE_API__LOG__LEVEL", "error").args(&arguments).stdin(Stdio::null()));
+        assert_refused(&refused, "no account has this one");
+        assert_eq!(String::from_utf8_lossy(&refused.stderr).lines().count(), 1, "{arguments:?}");
+        let malformed = core_api_on(&database).args(arguments.iter().map(|word| word.replace(unknown, "acme"))).output().expect("its end");
+        let message = String::from_utf8_lossy(&malformed.stderr).into_owned();
+        assert_eq!(malformed.status.code(), Some(2), "{message}");
+        assert!(message.contains("such as acc_01"), "{message}");
+    }
+    let unlimited = core_api_on(&database).args(["account", "create", "Acme", "--rate-limit", "0"]).output().expect("its end");
+    let message = String::from_utf8_lossy(&unlimited.stderr).into_owned();
+    assert!(unlimited.status.code() == Some(2) && message.contains("from 1 to 4294967295, such as 5000"), "{message}");
 }

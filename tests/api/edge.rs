@@ -10,7 +10,7 @@ use core_api::{database, domain::card::CardStatus};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Reply, World, binary::core_api_on, database_proxy::DatabaseProxy, patient, without_quota};
+use crate::support::{Reply, World, behind_a_proxy, binary::core_api_on, database_proxy::DatabaseProxy, patient, without_quota};
 
 #[tokio::test]
 async fn a_started_request_completes_after_the_client_hangs_up() {
@@ -80,7 +80,7 @@ async fn failed_authentications_are_rate_limited_by_address_and_valid_tokens_are
 #[tokio::test]
 async fn behind_a_proxy_the_client_address_is_the_one_the_proxy_saw() {
     let world = World::with(|settings| {
-        settings.server.trusted_hops = 1;
+        behind_a_proxy(settings);
         settings.rate_limit.failed_logins_per_minute = 1.try_into().expect("above zero");
     })
     .await;
@@ -93,6 +93,26 @@ async fn behind_a_proxy_the_client_address_is_the_one_the_proxy_saw() {
     }
     from("10.9.9.3, 203.0.113.7").await.problem(429, "too_many_attempts");
     from("203.0.113.7, 203.0.113.8").await.problem(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn a_client_that_is_no_trusted_proxy_cannot_choose_its_address() {
+    for trusted in ["", "10.0.0.0/8,::1,127.0.0.2"] {
+        let world = World::with(|settings| {
+            settings.server.trusted_proxies = trusted.parse().expect("networks");
+            settings.rate_limit.failed_logins_per_minute = 1.try_into().expect("above zero");
+        })
+        .await;
+        let wrong = json!({"email": "test@example.com", "password": "wrong"});
+        let mut statuses = Vec::new();
+        for forged in ["203.0.113.1", "10.0.0.1, 203.0.113.2", "203.0.113.3, 10.0.0.1"] {
+            let request = world.anonymous().request(Method::POST, "/auth/login").header("x-forwarded-for", forged);
+            statuses.push(Reply::of(request.json(&wrong)).await.status);
+        }
+        assert_eq!(statuses, [401, 401, 429], "{trusted:?}");
+        let recorded = "select count(*) from audit_events where type = 'login_failed' and address = '127.0.0.1'";
+        assert_eq!(world.database.number(recorded).await, 2, "{trusted:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,6 +45,30 @@ async fn every_code_is_explained_as_json_and_as_html_without_a_token() {
 }
 
 #[tokio::test]
+async fn the_accept_header_decides_between_json_and_html() {
+    let world = World::new().await;
+    let client = world.anonymous();
+    for (accept, media_type) in [
+        ("text/html", "text/html; charset=utf-8"),
+        ("Text/HTML;q=0.8, application/json;q=0.3", "text/html; charset=utf-8"),
+        ("text/*", "text/html; charset=utf-8"),
+        ("text/html, */*", "text/html; charset=utf-8"),
+        ("*/*", "application/json"),
+        ("application/json, text/plain, */*", "application/json"),
+        ("text/html;q=0, */*", "application/json"),
+        ("application/json, text/html;q=0.9", "application/json"),
+        ("x/y;z=\"text/html\"", "application/json"),
+        ("text/html2", "application/json"),
+    ] {
+        for path in ["/errors", "/errors/card_blocked"] {
+            let reply = Reply::of(client.request(Method::GET, path).header("accept", accept)).await;
+            assert_eq!((reply.status, reply.header("content-type")), (200, Some(media_type)), "{path} for {accept}");
+            assert_eq!(reply.header("vary"), Some("accept"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_explanation_page_loads_nothing_else() {
     let world = World::new().await;
     for path in ["/errors", "/errors/card_blocked"] {

@@ -80,7 +80,8 @@ async fn a_token_is_accepted_only_from_a_single_bearer_header() {
         token.clone(),
         "Bearer".to_owned(),
         "Bearer ".to_owned(),
-        format!("Bearer  {token}"),
+        format!("Bearer \t{token}"),
+        format!("Bearer\t {token}"),
         format!("Bearer\t{token}"),
         format!("Bearer: {token}"),
         format!("Bearer={token}"),
@@ -112,8 +113,8 @@ async fn a_token_is_accepted_only_from_a_single_bearer_header() {
         let elsewhere = world.anonymous().request(Method::GET, "/cards").header(name, format!("Bearer {token}"));
         Reply::of(elsewhere).await.problem(401, "unauthenticated");
     }
-    // The scheme is case-insensitive.
-    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
+    // The scheme has no case, and one space or more follow it.
+    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer ", "bearer    "] {
         let request = world.anonymous().request(Method::GET, "/cards").header("authorization", format!("{scheme} {token}"));
         Reply::of(request).await.ok();
     }

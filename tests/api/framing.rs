@@ -132,3 +132,84 @@ async fn anything_but_http_1_is_refused() {
     let upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
     assert_eq!(socket.send(get("/cards", &admin, upgrade)).await.answer().await.status, 200);
 }
+
+/// The code of a problem that was received whole, with the headers that every response has.
+fn code_of(received: &str) -> String {
+    let (head, body) = received.split_once("\r\n\r\n").unwrap_or_default();
+    let head = head.to_ascii_lowercase();
+    for header in ["content-type: application/problem+json", "x-request-id: ", "cache-control: no-store", "connection: close"] {
+        assert!(head.contains(header), "no {header} in {received}");
+    }
+    let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {received}"));
+    format!("{} {}", body["status"], body["code"].as_str().expect("a code"))
+}
+
+#[tokio::test]
+async fn a_request_without_exactly_one_valid_host_is_400() {
+    let (_world, admin) = World::with_admin().await;
+    let token = admin.token.as_deref().expect("a token");
+    let with =
+        |target: &str, version: &str, hosts: &str| format!("GET {target} HTTP/{version}\r\n{hosts}Authorization: Bearer {token}\r\n\r\n");
+    for (target, version, hosts) in [
+        ("/cards", "1.1", ""),
+        ("/health/live", "1.1", ""),
+        ("/nothing", "1.1", ""),
+        ("http://x/cards", "1.1", ""),
+        ("/cards", "1.1", "Host: x\r\nHost: x\r\n"),
+        ("/cards", "1.1", "Host: x\r\nHOST: y\r\n"),
+        ("/cards", "1.1", "Host:\r\nHost: x\r\n"),
+        ("/cards", "1.1", "Host: x, y\r\n"),
+        ("/cards", "1.1", "Host: x y\r\n"),
+        ("/cards", "1.1", "Host: http://x\r\n"),
+        ("/cards", "1.1", "Host: user@x\r\n"),
+        ("/cards", "1.1", "Host: x:port\r\n"),
+        ("http://x/cards", "1.1", "Host: x/y\r\n"),
+        ("/cards", "1.0", "Host: x\r\nHost: x\r\n"),
+        ("/cards", "1.0", "Host: x y\r\n"),
+    ] {
+        let mut socket = Socket::to(&admin).await;
+        let (_, received) = socket.send(with(target, version, hosts)).await.send(with("/cards", "1.1", "Host: x\r\n")).await.closed().await;
+        assert_eq!(code_of(&received), "400 invalid_host", "{target} {version} {hosts:?}");
+    }
+    for (target, version, hosts) in [
+        ("/cards", "1.1", "Host: x\r\n"),
+        ("/cards", "1.1", "Host:\r\n"),
+        ("/cards", "1.1", "Host: [::1]:8080\r\n"),
+        ("http://other/cards", "1.1", "Host: x\r\n"),
+        ("/cards", "1.0", ""),
+        ("/cards", "1.0", "Host: x\r\n"),
+    ] {
+        let answer = Socket::to(&admin).await.send(with(target, version, hosts)).await.answer().await;
+        assert_eq!(answer.status, 200, "{target} {version} {hosts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_coding_other_than_chunked_is_501() {
+    let (world, admin) = World::with_admin().await;
+    let token = admin.token.as_deref().expect("a token");
+    let body = "{\"currency\":\"USD\"}";
+    let chunked = |codings: &str| {
+        format!(
+            "POST /cards HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n{codings}\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        )
+    };
+    for codings in [
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: GZIP ,Chunked\r\n",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: identity, chunked\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked;x=1, chunked\r\n",
+    ] {
+        let mut socket = Socket::to(&admin).await;
+        let (_, received) = socket.send(chunked(codings)).await.send(new_card(&admin)).await.closed().await;
+        assert_eq!(code_of(&received), "501 unsupported_transfer_coding", "{codings:?}");
+    }
+    assert_eq!(world.database.rows().await, 0);
+    for codings in ["Transfer-Encoding: chunked\r\n", "Transfer-Encoding:  CHUNKED\t\r\n", "Transfer-Encoding: , chunked\r\n"] {
+        let answer = Socket::to(&admin).await.send(chunked(codings)).await.answer().await;
+        assert_eq!(answer.status, 200, "{codings:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use sqlx::Executor;
 use tokio::task::JoinSet;
 
-use crate::support::{Reply, World, patient};
+use crate::support::{Reply, World, behind_a_proxy, patient};
 
 /// Starts failing logins concurrently, each from its own address.
 fn flood(world: &World, count: usize, email: impl Fn(usize) -> String) -> JoinSet<Reply> {
@@ -23,7 +23,7 @@ fn cores() -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_guesses_at_one_email_are_checked_only_up_to_the_limit() {
     let world = World::with(|settings| {
-        settings.server.trusted_hops = 1;
+        behind_a_proxy(settings);
         settings.rate_limit.failed_logins_per_email = 10.try_into().expect("above zero");
         patient(settings);
     })
@@ -46,7 +46,7 @@ async fn concurrent_guesses_at_one_email_are_checked_only_up_to_the_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_flood_leaves_a_lane_for_known_users() {
     let world = World::with(|settings| {
-        settings.server.trusted_hops = 1;
+        behind_a_proxy(settings);
         patient(settings);
     })
     .await;
@@ -84,7 +84,7 @@ async fn a_failed_login_that_cannot_be_counted_is_503_not_401() {
 
 #[tokio::test]
 async fn a_failed_login_stores_the_same_rows_for_any_email_and_none_in_clear_text() {
-    let world = World::with(|settings| settings.server.trusted_hops = 1).await;
+    let world = World::with(behind_a_proxy).await;
     for (index, email) in ["test@example.com", "nobody@example.com"].iter().enumerate() {
         world.anonymous().login_from(&format!("10.0.0.{index}"), email, "wrong").await.problem(401, "invalid_credentials");
         let rows = i64::try_from(3 * (index + 1)).expect("a small number");

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use core_api::config::Settings;
 
-use crate::support::{Reply, World};
+use crate::support::{Reply, World, behind_a_proxy};
 
 const TEN_MINUTES: RangeInclusive<i64> = 590..=600;
 const AN_HOUR: RangeInclusive<i64> = 3_590..=3_600;
@@ -13,7 +13,7 @@ const AN_HOUR: RangeInclusive<i64> = 3_590..=3_600;
 fn limits(per_email_and_address: u32, per_email: u32, per_address: u32) -> impl FnOnce(&mut Settings) {
     let limit = |limit: u32| limit.try_into().expect("above zero");
     move |settings| {
-        settings.server.trusted_hops = 1;
+        behind_a_proxy(settings);
         settings.rate_limit.failed_logins_per_email_and_address = limit(per_email_and_address);
         settings.rate_limit.failed_logins_per_email = limit(per_email);
         settings.rate_limit.failed_logins_per_address = limit(per_address);

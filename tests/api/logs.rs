@@ -72,6 +72,39 @@ async fn a_log_at_trace_level_contains_no_secret() {
     }
 }
 
+#[tokio::test]
+async fn no_log_level_hides_a_warning_about_security() {
+    for level in ["error", "off", "info,core_api=off", "error,core_api::http=error"] {
+        let database = Database::new().await;
+        let process = Logged::start(core_api_on(&database).env("CORE_API__LOG__LEVEL", level));
+        let actor = Actor::new(&process.base);
+        actor.logged_in("test@example.com", "test123").await.get("/cards").await.ok();
+        let wrong = json!({"email": "nobody@example.com", "password": "wrong"});
+        let request = actor.request(Method::POST, "/auth/login").header("x-request-id", "guess");
+        Reply::of(request.json(&wrong)).await.problem(401, "invalid_credentials");
+        let lines: Vec<Value> = process.stop().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines.len(), 1, "{level}: {lines:#?}");
+        assert_eq!((&lines[0]["event"], &lines[0]["span"]["id"]), (&json!("login_failed"), &json!("guess")), "{level}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_trusted_is_reported_once() {
+    for (trusted, reports) in [("10.0.0.0/8", 1), ("127.0.0.0/8", 0)] {
+        let database = Database::new().await;
+        let process = Logged::start(core_api_on(&database).env("CORE_API__SERVER__TRUSTED_PROXIES", trusted));
+        let actor = Actor::new(&process.base);
+        for client in ["203.0.113.1", "203.0.113.2"] {
+            Reply::of(actor.request(Method::GET, "/cards").header("x-forwarded-for", client)).await.problem(401, "unauthenticated");
+        }
+        let lines: Vec<Value> = process.stop().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let reported = |line: &&Value| line["message"].as_str().is_some_and(|text| text.starts_with("X-Forwarded-For is ignored"));
+        let found: Vec<&Value> = lines.iter().filter(reported).collect();
+        assert_eq!(found.len(), reports, "{trusted}: {lines:#?}");
+        assert!(found.iter().all(|line| line["peer"] == "127.0.0.1" && line["level"] == "WARN"), "{found:?}");
+    }
+}
+
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 #[tokio::test]

@@ -43,6 +43,7 @@ async fn ended_sessions_and_their_refresh_tokens_are_deleted_after_their_time_by
         World::on(world.database.clone(), |settings| settings.retention.sessions_seconds = 7 * DAY).await,
     ];
     world.database.wait_for(1, "select (count(*) < 10)::integer::bigint from sessions").await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     // What two replicas left to each other is deleted in the next turn, a minute later, or by a new replica.
     let _replica = World::on(world.database.clone(), |settings| settings.retention.sessions_seconds = 7 * DAY).await;
     world.database.wait_for(2, "select count(*) from sessions").await;

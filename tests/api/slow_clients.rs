@@ -173,6 +173,27 @@ async fn a_client_that_does_not_read_a_long_answer_is_disconnected() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_a_file_leaves_most_of_it_with_the_server() {
+    let world = World::with(|settings| {
+        settings.server.max_connections = 1;
+        settings.server.write_timeout_seconds = 1;
+    })
+    .await;
+    let base = world.anonymous().base().to_owned();
+    let small = TcpSocket::new_v4().expect("a socket");
+    small.set_recv_buffer_size(4_096).expect("a small buffer");
+    let stream = small.connect(base.trim_start_matches("http://").parse().expect("an address")).await.expect("connected");
+    let mut stalled = Socket::over(stream);
+    stalled.send("GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n").await;
+    // If the kernel took the whole file, the connection would count as idle and keep the only slot.
+    let next = Actor::new(&base);
+    let next = timeout(Duration::from_secs(30), next.get("/health/live")).await.expect("the slot becomes free");
+    assert_eq!(next.status, 200);
+    let (_, received) = stalled.closed().await;
+    assert!(received.starts_with("HTTP/1.1 200 "), "{received}");
+}
+
+#[tokio::test]
 async fn connections_without_a_request_do_not_delay_shutdown() {
     let mut world = World::with(|settings| {
         settings.server.drain_seconds = 60;

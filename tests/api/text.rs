@@ -1,6 +1,8 @@
-//! Text from the command line follows the rules of text over HTTP.
+//! The rules of text hold on the command line and in the document as they do over HTTP.
 
-use serde_json::json;
+use core_api::{config::Environment, domain::text::Name, http};
+use jsonschema::Draft;
+use serde_json::{Value, json};
 
 use crate::support::{
     PASSWORD, World,
@@ -37,4 +39,18 @@ async fn a_user_s_email_is_trimmed_where_it_is_set_and_where_it_is_used() {
     let padded = world.anonymous().post("/auth/login", json!({"email": "ana@acme.com", "password": format!(" {PASSWORD}")})).await;
     padded.problem(401, "invalid_credentials");
     admin.post("/users", json!({"email": "eva@acme.com\u{202e}", "password": PASSWORD, "role": "viewer"})).await.field_errors();
+}
+
+#[test]
+fn the_schema_of_a_name_accepts_the_same_characters_as_the_service() {
+    let document: Value = serde_json::from_str(&http::openapi(Environment::Sandbox)).expect("JSON");
+    let schema = &document["components"]["schemas"]["Name"];
+    let validator = jsonschema::options().with_draft(Draft::Draft202012).build(schema).expect("a schema");
+    // Patterns leave out characters beyond U+FFFF: languages disagree about their notation.
+    let differing: Vec<String> = ('\0'..='\u{ffff}')
+        .flat_map(|character| [character.to_string(), format!("a{character}b")])
+        .filter(|text| validator.is_valid(&json!(text)) != text.parse::<Name>().is_ok())
+        .map(|text| format!("{text:?}"))
+        .collect();
+    assert!(differing.is_empty(), "{} texts, such as {:?}", differing.len(), &differing[..differing.len().min(10)]);
 }

@@ -88,7 +88,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<usize, Failure> {
     // The server is behind one proxy, which the client imitates.
-    let testbed = Testbed::create("logins", &arguments.binary, &[("CORE_API__SERVER__TRUSTED_HOPS", "1")]).await?;
+    let testbed = Testbed::create("logins", &arguments.binary, &[("CORE_API__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]).await?;
     let mut findings = Findings::default();
     for part in Part::value_variants() {
         if !arguments.only.is_empty() && !arguments.only.contains(part) {

@@ -64,7 +64,7 @@ pub enum PrivateError {
     #[error("Postgres does not run as root, and there is no user \"postgres\" or \"nobody\" to run it as")]
     NoUser,
     /// A file or process operation failed.
-    #[error("{doing}: {source}")]
+    #[error("CORE_API__DATABASE__DATA_DIR takes a folder for a Postgres, such as .core-api, and this one does not work: {doing}: {source}")]
     Io {
         /// What was being done.
         doing: String,
@@ -160,7 +160,7 @@ impl PrivatePostgres {
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), PrivateError> {
-        let began = Instant::now();
+        let (began, mut reported) = (Instant::now(), false);
         let mut connection = loop {
             if let Ok(connection) = PgConnection::connect_with(&self.options_for("postgres")).await {
                 break connection;
@@ -168,6 +168,10 @@ impl PrivatePostgres {
             let exited = self.shell.try_wait().map_err(PrivateError::io("watching Postgres"))?.is_some();
             if exited || began.elapsed() > START_STOP_TIMEOUT {
                 return Err(PrivateError::DidNotStart(self.folder.join("postgres.log")));
+            }
+            if !reported && began.elapsed() > super::REPORT_AFTER {
+                reported = true;
+                tracing::info!("the private Postgres is starting; waiting for at most {} s", START_STOP_TIMEOUT.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };

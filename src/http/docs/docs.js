@@ -41,7 +41,11 @@
       updateSession(path, response.status, response.body);
       return response;
     },
-    onComplete: () => showDocument(ui.specSelectors.specJson().toJS()),
+    onComplete: () => {
+      // The document's first server is an address for programs that read it from a file.
+      ui.oas3Actions.setSelectedServer('/');
+      showDocument(ui.specSelectors.specJson().toJS());
+    },
   });
   new MutationObserver(nameFields).observe(element('swagger-ui'), { childList: true, subtree: true });
   let shown;
@@ -143,7 +147,7 @@
     element('tags').replaceChildren(...links);
   }
 
-  /** Hides the document's description and its only server, since the page shows both. */
+  /** Hides the document's description and its servers, since the page shows both. */
   function withoutPageContent() {
     const nothing = () => () => null;
     return { wrapComponents: { InfoContainer: nothing, ServersContainer: nothing } };

@@ -7,10 +7,9 @@ use axum::{
     extract::{MatchedPath, Request},
     response::Response,
 };
-use tower::ServiceExt as _;
 use tracing::Instrument;
 
-use super::{problem, request_id::RequestId};
+use super::{problem, protocol, request_id::RequestId};
 #[cfg(feature = "otel")]
 use crate::telemetry::otlp::ServerSpan;
 use crate::{
@@ -28,7 +27,7 @@ pub(in crate::http) async fn write(id: RequestId, router: Router, request: Reque
     #[cfg(feature = "otel")]
     let exported = ServerSpan::begin(trace.as_ref());
     let in_flight = metrics::InFlight::enter();
-    let Ok(response) = router.oneshot(request).instrument(span.clone()).await;
+    let response = protocol::route(router, request).instrument(span.clone()).await;
     let response = problem::write(&id, response);
     drop(in_flight);
     // The route and never the path, which can contain private data.

@@ -94,6 +94,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     if given.next().is_some() {
         return None;
     }
+    // One space or more separate the scheme from the token (RFC 9110, 11.4).
     let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("Bearer").then_some(token)
+    scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim_start_matches(' '))
 }

@@ -4,7 +4,6 @@
 use axum::{
     body::{Body, Bytes, HttpBody as _},
     extract::Request,
-    http::{HeaderMap, header},
 };
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
@@ -72,16 +71,4 @@ async fn collect(body: Body) -> Result<Bytes, BodyFault> {
         }
     }
     if length > MAX_BODY { Err(BodyFault::TooLong) } else { Ok(kept.into()) }
-}
-
-/// Whether the headers declare an uncompressed JSON body in UTF-8; `None` without a declaration.
-pub(in crate::http) fn is_declared_as_json(headers: &HeaderMap) -> Option<bool> {
-    if headers.get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
-        return Some(false);
-    }
-    let declared = headers.get(header::CONTENT_TYPE)?;
-    let mime: Option<mime::Mime> = declared.to_str().ok().and_then(|text| text.parse().ok());
-    Some(mime.is_some_and(|mime| {
-        mime.essence_str() == mime::APPLICATION_JSON.as_ref() && mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8)
-    }))
 }

@@ -5,15 +5,16 @@
 //! 3. `run_to_end`: a client that disconnects does not cancel the layers within.
 //! 4. `access_log`: logs the response that the client receives.
 //! 5. `problem`: writes the body of every error response.
-//! 6. `cors`, a layer of the router, if the settings allow any origin: answers preflight requests.
-//! 7. `catch_panic`: turns a panic into an error response.
-//! 8. `body`, except on unlimited routes: reads the body before the request takes any resource.
-//! 9. `shed`, on the same routes: limits the requests in flight.
-//! 10. `authenticate`, on routes that need a token: checks the token, the session and the quota.
+//! 6. `protocol`: refuses requests that violate HTTP.
+//! 7. `cors`, a layer of the router, if the settings allow any origin: answers preflight requests.
+//! 8. `catch_panic`: turns a panic into an error response.
+//! 9. `body`, except on unlimited routes: reads the body before the request takes any resource.
+//! 10. `shed`, on the same routes: limits the requests in flight.
+//! 11. `authenticate`, on routes that need a token: checks the token, the session and the quota.
 //!
 //! `rate_limit` counts the failures per address of `authenticate` and the login.
 //!
-//! Layers 1 to 5 call the router as a function, and layers 7 to 10 form a single router layer: axum clones each router
+//! Layers 1 to 6 call the router as a function, and layers 8 to 11 form a single router layer: axum clones each router
 //! layer, with everything inside it, for every request.
 
 pub(super) mod access_log;
@@ -23,6 +24,7 @@ pub(super) mod catch_panic;
 pub(super) mod cors;
 pub(super) mod origin;
 pub(super) mod problem;
+pub(super) mod protocol;
 pub(super) mod rate_limit;
 pub(super) mod request_id;
 pub(super) mod run_to_end;
@@ -40,24 +42,25 @@ use axum::{
 
 use super::{App, error::Error};
 
-/// Layers 1 to 5, around the router.
+/// Layers 1 to 6, around the router.
 pub(super) async fn handle(app: &App, router: Router, peer: SocketAddr, mut request: Request) -> Response {
     let id = request_id::assign(&mut request);
     origin::attach(app, peer, &id, &mut request);
-    let mut response = run_to_end::run(access_log::write(id.clone(), router, request)).await;
+    let mut response = run_to_end::run(&app.requests, access_log::write(id.clone(), router, request)).await;
     let headers = response.headers_mut();
     request_id::set_header(headers, id);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Static files say themselves how they may be cached.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-/// Layer 7, around routes without a load limit.
+/// Layer 8, around routes without a load limit.
 pub(super) async fn unlimited(route: MatchedPath, request: Request, next: Next) -> Response {
     with_route(route, catch_panic::run(next.run(request)).await)
 }
 
-/// Layers 7 to 9, around routes with a load limit but without a token.
+/// Layers 8 to 10, around routes with a load limit but without a token.
 pub(super) async fn limited(State(app): State<App>, route: MatchedPath, request: Request, next: Next) -> Response {
     let answered = async {
         let request = body::read(&app, request).await;
@@ -69,7 +72,7 @@ pub(super) async fn limited(State(app): State<App>, route: MatchedPath, request:
     with_route(route, catch_panic::run(answered).await)
 }
 
-/// Layers 7 to 10, around routes that need a token.
+/// Layers 8 to 11, around routes that need a token.
 pub(super) async fn authenticated(State(app): State<App>, route: MatchedPath, request: Request, next: Next) -> Response {
     let answered = async {
         let request = body::read(&app, request).await;
@@ -81,7 +84,7 @@ pub(super) async fn authenticated(State(app): State<App>, route: MatchedPath, re
     with_route(route, catch_panic::run(answered).await)
 }
 
-/// The response to an unsupported method. Layers 7 to 10 do not run, but the access log still gets the route.
+/// The response to an unsupported method. Layers 8 to 11 do not run, but the access log still gets the route.
 pub(super) async fn method_not_allowed(route: MatchedPath) -> Response {
     with_route(route, Error::MethodNotAllowed.into_response())
 }

@@ -86,9 +86,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::config::Networks;
 
     fn source(last: u8) -> ClientAddress {
-        ClientAddress::of(SocketAddr::from(([10, 0, 0, last], 1)), &HeaderMap::new(), 0)
+        ClientAddress::of(SocketAddr::from(([10, 0, 0, last], 1)), &HeaderMap::new(), &Networks::default())
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod responses;
 pub(super) mod schema;
 mod signature;
 
-use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
+use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use self::responses::Problems;
@@ -25,7 +25,8 @@ The Core API provides a simple and minimal interface to manage customers, virtua
 
 **Authentication.** Log in at `POST /auth/login` and send the token as `Authorization: Bearer <token>`.
 
-**Money** is a JSON number with at most two decimals, exact to the cent up to 90071992547409.91.
+**Money** is a JSON number with at most two decimals, up to 90071992547409.91. The service is exact to the cent. A client that reads it as a \
+64-bit binary float is exact up to 70368744177664.00.
 
 **Ids** are TypeIDs: a prefix and 26 characters. An id that does not exist in the account, well-formed or not, is a 404.
 
@@ -39,12 +40,17 @@ response again, with `Idempotent-Replayed: true`. Keys belong to the account and
 
 **Errors** are `application/problem+json` (RFC 9457). Switch on `code`, which never changes. Their `type` links to the meaning of the code and \
 what to do about it. An unknown path is a 404 `route_not_found`, a method that a path does not accept a 405 \
-`method_not_allowed`. `GET` routes also accept `HEAD`.
+`method_not_allowed`. `GET` routes also accept `HEAD`. A request over HTTP/1.1 without exactly one valid `Host` is a 400 `invalid_host`, \
+and one with a transfer coding other than `chunked` a 501 `unsupported_transfer_coding`.
 
-Every response has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields of a body are ignored; an unknown query parameter is a 400.";
+Every response has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields of a body are ignored; an unknown query parameter is a 400.
+
+**Changes.** New operations, optional parameters, members of responses, values of enums, error codes, headers and event types may be added \
+at any time and without notice: ignore what you do not know, and treat an unknown `code` by its status. What is to go is first marked \
+`deprecated` in this document, with what replaces it, and goes on working for at least six months.";
 
 /// Builds the document from the table of endpoints.
-pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
+pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>, has_sandbox_routes: bool) -> Value {
     let mut generator = generator();
     let mut problems = Problems::default();
     let mut paths: Map<String, Value> = Map::new();
@@ -56,6 +62,8 @@ pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
     let problem = schema::problem(&mut generator);
     let mut components: Map<String, Value> = generator.take_definitions(true);
     components.insert("Problem".to_owned(), problem.into());
+    let examples = problems.examples();
+    components.extend(problems.schemas);
     json!({
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
@@ -63,9 +71,10 @@ pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
             "title": "Core API",
             "version": env!("CARGO_PKG_VERSION"),
             "description": ABOUT,
+            "contact": {"name": "Core API support"},
             "license": {"name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE")},
         },
-        "servers": [{"url": "/", "description": "The server that this document comes from"}],
+        "servers": servers(has_sandbox_routes),
         "tags": Tag::ALL.map(|tag| json!({"name": tag.name(), "description": tag.description()})),
         "paths": paths,
         "components": {
@@ -73,9 +82,9 @@ pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The `token` of `POST /auth/login` or `POST /auth/refresh`."},
             },
             "schemas": components,
-            "responses": problems.into_components(),
+            "responses": problems.responses,
             "headers": responses::headers(),
-            "examples": responses::examples(),
+            "examples": examples,
         },
     })
 }
@@ -84,15 +93,21 @@ fn generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12().for_serialize();
     settings.definitions_path = "/components/schemas".into();
     settings.meta_schema = None;
-    settings.transforms.push(Box::new(RecursiveTransform(forbid_other_members)));
     settings.into_generator()
 }
 
-/// Responses have no undocumented members.
-fn forbid_other_members(schema: &mut Schema) {
-    if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
-        schema.insert("additionalProperties".to_owned(), false.into());
-    }
+/// The first server is an address, for programs that read the document from a file. The second one is for pages.
+fn servers(has_sandbox_routes: bool) -> Value {
+    let first = if has_sandbox_routes {
+        json!({"url": "http://127.0.0.1:8080", "description": "A sandbox on this machine"})
+    } else {
+        json!({
+            "url": "https://{host}",
+            "description": "A deployment",
+            "variables": {"host": {"default": "api.example.com", "description": "The host of the deployment"}},
+        })
+    };
+    json!([first, {"url": "/", "description": "The server that this document comes from"}])
 }
 
 fn operation(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Problems) -> Value {
@@ -107,7 +122,11 @@ fn operation(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Prob
         operation["parameters"] = parameters.into();
     }
     if let Some(schema) = entry.inputs.body {
-        let mut content = json!({"schema": schema(generator)});
+        // Named, so that operations with equal bodies have types of their own.
+        let name = format!("{}Request", responses::capitalised(text.id));
+        let body = schema(generator).into();
+        generator.definitions_mut().insert(name.clone(), body);
+        let mut content = json!({"schema": {"$ref": format!("#/components/schemas/{name}")}});
         if let Some(example) = text.request {
             content["example"] = example_of(example);
         }

@@ -1,6 +1,8 @@
 //! The responses of an endpoint: a success, and for each error status the codes that have it.
+//!
+//! Every body has a named schema. Client generators number those without a name, and one more would rename the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::{Method, StatusCode};
 use schemars::SchemaGenerator;
@@ -13,17 +15,23 @@ const QUOTA: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateL
 
 /// The error responses of all endpoints, without duplicates: most endpoints share them.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Map<String, Value>);
+pub(super) struct Problems {
+    /// The responses that operations refer to.
+    pub(super) responses: Map<String, Value>,
+    /// The schemas of their bodies.
+    pub(super) schemas: Map<String, Value>,
+    codes: BTreeSet<Code>,
+}
 
 impl Problems {
-    /// The responses that operations refer to.
-    pub(super) fn into_components(self) -> Map<String, Value> {
-        self.0
+    /// One example for each code that an endpoint answers with.
+    pub(super) fn examples(&self) -> Map<String, Value> {
+        self.codes.iter().map(|code| (code.name().to_owned(), example(*code))).collect()
     }
 
     fn reference(&mut self, entry: &Entry, status: StatusCode, codes: &[Code]) -> Value {
-        let response = problem(entry, status, codes);
-        let mut name = codes.iter().map(|code| code.name()).collect::<Vec<_>>().join(".");
+        let schema = schema_name(entry, status, codes);
+        let mut name = schema.clone();
         if !entry.inputs.authenticated {
             name.push_str(".open");
         }
@@ -31,9 +39,29 @@ impl Problems {
             name.push_str(".replayable");
         }
         let reference = json!({"$ref": format!("#/components/responses/{name}")});
-        self.0.insert(name, response);
+        self.responses.insert(name, problem(entry, status, codes, &schema));
+        self.schemas.insert(schema, problem_schema(status, codes));
+        self.codes.extend(codes);
         reference
     }
+}
+
+/// The name of a problem's schema. A new code of an endpoint does not change the names of others, nor of its own problems
+/// that have several codes.
+fn schema_name(entry: &Entry, status: StatusCode, codes: &[Code]) -> String {
+    let is_own = codes.iter().any(|code| entry.operation.refusals.contains(code));
+    if codes.len() > 1 && is_own {
+        let reason = status.canonical_reason().unwrap_or_default().replace(' ', "");
+        return format!("{}{reason}Problem", capitalised(entry.operation.id));
+    }
+    let names: Vec<String> = codes.iter().map(|code| code.name().split('_').map(capitalised).collect()).collect();
+    format!("{}Problem", names.join("Or"))
+}
+
+/// A word that starts with a capital letter.
+pub(super) fn capitalised(word: &str) -> String {
+    let (first, rest) = word.split_at_checked(1).unwrap_or_default();
+    first.to_uppercase() + rest
 }
 
 /// The responses of an endpoint, by status.
@@ -41,7 +69,7 @@ pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator, problems
     let operation = entry.operation;
     let schema = match operation.body {
         SuccessBody::Body(schema) => schema(generator).into(),
-        SuccessBody::List(name, row) => list(name, &row(generator).into()),
+        SuccessBody::List(name, row) => list(name, &row(generator).into(), generator),
     };
     let mut content = json!({"schema": schema});
     if !operation.example.is_empty() {
@@ -86,41 +114,51 @@ fn codes(entry: &Entry) -> Vec<Code> {
     codes
 }
 
-fn list(name: &str, row: &Value) -> Value {
-    json!({
+/// A reference to the schema of a list, named after its rows.
+fn list(name: &str, row: &Value, generator: &mut SchemaGenerator) -> Value {
+    let reference = format!("{}List", row["$ref"].as_str().unwrap_or_default());
+    let schema = json!({
+        "description": "A list: all of it, or the page that was asked for.",
         "type": "object",
         "properties": {
             name: {"type": "array", "items": row},
             "nextCursor": {
+                "description": "Only in a page, which is the answer to a `limit` or an `after`: the `after` of the next page, or null \
+                    if this is the last one. A list without it is complete.",
                 "type": ["string", "null"],
-                "description": "The value of `after` for the next page, or null at the end. Present if `limit` or `after` was given.",
             },
         },
         "required": [name],
-        "additionalProperties": false,
+    });
+    generator.definitions_mut().insert(reference.rsplit('/').next().unwrap_or_default().to_owned(), schema);
+    json!({"$ref": reference})
+}
+
+fn problem(entry: &Entry, status: StatusCode, codes: &[Code], schema: &str) -> Value {
+    let reference = |code: &Code| (code.name().to_owned(), json!({"$ref": format!("#/components/examples/{}", code.name())}));
+    json!({
+        "description": titles(codes),
+        "headers": headers_of(entry, status, codes),
+        "content": {"application/problem+json": {
+            "schema": {"$ref": format!("#/components/schemas/{schema}")},
+            "examples": codes.iter().map(reference).collect::<Map<_, _>>(),
+        }},
     })
 }
 
-fn problem(entry: &Entry, status: StatusCode, codes: &[Code]) -> Value {
-    let mut names: Vec<Value> = Vec::new();
-    let mut titles: Vec<String> = Vec::new();
-    let mut examples = Map::new();
-    for code in codes {
-        names.push(code.name().into());
-        titles.push(format!("`{}`: {}", code.name(), code.title()));
-        examples.insert(code.name().to_owned(), json!({"$ref": format!("#/components/examples/{}", code.name())}));
-    }
+/// A problem with one status and some of its codes. A type stands beside each value, since generators do not derive it.
+fn problem_schema(status: StatusCode, codes: &[Code]) -> Value {
+    let names: Vec<&str> = codes.iter().map(|code| code.name()).collect();
     json!({
-        "description": titles.join("; "),
-        "headers": headers_of(entry, status, codes),
-        "content": {"application/problem+json": {
-            "schema": {
-                "allOf": [{"$ref": "#/components/schemas/Problem"}],
-                "properties": {"status": {"const": status.as_u16()}, "code": {"enum": names}},
-            },
-            "examples": examples,
-        }},
+        "description": titles(codes),
+        "allOf": [{"$ref": "#/components/schemas/Problem"}],
+        "type": "object",
+        "properties": {"status": {"type": "integer", "const": status.as_u16()}, "code": {"type": "string", "enum": names}},
     })
+}
+
+fn titles(codes: &[Code]) -> String {
+    codes.iter().map(|code| format!("`{}`: {}", code.name(), code.title())).collect::<Vec<_>>().join("; ")
 }
 
 /// The headers of a response. Headers that only some responses with this status have are optional.
@@ -176,21 +214,18 @@ pub(super) fn headers() -> Map<String, Value> {
     always.chain(sometimes.map(|name| (optional(name), header(name, false)))).collect()
 }
 
-/// One example problem for each code.
-pub(super) fn examples() -> Map<String, Value> {
-    let example = |code: &Code| {
-        let mut value = json!({
-            "type": format!("/errors/{}", code.name()),
-            "title": code.title(),
-            "status": code.status().as_u16(),
-            "detail": code.meaning(),
-            "code": code.name(),
-            "requestId": "01a20446-86b3-74d8-81b9-818324052b45",
-        });
-        if *code == Code::ValidationFailed {
-            value["errors"] = json!([{"field": "amount", "code": "wrong_type", "detail": "amount must be a JSON number, not a string."}]);
-        }
-        (code.name().to_owned(), json!({"summary": code.title(), "value": value}))
-    };
-    Code::ALL.iter().map(example).collect()
+/// An example problem with a code.
+fn example(code: Code) -> Value {
+    let mut value = json!({
+        "type": format!("/errors/{}", code.name()),
+        "title": code.title(),
+        "status": code.status().as_u16(),
+        "detail": code.meaning(),
+        "code": code.name(),
+        "requestId": "01a20446-86b3-74d8-81b9-818324052b45",
+    });
+    if code == Code::ValidationFailed {
+        value["errors"] = json!([{"field": "amount", "code": "wrong_type", "detail": "amount must be a JSON number, not a string."}]);
+    }
+    json!({"summary": code.title(), "value": value})
 }

@@ -1,7 +1,8 @@
 //! The schemas of single values. Those of ids are in `domain::id`.
 //!
 //! Patterns use only syntax that the validators of most languages interpret alike: no look-around, and no
-//! `\s`, which matches other white space than the API trims.
+//! `\s`, which matches other white space than the API trims. A date has no pattern, since clients hold it as a date
+//! and not as text. Nothing here depends on binary floats: `multipleOf: 0.01` would refuse 0.07 in most validators.
 
 use std::borrow::Cow;
 
@@ -43,7 +44,6 @@ macro_rules! schema {
 schema! {
     Currency => "Currency", words("A card's currency (ISO 4217), two minor digits each.", &Self::ALL.map(Self::code));
     CardStatus => "CardStatus", words("The status of a card.", &Self::ALL.map(Self::name));
-    TargetStatus => "TargetStatus", words("The requested status of a card.", &Self::ALL.map(|target| target.status().name()));
     MovementKind => "MovementKind", words("The kind of a movement.", &Self::ALL.map(Self::name));
     Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
     Role => "Role", words("A user's role.", &Self::ALL.map(Self::name));
@@ -64,35 +64,57 @@ schema! {
         "minLength": MIN_PASSWORD,
         "maxLength": MAX_PASSWORD,
         "pattern": format!("^[^{CONTROL}]*$"),
-        "not": {"enum": PUBLISHED_PASSWORDS},
+        "not": {"type": "string", "enum": PUBLISHED_PASSWORDS},
     });
     Amount => "Amount", json_schema!({
-        "description": "An amount to move: above 0, with at most two decimals.",
+        "description": format!("An amount to move in the card's currency: above 0, with at most two decimals. {PRECISION}"),
         "type": "number",
+        "format": "double",
         "exclusiveMinimum": 0,
         "exclusiveMaximum": cents(MAX_MINOR + 1),
-        "multipleOf": cents(1),
         "examples": [100],
     });
     Moment => "Moment", json_schema!({
         "description": "A time (RFC 3339), or a date, which means its start in UTC.",
         "type": "string",
-        "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
         "examples": ["2025-02-10", "2025-02-10T12:00:00Z"],
     });
     Timestamp => "Timestamp", json_schema!({
         "description": "A time in UTC (RFC 3339), to the millisecond.",
         "type": "string",
         "format": "date-time",
-        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$",
+        "examples": ["2025-02-10T12:00:00.000Z"],
     });
     Money => "Money", json_schema!({
-        "description": "An amount in the card's currency, with at most two decimals.",
+        "description": format!("An amount in the card's currency, with at most two decimals. {PRECISION}"),
         "type": "number",
+        "format": "double",
         "exclusiveMinimum": cents(-MAX_MINOR - 1),
         "exclusiveMaximum": cents(MAX_MINOR + 1),
+        "examples": [-15.5],
     });
 }
+
+/// An enum of which another one has all the values. It has no name of its own: the constants of all named enums share
+/// one namespace in Go, and the client would not compile.
+impl JsonSchema for TargetStatus {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TargetStatus".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        words("The requested status of a card.", &Self::ALL.map(|target| target.status().name()))
+    }
+}
+
+/// How precisely a client holds money. Generators choose a type of 32 bits for a `number` without a format, which loses
+/// cents above 131072.00; `format: decimal` is known to few of them.
+const PRECISION: &str = "The number is decimal. A client that holds it as a 64-bit binary float is exact to the cent up to \
+    70368744177664.00 (2^46), and off by at most one cent from there to the bound; for more, read it as a decimal type.";
 
 /// The characters up to U+FFFF that cannot be seen, except control characters: white space, format characters and blanks.
 const INVISIBLE: &str = " \\u00a0\\u00ad\\u034f\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u115f\\u1160\\u1680\\u17b4\\u17b5\\u180b-\\u180f\
@@ -113,6 +135,18 @@ const LABEL: &str = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 /// A word from a list.
 fn words(description: &str, words: &[&str]) -> Schema {
     json_schema!({"description": description, "type": "string", "enum": words})
+}
+
+/// An id in a request. Any text is accepted, since one that is not an id names nothing and is a 404.
+pub(in crate::http) fn requested_id<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = T::json_schema(generator);
+    schema.insert("pattern".to_owned(), format!("^[^{CONTROL}]*$").into());
+    schema
+}
+
+/// The status of an error response.
+pub(in crate::http) fn error_status(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "minimum": 400, "maximum": 599})
 }
 
 /// A string of 1 to `max` characters, unchanged.
@@ -177,7 +211,15 @@ pub(super) fn idempotency_key() -> Value {
     json!({
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "A key that the client chooses so that the request is executed once. 1 to 255 visible ASCII characters.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        "description": "A key that the client chooses so that the request is executed once: 1 to 255 visible ASCII characters, such as a \
+            UUID. Each request needs a new key; only a retry of the same request repeats it.",
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            "pattern": "^[!-~]+$",
+            // Postman takes the first example for every request, and puts a new UUID in the place of this one.
+            "examples": ["{{$guid}}", "7c9e6679-7425-40de-944b-e07fc1f90ae7"],
+        },
     })
 }

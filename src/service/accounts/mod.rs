@@ -35,6 +35,15 @@ impl Accounts {
         unit::write(&self.pool, &Create { account, name, requests_per_hour }).await?;
         Ok(account)
     }
+
+    /// Makes sure that an account exists.
+    ///
+    /// # Errors
+    /// [`Refusal::AccountNotFound`].
+    pub async fn require(&self, account: AccountId) -> Result<()> {
+        let exists = unit::read(&self.pool, move |connection| Box::pin(store::exists(connection, account))).await?;
+        if exists { Ok(()) } else { Err(Refusal::AccountNotFound.into()) }
+    }
 }
 
 struct Create<'a> {

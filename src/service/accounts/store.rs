@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use crate::domain::{id::AccountId, text::Name};
-use crate::service::error::Result;
+use crate::service::{error::Result, unit::ReadConnection};
 
 pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, name: &Name, requests_per_hour: Option<u32>) -> Result<()> {
     // The column is a 32-bit signed integer. A limit beyond its range limits nothing.
@@ -20,6 +20,20 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, na
     .execute(connection)
     .await?;
     Ok(())
+}
+
+pub(super) async fn exists(mut connection: ReadConnection<'_>, account: AccountId) -> Result<bool> {
+    let found = sqlx::query!(
+        "
+        select
+        from accounts
+        where account_id = $1
+        ",
+        account as AccountId,
+    )
+    .fetch_optional(connection.executor())
+    .await?;
+    Ok(found.is_some())
 }
 
 /// Locks an account's row until the commit. False if the account does not exist.

@@ -12,6 +12,9 @@ pub const MIN_KEY_BYTES: usize = 32;
 /// of 10^16 keys. A repeated word, a run of zeros and most typed text contain fewer than 16.
 const MIN_DIFFERENT_BYTES: usize = 16;
 
+/// The maximum length of a key's name. In an entry whose parts are swapped, the name is a key, which is longer.
+const MAX_KID: usize = 32;
+
 /// Why a list of signing keys was refused. Contains no part of a key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
@@ -69,7 +72,7 @@ impl SigningKey {
             let (kid, encoded) = entry.split_once(':').ok_or_else(malformed)?;
             let kid = kid.trim();
             let secret = STANDARD.decode(encoded.trim()).map_err(|_| malformed())?;
-            if kid.is_empty() {
+            if !is_name(kid) {
                 return Err(malformed());
             }
             if keys.iter().any(|key| key.kid == kid) {
@@ -79,6 +82,10 @@ impl SigningKey {
         }
         if keys.is_empty() { Err(KeyFault::None) } else { Ok(keys) }
     }
+}
+
+fn is_name(kid: &str) -> bool {
+    (1..=MAX_KID).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 #[cfg(test)]
@@ -113,6 +120,9 @@ mod tests {
         assert_eq!(keys(" , ").err(), Some(KeyFault::None));
         assert_eq!(keys("nocolon").err(), Some(KeyFault::Malformed(1)));
         assert_eq!(keys(":AAAA").err(), Some(KeyFault::Malformed(1)));
+        assert_eq!(keys("two words:AAAA").err(), Some(KeyFault::Malformed(1)));
+        let (_, secret) = good.split_once(':').expect("an entry");
+        assert_eq!(keys(&format!("{secret}:k1AA")).err(), Some(KeyFault::Malformed(1)), "the name would be the key");
         assert_eq!(keys(&format!("{good},b:%%%")).err(), Some(KeyFault::Malformed(2)));
         assert_eq!(keys(&format!("{good},{}", entry("a", &bytes(33, 33)))).err(), Some(KeyFault::Duplicate("a".into())));
         assert_eq!(keys(&format!("{good}, a :AAAA")).err(), Some(KeyFault::Duplicate("a".into())));

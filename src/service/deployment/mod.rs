@@ -2,13 +2,15 @@
 
 mod store;
 
+use std::sync::Arc;
+
 use secrecy::{ExposeSecret, SecretSlice};
 use sqlx::PgConnection;
 
-use crate::database::Pool;
+use crate::database::{Pool, Probe};
 
 use super::{
-    error::Result,
+    error::{Error, Result},
     unit::{self, ReadConnection, Unit},
 };
 
@@ -16,6 +18,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Deployment {
     pool: Pool,
+    probe: Arc<Probe>,
 }
 
 /// The environment that a database was first used in, and the signing key that it stores in a sandbox.
@@ -30,8 +33,9 @@ pub struct Claimed {
 impl Deployment {
     /// The service on a pool. Start-up uses it before the signing keys are known.
     #[must_use]
-    pub const fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub fn new(pool: Pool) -> Self {
+        let probe = Arc::new(Probe::of(&pool));
+        Self { pool, probe }
     }
 
     /// The environment that the database belongs to. None if no server has used it yet.
@@ -54,12 +58,12 @@ impl Deployment {
         unit::write(&self.pool, &Claim { environment, sandbox_signing_key }).await
     }
 
-    /// Whether the database answers.
+    /// Whether the database can serve, as of at most a second ago. It is asked on a connection of its own.
     ///
     /// # Errors
-    /// It does not.
-    pub async fn ping(&self) -> Result<()> {
-        unit::read(&self.pool, |connection| Box::pin(store::read(connection))).await.map(drop)
+    /// It is away, is a standby, or lacks a migration of this version.
+    pub async fn can_serve(&self) -> Result<()> {
+        self.probe.ask().await.map_err(Error::DatabaseUnavailable)
     }
 
     /// Whether the database confirms a commit only once it is on disk.

@@ -12,7 +12,8 @@ use super::{
     card_update::{self, CardOutcome, CardUpdate},
     pessimistic,
     position_cache::{CachedPosition, PositionCache},
-    store::{self, Outcomes},
+    rows::Rows,
+    store::{self, Outcomes, Written},
 };
 use crate::database::{Pool, Pools};
 use crate::service::{
@@ -83,7 +84,8 @@ async fn attempt(pool: &Pool, cache: &PositionCache, calls: Vec<PostingCall>) ->
         return Unanswered { pessimistic: left_over, ..Unanswered::default() };
     }
     match write(pool, cache, &updates).await {
-        Ok(outcomes) => settle(cache, updates, left_over, outcomes),
+        Ok(Written::Outcomes(outcomes)) => settle(cache, updates, left_over, outcomes),
+        Ok(Written::LostRace) => again(updates, left_over),
         Err(error) => give_up(cache, updates, left_over, &error),
     }
 }
@@ -103,8 +105,8 @@ async fn load_misses(pool: &Pool, cache: &PositionCache, calls: &[PostingCall]) 
     Ok(())
 }
 
-async fn write(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Result<Outcomes> {
-    let rows = store::Rows::new(updates, written_at(pool, cache, updates).await?);
+async fn write(pool: &Pool, cache: &PositionCache, updates: &[CardUpdate]) -> Result<Written> {
+    let rows = Rows::new(updates, written_at(pool, cache, updates).await?);
     unit::autocommit(pool, move |connection| Box::pin(async move { store::write_updates(connection, &rows).await })).await
 }
 
@@ -162,14 +164,20 @@ fn settle(cache: &PositionCache, updates: Vec<CardUpdate>, left_over: Vec<Postin
     unanswered
 }
 
+/// Has all postings decided again. The next statement sees the key that is stored by now, and skips its card alone.
+fn again(updates: Vec<CardUpdate>, left_over: Vec<PostingCall>) -> Unanswered {
+    let calls = updates.into_iter().flat_map(|update| update.postings).map(|posting| posting.call);
+    Unanswered { retry: calls.chain(left_over).collect(), ..Unanswered::default() }
+}
+
 /// Replies to the postings whose outcome is unknown, or which the database refused for now.
 fn give_up(cache: &PositionCache, updates: Vec<CardUpdate>, left_over: Vec<PostingCall>, error: &Error) -> Unanswered {
     let mut pessimistic = Vec::new();
     for CardUpdate { card, postings, .. } in updates {
         cache.invalidate(&card);
         let calls = postings.into_iter().map(|posting| posting.call);
-        // The database refused the whole statement: for a key that a request elsewhere took at the same moment, or for one
-        // posting. Each is tried alone, so that none fails because of another.
+        // The database refused the whole statement because of one posting. Each is tried alone, so that none fails because
+        // of another.
         if matches!(error, Error::Internal { .. }) || error.is_retryable() {
             pessimistic.extend(calls);
         } else {

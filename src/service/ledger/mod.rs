@@ -9,6 +9,7 @@ mod batched;
 mod card_update;
 mod pessimistic;
 mod position_cache;
+mod rows;
 mod store;
 mod verify;
 

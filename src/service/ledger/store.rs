@@ -6,11 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{
-    CardKey, Movement, MovementFilter,
-    card_update::{CardOutcome, CardUpdate, PendingPosting},
-    position_cache::CachedPosition,
-};
+use super::{CardKey, Movement, MovementFilter, card_update::CardOutcome, position_cache::CachedPosition, rows::Rows};
 use crate::domain::{
     actor::Actor,
     card::CardStatus,
@@ -38,7 +34,7 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| position(row.status, row.balance, row.seq)).transpose()?)
+    Ok(row.map(|row| position(&row.status, row.balance, row.seq)).transpose()?)
 }
 
 /// Writes one movement and the balance. Its time is the statement's: the transaction began before it had the lock.
@@ -95,7 +91,7 @@ pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<U
 }
 
 /// The position of a card, unless its status is of a later version.
-fn position(status: Word<CardStatus>, balance: Money, seq: i64) -> std::result::Result<Position, UnknownWord> {
+fn position(status: &Word<CardStatus>, balance: Money, seq: i64) -> std::result::Result<Position, UnknownWord> {
     Ok(Position { status: status.known()?, balance, seq })
 }
 
@@ -123,94 +119,18 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
     Ok(rows
         .into_iter()
         .filter_map(|row| {
-            let position = position(row.status, row.balance, row.seq).ok()?;
+            let position = position(&row.status, row.balance, row.seq).ok()?;
             Some(((row.account_id, row.id), CachedPosition { position, as_of: row.now }))
         })
         .collect())
 }
 
-/// The rows of a batch, as the column arrays that its statement takes.
-#[derive(Default)]
-pub(super) struct Rows {
-    at: Option<DateTime<Utc>>,
-    updates: UpdateColumns,
-    postings: PostingColumns,
-}
-
-/// One element for each card.
-#[derive(Default)]
-struct UpdateColumns {
-    account_id: Vec<Uuid>,
-    card_id: Vec<Uuid>,
-    status: Vec<&'static str>,
-    balance: Vec<i64>,
-    seq: Vec<i64>,
-    next_balance: Vec<i64>,
-    next_seq: Vec<i64>,
-}
-
-/// One element for each posting.
-#[derive(Default)]
-struct PostingColumns {
-    account_id: Vec<Uuid>,
-    card_id: Vec<Uuid>,
-    seq: Vec<i64>,
-    id: Vec<Uuid>,
-    kind: Vec<&'static str>,
-    amount: Vec<i64>,
-    balance_after: Vec<i64>,
-    description: Vec<String>,
-    user_id: Vec<Option<Uuid>>,
-    request_id: Vec<Option<String>>,
-    key: Vec<Option<String>>,
-    fingerprint: Vec<Option<Vec<u8>>>,
-    body: Vec<Option<Vec<u8>>>,
-}
-
-impl Rows {
-    /// The rows of updates, written at the time `at` or else of the statement. Postings with an idempotency key need `at`.
-    pub(super) fn new(updates: &[CardUpdate], at: Option<DateTime<Utc>>) -> Self {
-        let mut rows = Self { at, ..Self::default() };
-        for update in updates {
-            rows.updates.push(update);
-            for posting in &update.postings {
-                rows.postings.push(update.card, posting, at);
-            }
-        }
-        rows
-    }
-}
-
-impl UpdateColumns {
-    fn push(&mut self, CardUpdate { card: (account, card), from, to, .. }: &CardUpdate) {
-        self.account_id.push((*account).into());
-        self.card_id.push((*card).into());
-        self.status.push(from.status.name());
-        self.balance.push(from.balance.minor());
-        self.seq.push(from.seq);
-        self.next_balance.push(to.balance.minor());
-        self.next_seq.push(to.seq);
-    }
-}
-
-impl PostingColumns {
-    fn push(&mut self, (account, card): CardKey, posting: &PendingPosting, at: Option<DateTime<Utc>>) {
-        let request = &posting.call.request;
-        let idempotent = request.idempotent.as_ref();
-        self.account_id.push(account.into());
-        self.card_id.push(card.into());
-        self.seq.push(posting.entry.seq);
-        self.id.push(posting.id.into());
-        self.kind.push(request.posting.kind.name());
-        self.amount.push(posting.entry.amount.minor());
-        self.balance_after.push(posting.entry.balance_after.minor());
-        self.description.push(request.posting.description.as_str().to_owned());
-        self.user_id.push(request.actor.user().map(Uuid::from));
-        self.request_id.push(request.actor.origin().map(|origin| origin.request_id.to_string()));
-        self.key.push(idempotent.map(|request| request.key.as_str().to_owned()));
-        self.fingerprint.push(idempotent.map(|request| request.fingerprint.to_vec()));
-        self.body.push(at.and_then(|at| posting.stored_body(at)));
-    }
+/// What the statement of a batch came to.
+pub(super) enum Written {
+    /// Each update was applied, or is a conflict.
+    Outcomes(Outcomes),
+    /// Another transaction stored a response under a key of the batch after the statement began. Nothing was written.
+    LostRace,
 }
 
 /// The outcomes of the updates of a batch.
@@ -225,13 +145,17 @@ pub(super) struct Outcomes {
 /// Applies each update whose card still has the position that the update was decided on: writes the card, its postings
 /// and their stored responses. Skips all other updates. Returns the outcome of each.
 ///
-/// One atomic statement. It never waits for the lock of a card or a key.
+/// One atomic statement. It never waits for the lock of a card.
+///
+/// It locks no key. The primary key of the stored responses decides between two requests under one key: the second
+/// transaction waits for the first to commit, which is the last thing that the first does. A lock for each key would
+/// fill the lock table, which all sessions share. Keys are inserted in order, so that no two batches wait for each other.
 #[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
 pub(super) async fn write_updates(
     connection: &mut PgConnection,
     Rows { at, updates, postings }: &Rows,
-) -> std::result::Result<Outcomes, sqlx::Error> {
-    let rows = sqlx::query!(
+) -> std::result::Result<Written, sqlx::Error> {
+    let result = sqlx::query!(
         r#"
         with postings as materialized (
             select *
@@ -249,12 +173,7 @@ pub(super) async fn write_updates(
         ), duplicates as materialized (
             select postings.account_id, postings.card_id, array_agg(postings.key) as keys
             from postings
-            left join idempotency_keys stored on stored.account_id = postings.account_id and stored.key = postings.key
-            where postings.key is not null
-                and (
-                    stored.key is not null
-                    or not pg_try_advisory_xact_lock(hashtextextended(postings.account_id::text || ' ' || postings.key, 0))
-                )
+            join idempotency_keys stored on stored.account_id = postings.account_id and stored.key = postings.key
             group by postings.account_id, postings.card_id
         ), locked as materialized (
             select cards.account_id, cards.id, updates.next_balance, updates.next_seq, updates.number
@@ -291,6 +210,7 @@ pub(super) async fn write_updates(
             from applied
             join postings on postings.account_id = applied.account_id and postings.card_id = applied.card_id
             where postings.key is not null
+            order by postings.account_id, postings.key
         ), conflicts as materialized (
             select number, account_id, card_id
             from updates
@@ -336,20 +256,24 @@ pub(super) async fn write_updates(
         *at,
     )
     .fetch_all(connection)
-    .await?;
+    .await;
+    let rows = match result {
+        Err(sqlx::Error::Database(refused)) if refused.constraint() == Some("idempotency_keys_pkey") => return Ok(Written::LostRace),
+        other => other?,
+    };
     let mut outcomes = Outcomes::default();
     for row in rows {
         outcomes.now = Some(row.now);
         outcomes.by_number.extend(row.applied.unwrap_or_default().into_iter().map(|number| (number, CardOutcome::Applied { at: row.at })));
         if let Some(number) = row.conflict {
             let position =
-                row.status.zip(row.balance).zip(row.seq).and_then(|((status, balance), seq)| position(status, balance, seq).ok());
+                row.status.zip(row.balance).zip(row.seq).and_then(|((status, balance), seq)| position(&status, balance, seq).ok());
             let known = position.map(|position| CachedPosition { position, as_of: row.now });
             let conflict = CardOutcome::Conflict { known, duplicate_keys: row.duplicate_keys.unwrap_or_default() };
             outcomes.by_number.insert(number, conflict);
         }
     }
-    Ok(outcomes)
+    Ok(Written::Outcomes(outcomes))
 }
 
 pub(super) async fn page(

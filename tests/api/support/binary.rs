@@ -124,6 +124,10 @@ impl Logged {
         self.log()
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().expect("a process status").is_none()
+    }
+
     pub fn terminate(&self) {
         signal(&self.process, Signal::SIGTERM);
     }

@@ -31,14 +31,44 @@ const GENERIC: [&str; 10] = [
     "x-content-type-options",
 ];
 
-static CONTRACT: LazyLock<Contract> = LazyLock::new(|| Contract {
-    document: serde_json::from_str(&http::openapi(Environment::Sandbox)).expect("JSON"),
-    validators: Mutex::default(),
+static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
+    let document: Value = serde_json::from_str(&http::openapi(Environment::Sandbox)).expect("JSON");
+    Contract { components: closed(&document), document, validators: Mutex::default() }
 });
 
 struct Contract {
     document: Value,
+    /// The document's components, with closed schemas of responses.
+    components: Value,
     validators: Mutex<HashMap<String, Arc<Validator>>>,
+}
+
+/// The kinds of id and their prefixes. The document says no more than that, since clients must not check ids.
+const IDS: [(&str, &str); 7] = [
+    ("AccountId", "acc"),
+    ("CardId", "card"),
+    ("CustomerId", "cus"),
+    ("EventId", "evt"),
+    ("MovementId", "mov"),
+    ("SessionId", "ses"),
+    ("UserId", "usr"),
+];
+
+/// The components of a document, with what the document leaves open for later versions and this version never does: an
+/// undocumented member in a response, an id in another form, a time in another form.
+fn closed(document: &Value) -> Value {
+    let mut components = document["components"].clone();
+    let schemas = components["schemas"].as_object_mut().expect("schemas");
+    for (name, schema) in schemas.iter_mut().filter(|(name, _)| !name.ends_with("Request")) {
+        if let Some((_, prefix)) = IDS.iter().find(|(id, _)| id == name) {
+            schema["pattern"] = json!(format!("^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"));
+        } else if name == "Timestamp" {
+            schema["pattern"] = json!("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$");
+        } else if schema.get("properties").is_some() {
+            schema["unevaluatedProperties"] = json!(false);
+        }
+    }
+    components
 }
 
 /// What the contract needs to know of a request.
@@ -56,8 +86,9 @@ impl SentRequest {
 
     /// Asserts that the document allows this answer.
     pub fn assert_documented(&self, reply: &Reply) {
-        // The document leaves out the page for people and the files it loads. Any other answer there is a documented failure.
-        if (self.path == "/docs" || self.path.starts_with("/docs/")) && reply.status == 200 {
+        // The document leaves out the pages for people and the files they load. Any other answer there is a documented failure.
+        let is_page = ["/", "/docs"].contains(&self.path.as_str()) || self.path.starts_with("/docs/");
+        if is_page && matches!(reply.status, 200 | 304) {
             return;
         }
         if let Err(reason) = CONTRACT.check(self, reply) {
@@ -83,7 +114,7 @@ impl Contract {
     fn validator(&self, name: &str, schema: &Value) -> Arc<Validator> {
         let mut validators = self.validators.lock().expect("no panic while locked");
         let validator = validators.entry(name.to_owned()).or_insert_with(|| {
-            let whole = json!({"allOf": [schema], "components": self.document["components"]});
+            let whole = json!({"allOf": [schema], "components": self.components});
             let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
             Arc::new(options.build(&whole).unwrap_or_else(|error| panic!("{name}: {error}")))
         });
@@ -166,7 +197,7 @@ impl Contract {
 
     /// An accepted body must match its schema, and a body refused for its fields must not.
     fn check_request(sent: &SentRequest, reply: &Reply, operation: &Value, name: &str) -> Result<(), String> {
-        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let schema = resolved(&operation["requestBody"]["content"]["application/json"]["schema"]);
         // JSON allows numbers that are too large to parse.
         let Some(body) = sent.body.as_deref().and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok()) else { return Ok(()) };
         if schema.is_null() {
@@ -179,15 +210,16 @@ impl Contract {
             return if errors.is_empty() { Ok(()) } else { Err(reason()) };
         }
         let problem: Value = serde_json::from_str(&reply.text).unwrap_or_default();
-        let faults = problem["errors"].as_array().into_iter().flatten().filter(|fault| {
-            // A schema knows neither the query nor the user's password.
-            fault["code"] != "unknown_parameter" && fault["code"] != "wrong_password"
-        });
-        let fields: Vec<&str> = faults.filter_map(|fault| fault["field"].as_str()).collect();
+        let faults = problem["errors"].as_array().into_iter().flatten().filter(|fault| fault["code"] != "unknown_parameter");
+        let fields: Vec<&str> = faults.clone().filter_map(|fault| fault["field"].as_str()).collect();
         if let Some(unknown) = fields.iter().find(|field| **field != "Idempotency-Key" && schema["properties"].get(**field).is_none()) {
             return Err(format!("the schema has no field {unknown}"));
         }
-        if fields.iter().any(|field| *field != "Idempotency-Key") && schema_errors(name, schema, &body).is_empty() {
+        // No schema says how many decimals there may be: it would have to divide binary floats. None knows a user's password.
+        let is_in_schema = |fault: &Value| {
+            fault["field"] != "Idempotency-Key" && fault["code"] != "too_many_decimals" && fault["code"] != "wrong_password"
+        };
+        if faults.clone().any(is_in_schema) && schema_errors(name, schema, &body).is_empty() {
             return Err("a body refused for its fields matches its schema".to_owned());
         }
         Ok(())

@@ -49,6 +49,8 @@ struct Faults {
     /// The delay of a new connection.
     connect_delay: Mutex<Duration>,
     next_cut: Mutex<Option<PlannedCut>>,
+    /// How many messages clients have sent.
+    messages: AtomicUsize,
 }
 
 struct PlannedCut {
@@ -105,6 +107,11 @@ impl DatabaseProxy {
         self.plan(key, cut, false);
     }
 
+    /// How many messages clients have sent. A statement is at least one.
+    pub fn messages(&self) -> usize {
+        self.faults.messages.load(Ordering::SeqCst)
+    }
+
     fn plan(&self, key: &str, cut: Cut, commits_itself: bool) {
         *self.faults.next_cut.lock().expect("no panic while locked") =
             Some(PlannedCut { cut, key: key.as_bytes().to_owned(), commits_itself });
@@ -134,6 +141,7 @@ async fn forward(client: UnixStream, server: UnixStream, faults: Arc<Faults>) {
     let losses = faults.losses.load(Ordering::SeqCst);
     while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
         let message = &buffer[..length];
+        faults.messages.fetch_add(1, Ordering::SeqCst);
         if faults.is_stalled.load(Ordering::SeqCst) || faults.losses.load(Ordering::SeqCst) > losses {
             std::future::pending::<()>().await;
         }

@@ -17,8 +17,8 @@ mod world;
 
 pub use self::{
     actor::Actor,
-    cluster::Database,
+    cluster::{Database, RowLocks},
     reply::Reply,
     standby::Replication,
-    world::{PASSWORD, World, patient, without_quota},
+    world::{PASSWORD, World, behind_a_proxy, patient, without_quota},
 };

@@ -39,6 +39,11 @@ pub fn without_quota(settings: &mut Settings) {
     settings.rate_limit.per_hour = 1_000_000.try_into().expect("above zero");
 }
 
+/// Trusts the `X-Forwarded-For` of this machine, so that a test can send requests as a proxy would.
+pub fn behind_a_proxy(settings: &mut Settings) {
+    settings.server.trusted_proxies = "127.0.0.0/8".parse().expect("a network");
+}
+
 /// Lets a request wait so long for a database connection that a slow machine rejects none.
 pub fn patient(settings: &mut Settings) {
     settings.database.acquire_timeout_ms = 20_000;

@@ -2,19 +2,19 @@
 
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use tokio::time::timeout;
 
 use super::*;
 use crate::{
     database::{self, Pools, private::PrivatePostgres},
-    domain::{currency::Currency, money::Amount, posting::MovementKind},
+    domain::{currency::Currency, error::Refusal, money::Amount, posting::MovementKind},
     service::{
         accounts::Accounts,
         batch::Call,
         cards::Cards,
-        idempotency::Outcome,
-        ledger::{Posting, PostingRequest, card_update},
+        idempotency::{IdempotentRequest, Outcome},
+        ledger::{Posted, Posting, PostingRequest, card_update},
         unit::ReadConnection,
     },
 };
@@ -55,17 +55,41 @@ impl Fixture {
 
     /// Tops up both cards by 1.00, decided on these positions.
     async fn top_up(&mut self, decided_on: &HashMap<CardKey, CachedPosition>) -> HashMap<i64, CardOutcome> {
-        let calls = self.cards.iter().map(|(account, card)| {
-            let amount = Amount::new(Money::from_minor(100).expect("within bounds")).expect("above zero");
-            let posting =
-                Posting { card: Some(*card), kind: MovementKind::TopUp, amount, description: "test".parse().expect("a description") };
-            Call::new(PostingRequest { actor: Actor::command_line(*account), card: *card, posting, idempotent: None }).0
-        });
-        let (updates, _) = card_update::plan(calls.collect(), |card| decided_on.get(card).copied());
-        let rows = Rows::new(&updates, None);
+        let calls = self.cards.iter().map(|card| top_up(*card, None));
+        let rows = rows(calls.collect(), decided_on);
         let write = timeout(Duration::from_secs(2), write_updates(&mut self.connection, &rows));
-        write.await.expect("the statement does not wait for a lock").expect("written").by_number
+        outcomes(write.await.expect("the statement does not wait for a lock").expect("written"))
     }
+
+    /// How many entries of the shared lock table the connection's transaction uses, and how many of them are advisory.
+    async fn locks(&mut self) -> (i64, i64) {
+        let locks = "select count(*), count(*) filter (where locktype = 'advisory') from pg_locks where pid = pg_backend_pid()";
+        let row = self.connection.fetch_one(locks).await.expect("locks");
+        (row.get(0), row.get(1))
+    }
+}
+
+/// A top-up by 1.00, under a key if one is given.
+fn top_up((account, card): CardKey, key: Option<&str>) -> Call<PostingRequest, Outcome<Posted>> {
+    let amount = Amount::new(Money::from_minor(100).expect("within bounds")).expect("above zero");
+    let posting = Posting { card: Some(card), kind: MovementKind::TopUp, amount, description: "test".parse().expect("a description") };
+    let idempotent = key.map(|key| IdempotentRequest {
+        account,
+        key: key.parse().expect("a key"),
+        fingerprint: [7; 32],
+        render: Box::new(|_: std::result::Result<&Posted, Refusal>| Vec::new()),
+    });
+    Call::new(PostingRequest { actor: Actor::command_line(account), card, posting, idempotent }).0
+}
+
+fn rows(calls: Vec<Call<PostingRequest, Outcome<Posted>>>, decided_on: &HashMap<CardKey, CachedPosition>) -> Rows {
+    let (updates, _) = card_update::plan(calls, |card| decided_on.get(card).copied());
+    Rows::new(&updates, Some(Utc::now()))
+}
+
+fn outcomes(written: Written) -> HashMap<i64, CardOutcome> {
+    let Written::Outcomes(outcomes) = written else { panic!("a race was lost") };
+    outcomes.by_number
 }
 
 #[tokio::test]
@@ -104,4 +128,54 @@ async fn an_update_of_a_card_that_another_transaction_has_locked_is_a_conflict_a
     assert!(matches!(outcomes[&2], CardOutcome::Applied { .. }), "{outcomes:?}");
     let after = fixture.positions().await;
     assert_eq!(fixture.cards.map(|card| after[&card].position.seq), [0, 1]);
+}
+
+#[tokio::test]
+async fn a_batch_holds_as_many_locks_with_500_keys_as_with_one() {
+    let mut fixture = Fixture::new().await;
+    let mut held = Vec::new();
+    for keys in [1, 500] {
+        let before = fixture.positions().await;
+        let calls = (0..keys).map(|number| top_up(fixture.cards[0], Some(&format!("{keys}-{number}"))));
+        let rows = rows(calls.collect(), &before);
+        fixture.connection.execute("begin").await.expect("begun");
+        let outcomes = outcomes(write_updates(&mut fixture.connection, &rows).await.expect("written"));
+        assert!(matches!(outcomes[&1], CardOutcome::Applied { .. }), "{outcomes:?}");
+        held.push(fixture.locks().await);
+        fixture.connection.execute("commit").await.expect("committed");
+    }
+    assert_eq!(held[0], held[1]);
+    assert_eq!(held[1].1, 0, "advisory locks");
+    assert!(held[1].0 < 64, "{held:?}: Postgres reckons with max_locks_per_transaction = 64 for each connection");
+}
+
+#[tokio::test]
+async fn of_two_batches_with_one_key_the_second_writes_nothing_and_then_everything_but_that_key() {
+    let mut fixture = Fixture::new().await;
+    let before = fixture.positions().await;
+    let [one, two] = fixture.cards;
+    let mut other = PgConnection::connect_with(&fixture.postgres.options()).await.expect("connected");
+    other.execute("begin").await.expect("begun");
+    let first = rows(vec![top_up(one, Some("same"))], &before);
+    outcomes(write_updates(&mut other, &first).await.expect("written"));
+
+    // The other card, so that only the key is in the way.
+    let (calls, account) = (vec![top_up(two, Some("same"))], one.0);
+    let second = rows(calls, &before);
+    let (written, committed) = tokio::join!(write_updates(&mut fixture.connection, &second), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        other.execute("commit").await
+    });
+    committed.expect("committed");
+    assert!(matches!(written.expect("no error"), Written::LostRace));
+    let after = fixture.positions().await;
+    assert_eq!(fixture.cards.map(|card| after[&card].position.seq), [1, 0]);
+
+    let third = rows(vec![top_up(two, Some("same")), top_up(one, Some("another"))], &after);
+    let outcomes = outcomes(write_updates(&mut fixture.connection, &third).await.expect("written"));
+    assert!(matches!(&outcomes[&1], CardOutcome::Conflict { duplicate_keys, .. } if duplicate_keys == &["same"]), "{outcomes:?}");
+    assert!(matches!(outcomes[&2], CardOutcome::Applied { .. }), "{outcomes:?}");
+    let stored = "select count(*) from idempotency_keys where account_id = $1";
+    let stored: i64 = sqlx::query_scalar(stored).bind(Uuid::from(account)).fetch_one(&mut fixture.connection).await.expect("a count");
+    assert_eq!(stored, 2);
 }

@@ -15,7 +15,7 @@ use crate::{
     config::{Environment, Settings},
     database::{
         self, DatabaseError, Pool, Pools, Verification,
-        private::{PrivateError, PrivatePostgres},
+        private::{PrivateError, PrivatePostgres, SERVING_ROLE},
     },
     http::{self, App, Limits},
     service::{
@@ -117,7 +117,9 @@ impl Postgres {
             return Err(StartError::NoDatabase);
         }
         let private = PrivatePostgres::start(&settings.database.data_dir, &[]).await?;
-        Ok(Self { options: private.options(), private: Some(private) })
+        // The server then runs as a role that cannot change the schema.
+        database::migrate(&private.options(), Some(SERVING_ROLE)).await?;
+        Ok(Self { options: private.serving_options(), private: Some(private) })
     }
 
     /// Stops a private Postgres; leaves any other alone.
@@ -299,7 +301,7 @@ pub async fn prepare(settings: &Settings, options: PgConnectOptions) -> Result<P
     if let Some(found) = Deployment::new(pool.clone()).environment().await? {
         require_environment(&found, settings.environment)?;
     }
-    database::migrate(&options).await?;
+    database::migrate(&options, settings.database.serving_role.as_deref()).await?;
     Ok(pool)
 }
 
@@ -327,6 +329,12 @@ async fn claim(
     require_environment(&claimed.environment, environment)?;
     if environment == Environment::Production && !deployment.commits_durably().await? {
         return Err(StartError::NotDurable);
+    }
+    if environment == Environment::Production && deployment.may_change_the_ledger().await? {
+        tracing::warn!(
+            "this server's database role could change movements or drop the triggers that guard them; \
+             let `core-api migrate` run as the owner of the schema, and serve as the role that database.serving_role names"
+        );
     }
     match (configured, claimed.sandbox_signing_key) {
         (Some(keys), _) => Ok(keys),

@@ -2,19 +2,12 @@
 
 mod output;
 mod serve;
+mod verify_ledger;
 
-use std::{
-    collections::HashMap,
-    env,
-    io::IsTerminal,
-    num::NonZeroU32,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, env, io::IsTerminal, num::NonZeroU32, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
-use sqlx::Connection as _;
 
 use self::output::{print, print_created, print_usage, report};
 use crate::domain::{
@@ -28,14 +21,14 @@ use crate::domain::{
 use crate::{
     app::{self, Postgres, StartError},
     config::{Environment, Settings, SettingsError},
-    database::{self, DatabaseError, Pool},
+    database::Pool,
     http,
     service::{
         self,
         accounts::Accounts,
         auth::{NewPassword, Passwords, WeakPassword},
         idempotency::Outcome,
-        ledger::{self, Drift},
+        ledger::Checkpoint,
         users::{NewUser, Users},
     },
     telemetry::{self, TelemetryError},
@@ -59,8 +52,12 @@ enum Command {
     /// Bring the database's schema up to date, then exit.
     Migrate,
     /// Verify the ledger: replay every card's movements. Prints each card whose balance does not match, and
-    /// exits with 1 if there is one.
-    VerifyLedger,
+    /// exits with 1 if there is one. It reads small pages, and the service may go on writing.
+    VerifyLedger {
+        /// Go on after this place, which an earlier run has logged: `acc_...` or `acc_.../card_...`.
+        #[arg(long)]
+        after: Option<Checkpoint>,
+    },
     /// Print every setting in force and its source; secrets are hidden.
     Config,
     /// Print the OpenAPI document of the environment that `CORE_API_ENV` names.
@@ -127,6 +124,12 @@ enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Service(service::error::Error),
+    #[error("the verification ended early; it can go on with: core-api verify-ledger --after {after}")]
+    Verification {
+        after: Checkpoint,
+        #[source]
+        cause: service::error::Error,
+    },
     #[error("--account takes the id of an account, as `core-api account create` prints it, and no account has this one")]
     UnknownAccount,
     #[error("the account has no user with this id; `core-api user list --account ID` lists its users")]
@@ -177,7 +180,7 @@ pub async fn run() -> ExitCode {
     let result = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve().await,
         Command::Migrate => migrate().await,
-        Command::VerifyLedger => return verify_ledger().await.unwrap_or_else(|failure| report(&failure)),
+        Command::VerifyLedger { after } => return verify_ledger::run(after).await.unwrap_or_else(|failure| report(&failure)),
         Command::Config => config(),
         Command::Openapi => openapi(),
         Command::Account(command) => account(command).await,
@@ -226,34 +229,6 @@ async fn migrate() -> Result<(), Failure> {
     app::prepare(&settings, postgres.options.clone()).await?;
     tracing::info!("the schema is up to date");
     Ok(postgres.close()?)
-}
-
-async fn verify_ledger() -> Result<ExitCode, Failure> {
-    let settings = settings()?;
-    let postgres = Postgres::open(&settings).await?;
-    let mut connection = database::connect(&postgres.options).await.map_err(StartError::from)?;
-    let (mut drifts, mut printed) = (0_u64, Ok(()));
-    let mut reported = Instant::now();
-    let progress = |read: ledger::Progress| {
-        if reported.elapsed() > Duration::from_secs(2) {
-            reported = Instant::now();
-            tracing::info!(cards = read.cards, movements = read.movements, "verifying the ledger");
-        }
-    };
-    let found = |drift: Drift| {
-        drifts += 1;
-        // The exit code must tell whether the ledger is right, also if nobody reads the output.
-        if printed.is_ok() {
-            printed = print(&drift);
-        }
-    };
-    let read = ledger::verify(&mut connection, progress, found).await?;
-    connection.close().await.map_err(DatabaseError::Connect).map_err(StartError::from)?;
-    postgres.close()?;
-    printed =
-        printed.and_then(|()| print(&format_args!("{} cards and {} movements read, {drifts} drifts found", read.cards, read.movements)));
-    printed.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
-    Ok(if drifts == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn account(command: AccountCommand) -> Result<(), Failure> {

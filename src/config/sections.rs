@@ -40,6 +40,8 @@ pub struct Cors {
 pub struct Database {
     #[serde(deserialize_with = "unless_empty")]
     pub url: Option<SecretString>,
+    #[serde(deserialize_with = "name_unless_empty")]
+    pub serving_role: Option<String>,
     pub data_dir: PathBuf,
     pub max_connections: u32,
     pub acquire_timeout_ms: u64,
@@ -139,6 +141,11 @@ pub enum LogFormat {
 fn unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
     let text = String::deserialize(from)?;
     Ok(if text.is_empty() { None } else { Some(text.into()) })
+}
+
+fn name_unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(from)?;
+    Ok(if text.is_empty() { None } else { Some(text) })
 }
 
 fn address_unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {

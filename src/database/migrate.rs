@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{
-    Connection as _, Executor as _, PgConnection,
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection,
     migrate::{Migrate as _, MigrateError, Migrator},
     postgres::PgConnectOptions,
 };
 
-use super::{DatabaseError, connect_patiently};
+use super::{DatabaseError, connect_patiently, grants};
 
 /// How long to wait for other sessions that migrate or hold a lock on a table that a migration changes.
 pub const MIGRATE_WAIT: Duration = Duration::from_secs(60);
@@ -16,6 +16,10 @@ pub const MIGRATE_WAIT: Duration = Duration::from_secs(60);
 /// How long a migration waits for a table lock. Later statements on the table queue behind that wait, so the migration
 /// gives up early and tries again.
 const LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
+
+/// How long a migration outside a transaction waits. It blocks nobody meanwhile, and if it gave up, an index would have to
+/// be built anew.
+const LOCK_TIMEOUT_OUTSIDE: &str = "set lock_timeout = '60s'";
 
 /// The delay between attempts, in which the queued statements run.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -27,11 +31,13 @@ const TABLE: &str = "_sqlx_migrations";
 /// the pool. Replicas that start together migrate one after another. If the schema is already up to date, they take no
 /// lock and do not wait.
 ///
+/// The role that serves, if it is another one, gets the rights that it needs.
+///
 /// # Errors
 /// The database did not answer for 30 seconds, other sessions held the locks for 60, or a migration failed.
-pub async fn migrate(options: &PgConnectOptions) -> Result<(), DatabaseError> {
+pub async fn migrate(options: &PgConnectOptions, serving_role: Option<&str>) -> Result<(), DatabaseError> {
     let mut connection = connect_patiently(options).await?;
-    let migrated = bring_up_to_date(&mut connection, &migrator()).await;
+    let migrated = bring_up_to_date(&mut connection, &migrator(), serving_role).await;
     connection.close().await.map_err(DatabaseError::Connect)?;
     migrated
 }
@@ -51,15 +57,17 @@ fn migrator() -> Migrator {
     migrator
 }
 
-async fn bring_up_to_date(connection: &mut PgConnection, migrator: &Migrator) -> Result<(), DatabaseError> {
-    if is_up_to_date(connection, migrator).await.map_err(DatabaseError::Migrate)? {
+async fn bring_up_to_date(connection: &mut PgConnection, migrator: &Migrator, serving_role: Option<&str>) -> Result<(), DatabaseError> {
+    let is_current = is_up_to_date(connection, migrator).await.map_err(DatabaseError::Migrate)?;
+    if is_current && has_its_rights(connection, serving_role).await? {
         return Ok(());
     }
     let began = Instant::now();
     let (mut has_lock, mut reported) = (false, false);
     loop {
         match attempt(connection, migrator, &mut has_lock).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => break,
+            Err(error) if is_forbidden(&error) => return Err(DatabaseError::NotOwner(error)),
             Err(error) if !is_lock_conflict(&error) => return Err(DatabaseError::Migrate(error)),
             Err(error) if began.elapsed() > MIGRATE_WAIT => return Err(DatabaseError::LockTimeout(error)),
             Err(_) => {
@@ -72,6 +80,24 @@ async fn bring_up_to_date(connection: &mut PgConnection, migrator: &Migrator) ->
             }
         }
     }
+    match serving_role {
+        // Under the migration lock: sessions that grant at the same time would fail.
+        Some(role) if !has_its_rights(connection, serving_role).await? => grant(connection, role).await,
+        _ => Ok(()),
+    }
+}
+
+async fn has_its_rights(connection: &mut PgConnection, serving_role: Option<&str>) -> Result<bool, DatabaseError> {
+    let Some(role) = serving_role else { return Ok(true) };
+    grants::are_in_force(connection, role).await.map_err(DatabaseError::Grant)
+}
+
+async fn grant(connection: &mut PgConnection, role: &str) -> Result<(), DatabaseError> {
+    let own = sqlx::query_scalar!(r#"select current_user::text as "name!""#).fetch_one(&mut *connection).await;
+    if own.map_err(DatabaseError::Grant)? == role {
+        return Err(DatabaseError::ServesAsOwner);
+    }
+    grants::put_in_force(connection, role).await.map_err(DatabaseError::Grant)
 }
 
 /// Runs the pending migrations. Each is its own transaction, so the ones before a lock conflict stay applied.
@@ -81,7 +107,32 @@ async fn attempt(connection: &mut PgConnection, migrator: &Migrator, has_lock: &
         connection.lock().await?;
         *has_lock = true;
     }
+    for migration in migrator.iter().filter(|migration| migration.no_tx) {
+        migrator.run_direct(Some(migration.version - 1), connection, false).await?;
+        if connection.list_applied_migrations(TABLE).await?.iter().all(|done| done.version != migration.version) {
+            drop_invalid_indexes(connection).await?;
+            connection.execute(LOCK_TIMEOUT_OUTSIDE).await?;
+            migrator.run_direct(Some(migration.version), connection, false).await?;
+            connection.execute(LOCK_TIMEOUT).await?;
+        }
+    }
     migrator.run_direct(None, connection, false).await
+}
+
+/// Drops the indexes that an interrupted `create index concurrently` left behind.
+async fn drop_invalid_indexes(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    let indexes = sqlx::query_scalar!(
+        r#"
+        select format('drop index concurrently %I.%I', current_schema(), class.relname) as "command!"
+        from pg_index
+        join pg_class class on class.oid = pg_index.indexrelid
+        where not pg_index.indisvalid and class.relnamespace = current_schema()::regnamespace
+        "#
+    );
+    for command in indexes.fetch_all(&mut *connection).await? {
+        connection.execute(AssertSqlSafe(command)).await?;
+    }
+    Ok(())
 }
 
 async fn is_up_to_date(connection: &mut PgConnection, migrator: &Migrator) -> Result<bool, MigrateError> {
@@ -97,6 +148,18 @@ async fn is_up_to_date(connection: &mut PgConnection, migrator: &Migrator) -> Re
 
 /// Whether the error is a lock timeout or a deadlock: the migration was rolled back and can be tried again.
 fn is_lock_conflict(error: &MigrateError) -> bool {
-    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|state| matches!(&*state, "55P03" | "40P01"))
+    matches!(sqlstate(error).as_deref(), Some("55P03" | "40P01"))
 }
+
+/// Whether the role may not do what a migration does.
+fn is_forbidden(error: &MigrateError) -> bool {
+    sqlstate(error).as_deref() == Some("42501")
+}
+
+fn sqlstate(error: &MigrateError) -> Option<String> {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return None };
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(Into::into)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Access to Postgres: connection options, connection pools and schema migrations.
 
+mod grants;
 mod lease;
 mod migrate;
 mod pool;
@@ -48,6 +49,15 @@ pub enum DatabaseError {
     /// Another process is migrating, or holds a lock on a table that a migration changes.
     #[error("cannot migrate the database: another session held the locks for {} s", MIGRATE_WAIT.as_secs())]
     LockTimeout(#[source] MigrateError),
+    /// The schema is older than this version, and the role may not change it.
+    #[error("the schema is not up to date, and the role of DATABASE_URL may not change it; run `core-api migrate` as the schema's owner")]
+    NotOwner(#[source] MigrateError),
+    /// The role that serves could not be granted its rights.
+    #[error("cannot grant its rights to the role that database.serving_role names")]
+    Grant(#[source] sqlx::Error),
+    /// The role that serves is the one that migrates.
+    #[error("database.serving_role names the role that owns the schema; the role that serves must be another one")]
+    ServesAsOwner,
 }
 
 /// Waits for a database that is still starting.
@@ -58,12 +68,14 @@ pub async fn wait_for(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     connect_patiently(options).await?.close().await.map_err(DatabaseError::Connect)
 }
 
-/// Opens one connection without the pool's timeouts, for work that takes long by design.
+/// Opens one connection with the session settings of the pools, for a command that makes many statements.
 ///
 /// # Errors
 /// The database did not answer for 30 seconds, or refused the connection.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
-    connect_patiently(options).await
+    let mut connection = connect_patiently(options).await?;
+    pool::set_up(&mut connection).await.map_err(DatabaseError::Connect)?;
+    Ok(connection)
 }
 
 async fn connect_patiently(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {

@@ -71,6 +71,11 @@ pub struct Connection {
     pub(super) backend: Backend,
 }
 
+/// Gives a new connection its session settings.
+pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection.execute(SESSION).await.map(drop)
+}
+
 impl Connector {
     pub(super) fn options(&self) -> Box<PgConnectOptions> {
         self.options.clone()
@@ -85,7 +90,7 @@ impl Manager for Connector {
     async fn create(&self) -> Result<Connection, sqlx::Error> {
         let connecting = Box::pin(async {
             let mut inner = self.options.connect().await?;
-            inner.execute(SESSION).await?;
+            set_up(&mut inner).await?;
             if self.takes_lists {
                 inner.execute(SESSION_FOR_LISTS).await?;
             }

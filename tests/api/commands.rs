@@ -26,17 +26,23 @@ async fn production_refuses_to_start_with_missing_or_unsafe_settings() {
         command
     };
     assert_refused(&run(production().env("CORE_API__AUTH__SIGNING_KEYS", key(32))), "DATABASE_URL is not set");
-    assert_refused(&run(production().env("DATABASE_URL", empty.url())), "SIGNING_KEYS is not set");
-    assert_refused(&run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", key(31))), "fewer than 32 bytes");
-    assert_refused(&run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", "hunter2")), "kid:base64");
+    assert_refused(&run(production().env("DATABASE_URL", empty.owner_url())), "SIGNING_KEYS is not set");
+    assert_refused(
+        &run(production().env("DATABASE_URL", empty.owner_url()).env("CORE_API__AUTH__SIGNING_KEYS", key(31))),
+        "fewer than 32 bytes",
+    );
+    assert_refused(&run(production().env("DATABASE_URL", empty.owner_url()).env("CORE_API__AUTH__SIGNING_KEYS", "hunter2")), "kid:base64");
     for (weak, shown) in [(vec![0; 32], "AAAA"), (b"hunter2".repeat(8), "aHVudGVy")] {
         let list = format!("{},live-2:{}", key(32), STANDARD.encode(weak));
-        let refused = run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", list));
+        let refused = run(production().env("DATABASE_URL", empty.owner_url()).env("CORE_API__AUTH__SIGNING_KEYS", list));
         assert_refused(&refused, "signing key \"live-2\" is not random");
         assert!(!String::from_utf8_lossy(&refused.stderr).contains(shown), "the key was printed");
     }
     let twice = format!("{0},{0}", key(32));
-    assert_refused(&run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", twice)), "\"k1\" is given twice");
+    assert_refused(
+        &run(production().env("DATABASE_URL", empty.owner_url()).env("CORE_API__AUTH__SIGNING_KEYS", twice)),
+        "\"k1\" is given twice",
+    );
     assert_eq!(empty.number("select count(*) from pg_tables where schemaname = 'public'").await, 0, "a refused start created tables");
 
     let other = World::new().await.database;
@@ -50,7 +56,7 @@ async fn production_refuses_to_start_with_missing_or_unsafe_settings() {
     let name = empty.options.get_database().expect("a name").to_owned();
     empty.execute(&format!("alter database {name} set synchronous_commit = off")).await;
     assert_refused(
-        &run(production().env("DATABASE_URL", empty.url()).env("CORE_API__AUTH__SIGNING_KEYS", key(32))),
+        &run(production().env("DATABASE_URL", empty.owner_url()).env("CORE_API__AUTH__SIGNING_KEYS", key(32))),
         "synchronous_commit = off",
     );
 }

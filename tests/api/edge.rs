@@ -141,7 +141,7 @@ async fn logins_beyond_the_hashing_capacity_are_rejected_at_once() {
 async fn a_connection_made_after_the_acquire_timeout_serves_the_next_request() {
     let origin = World::new().await;
     let proxy = DatabaseProxy::to(&origin.database);
-    let pool = database::pool(proxy.database.options.clone(), 1, Duration::from_millis(300));
+    let pool = database::pool(proxy.database.serving(), 1, Duration::from_millis(300));
     proxy.delay_connections(Duration::from_millis(600));
     let refused = database::acquire(&pool).await.err();
     assert!(matches!(refused, Some(sqlx::Error::PoolTimedOut)), "{refused:?}");
@@ -158,7 +158,7 @@ async fn a_connection_made_after_the_acquire_timeout_serves_the_next_request() {
 async fn silently_lost_connections_fail_one_request_and_not_one_each() {
     let origin = World::new().await;
     let proxy = DatabaseProxy::to(&origin.database);
-    let pool = database::pool(proxy.database.options.clone(), 12, Duration::from_secs(1));
+    let pool = database::pool(proxy.database.serving(), 12, Duration::from_secs(1));
     let mut held = Vec::new();
     for _ in 0..12 {
         held.push(database::acquire(&pool).await.expect("a connection"));
@@ -306,7 +306,7 @@ async fn an_internal_error_at_the_commit_is_an_unknown_outcome_and_not_tried_aga
         .database
         .execute(
             "create sequence attempts;
-             create function lose_the_answer() returns trigger language plpgsql as $$
+             create function lose_the_answer() returns trigger language plpgsql security definer as $$
              begin
                  perform nextval('attempts');
                  raise exception 'could not commit on at least one node' using errcode = 'XX000';

@@ -137,7 +137,7 @@ async fn a_deadlocked_or_conflicting_transaction_is_retried() {
     let card = admin.given_card().await;
     // A sequence is not rolled back. The trigger fails the first two attempts, with a deadlock and with a conflict.
     let failing = "create sequence attempts;
-         create function fail_twice() returns trigger language plpgsql as $$
+         create function fail_twice() returns trigger language plpgsql security definer as $$
          declare attempt bigint := nextval('attempts');
          begin
              if attempt = 1 then raise exception 'deadlock' using errcode = '40P01'; end if;

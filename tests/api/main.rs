@@ -42,6 +42,7 @@ mod openapi;
 mod output;
 mod pages;
 mod previous_release;
+mod privileges;
 mod process;
 mod query_parameters;
 mod races;

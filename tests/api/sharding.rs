@@ -37,7 +37,7 @@ enum Why {
 }
 
 /// Every statement that does not keep to one account's shard, by its file and function.
-const CROSSING: [(&str, Why, &str); 19] = [
+const CROSSING: [(&str, Why, &str); 18] = [
     ("admission::admit", Why::List, "the quotas of requests that came together"),
     ("audit::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
     ("auth::delete_ended_sessions", Why::AnyAccount, "deletes what is old, whoever's it is"),
@@ -52,8 +52,7 @@ const CROSSING: [(&str, Why, &str); 19] = [
     ("deployment::environment", Why::Undivided, "the same row"),
     ("deployment::read", Why::Undivided, "the same row"),
     ("idempotency::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
-    ("ledger/verify::histories", Why::AnyAccount, "reads the whole ledger"),
-    ("ledger/verify::orphans", Why::AnyAccount, "reads the whole ledger"),
+    ("ledger/verify::accounts", Why::AnyAccount, "finds every account"),
     ("ledger::positions", Why::List, "reads the cards of a batch"),
     ("ledger::write_updates", Why::List, "writes a batch"),
     ("users::find_hash", Why::AnyAccount, "users with the same email share a salt"),

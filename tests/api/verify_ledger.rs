@@ -2,7 +2,10 @@
 
 use std::process::Output;
 
+use core_api::domain::id::AccountId;
 use serde_json::json;
+use sqlx::{Executor, Row};
+use uuid::Uuid;
 
 use crate::support::{Database, World, binary::core_api_on};
 
@@ -54,4 +57,26 @@ async fn each_kind_of_tampering_is_found_and_named() {
             assert!(report.contains(finding), "{tampering}: {report}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_verification_can_go_on_after_an_account_or_a_card() {
+    let (world, admin, other) = World::with_two_accounts().await;
+    let cards = [admin.given_card_with(json!(5)).await, admin.given_card_with(json!(5)).await];
+    other.given_card_with(json!(5)).await;
+    let accounts = world.database.connect().await.fetch_all("select account_id from accounts order by account_id").await.expect("accounts");
+    let accounts: Vec<AccountId> = accounts.iter().map(|row| row.get(0)).collect();
+    let read = |after: String| {
+        let output = core_api_on(&world.database).args(["verify-ledger", "--after", &after]).output().expect("verify-ledger runs");
+        assert_eq!(output.status.code(), Some(0), "{after}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let [first, last] = *accounts else { panic!("{} accounts", accounts.len()) };
+    assert_eq!(read(last.to_string()), "0 cards and 0 movements read, 0 drifts found");
+    let whose = world.database.number(&format!("select count(*) from cards where account_id = '{}'", Uuid::from(first))).await;
+    assert_eq!(read(first.to_string()), format!("{0} cards and {0} movements read, 0 drifts found", 3 - whose));
+    let (account, rest) = if whose == 2 { (first, 2) } else { (last, 1) };
+    assert_eq!(read(format!("{account}/{}", cards[0])), format!("{rest} cards and {rest} movements read, 0 drifts found"));
+    let refused = core_api_on(&world.database).args(["verify-ledger", "--after", "card_1"]).output().expect("verify-ledger runs");
+    assert_eq!(refused.status.code(), Some(2));
 }

@@ -28,6 +28,19 @@ use self::folder::{Folder, Owner};
 /// The name of the database and of the role that owns it.
 const NAME: &str = "core_api";
 
+/// The role that serves. It owns nothing.
+pub const SERVING_ROLE: &str = "core_api_server";
+
+/// Creates the role that serves, unless it exists.
+const CREATE_SERVING_ROLE: &str = "
+    do $$
+    begin
+        if not exists (select from pg_roles where rolname = 'core_api_server') then
+            create role core_api_server login;
+        end if;
+    end;
+    $$";
+
 /// How long Postgres may take to start, including recovery, or to stop.
 const START_STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -111,10 +124,16 @@ impl PrivatePostgres {
         Ok(postgres)
     }
 
-    /// How to connect. Only processes that may enter the folder reach the socket.
+    /// How to connect as the owner of everything. Only processes that may enter the folder reach the socket.
     #[must_use]
     pub fn options(&self) -> PgConnectOptions {
         self.options_for(NAME)
+    }
+
+    /// How to connect as the role that serves. It may do what [`super::migrate`] has granted to it.
+    #[must_use]
+    pub fn serving_options(&self) -> PgConnectOptions {
+        self.options().username(SERVING_ROLE)
     }
 
     /// Stops Postgres and waits until it has exited.
@@ -182,6 +201,7 @@ impl PrivatePostgres {
         if !exists {
             connection.execute("create database core_api").await.map_err(PrivateError::Refused)?;
         }
+        connection.execute(CREATE_SERVING_ROLE).await.map_err(PrivateError::Refused)?;
         connection.close().await.map_err(PrivateError::Refused)
     }
 

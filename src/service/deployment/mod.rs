@@ -66,6 +66,15 @@ impl Deployment {
         self.probe.ask().await.map_err(Error::DatabaseUnavailable)
     }
 
+    /// Whether this role of the database could change movements, or drop what guards them: a superuser, the owner of the
+    /// tables, or a role that could become either.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn may_change_the_ledger(&self) -> Result<bool> {
+        unit::read(&self.pool, |connection| Box::pin(store::may_change_the_ledger(connection))).await
+    }
+
     /// Whether the database confirms a commit only once it is on disk.
     ///
     /// # Errors

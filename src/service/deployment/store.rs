@@ -51,3 +51,27 @@ pub(super) async fn synchronous_commit(mut connection: ReadConnection<'_>) -> Re
         .await?;
     Ok(setting)
 }
+
+pub(super) async fn may_change_the_ledger(mut connection: ReadConnection<'_>) -> Result<bool> {
+    let may = sqlx::query_scalar!(
+        r#"
+        select (
+            rolsuper
+            or rolcreaterole
+            or has_table_privilege('movements', 'UPDATE, DELETE, TRUNCATE, TRIGGER')
+            or exists (
+                select
+                from pg_class
+                where relname in ('movements', 'cards', 'audit_events')
+                    and relnamespace = current_schema()::regnamespace
+                    and pg_has_role(relowner, 'MEMBER')
+            )
+        ) as "may!"
+        from pg_roles
+        where rolname = current_user
+        "#
+    )
+    .fetch_one(connection.executor())
+    .await?;
+    Ok(may)
+}

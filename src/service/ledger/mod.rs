@@ -18,7 +18,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use self::position_cache::PositionCache;
-pub use self::verify::{Drift, Fault, Progress, verify};
+pub use self::verify::{Checkpoint, Drift, Fault, Progress, verify};
 use crate::database::{Pool, Pools};
 use crate::telemetry::metrics;
 

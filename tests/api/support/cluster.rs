@@ -13,7 +13,7 @@ use core_api::{
     app::Server,
     database::{
         self, Pool,
-        private::{PrivateError, PrivatePostgres},
+        private::{PrivateError, PrivatePostgres, SERVING_ROLE},
     },
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -34,6 +34,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// The database of one test: migrated, with the sandbox's logins and no other data.
 #[derive(Clone, Debug)]
 pub struct Database {
+    /// How to connect as the owner of the schema, who may do everything. No replica is given this role.
     pub options: PgConnectOptions,
 }
 
@@ -59,13 +60,32 @@ impl Database {
         database
     }
 
-    /// Its `DATABASE_URL`, with a password that must never be printed.
-    pub fn url(&self) -> String {
-        let socket = self.options.get_socket().expect("a socket").display().to_string();
-        format!("postgres://core_api:hunter2@localhost/{}?host={socket}", self.options.get_database().expect("a name"))
+    /// How replicas connect: as a role that owns nothing. What is not granted to it fails every test that needs it.
+    pub fn serving(&self) -> PgConnectOptions {
+        self.options.clone().username(SERVING_ROLE)
     }
 
-    /// A direct connection, past the API.
+    /// Migrates as the owner, and grants the role of replicas what it needs.
+    pub async fn migrate(&self) {
+        database::migrate(&self.options, Some(SERVING_ROLE)).await.expect("migrated");
+    }
+
+    /// The `DATABASE_URL` of replicas, with a password that must never be printed.
+    pub fn url(&self) -> String {
+        self.url_of(SERVING_ROLE)
+    }
+
+    /// The `DATABASE_URL` of the schema's owner.
+    pub fn owner_url(&self) -> String {
+        self.url_of("core_api")
+    }
+
+    fn url_of(&self, role: &str) -> String {
+        let socket = self.options.get_socket().expect("a socket").display().to_string();
+        format!("postgres://{role}:hunter2@localhost/{}?host={socket}", self.options.get_database().expect("a name"))
+    }
+
+    /// A direct connection of the owner, past the API.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect_with(&self.options).await.expect("the database answers")
     }
@@ -79,7 +99,7 @@ impl Database {
     }
 
     pub fn pool(&self) -> Pool {
-        database::pool(self.options.clone(), 2, Duration::from_secs(20))
+        database::pool(self.serving(), 2, Duration::from_secs(20))
     }
 
     pub async fn execute(&self, sql: &str) {
@@ -165,8 +185,10 @@ async fn start() -> PrivatePostgres {
     }
     run(&mut admin, format!("create database {TEMPLATE}")).await;
     admin.close().await.expect("closed");
-    // Starting a server creates the schema and the sandbox's logins.
-    let server = Server::start(&world::settings(), cluster.options().database(TEMPLATE)).await.expect("the server starts");
+    let template = Database { options: cluster.options().database(TEMPLATE) };
+    template.migrate().await;
+    // Starting a server creates the sandbox's logins.
+    let server = Server::start(&world::settings(), template.serving()).await.expect("the server starts");
     server.serve(async {}).await.expect("the server stops");
     cluster
 }

@@ -99,6 +99,7 @@ impl World {
     pub async fn on(database: Database, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = settings();
         change(&mut settings);
+        database.migrate().await;
         let mut world = Self { database, settings, replicas: Vec::new() };
         world.add_replica().await;
         world
@@ -111,7 +112,7 @@ impl World {
 
     /// Starts one more replica with the current settings.
     pub async fn add_replica(&mut self) {
-        self.replicas.push(Replica::start(&self.settings, self.database.options.clone()).await);
+        self.replicas.push(Replica::start(&self.settings, self.database.serving()).await);
     }
 
     /// Asks a replica to shut down, as a signal would.

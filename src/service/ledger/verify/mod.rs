@@ -1,15 +1,19 @@
 //! The verification of the ledger: replays the history of every card, which must result in the card's balance.
 //!
-//! Memory use is constant, regardless of the number of cards and movements.
+//! It reads one account after the other in small statements. None of them keeps a snapshot for long, and memory use is
+//! constant, regardless of the number of cards and movements. It can go on from where an earlier one ended.
+//!
+//! It is right while others write: one statement reads a card together with the number of its newest movement. Movements
+//! never change, so those up to that number can be read at any later moment.
 
 mod store;
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
-use futures_util::TryStreamExt;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use crate::domain::id::{AccountId, CardId};
+use crate::domain::id::{AccountId, CardId, NotAnId};
 use crate::service::error::Result;
 
 /// A fault of a card. Amounts are in minor units.
@@ -80,79 +84,188 @@ pub struct Progress {
     pub cards: u64,
     /// Movements.
     pub movements: u64,
+    /// Everything up to here is verified. None: nothing yet.
+    pub checkpoint: Option<Checkpoint>,
 }
 
-/// A card with one of its movements. A card without movements has one row.
-pub(super) struct HistoryRow {
-    pub(super) account: AccountId,
-    pub(super) card: CardId,
-    pub(super) balance: i64,
-    pub(super) last_seq: i64,
-    pub(super) movement: Option<MovementRow>,
+/// A place in the order in which the ledger is read: the end of an account, or a card of it. As text
+/// `acc_...` or `acc_.../card_...`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The account.
+    pub account: AccountId,
+    /// The last card. None: all cards of the account.
+    pub card: Option<CardId>,
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.account)?;
+        self.card.map_or(Ok(()), |card| write!(f, "/{card}"))
+    }
+}
+
+impl FromStr for Checkpoint {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> std::result::Result<Self, NotAnId> {
+        match text.split_once('/') {
+            Some((account, card)) => Ok(Self { account: account.parse()?, card: Some(card.parse()?) }),
+            None => Ok(Self { account: text.parse()?, card: None }),
+        }
+    }
+}
+
+/// A card and the number of its newest movement, at one moment. Only movements name a card without a balance.
+struct CardRow {
+    id: CardId,
+    balance: Option<i64>,
+    seq: Option<i64>,
+    newest: Option<i64>,
 }
 
 /// The columns of a movement that the replay checks.
 #[derive(Clone, Copy)]
-pub(super) struct MovementRow {
-    pub(super) seq: i64,
-    pub(super) amount: i64,
-    pub(super) balance_after: i64,
+struct MovementRow {
+    card: CardId,
+    seq: i64,
+    amount: i64,
+    balance_after: i64,
 }
 
-/// Reads every card and its movements in one statement, and so from one snapshot. Calls `progress` after each card, and
-/// `found` with each drift at once.
+/// The most rows of each statement.
+#[derive(Clone, Copy)]
+struct PageSizes {
+    accounts: i64,
+    cards: i64,
+    movements: i64,
+}
+
+/// Even if each row is read from a slow disk, a statement takes two seconds.
+const PAGE_SIZES: PageSizes = PageSizes { accounts: 200, cards: 200, movements: 2_000 };
+
+/// Reads every card and its movements, or those after a checkpoint. Calls `progress` after each page of cards, and `found`
+/// with each drift at once.
 ///
 /// # Errors
 /// The database is unavailable.
-pub async fn verify(connection: &mut PgConnection, mut progress: impl FnMut(Progress), mut found: impl FnMut(Drift)) -> Result<Progress> {
-    let mut read = Progress::default();
-    let mut replay: Option<Replay> = None;
-    let mut rows = store::histories(connection);
-    while let Some(row) = rows.try_next().await? {
-        if replay.as_ref().is_none_or(|replay| replay.card != row.card || replay.account != row.account) {
-            if let Some(finished) = replay.take() {
-                finished.end(&mut found);
-                progress(read);
+pub async fn verify(
+    connection: &mut PgConnection,
+    after: Option<Checkpoint>,
+    progress: impl FnMut(Progress),
+    found: impl FnMut(Drift),
+) -> Result<Progress> {
+    let read = Progress { checkpoint: after, ..Progress::default() };
+    Verification { connection, pages: PAGE_SIZES, read, progress, found }.run().await
+}
+
+struct Verification<'a, P, F> {
+    connection: &'a mut PgConnection,
+    pages: PageSizes,
+    read: Progress,
+    progress: P,
+    found: F,
+}
+
+impl<P: FnMut(Progress), F: FnMut(Drift)> Verification<'_, P, F> {
+    async fn run(mut self) -> Result<Progress> {
+        let mut from = match self.read.checkpoint {
+            Some(Checkpoint { account, card: Some(card) }) => {
+                self.account(account, after(card)).await?;
+                after(account)
             }
-            read.cards += 1;
-            replay = Some(Replay::new(&row));
+            Some(Checkpoint { account, card: None }) => after(account),
+            None => Some(AccountId::from(Uuid::nil())),
+        };
+        while let Some(next) = from {
+            let accounts = store::accounts(self.connection, next, self.pages.accounts).await?;
+            for account in &accounts {
+                self.account(*account, Some(CardId::from(Uuid::nil()))).await?;
+            }
+            from = accounts.last().copied().and_then(after);
         }
-        if let (Some(replay), Some(movement)) = (&mut replay, row.movement) {
-            read.movements += 1;
-            replay.apply(movement, &mut found);
+        Ok(self.read)
+    }
+
+    /// Verifies the cards of an account from one on.
+    async fn account(&mut self, account: AccountId, mut from: Option<CardId>) -> Result<()> {
+        while let Some(next) = from {
+            let cards = store::cards(self.connection, account, next, self.pages.cards).await?;
+            let Some(last) = cards.last().map(|card| card.id) else { break };
+            self.histories(account, &cards).await?;
+            self.verified(Checkpoint { account, card: Some(last) });
+            from = after(last);
         }
+        self.verified(Checkpoint { account, card: None });
+        Ok(())
     }
-    drop(rows);
-    if let Some(finished) = replay {
-        finished.end(&mut found);
+
+    /// Replays the histories of a page of cards.
+    async fn histories(&mut self, account: AccountId, cards: &[CardRow]) -> Result<()> {
+        let mut replays = cards.iter().map(|card| Replay::new(account, card)).peekable();
+        let with_movements = || cards.iter().filter_map(|card| Some((card.id, card.newest?)));
+        if let (Some((first, _)), Some(last)) = (with_movements().next(), with_movements().next_back()) {
+            let mut after = (first, i64::MIN);
+            while after < last {
+                let page = store::movements(self.connection, account, after, last, self.pages.movements).await?;
+                let Some(end) = page.last() else { break };
+                after = (end.card, end.seq);
+                for movement in page {
+                    while let Some(finished) = replays.next_if(|replay| replay.card.id < movement.card) {
+                        self.end(&finished);
+                    }
+                    // A card that was created, and movements that were posted, after the page of cards was read are skipped.
+                    if let Some(replay) = replays.peek_mut().filter(|replay| replay.includes(movement)) {
+                        self.read.movements += 1;
+                        replay.apply(movement, &mut self.found);
+                    }
+                }
+            }
+        }
+        for finished in replays {
+            self.end(&finished);
+        }
+        Ok(())
     }
-    let mut orphans = store::orphans(connection);
-    while let Some((account, card)) = orphans.try_next().await? {
-        found(Drift { account, card, fault: Fault::NoCard });
+
+    fn end(&mut self, finished: &Replay<'_>) {
+        self.read.cards += u64::from(finished.card.balance.is_some());
+        finished.end(&mut self.found);
     }
-    progress(read);
-    Ok(read)
+
+    fn verified(&mut self, checkpoint: Checkpoint) {
+        self.read.checkpoint = Some(checkpoint);
+        (self.progress)(self.read);
+    }
+}
+
+/// The smallest id that is larger. None: there is none.
+fn after<Id: From<Uuid> + Into<Uuid>>(id: Id) -> Option<Id> {
+    id.into().as_u128().checked_add(1).map(|next| Uuid::from_u128(next).into())
 }
 
 /// The replay of one card's history. Sums are 128 bits wide, so that no tampered amounts can overflow them.
-struct Replay {
+struct Replay<'a> {
     account: AccountId,
-    card: CardId,
-    balance: i64,
-    last_seq: i64,
+    card: &'a CardRow,
     seq: i64,
     sum: i128,
     running: i128,
 }
 
-impl Replay {
-    const fn new(row: &HistoryRow) -> Self {
-        Self { account: row.account, card: row.card, balance: row.balance, last_seq: row.last_seq, seq: 0, sum: 0, running: 0 }
+impl<'a> Replay<'a> {
+    const fn new(account: AccountId, card: &'a CardRow) -> Self {
+        Self { account, card, seq: 0, sum: 0, running: 0 }
+    }
+
+    /// Whether a movement belongs to the card, and was there when the card was read.
+    fn includes(&self, movement: MovementRow) -> bool {
+        self.card.balance.is_some() && self.card.id == movement.card && self.card.newest.is_some_and(|newest| movement.seq <= newest)
     }
 
     /// Continues from what the movement states even if it is wrong, so that each fault is reported once.
     fn apply(&mut self, movement: MovementRow, found: &mut impl FnMut(Drift)) {
-        let mut drift = |fault| found(Drift { account: self.account, card: self.card, fault });
+        let mut drift = |fault| found(Drift { account: self.account, card: self.card.id, fault });
         if movement.seq != self.seq + 1 {
             drift(Fault::Sequence { expected: self.seq + 1, found: movement.seq });
         }
@@ -165,50 +278,17 @@ impl Replay {
         self.running = i128::from(movement.balance_after);
     }
 
-    fn end(self, found: &mut impl FnMut(Drift)) {
-        let mut drift = |fault| found(Drift { account: self.account, card: self.card, fault });
-        if i128::from(self.balance) != self.sum {
-            drift(Fault::Balance { expected: self.sum, found: self.balance });
+    fn end(&self, found: &mut impl FnMut(Drift)) {
+        let mut drift = |fault| found(Drift { account: self.account, card: self.card.id, fault });
+        let (Some(balance), Some(seq)) = (self.card.balance, self.card.seq) else { return drift(Fault::NoCard) };
+        if i128::from(balance) != self.sum {
+            drift(Fault::Balance { expected: self.sum, found: balance });
         }
-        if self.last_seq != self.seq {
-            drift(Fault::LastSequence { expected: self.seq, found: self.last_seq });
+        if seq != self.seq {
+            drift(Fault::LastSequence { expected: self.seq, found: seq });
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn faults(balance: i64, last_seq: i64, movements: &[(i64, i64, i64)]) -> Vec<Fault> {
-        let row = HistoryRow { account: AccountId::new(), card: CardId::new(), balance, last_seq, movement: None };
-        let mut replay = Replay::new(&row);
-        let mut faults = Vec::new();
-        let mut found = |drift: Drift| faults.push(drift.fault);
-        for &(seq, amount, balance_after) in movements {
-            replay.apply(MovementRow { seq, amount, balance_after }, &mut found);
-        }
-        replay.end(&mut found);
-        faults
-    }
-
-    #[test]
-    fn a_consistent_history_has_no_fault() {
-        assert_eq!(faults(0, 0, &[]), []);
-        assert_eq!(faults(80, 2, &[(1, 100, 100), (2, -20, 80)]), []);
-    }
-
-    #[test]
-    fn each_kind_of_tampering_is_reported_as_its_own_fault() {
-        let balance = Fault::Balance { expected: 80, found: 81 };
-        assert_eq!(faults(81, 2, &[(1, 100, 100), (2, -20, 80)]), [balance]);
-        assert_eq!(faults(80, 3, &[(1, 100, 100), (2, -20, 80)]), [Fault::LastSequence { expected: 2, found: 3 }]);
-        assert_eq!(faults(5, 0, &[]), [Fault::Balance { expected: 0, found: 5 }]);
-        let running = Fault::RunningBalance { seq: 2, expected: 80, found: 79 };
-        assert_eq!(faults(80, 2, &[(1, 100, 100), (2, -20, 79)]), [running]);
-        let gap = Fault::Sequence { expected: 2, found: 3 };
-        assert_eq!(faults(110, 3, &[(1, 100, 100), (3, 10, 110)]), [gap]);
-        let doubled = Fault::Sequence { expected: 2, found: 1 };
-        assert_eq!(faults(200, 1, &[(1, 100, 100), (1, 100, 200)]), [doubled]);
-    }
-}
+mod tests;

@@ -2,11 +2,9 @@
 
 use super::MAX;
 
-const DAY: u64 = 24 * 60 * 60;
-
 /// What a key accepts, and an example. None for a key that accepts any text, or does not exist.
 pub(super) fn accepted(key: &str) -> Option<(String, &'static str)> {
-    let number = |unit: &str, least: u8| format!("a number of {unit} from {least} to {MAX}");
+    let number = |unit: &str, least: u32| format!("a number of {unit} from {least} to {MAX}");
     Some(match key {
         "server.listen" | "metrics.listen" => ("an IP address with a port".to_owned(), "0.0.0.0:8080"),
         "server.linger_seconds" | "server.drain_seconds" => (number("seconds", 0), "10"),
@@ -25,9 +23,9 @@ pub(super) fn accepted(key: &str) -> Option<(String, &'static str)> {
         "database.acquire_timeout_ms" => (number("milliseconds", 1), "1000"),
         "database.allow_unverified_tls" => ("true or false".to_owned(), "false"),
         key if key.starts_with("rate_limit.") => (format!("a number of requests from 1 to {}", u32::MAX), "1000"),
-        "retention.idempotency_keys_seconds" => (format!("a number of seconds from {DAY} to {MAX}"), "86400"),
+        "retention.idempotency_keys_seconds" => (number("seconds", 86_400), "86400"),
         "retention.sessions_seconds" => (number("seconds", 0), "2592000"),
-        "retention.audit_events_seconds" => (format!("0, which keeps them, or a number of seconds from {} to {MAX}", 30 * DAY), "31536000"),
+        "retention.audit_events_seconds" => (format!("0, or {}", number("seconds", 2_592_000)), "31536000"),
         "tracing.otlp_endpoint" => ("the http:// address of a collector, without a user or query".to_owned(), "http://localhost:4318"),
         "log.level" => ("error, warn, info, debug, trace or off, and module=level after it".to_owned(), "info,sqlx=warn"),
         "log.format" => ("text or json".to_owned(), "json"),

@@ -93,7 +93,7 @@ impl Retention {
             ("retention.sessions_seconds", self.sessions_seconds, 0),
             ("retention.audit_events_seconds", self.audit_events_seconds, if self.audit_events_seconds == 0 { 0 } else { 30 * DAY }),
         ] {
-            if value < least || value > MAX {
+            if !(least..=MAX).contains(&value) {
                 return Err(keys::invalid(key));
             }
         }

@@ -90,7 +90,7 @@ async fn an_oversized_body_is_413_at_any_size() {
         let body = format!("{{\"currency\":\"USD\",\"x\":\"{}\"}}", "x".repeat(length));
         admin.send(Method::POST, "/cards", body).await.problem(413, "payload_too_large");
     }
-    let chunked = reqwest::Body::from(vec![b' '; 20_000]);
+    let chunked = reqwest::Body::from(vec![b' '; 80_000]);
     admin.send(Method::POST, "/cards", chunked).await.problem(413, "payload_too_large");
     // A declared length far above the limit is answered before the body is sent.
     let mut socket = TcpStream::connect(admin.base().trim_start_matches("http://")).await.expect("connected");

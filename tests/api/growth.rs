@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde_json::json;
-use sqlx::{Row, query};
+use sqlx::{Executor, Row};
 
 use crate::support::{Actor, Database, PASSWORD, World, without_quota};
 
@@ -14,16 +14,14 @@ const REQUESTS: usize = 1_000;
 /// The size of every table with its indexes, without what is kept per table anyway.
 async fn sizes(database: &Database) -> BTreeMap<String, i64> {
     let mut connection = database.connect().await;
-    let rows = query(
-        "select relname::text, pg_total_relation_size(oid) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace",
-    )
-    .fetch_all(&mut connection)
-    .await
-    .expect("sizes");
+    let sizes = "select relname::text, pg_total_relation_size(oid) from pg_class
+        where relkind = 'r' and relnamespace = 'public'::regnamespace";
+    let rows = connection.fetch_all(sizes).await.expect("sizes");
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 /// Sends the requests, and prints what each table grew by.
+#[expect(clippy::print_stdout, reason = "the measurement is what the test is for")]
 async fn measure<Sent: Future<Output = ()>>(world: &World, name: &str, send: impl Fn(usize) -> Sent) {
     let before = sizes(&world.database).await;
     for number in 0..REQUESTS {

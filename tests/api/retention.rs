@@ -25,7 +25,7 @@ async fn ended_sessions_and_their_refresh_tokens_are_deleted_after_their_time_by
     world
         .database
         .execute(
-            "update sessions set ended_at = now() - interval '8 days' where number = (select max(number) - 1 from sessions);
+            "update sessions set ended_at = now() - interval '8 days' where number = (select number from sessions order by number desc offset 1 limit 1);
              update sessions set expires_at = now() - interval '8 days' where number = (select max(number) from sessions);
              insert into refresh_tokens (account_id, session_id, token_hash)
                  select account_id, id, sha256(number::text::bytea || part::text::bytea)
@@ -43,6 +43,7 @@ async fn ended_sessions_and_their_refresh_tokens_are_deleted_after_their_time_by
         World::on(world.database.clone(), |settings| settings.retention.sessions_seconds = 7 * DAY).await,
     ];
     world.database.wait_for(1, "select (count(*) < 10)::integer::bigint from sessions").await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     // What two replicas left to each other is deleted in the next turn, a minute later, or by a new replica.
     let _replica = World::on(world.database.clone(), |settings| settings.retention.sessions_seconds = 7 * DAY).await;
     world.database.wait_for(2, "select count(*) from sessions").await;

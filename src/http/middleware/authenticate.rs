@@ -57,10 +57,9 @@ pub(in crate::http) async fn require(app: &App, mut request: Request, next: Next
 }
 
 fn read_token(app: &App, source: ClientAddress, headers: &HeaderMap, is_logout: bool) -> Result<Claims, ServiceError> {
-    let claims = bearer(headers).ok_or(ServiceError::Unauthenticated).and_then(|token| match is_logout {
-        true => app.services.auth.verify_for_logout(token),
-        false => app.services.auth.verify(token),
-    });
+    let claims = bearer(headers)
+        .ok_or(ServiceError::Unauthenticated)
+        .and_then(|token| if is_logout { app.services.auth.verify_for_logout(token) } else { app.services.auth.verify(token) });
     claims.map_err(|error| refused(app, source, error))
 }
 

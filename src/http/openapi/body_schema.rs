@@ -39,10 +39,9 @@ impl BodySchema {
             schema.insert("required".to_owned(), json!(required));
         }
         if !self.at_least_one_of.is_empty() {
-            // Null is the field left out, so here it does not count.
-            let alternatives =
-                self.at_least_one_of.iter().map(|name| json!({"required": [name], "properties": {*name: self.fields.get(*name)}}));
-            let alternatives: Vec<Value> = alternatives.collect();
+            // Null is the field left out, so here it does not count. Generators would make a model of nested `properties`.
+            let given = |name: &&str| json!({"required": [name], "patternProperties": {format!("^{name}$"): self.fields.get(*name)}});
+            let alternatives: Vec<Value> = self.at_least_one_of.iter().map(given).collect();
             // Wrapped in `allOf`: client generators take an `anyOf` next to `properties` for the whole schema.
             schema.insert("allOf".to_owned(), json!([{"anyOf": alternatives}]));
         }

@@ -210,16 +210,15 @@ impl Contract {
             return if errors.is_empty() { Ok(()) } else { Err(reason()) };
         }
         let problem: Value = serde_json::from_str(&reply.text).unwrap_or_default();
-        let faults = problem["errors"].as_array().into_iter().flatten().filter(|fault| {
-            // A schema knows neither the query nor the user's password.
-            fault["code"] != "unknown_parameter" && fault["code"] != "wrong_password"
-        });
+        let faults = problem["errors"].as_array().into_iter().flatten().filter(|fault| fault["code"] != "unknown_parameter");
         let fields: Vec<&str> = faults.clone().filter_map(|fault| fault["field"].as_str()).collect();
         if let Some(unknown) = fields.iter().find(|field| **field != "Idempotency-Key" && schema["properties"].get(**field).is_none()) {
             return Err(format!("the schema has no field {unknown}"));
         }
-        // No schema says how many decimals there may be: it would have to divide binary floats.
-        let is_in_schema = |fault: &Value| fault["field"] != "Idempotency-Key" && fault["code"] != "too_many_decimals";
+        // No schema says how many decimals there may be: it would have to divide binary floats. None knows a user's password.
+        let is_in_schema = |fault: &Value| {
+            fault["field"] != "Idempotency-Key" && fault["code"] != "too_many_decimals" && fault["code"] != "wrong_password"
+        };
         if faults.clone().any(is_in_schema) && schema_errors(name, schema, &body).is_empty() {
             return Err("a body refused for its fields matches its schema".to_owned());
         }

@@ -62,6 +62,8 @@ do $drop$
 begin
     execute (select 'drop table ' || string_agg(oid::regclass::text, ', ') || ' cascade'
         from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not like '\\_%');
+    -- A function that a statement calls finds the tables of the session.
+    alter function delete_old_audit_events reset search_path;
 end
 $drop$";
 

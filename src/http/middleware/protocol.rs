@@ -44,8 +44,11 @@ fn is_host(value: &HeaderValue) -> bool {
         return true;
     }
     let Some(authority) = value.to_str().ok().and_then(|text| text.parse::<Authority>().ok()) else { return false };
-    let Some(port) = authority.as_str().strip_prefix(authority.host()) else { return false };
-    port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.is_empty() || port.parse::<u16>().is_ok())
+    let host = authority.host();
+    let Some(port) = authority.as_str().strip_prefix(host).filter(|_| !host.is_empty()) else { return false };
+    // The standard library's parser of numbers takes a sign.
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && (text.is_empty() || text.parse::<u16>().is_ok());
+    port.is_empty() || port.strip_prefix(':').is_some_and(is_port)
 }
 
 #[cfg(test)]
@@ -54,11 +57,12 @@ mod tests {
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_an_optional_port() {
-        for valid in ["", "x", "api.example.com", "API.example.com:8080", "127.0.0.1:80", "[::1]", "[2001:db8::1]:443", "x:", "a_b"] {
+        for valid in ["", "x", "api.example.com", "API.example.com:8080", "127.0.0.1:80", "[::1]", "[2001:db8::1]:443", "x:", "a_b", "a,b"]
+        {
             assert!(is_host(&HeaderValue::from_static(valid)), "{valid}");
         }
         for invalid in [
-            "a b", "a,b", "http://x", "x/y", "user@x", "x:y", "x:80:80", "x:65536", "x:-1", "x:+80", "[::1", "::1", "x?y", "x#y", "\"x\"",
+            "a b", "a, b", "http://x", "x/y", "user@x", "x:y", "x:80:80", "x:65536", "x:-1", "x:+80", "[::1", "::1", "x?y", "x#y", "\"x\"",
             "<x>", ":",
         ] {
             assert!(!is_host(&HeaderValue::from_static(invalid)), "{invalid}");

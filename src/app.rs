@@ -172,7 +172,8 @@ impl Server {
         let lifetimes = Lifetimes {
             token: Duration::from_secs(settings.auth.token_ttl_seconds),
             session: Duration::from_secs(settings.auth.session_ttl_seconds),
-            refreshes_per_hour: settings.rate_limit.refreshes_per_session,
+            refreshes_per_session: settings.rate_limit.refreshes_per_session,
+            refreshes_per_account: settings.rate_limit.refreshes_per_account,
         };
         let tokens = Tokens::new(&keys, &settings.auth.issuer, settings.environment.name())?;
         let logins = LoginLimits {

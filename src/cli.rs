@@ -124,7 +124,7 @@ enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Service(service::error::Error),
-    #[error("the verification ended early; it can go on with: core-api verify-ledger --after {after}")]
+    #[error("the verification ended early; resume it with: core-api verify-ledger --after {after}")]
     Verification {
         after: Checkpoint,
         #[source]
@@ -134,7 +134,7 @@ enum Failure {
     UnknownAccount,
     #[error("the account has no user with this id; `core-api user list --account ID` lists its users")]
     UnknownUser,
-    #[error("another user has this email; --email takes one that no user has")]
+    #[error("another user of the account has this email; --email takes one that no user of the account has")]
     DuplicateUser,
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),

@@ -51,7 +51,7 @@ pub enum SettingsError {
     #[error("the settings cannot be read")]
     Unreadable(#[from] ConfigError),
     /// A variable would set a key that does not exist.
-    #[error("{variable} sets no key there is; {near} may be meant (`core-api config` lists all keys)")]
+    #[error("{variable} is not a setting; did you mean {near}? (`core-api config` lists all settings)")]
     UnknownKey {
         /// The variable.
         variable: String,

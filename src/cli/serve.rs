@@ -57,7 +57,7 @@ fn greet(settings: &Settings, server: &Server) -> Result<(), Failure> {
     }
     let (_, email, password) = SANDBOX_LOGINS[0];
     let greeting = format_args!(
-        "\nThe Core API sandbox is up at http://{address}\nIts guide, to read and to try: http://{address}/docs\n\nLogins:\n{logins}\nTry it:\n    \
+        "\nThe Core API sandbox is up at http://{address}\nGuide and interactive reference: http://{address}/docs\n\nLogins:\n{logins}\nTry it:\n    \
          curl -X POST http://{address}/auth/login -H 'Content-Type: application/json' -d '{{\"email\":\"{email}\",\"password\":\"{password}\"}}'\n\n\
          Ctrl-C stops it; its data stays.\n"
     );

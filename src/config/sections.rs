@@ -72,6 +72,7 @@ pub struct RateLimit {
     pub failed_logins_per_address: NonZeroU32,
     pub failed_authentications_per_minute: NonZeroU32,
     pub refreshes_per_session: NonZeroU32,
+    pub refreshes_per_account: NonZeroU32,
 }
 
 /// `[retention]`

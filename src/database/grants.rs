@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// What may be done with the rows of each table. Rows are locked by the right to update them.
-const GRANTS: [(&str, &[&str]); 14] = [
+const GRANTS: [(&str, &[&str]); 15] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("accounts", &["SELECT", "INSERT", "UPDATE"]),
     ("audit_events", &["SELECT", "INSERT"]),
@@ -20,6 +20,7 @@ const GRANTS: [(&str, &[&str]); 14] = [
     ("movements", &["SELECT", "INSERT"]),
     ("quota_usage", &["SELECT", "INSERT", "UPDATE"]),
     ("refresh_tokens", ALL_OF_ROWS),
+    ("refresh_usage", &["SELECT", "INSERT", "UPDATE"]),
     ("sessions", ALL_OF_ROWS),
     ("users", &["SELECT", "INSERT", "UPDATE"]),
 ];

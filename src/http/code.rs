@@ -191,7 +191,7 @@ codes! {
         do: "Wait for the time in Retry-After, and find out why they fail before you try again."
 
     TooManyRefreshes "too_many_refreshes" TOO_MANY_REQUESTS "Too many refreshes"
-        means: "The session was refreshed too often in this clock hour. The refresh token was not used and stays valid."
+        means: "The session, or all sessions of the account together, were refreshed too often in this clock hour. The refresh token was not used and stays valid."
         do: "Use each token until its expiresAt, and refresh once then. Wait for the time in Retry-After."
 
     InternalError "internal_error" INTERNAL_SERVER_ERROR "Internal server error"

@@ -195,6 +195,34 @@ async fn refreshes_of_a_session_are_counted_exactly_over_replicas_and_limited() 
 }
 
 #[tokio::test]
+async fn refreshes_of_all_sessions_of_an_account_are_limited_together() {
+    let world = World::of_replicas(2, |settings| {
+        patient(settings);
+        settings.rate_limit.refreshes_per_account = 10.try_into().expect("above zero");
+    })
+    .await;
+    world.database.avoid_hour_boundary().await;
+    let mut refreshes = tokio::task::JoinSet::new();
+    for number in 0..4 {
+        let admin = world.admin().await;
+        for _ in 0..5 {
+            let (client, token) = (world.anonymous_at(number % 2), json!({"refreshToken": admin.refresh_token}));
+            refreshes.spawn(async move { client.post("/auth/refresh", token).await });
+        }
+    }
+    let replies = refreshes.join_all().await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 10);
+    for refused in replies.into_iter().filter(|reply| reply.status != 200) {
+        refused.problem(429, "too_many_refreshes");
+    }
+    let other = world.other_admin().await;
+    world.anonymous().post("/auth/refresh", json!({"refreshToken": other.refresh_token})).await.ok();
+    world.database.execute("update refresh_usage set window_start = window_start - interval '1 hour'").await;
+    let token = json!({"refreshToken": world.admin().await.refresh_token});
+    world.anonymous().post("/auth/refresh", token).await.ok();
+}
+
+#[tokio::test]
 async fn a_logout_with_an_expired_token_ends_the_session() {
     let world = World::with(|settings| settings.auth.token_ttl_seconds = 1).await;
     let admin = world.admin().await;

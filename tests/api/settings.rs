@@ -40,7 +40,7 @@ async fn every_setting_is_listed_with_its_origin_and_secrets_are_hidden() {
 async fn an_unknown_setting_prevents_startup() {
     let folder = folder();
     let refused = run(sandbox(folder.path()).env("CORE_API__RATE_LIMIT__PER_HUOR", "5"));
-    assert_refused(&refused, "CORE_API__RATE_LIMIT__PER_HUOR sets no key there is; CORE_API__RATE_LIMIT__PER_HOUR may be meant");
+    assert_refused(&refused, "CORE_API__RATE_LIMIT__PER_HUOR is not a setting; did you mean CORE_API__RATE_LIMIT__PER_HOUR?");
     assert!(!folder.path().join("data").exists(), "a refused start created the data folder");
 }
 
@@ -102,7 +102,7 @@ async fn a_refused_setting_is_one_sentence_with_the_key_what_it_takes_and_an_exa
         (
             "CORE_API_RATE_LIMIT__PER_HOUR",
             "5",
-            "CORE_API_RATE_LIMIT__PER_HOUR sets no key there is; CORE_API__RATE_LIMIT__PER_HOUR may be meant (`core-api config` lists all keys)",
+            "CORE_API_RATE_LIMIT__PER_HOUR is not a setting; did you mean CORE_API__RATE_LIMIT__PER_HOUR? (`core-api config` lists all settings)",
         ),
         (
             "DATABASE_URL",

@@ -43,7 +43,7 @@ what to do about it. An unknown path is a 404 `route_not_found`, a method that a
 `method_not_allowed`. `GET` routes also accept `HEAD`. A request over HTTP/1.1 without exactly one valid `Host` is a 400 `invalid_request`, \
 and one with a transfer coding other than `chunked` a 501 `unsupported_transfer_coding`.
 
-Every response has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields of a body are ignored; an unknown query parameter is a 400.
+Every response of an operation of this document has an `X-Request-Id`, the client's own if that is 1 to 64 letters, digits or dashes, and `Cache-Control: no-store`. Unknown fields of a body are ignored; an unknown query parameter is a 400.
 
 **Changes.** New operations, optional parameters, members of responses, values of enums, error codes, headers and event types may be added \
 at any time and without notice: ignore what you do not know, and treat an unknown `code` by its status. What is to go is first marked \

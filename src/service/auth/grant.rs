@@ -17,7 +17,7 @@ pub struct Grant {
     pub token: SecretString,
     /// When the access token expires, by the database's clock.
     pub expires_at: DateTime<Utc>,
-    /// The refresh token. It works once.
+    /// The refresh token. It is exchanged once, and again for ten seconds after that.
     pub refresh_token: SecretString,
 }
 
@@ -29,7 +29,9 @@ pub struct Lifetimes {
     /// Of a session. Refreshing does not extend it.
     pub session: Duration,
     /// How often a session can be refreshed in a clock hour.
-    pub refreshes_per_hour: NonZeroU32,
+    pub refreshes_per_session: NonZeroU32,
+    /// How often all sessions of an account together can be refreshed in a clock hour.
+    pub refreshes_per_account: NonZeroU32,
 }
 
 /// The current time and the time at which a session expires, both by the database's clock.

@@ -13,7 +13,7 @@ mod store;
 mod token;
 mod verified;
 
-use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::database::Pool;
 use crate::domain::{
@@ -191,8 +191,7 @@ impl Auth {
         let used = RefreshToken::parse(token).ok_or(Error::InvalidRefreshToken)?;
         let (account, session) = (used.account, used.session);
         let next = RefreshToken::new(account, session);
-        let limit = self.lifetimes.refreshes_per_hour;
-        let (live, is_granted) = unit::write(&self.pool, &Refresh { used: &used, next: &next, limit, origin }).await?;
+        let (live, is_granted) = unit::write(&self.pool, &Refresh { used: &used, next: &next, lifetimes: self.lifetimes, origin }).await?;
         if !is_granted {
             tracing::warn!(event = "refresh_token_reused", account = %account, user = %live.user_id, session = %session);
             return Err(Error::InvalidRefreshToken);
@@ -271,7 +270,7 @@ impl Unit for BeginSession<'_> {
 struct Refresh<'a> {
     used: &'a RefreshToken,
     next: &'a RefreshToken,
-    limit: NonZeroU32,
+    lifetimes: Lifetimes,
     origin: &'a Origin,
 }
 
@@ -289,7 +288,9 @@ impl Unit for Refresh<'_> {
         if is_granted {
             // An error undoes the use of the token, which stays good.
             let refreshes = store::count_refresh(connection, account, session).await?;
-            if refreshes.count > self.limit.get().into() {
+            let of_account = store::count_refresh_of_account(connection, account).await?;
+            let Lifetimes { refreshes_per_session, refreshes_per_account, .. } = self.lifetimes;
+            if refreshes.count > refreshes_per_session.get().into() || of_account > refreshes_per_account.get().into() {
                 return Err(Error::TooManyRefreshes { retry_after: refreshes.left });
             }
             store::insert_refresh_token(connection, account, session, &self.next.hash()).await?;

@@ -145,6 +145,25 @@ pub(super) struct Refreshes {
     pub(super) left: Duration,
 }
 
+/// Counts a refresh of one of an account's sessions. The lock of the account's row makes the count exact over all replicas.
+pub(super) async fn count_refresh_of_account(connection: &mut PgConnection, account: AccountId) -> Result<i64> {
+    let used = sqlx::query_scalar!(
+        "
+        insert into refresh_usage as usage (account_id, window_start, used)
+        values ($1, date_trunc('hour', now(), 'UTC'), 1)
+        on conflict (account_id) do update
+        set
+            window_start = greatest(usage.window_start, excluded.window_start),
+            used = case when usage.window_start >= excluded.window_start then usage.used + 1 else 1 end
+        returning used
+        ",
+        account as AccountId,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(used.into())
+}
+
 /// Counts a refresh of a session, whose row is locked.
 pub(super) async fn count_refresh(connection: &mut PgConnection, account: AccountId, session: SessionId) -> Result<Refreshes> {
     let row = sqlx::query!(

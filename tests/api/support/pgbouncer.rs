@@ -31,7 +31,8 @@ auth_type = any";
 /// The session settings of the server, applied to every connection to Postgres.
 const SESSION: &str = "set lock_timeout = ''2s''; set statement_timeout = ''5s''; \
     set idle_in_transaction_session_timeout = ''10s''; set enable_seqscan = off; set jit = off; \
-    set default_transaction_isolation = ''read committed''; set synchronous_commit = on";
+    set default_transaction_isolation = ''read committed''; \
+    select set_config(''synchronous_commit'', ''on'', false) where current_setting(''synchronous_commit'') in (''off'', ''local'')";
 
 /// Stops PgBouncer when the pipe from this process closes, however this process ends.
 const WATCHED: &str = "\"$0\" -q \"$1\" & read -r _; kill -QUIT $!";

@@ -30,6 +30,10 @@ begin
 end;
 $$;
 
+-- A trigger that exists fires without this right. Without it nobody makes a trigger of their own, which would run what a
+-- type of theirs does as the owner.
+revoke execute on function number_in_commit_order() from public;
+
 create trigger audit_events_are_numbered
     before insert on audit_events
     for each row execute function number_in_commit_order();
@@ -75,6 +79,8 @@ begin
     );
 end;
 $$;
+
+revoke execute on function delete_old_audit_events(interval, bigint) from public;
 
 drop trigger audit_events_append_only on audit_events;
 

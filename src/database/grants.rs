@@ -73,6 +73,7 @@ pub(super) async fn put_in_force(connection: &mut PgConnection, role: &str) -> R
         format!("revoke all on schema {schema} from {role}"),
         format!("grant usage on schema {schema} to {role}"),
         format!("alter default privileges in schema {schema} grant {every} on tables to {role}"),
+        format!("grant execute on function {schema}.delete_old_audit_events(interval, bigint) to {role}"),
     ];
     for (table, _) in &tables {
         let (rights, table) = (rights(table).join(", "), quoted(table));

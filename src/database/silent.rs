@@ -131,7 +131,7 @@ impl SilentConnections {
             r#"
             select pid as "pid!", backend_start as "started!"
             from pg_stat_activity
-            where usename = current_user and backend_type = 'client backend' and state <> 'idle'
+            where usename = session_user and backend_type = 'client backend' and state is distinct from 'idle'
             "#,
         )
         .fetch_all(&mut connection)

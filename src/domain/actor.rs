@@ -31,7 +31,8 @@ pub enum Principal {
     /// The operator of the deployment, on its command line. May do everything.
     CommandLine,
     /// A client that has not logged in, such as one whose login failed. May do nothing.
-    Anonymous(Origin),
+    /// The request is left out where the account may not know it.
+    Anonymous(Option<Origin>),
     /// A user in one of their sessions. May do what their role permits while the session lives.
     User {
         /// The user.
@@ -96,7 +97,8 @@ impl Actor {
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
         match &self.principal {
-            Principal::User { origin, .. } | Principal::Anonymous(origin) => Some(origin),
+            Principal::User { origin, .. } => Some(origin),
+            Principal::Anonymous(origin) => origin.as_ref(),
             Principal::CommandLine => None,
         }
     }
@@ -117,7 +119,7 @@ mod tests {
         for permission in Permission::ALL {
             for role in Role::ALL.map(Some).into_iter().chain([None]) {
                 assert_eq!(Principal::CommandLine.check(permission, role), Ok(()));
-                assert_eq!(Principal::Anonymous(origin()).check(permission, role), Err(Forbidden::Unauthenticated));
+                assert_eq!(Principal::Anonymous(Some(origin())).check(permission, role), Err(Forbidden::Unauthenticated));
                 let expected = match role {
                     None => Err(Forbidden::Unauthenticated),
                     Some(role) if role.may(permission) => Ok(()),

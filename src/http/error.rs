@@ -186,9 +186,10 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             );
         }
         ServiceError::TooManyAttempts { .. } => (Code::TooManyAttempts, "Too many failed attempts. Wait for the time in Retry-After."),
-        ServiceError::TooManyRefreshes { .. } => {
-            (Code::TooManyRefreshes, "The session, or all sessions of the account together, were refreshed too often in this hour. Wait for the time in Retry-After.")
-        }
+        ServiceError::TooManyRefreshes { .. } => (
+            Code::TooManyRefreshes,
+            "The session, or all sessions of the account together, were refreshed too often in this hour. Wait for the time in Retry-After.",
+        ),
         ServiceError::Refused(refusal) => return describe_refusal(*refusal),
         ServiceError::IdempotencyKeyReused => {
             (Code::IdempotencyKeyReused, "This Idempotency-Key was used for a request with another method, path or body. Use a new key.")

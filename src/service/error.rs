@@ -96,13 +96,18 @@ impl Error {
     /// Whether the database rolled the transaction back in favour of another: nothing was done, and the same work may
     /// succeed at once.
     pub(super) fn is_retryable(&self) -> bool {
-        match self {
-            Self::DatabaseUnavailable(error) => error
-                .as_database_error()
-                .and_then(sqlx::error::DatabaseError::code)
-                .is_some_and(|state| matches!(&*state, "40001" | "40P01")),
-            _ => false,
-        }
+        self.has_state(&["40001", "40P01"])
+    }
+
+    /// Whether the statement gave up waiting for a lock: nothing was done.
+    pub(super) fn is_lock_timeout(&self) -> bool {
+        self.has_state(&["55P03"])
+    }
+
+    fn has_state(&self, states: &[&str]) -> bool {
+        let Self::DatabaseUnavailable(error) = self else { return false };
+        let state = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        state.is_some_and(|state| states.contains(&&*state))
     }
 
     /// A copy for another call of the same batch.

@@ -4,7 +4,7 @@
 //! - [`write`] runs a [`Unit`] in a transaction. It runs the unit again where the database rolled it back in favour of
 //!   another, and its commit tells "done", "not done" and "unknown" apart.
 //! - [`autocommit`] runs one statement that writes and is its own transaction.
-//! - [`single_statement`] does the same for counters and expired rows, whose loss harms nobody.
+//! - [`single_statement`] does the same for counters, and [`purge`] for expired rows, whose loss harms nobody.
 
 use std::{
     io,
@@ -59,7 +59,7 @@ pub(super) async fn read<T>(pool: &Pool, work: impl for<'unit> FnOnce(ReadConnec
     single_statement(pool, |connection| work(ReadConnection(connection))).await
 }
 
-/// Runs `work`, one statement that counts something or deletes what has expired. It commits by itself.
+/// Runs `work`, one statement that counts something, and whose commit does not wait for the disk. It commits by itself.
 ///
 /// # Errors
 /// Those of `work`, and of the database. A connection lost while the statement runs is [`Error::DatabaseUnavailable`]:
@@ -68,7 +68,24 @@ pub(super) async fn single_statement<T>(
     pool: &Pool,
     work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
 ) -> Result<T> {
-    let mut connection = Lease::of(pool).await?;
+    single_statement_on(Lease::of(pool).await?, work).await
+}
+
+/// Runs `work`, one statement that deletes what has expired, as [`single_statement`] does. Its commit may wait for a standby.
+///
+/// # Errors
+/// Those of [`single_statement`].
+pub(super) async fn purge<T>(
+    pool: &Pool,
+    work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
+) -> Result<T> {
+    single_statement_on(Lease::for_writing(pool).await?, work).await
+}
+
+async fn single_statement_on<T>(
+    mut connection: Lease,
+    work: impl for<'unit> FnOnce(&'unit mut PgConnection) -> BoxFuture<'unit, Result<T>>,
+) -> Result<T> {
     let Ok(result) = timeout(DEADLINE, work(connection.get()?)).await else {
         return Err(Error::DatabaseUnavailable(Arc::new(silence())));
     };

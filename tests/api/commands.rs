@@ -103,7 +103,10 @@ async fn users_created_from_the_command_line_can_log_in() {
     let nobody = "usr_01h455vb4pex5vsknk084sn02q";
     for (arguments, refusal) in [
         (vec!["user", "disable", "--account", &account, nobody], "the account has no user with this id"),
-        (vec!["user", "create", "--account", &account, "--email", "ana@acme.com", "--role", "viewer"], "another user of the account has this email"),
+        (
+            vec!["user", "create", "--account", &account, "--email", "ana@acme.com", "--role", "viewer"],
+            "another user of the account has this email",
+        ),
     ] {
         let mut command = core_api_on(&world.database);
         let mut process = command.args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");

@@ -97,8 +97,7 @@ impl Audit {
     /// # Errors
     /// The database is unavailable.
     pub(super) async fn purge_older_than(&self, age: Duration) -> Result<bool> {
-        let deleted =
-            unit::single_statement(&self.pool, move |connection| Box::pin(store::delete_older_than(connection, age, PURGE_BATCH))).await?;
+        let deleted = unit::purge(&self.pool, move |connection| Box::pin(store::delete_older_than(connection, age, PURGE_BATCH))).await?;
         Ok(deleted == PURGE_BATCH)
     }
 }

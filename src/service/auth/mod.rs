@@ -11,6 +11,7 @@ mod shared_core;
 mod signing_key;
 mod store;
 mod token;
+mod turns;
 mod verified;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -33,6 +34,7 @@ use self::{
     hashers::Lane,
     refresh::RefreshToken,
     store::{LiveSession, StoredUser},
+    turns::Turns,
 };
 pub use self::{
     attempts::{LoginLimits, Source},
@@ -89,6 +91,7 @@ pub struct Auth {
     tokens: Arc<Tokens>,
     lifetimes: Lifetimes,
     attempts: Attempts,
+    refreshing: Arc<Turns>,
 }
 
 impl fmt::Debug for Auth {
@@ -100,7 +103,7 @@ impl fmt::Debug for Auth {
 impl Auth {
     pub(super) fn new(pool: Pool, passwords: Passwords, tokens: Tokens, lifetimes: Lifetimes, limits: LoginLimits) -> Self {
         let attempts = Attempts::new(pool.clone(), limits);
-        Self { pool, passwords, tokens: Arc::new(tokens), lifetimes, attempts }
+        Self { pool, passwords, tokens: Arc::new(tokens), lifetimes, attempts, refreshing: Arc::default() }
     }
 
     /// Begins a session. `account` is needed only if the email and the password are those of users of several accounts.
@@ -134,20 +137,22 @@ impl Auth {
             (Some(_), Some(_)) => Err(Error::AccountRequired(matching().map(|user| user.account_id).collect())),
         };
         if matches!(granted, Err(Error::InvalidCredentials)) {
+            // The account of one user is not told from where another user of the email logs in.
+            let origin = (account.is_some() || users.len() < 2).then_some(origin);
             self.record_failure(attempt, users, origin).await?;
         } else if matches.contains(&false) {
             // It was a guess at the password of a user of another account who has the same email.
-            self.attempts.count(attempt).await?;
+            self.attempts.count_guess_through(&attempt.keys).await?;
         }
         granted
     }
 
     /// Counts a failed login. A task records it in the audit log, so that the response takes the same time whether or not
     /// the user exists.
-    async fn record_failure(&self, attempt: Attempt, users: Vec<StoredUser>, origin: &Origin) -> Result<()> {
+    async fn record_failure(&self, attempt: Attempt, users: Vec<StoredUser>, origin: Option<&Origin>) -> Result<()> {
         self.attempts.count(attempt).await?;
         for user in users {
-            let (pool, origin) = (self.pool.clone(), origin.clone());
+            let (pool, origin) = (self.pool.clone(), origin.cloned());
             tokio::spawn(async move {
                 let actor = Actor { account: user.account_id, principal: Principal::Anonymous(origin) };
                 let record = audit::Record { actor: &actor, event: Event::LoginFailed { user: user.id } };
@@ -191,7 +196,8 @@ impl Auth {
         let used = RefreshToken::parse(token).ok_or(Error::InvalidRefreshToken)?;
         let (account, session) = (used.account, used.session);
         let next = RefreshToken::new(account, session);
-        let (live, is_granted) = unit::write(&self.pool, &Refresh { used: &used, next: &next, lifetimes: self.lifetimes, origin }).await?;
+        let refresh = Refresh { used: &used, next: &next, lifetimes: self.lifetimes, origin };
+        let (live, is_granted) = self.refreshing.run((account, session), unit::write(&self.pool, &refresh)).await?;
         if !is_granted {
             tracing::warn!(event = "refresh_token_reused", account = %account, user = %live.user_id, session = %session);
             return Err(Error::InvalidRefreshToken);
@@ -231,7 +237,7 @@ impl Auth {
             .await?;
         let stored = std::mem::take(&mut attempt.users).into_iter().find(|stored| stored.id == user).ok_or(Error::Unauthenticated)?;
         if self.passwords.matches(current, vec![stored.password_hash.clone()], Lane::Trusted).await? != [true] {
-            self.record_failure(attempt, vec![stored], &caller.origin).await?;
+            self.record_failure(attempt, vec![stored], Some(&caller.origin)).await?;
             return Err(Error::WrongPassword);
         }
         let hash = self.passwords.hash(new.secret(), Some(&stored.password_hash)).await?;

@@ -93,7 +93,7 @@ impl Passwords {
     /// [`Error::Overloaded`] if the lane is full.
     pub async fn hash(&self, password: &SecretString, same_email: Option<&str>) -> Result<String> {
         let password = normalized(password);
-        let salt = same_email.map(salt_of).transpose()?.unwrap_or_else(Salt::generate);
+        let salt = same_email.and_then(salt_of).unwrap_or_else(Salt::generate);
         self.0.hashers.run(Lane::Trusted, move |scratch| hash(&password, salt, scratch)).await?
     }
 
@@ -128,8 +128,8 @@ fn normalized(password: &SecretString) -> SecretString {
     password.expose_secret().nfc().collect::<String>().into()
 }
 
-fn salt_of(stored: &str) -> Result<Salt> {
-    PasswordHash::new(stored).map_err(hash_error)?.salt.ok_or_else(|| hash_error("the stored hash has no salt"))
+fn salt_of(stored: &str) -> Option<Salt> {
+    PasswordHash::new(stored).ok()?.salt
 }
 
 fn hash(password: &SecretString, salt: Salt, scratch: &mut Scratch) -> Result<String> {
@@ -137,26 +137,39 @@ fn hash(password: &SecretString, salt: Salt, scratch: &mut Scratch) -> Result<St
     phc(salt, output)
 }
 
-/// Computes once for all hashes that have the same parameters and salt. A hash beyond [`MAX_COMPUTATIONS`] does not match.
+/// Computes once for all hashes that have the same parameters and salt. A hash beyond [`MAX_COMPUTATIONS`] does not match,
+/// and neither does one that this version cannot read, such as one of a later version: it fails only the logins of its own
+/// user.
 fn matches(password: &SecretString, stored: &[String], scratch: &mut Scratch) -> Result<Vec<bool>> {
     let mut computed: Vec<(&str, Output)> = Vec::new();
     let mut matches = Vec::new();
     for stored in stored {
         let (parameters, _) = stored.rsplit_once('$').unwrap_or_default();
-        let stored = PasswordHash::new(stored).map_err(hash_error)?;
-        let (Some(version), Some(salt), Some(expected)) = (stored.version, stored.salt, stored.hash) else {
-            return Err(hash_error("the stored hash is incomplete"));
+        let Some((argon2, salt, expected)) = parse(stored) else {
+            tracing::error!("a stored password hash cannot be read; its user cannot log in");
+            matches.push(false);
+            continue;
         };
         if computed.iter().all(|(known, _)| *known != parameters) && computed.len() < MAX_COMPUTATIONS {
-            let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(hash_error)?;
-            let version = Version::try_from(version).map_err(hash_error)?;
-            let params = Params::try_from(&stored).map_err(hash_error)?;
-            computed.push((parameters, compute(&Argon2::new(algorithm, version, params), password, &salt, scratch)?));
+            computed.push((parameters, compute(&argon2, password, &salt, scratch)?));
         }
         // `Output` compares in constant time.
         matches.push(computed.iter().any(|(known, output)| *known == parameters && *output == expected));
     }
+    if computed.is_empty() {
+        // As long as if one had been read.
+        compute(&Argon2::default(), password, &Salt::generate(), scratch)?;
+    }
     Ok(matches)
+}
+
+/// How a stored hash was computed, and the result.
+fn parse(stored: &str) -> Option<(Argon2<'static>, Salt, Output)> {
+    let stored = PasswordHash::new(stored).ok()?;
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
+    let version = Version::try_from(stored.version?).ok()?;
+    let params = Params::try_from(&stored).ok()?;
+    Some((Argon2::new(algorithm, version, params), stored.salt?, stored.hash?))
 }
 
 fn compute(argon2: &Argon2<'_>, password: &SecretString, salt: &Salt, scratch: &mut Scratch) -> Result<Output> {
@@ -224,6 +237,18 @@ mod tests {
             let stored = passwords.hash(&SecretString::from(hashed), None).await.expect("hashed");
             let matches = passwords.matches(&SecretString::from(typed), vec![stored], Lane::Trusted).await.expect("verified");
             assert_eq!(matches, [same], "{hashed:?} {typed:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_that_cannot_be_read_matches_nothing_and_fails_no_other() {
+        let mut scratch = Scratch::new();
+        let secret = SecretString::from("secure_password");
+        let good = hash(&secret, Salt::generate(), &mut scratch).expect("hashed");
+        for unreadable in ["", "x", "$scrypt$ln=16$c2FsdHNhbHQ$aGFzaA", "$argon2id$v=19$m=19456,t=2,p=1"] {
+            let stored = [unreadable.to_owned(), good.clone()];
+            assert_eq!(matches(&secret, &stored, &mut scratch).expect("verified"), [false, true], "{unreadable}");
+            assert_eq!(matches(&secret, &stored[..1], &mut scratch).expect("verified"), [false], "{unreadable}");
         }
     }
 

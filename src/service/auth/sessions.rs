@@ -114,10 +114,8 @@ const PURGE_BATCH: i64 = 500;
 /// The database is unavailable.
 pub(super) async fn purge_ended(pool: &Pool, age: Duration) -> Result<bool> {
     let tokens =
-        unit::single_statement(pool, move |connection| Box::pin(store::delete_tokens_of_ended_sessions(connection, age, PURGE_BATCH)))
-            .await?;
-    let sessions =
-        unit::single_statement(pool, move |connection| Box::pin(store::delete_ended_sessions(connection, age, PURGE_BATCH))).await?;
+        unit::purge(pool, move |connection| Box::pin(store::delete_tokens_of_ended_sessions(connection, age, PURGE_BATCH))).await?;
+    let sessions = unit::purge(pool, move |connection| Box::pin(store::delete_ended_sessions(connection, age, PURGE_BATCH))).await?;
     Ok([tokens, sessions].contains(&PURGE_BATCH.unsigned_abs()))
 }
 

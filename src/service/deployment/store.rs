@@ -59,6 +59,8 @@ pub(super) async fn may_change_the_ledger(mut connection: ReadConnection<'_>) ->
             rolsuper
             or rolcreaterole
             or has_table_privilege('movements', 'UPDATE, DELETE, TRUNCATE, TRIGGER')
+            or has_table_privilege('audit_events', 'UPDATE, DELETE, TRUNCATE, TRIGGER')
+            or has_table_privilege('cards', 'DELETE, TRUNCATE, TRIGGER')
             or exists (
                 select
                 from pg_class

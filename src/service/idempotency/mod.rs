@@ -240,8 +240,7 @@ impl Idempotency {
     /// # Errors
     /// The database is away.
     pub async fn purge_older_than(&self, age: Duration) -> Result<bool> {
-        let deleted =
-            unit::single_statement(&self.pool, move |connection| Box::pin(store::delete_older_than(connection, age, PURGE_BATCH))).await?;
+        let deleted = unit::purge(&self.pool, move |connection| Box::pin(store::delete_older_than(connection, age, PURGE_BATCH))).await?;
         Ok(i64::try_from(deleted).is_ok_and(|deleted| deleted == PURGE_BATCH))
     }
 }

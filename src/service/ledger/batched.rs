@@ -178,7 +178,7 @@ fn give_up(cache: &PositionCache, updates: Vec<CardUpdate>, left_over: Vec<Posti
         let calls = postings.into_iter().map(|posting| posting.call);
         // The database refused the whole statement because of one posting. Each is tried alone, so that none fails because
         // of another.
-        if matches!(error, Error::Internal { .. }) || error.is_retryable() {
+        if matches!(error, Error::Internal { .. }) || error.is_retryable() || error.is_lock_timeout() {
             pessimistic.extend(calls);
         } else {
             batch::reply_to_all(calls, error);

@@ -45,7 +45,7 @@ impl CounterKey {
     }
 }
 
-/// The three counters that a failed login can increment.
+/// The counters of an attempt. A failed login can increment the first three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CounterKeys {
     /// This email from this source.
@@ -54,6 +54,8 @@ pub(super) struct CounterKeys {
     pub(super) untrusted: CounterKey,
     /// Any email from this source.
     pub(super) source: CounterKey,
+    /// Logins of one of this email's users that were guesses at the others, from all sources.
+    pub(super) through: CounterKey,
 }
 
 impl CounterKeys {
@@ -62,6 +64,7 @@ impl CounterKeys {
             pair: CounterKey::new("email and source", &[email_key, source.as_str()]),
             untrusted: CounterKey::new("email", &[email_key]),
             source: CounterKey::new("source", &[source.as_str()]),
+            through: CounterKey::new("email through another", &[email_key]),
         }
     }
 }

@@ -67,8 +67,6 @@ pub(super) struct Attempt {
 pub(super) struct AttemptKeys {
     counters: CounterKeys,
     source: Source,
-    /// Whether the email has users in several accounts.
-    is_shared: bool,
 }
 
 impl Attempts {
@@ -86,7 +84,7 @@ impl Attempts {
     /// [`Error::TooManyAttempts`]. [`Error::Overloaded`] while attempts in flight may use up what is allowed.
     pub(super) async fn check(&self, email: &str, account: Option<AccountId>, source: &Source) -> Result<Attempt> {
         let email_key = text::email_key(email);
-        let mut keys = AttemptKeys { counters: CounterKeys::new(&email_key, source), source: source.clone(), is_shared: false };
+        let keys = AttemptKeys { counters: CounterKeys::new(&email_key, source), source: source.clone() };
         // Measured from before the query, so that a cached block ends early rather than late.
         let asked_at = Instant::now();
         if let Some(retry_after) = self.local.blocked_for(&keys.counters, asked_at) {
@@ -97,12 +95,16 @@ impl Attempts {
             Box::pin(async move { store::find(connection, &email_key, account, &query.source, &query.counters).await })
         })
         .await?;
-        keys.is_shared = found.users.len() > 1;
+        let is_shared = found.users.len() > 1;
         let trusts =
             |user: &FoundUser| !user.stored.disabled && user.last_login_at.is_some_and(|last| decision::is_trusted(found.now, last));
         let is_known_source = found.users.iter().any(trusts);
         let named = found.users.into_iter().filter(|user| account.is_none_or(|account| user.stored.account_id == account));
-        let (trusting, others): (Vec<_>, Vec<_>) = named.partition(trusts);
+        let (trusting, mut others): (Vec<_>, Vec<_>) = named.partition(trusts);
+        if is_shared && account.is_none() && found.through.failures >= self.limits.per_email.get() {
+            // Too many logins of one user were guesses at the others.
+            others.clear();
+        }
         let (pair, source) = (found.pair, found.source);
         let decide = |trusted| {
             self.local.decide(keys.counters.untrusted, found.untrusted, Instant::now(), |untrusted, in_flight| {
@@ -157,30 +159,40 @@ impl Attempts {
         Ok(())
     }
 
+    /// Counts a login of one user that was a guess at other users of the email. No login is refused because of it: a refusal
+    /// would tell whether the email has other users, and would lock out a user whose password is right. Once there are too
+    /// many, a login that names no account is compared only with the users who trust its source.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub(super) async fn count_guess_through(&self, keys: &AttemptKeys) -> Result<()> {
+        let counters = [(keys.counters.through, WINDOW)];
+        unit::single_statement(&self.pool, move |connection| Box::pin(async move { store::count(connection, &counters).await }))
+            .await
+            .map(drop)
+    }
+
     /// Deletes some of the expired counters and trusted sources, and returns whether there may be more. It deletes a few at
     /// a time, so that logins do not wait for it.
     ///
     /// # Errors
     /// The database is unavailable.
     pub(super) async fn purge_expired(&self) -> Result<bool> {
-        let counters =
-            unit::single_statement(&self.pool, |connection| Box::pin(store::delete_ended_counters(connection, PURGE_BATCH))).await?;
-        let sources = unit::single_statement(&self.pool, |connection| {
-            Box::pin(store::delete_sources_older_than(connection, TRUSTED_FOR, PURGE_BATCH))
-        })
-        .await?;
+        let counters = unit::purge(&self.pool, |connection| Box::pin(store::delete_ended_counters(connection, PURGE_BATCH))).await?;
+        let sources =
+            unit::purge(&self.pool, |connection| Box::pin(store::delete_sources_older_than(connection, TRUSTED_FOR, PURGE_BATCH))).await?;
         Ok([counters, sources].contains(&PURGE_BATCH.unsigned_abs()))
     }
 }
 
 /// Trusts the source of a login, in the login's own transaction, and resets the counter of earlier failures from it. The
-/// counter of an email of several users is not reset: one of them must not give away guesses at the others.
+/// counter of the email over all sources stays, so this gives away no guesses at another user of the email.
 ///
 /// # Errors
 /// The database is unavailable.
 pub(super) async fn record_success_in(connection: &mut PgConnection, account: AccountId, user: UserId, keys: &AttemptKeys) -> Result<()> {
     store::trust_source(connection, account, user, &keys.source).await?;
-    if keys.is_shared { Ok(()) } else { store::reset(connection, &keys.counters.pair).await }
+    store::reset(connection, &keys.counters.pair).await
 }
 
 /// Stops trusting all other sources of a user: an attacker who knew the old password may have logged in from there.

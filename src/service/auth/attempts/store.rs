@@ -22,6 +22,7 @@ pub(super) struct Found {
     pub(super) pair: Count,
     pub(super) untrusted: Count,
     pub(super) source: Count,
+    pub(super) through: Count,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -60,6 +61,8 @@ pub(super) async fn find(
             untrusted.ends_at as "untrusted_ends_at?",
             here.failures as "here_failures?",
             here.ends_at as "here_ends_at?",
+            through.failures as "through_failures?",
+            through.ends_at as "through_ends_at?",
             asked.now as "now!"
         from (select $1::text as email_key, now() as now) asked
         left join lateral (
@@ -76,6 +79,7 @@ pub(super) async fn find(
         left join failed_logins pair on pair.key = $3
         left join failed_logins untrusted on untrusted.key = $4
         left join failed_logins here on here.key = $5
+        left join failed_logins through on through.key = $8
         order by users.account_id is distinct from $6, users.created_at, users.account_id
         "#,
         email_key,
@@ -85,6 +89,7 @@ pub(super) async fn find(
         keys.source.as_bytes(),
         account as Option<AccountId>,
         MAX_USERS,
+        keys.through.as_bytes(),
     )
     .fetch_all(connection.executor())
     .await?;
@@ -102,6 +107,7 @@ pub(super) async fn find(
         pair: count(row.pair_failures, row.pair_ends_at),
         untrusted: count(row.untrusted_failures, row.untrusted_ends_at),
         source: count(row.here_failures, row.here_ends_at),
+        through: count(row.through_failures, row.through_ends_at),
         now: row.now,
     })
 }

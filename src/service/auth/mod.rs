@@ -265,7 +265,7 @@ impl Unit for BeginSession<'_> {
         let address = actor.origin().map(|origin| &*origin.address);
         // The statement checks again that the user is enabled and that their password is still the verified one.
         let times = store::insert_session(connection, user, *session, *lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
-        store::insert_refresh_token(connection, actor.account, *session, hash).await?;
+        refresh::store::insert_refresh_token(connection, actor.account, *session, hash).await?;
         store::end_sessions_beyond(connection, actor.account, user.id, MAX_SESSIONS).await?;
         attempts::record_success_in(connection, actor.account, user.id, keys).await?;
         audit::record_in(connection, actor, Event::Login { session: *session }).await?;
@@ -287,19 +287,19 @@ impl Unit for Refresh<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<(LiveSession, bool)> {
         let (account, session) = (self.used.account, self.used.session);
         let live = store::lock_session(connection, account, session).await?.ok_or(Error::InvalidRefreshToken)?;
-        let used = store::use_refresh_token(connection, account, session, &self.used.hash()).await?;
+        let used = refresh::store::use_refresh_token(connection, account, session, &self.used.hash()).await?;
         let used_ago = used.ok_or(Error::InvalidRefreshToken)?;
         let is_granted = used_ago.is_none_or(|ago| ago < REUSE);
         let actor = Actor { account, principal: Principal::User { user: live.user_id, session, origin: self.origin.clone() } };
         if is_granted {
             // An error undoes the use of the token, which stays good.
-            let refreshes = store::count_refresh(connection, account, session).await?;
-            let of_account = store::count_refresh_of_account(connection, account).await?;
+            let refreshes = refresh::store::count_refresh(connection, account, session).await?;
+            let of_account = refresh::store::count_refresh_of_account(connection, account).await?;
             let Lifetimes { refreshes_per_session, refreshes_per_account, .. } = self.lifetimes;
             if refreshes.count > refreshes_per_session.get().into() || of_account > refreshes_per_account.get().into() {
                 return Err(Error::TooManyRefreshes { retry_after: refreshes.left });
             }
-            store::insert_refresh_token(connection, account, session, &self.next.hash()).await?;
+            refresh::store::insert_refresh_token(connection, account, session, &self.next.hash()).await?;
             audit::record_in(connection, &actor, Event::Refresh { session }).await?;
         } else {
             store::end_session(connection, account, live.user_id, session).await?;

@@ -282,14 +282,4 @@ mod tests {
         let small = Argon2::new(Algorithm::Argon2id, Version::V0x13, small).hash_password(b"secure_password").expect("hashed").to_string();
         assert_eq!(matches(&secret, &[small], &mut scratch).expect("verified"), [true]);
     }
-
-    #[test]
-    fn a_malformed_stored_hash_is_an_internal_error_and_not_a_wrong_password() {
-        let secret = SecretString::from("x");
-        for odd in
-            ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1", "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ", "$scrypt$ln=1$c29tZXNhbHQ$aGFzaA"]
-        {
-            assert!(matches!(matches(&secret, &[odd.to_owned()], &mut Scratch::new()), Err(Error::Internal { .. })), "{odd}");
-        }
-    }
 }

@@ -1,4 +1,6 @@
-//! Refresh tokens: opaque to clients, hashed at rest, and valid once.
+//! Refresh tokens: opaque to clients, hashed at rest, and exchanged once, or again for ten seconds after that.
+
+pub(super) mod store;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};

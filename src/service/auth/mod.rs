@@ -23,7 +23,7 @@ use crate::domain::{
     id::{AccountId, SessionId, UserId},
     role::Role,
 };
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use secrecy::SecretString;
 use sqlx::PgConnection;
 
@@ -33,7 +33,7 @@ use self::{
     grant::{SessionTimes, grant},
     hashers::Lane,
     refresh::RefreshToken,
-    store::{LiveSession, StoredUser},
+    store::StoredUser,
     turns::Turns,
 };
 pub use self::{
@@ -76,9 +76,6 @@ impl Caller {
         Actor { account: self.account, principal: Principal::User { user: self.user, session: self.session, origin: self.origin.clone() } }
     }
 }
-
-/// How long a used refresh token is exchanged again.
-const REUSE: TimeDelta = TimeDelta::seconds(10);
 
 /// The most live sessions of one user. The next login ends the oldest. The limit bounds the cost of ending all of them.
 const MAX_SESSIONS: i64 = 1000;
@@ -188,7 +185,7 @@ impl Auth {
     }
 
     /// Exchanges a refresh token, once. A second use of a token ends its session, because the token may have been stolen. But
-    /// for [`REUSE`] after its use it is exchanged again: the answer may have been lost, or another tab may have been faster.
+    /// for ten seconds after its use it is exchanged again: the answer may have been lost, or another tab may have been faster.
     ///
     /// # Errors
     /// [`Error::InvalidRefreshToken`]; [`Error::TooManyRefreshes`].
@@ -196,7 +193,7 @@ impl Auth {
         let used = RefreshToken::parse(token).ok_or(Error::InvalidRefreshToken)?;
         let (account, session) = (used.account, used.session);
         let next = RefreshToken::new(account, session);
-        let refresh = Refresh { used: &used, next: &next, lifetimes: self.lifetimes, origin };
+        let refresh = refresh::Refresh { used: &used, next: &next, lifetimes: self.lifetimes, origin };
         let (live, is_granted) = self.refreshing.run((account, session), unit::write(&self.pool, &refresh)).await?;
         if !is_granted {
             tracing::warn!(event = "refresh_token_reused", account = %account, user = %live.user_id, session = %session);
@@ -265,47 +262,11 @@ impl Unit for BeginSession<'_> {
         let address = actor.origin().map(|origin| &*origin.address);
         // The statement checks again that the user is enabled and that their password is still the verified one.
         let times = store::insert_session(connection, user, *session, *lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
-        refresh::store::insert_refresh_token(connection, actor.account, *session, hash).await?;
+        refresh::insert_in(connection, actor.account, *session, hash).await?;
         store::end_sessions_beyond(connection, actor.account, user.id, MAX_SESSIONS).await?;
         attempts::record_success_in(connection, actor.account, user.id, keys).await?;
         audit::record_in(connection, actor, Event::Login { session: *session }).await?;
         Ok(times)
-    }
-}
-
-struct Refresh<'a> {
-    used: &'a RefreshToken,
-    next: &'a RefreshToken,
-    lifetimes: Lifetimes,
-    origin: &'a Origin,
-}
-
-impl Unit for Refresh<'_> {
-    type Output = (LiveSession, bool);
-
-    /// The session, and whether the token is exchanged.
-    async fn run(&self, connection: &mut PgConnection) -> Result<(LiveSession, bool)> {
-        let (account, session) = (self.used.account, self.used.session);
-        let live = store::lock_session(connection, account, session).await?.ok_or(Error::InvalidRefreshToken)?;
-        let used = refresh::store::use_refresh_token(connection, account, session, &self.used.hash()).await?;
-        let used_ago = used.ok_or(Error::InvalidRefreshToken)?;
-        let is_granted = used_ago.is_none_or(|ago| ago < REUSE);
-        let actor = Actor { account, principal: Principal::User { user: live.user_id, session, origin: self.origin.clone() } };
-        if is_granted {
-            // An error undoes the use of the token, which stays good.
-            let refreshes = refresh::store::count_refresh(connection, account, session).await?;
-            let of_account = refresh::store::count_refresh_of_account(connection, account).await?;
-            let Lifetimes { refreshes_per_session, refreshes_per_account, .. } = self.lifetimes;
-            if refreshes.count > refreshes_per_session.get().into() || of_account > refreshes_per_account.get().into() {
-                return Err(Error::TooManyRefreshes { retry_after: refreshes.left });
-            }
-            refresh::store::insert_refresh_token(connection, account, session, &self.next.hash()).await?;
-            audit::record_in(connection, &actor, Event::Refresh { session }).await?;
-        } else {
-            store::end_session(connection, account, live.user_id, session).await?;
-            audit::record_in(connection, &actor, Event::RefreshTokenReused { session }).await?;
-        }
-        Ok((live, is_granted))
     }
 }
 

@@ -8,12 +8,7 @@ use sqlx::PgConnection;
 use crate::domain::id::{AccountId, SessionId};
 use crate::service::error::Result;
 
-pub(in crate::service::auth) async fn insert_refresh_token(
-    connection: &mut PgConnection,
-    account: AccountId,
-    session: SessionId,
-    hash: &[u8],
-) -> Result<()> {
+pub(super) async fn insert_refresh_token(connection: &mut PgConnection, account: AccountId, session: SessionId, hash: &[u8]) -> Result<()> {
     sqlx::query!(
         "
         insert into refresh_tokens (account_id, session_id, token_hash)
@@ -31,7 +26,7 @@ pub(in crate::service::auth) async fn insert_refresh_token(
 /// Marks a token as used. None if the session has no such token. Otherwise how long ago it was used, if it was.
 ///
 /// The time of the statement counts, not that of the transaction, which may have waited for the session's row.
-pub(in crate::service::auth) async fn use_refresh_token(
+pub(super) async fn use_refresh_token(
     connection: &mut PgConnection,
     account: AccountId,
     session: SessionId,
@@ -66,13 +61,13 @@ pub(in crate::service::auth) async fn use_refresh_token(
 }
 
 /// The refreshes of a session in a clock hour, and the time until it ends.
-pub(in crate::service::auth) struct Refreshes {
-    pub(in crate::service::auth) count: i64,
-    pub(in crate::service::auth) left: Duration,
+pub(super) struct Refreshes {
+    pub(super) count: i64,
+    pub(super) left: Duration,
 }
 
 /// Counts a refresh of one of an account's sessions. The lock of the account's row makes the count exact over all replicas.
-pub(in crate::service::auth) async fn count_refresh_of_account(connection: &mut PgConnection, account: AccountId) -> Result<i64> {
+pub(super) async fn count_refresh_of_account(connection: &mut PgConnection, account: AccountId) -> Result<i64> {
     let used = sqlx::query_scalar!(
         "
         insert into refresh_usage as usage (account_id, window_start, used)
@@ -91,11 +86,7 @@ pub(in crate::service::auth) async fn count_refresh_of_account(connection: &mut 
 }
 
 /// Counts a refresh of a session, whose row is locked.
-pub(in crate::service::auth) async fn count_refresh(
-    connection: &mut PgConnection,
-    account: AccountId,
-    session: SessionId,
-) -> Result<Refreshes> {
+pub(super) async fn count_refresh(connection: &mut PgConnection, account: AccountId, session: SessionId) -> Result<Refreshes> {
     let row = sqlx::query!(
         r#"
         update sessions

@@ -39,11 +39,10 @@ impl BodySchema {
             schema.insert("required".to_owned(), json!(required));
         }
         if !self.at_least_one_of.is_empty() {
-            // Null is the field left out, so here it does not count. Generators would make a model of nested `properties`.
-            let given = |name: &&str| json!({"required": [name], "patternProperties": {format!("^{name}$"): self.fields.get(*name)}});
-            let alternatives: Vec<Value> = self.at_least_one_of.iter().map(given).collect();
-            // Wrapped in `allOf`: client generators take an `anyOf` next to `properties` for the whole schema.
-            schema.insert("allOf".to_owned(), json!([{"anyOf": alternatives}]));
+            // Not all of them are null or absent: null is the field left out. Linters and client generators take an `anyOf` of
+            // the fields for the schema of the whole body.
+            let absent = self.at_least_one_of.iter().map(|name| ((*name).to_owned(), json!({"type": "null"})));
+            schema.insert("not".to_owned(), json!({"properties": absent.collect::<Map<_, _>>()}));
         }
         for name in &self.optional {
             if let Some(field) = self.fields.get_mut(*name) {

@@ -1,7 +1,7 @@
 //! Records the schema of a request body while its reader runs without a body.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The fields that the reader has read so far.
 #[derive(Debug, Default)]
@@ -39,10 +39,9 @@ impl BodySchema {
             schema.insert("required".to_owned(), json!(required));
         }
         if !self.at_least_one_of.is_empty() {
-            // Not all of them are null or absent: null is the field left out. Linters and client generators take an `anyOf` of
-            // the fields for the schema of the whole body.
-            let absent = self.at_least_one_of.iter().map(|name| ((*name).to_owned(), json!({"type": "null"})));
-            schema.insert("not".to_owned(), json!({"properties": absent.collect::<Map<_, _>>()}));
+            // Only in words: linters and client generators take an `anyOf` of the fields for the schema of the whole body.
+            let text = format!("At least one of {} must be given, and not be null.", self.at_least_one_of.join(" and "));
+            schema.insert("description".to_owned(), text.into());
         }
         for name in &self.optional {
             if let Some(field) = self.fields.get_mut(*name) {

@@ -215,9 +215,14 @@ impl Contract {
         if let Some(unknown) = fields.iter().find(|field| **field != "Idempotency-Key" && schema["properties"].get(**field).is_none()) {
             return Err(format!("the schema has no field {unknown}"));
         }
-        // No schema says how many decimals there may be: it would have to divide binary floats. None knows a user's password.
+        // No schema says how many decimals there may be: it would have to divide binary floats. None knows a user's password, or
+        // that one of several optional fields must be given.
+        let is_optional = |field: &Value| !schema["required"].as_array().is_some_and(|required| required.contains(field));
         let is_in_schema = |fault: &Value| {
-            fault["field"] != "Idempotency-Key" && fault["code"] != "too_many_decimals" && fault["code"] != "wrong_password"
+            fault["field"] != "Idempotency-Key"
+                && fault["code"] != "too_many_decimals"
+                && fault["code"] != "wrong_password"
+                && !(fault["code"] == "required" && is_optional(&fault["field"]))
         };
         if faults.clone().any(is_in_schema) && schema_errors(name, schema, &body).is_empty() {
             return Err("a body refused for its fields matches its schema".to_owned());

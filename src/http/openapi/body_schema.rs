@@ -1,7 +1,7 @@
 //! Records the schema of a request body while its reader runs without a body.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The fields that the reader has read so far.
 #[derive(Debug, Default)]

@@ -6,8 +6,8 @@
 //! Closing a connection does not end its backend. Above all, a backend that waits for a synchronous standby does not
 //! notice that its client is gone: it keeps its row locks and its slot of `max_connections` until the standby is back. So
 //! a connection whose statement does not answer keeps its place in the pool until the statement answers, or until the
-//! backend is known to be gone. It is not cancelled: that would make a commit visible, and let a retry be told of it,
-//! which no standby has.
+//! backend is known to be gone. The statement is not cancelled: a cancelled wait makes a commit visible that no standby
+//! has, and a retry under its key would be told that it is done.
 
 use std::{
     io,

@@ -24,10 +24,11 @@ use crate::telemetry::metrics;
 pub type Pool = deadpool::managed::Pool<Connector>;
 
 /// The session settings of every connection. A lock times out before its statement, a statement before its request, and
-/// an abandoned transaction is ended. The isolation level and the durability of a commit do not depend on the settings of
-/// the role or the database, which may change while the service runs. Every query looks rows up by an index: a sequential scan, planned while a table was
-/// small, must not stay cached when it has grown. Where only a sequential scan is possible, the penalty makes the plan
-/// look so expensive that Postgres would JIT-compile it, which takes longer than it saves.
+/// an abandoned transaction is ended. The isolation level and the durability of a commit do not depend on the settings
+/// of the role or the database, which may change while the service runs. Every query looks rows up by an index: a
+/// sequential scan, planned while a table was small, must not stay cached when it has grown. Where only a sequential
+/// scan is possible, the penalty makes the plan look so expensive that Postgres would JIT-compile it, which takes
+/// longer than it saves.
 const SESSION: &str = "set lock_timeout = '2s'; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'; \
     set default_transaction_isolation = 'read committed'; set enable_seqscan = off; set jit = off; \
     select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local')";

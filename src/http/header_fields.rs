@@ -1,6 +1,6 @@
 //! The grammar of header fields, in one place: lists, media types, parameters and weights (RFC 9110, 5.6, 8.3 and 12.4.2).
 //!
-//! Names, types and codings have no case, space and tabs may surround a separator, and elements may be empty.
+//! Names, types and codings are case-insensitive. Space and tabs may surround a separator, and elements may be empty.
 
 use std::borrow::Cow;
 

@@ -76,7 +76,7 @@ async fn the_role_that_serves_can_change_neither_the_ledger_nor_the_schema() {
 async fn a_guard_is_not_shown_a_table_of_the_session() {
     let (world, admin) = World::with_admin().await;
     let card = admin.given_card_with(json!(5)).await;
-    // A movement that makes the card's new balance right, in a table that only this session sees.
+    // A movement that makes the card's new balance right, in a table that only this connection sees.
     let forged = "as select account_id, card_id, seq + 1 as seq, id, kind, amount, balance_after + amount as balance_after,
         description, created_at, user_id, request_id from public.movements";
     let update = "update public.cards set balance = balance + 500, seq = seq + 1";

@@ -6,7 +6,6 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-
 use sqlx::PgConnection;
 
 use super::{

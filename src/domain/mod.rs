@@ -10,6 +10,8 @@ pub mod card;
 pub mod currency;
 pub mod error;
 pub mod id;
+pub mod merchant;
+pub mod metadata;
 pub mod money;
 pub mod posting;
 pub mod quota;

@@ -101,6 +101,7 @@ typed_id!(CustomerId, "cus", "A customer of the account.");
 typed_id!(CardId, "card", "A virtual card.");
 typed_id!(MovementId, "mov", "A movement on a card.");
 typed_id!(EventId, "evt", "An entry of the audit log.");
+typed_id!(ApiKeyId, "key", "An API key.");
 
 #[cfg(test)]
 mod tests {

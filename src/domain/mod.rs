@@ -8,6 +8,7 @@ pub mod assignment;
 pub mod audit_event;
 pub mod card;
 pub mod currency;
+pub mod environment;
 pub mod error;
 pub mod id;
 pub mod merchant;

@@ -58,7 +58,7 @@ pub(super) const PURCHASE: Operation = Operation::new("purchase", Tag::Sandbox, 
     .about("Pay with a card, as a merchant would charge it. The card must be active and have sufficient funds.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Online purchase - Amazon"}"#)
     .response::<PostedBody>(
-        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 80, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": -20, "description": "Online purchase - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "purchase", "balanceAfter": 80}}"#,
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 80, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": -20, "description": "Online purchase - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "purchase", "balanceAfter": 80, "authorizationId": null, "transferId": null, "relatedMovementId": null, "merchant": null}}"#,
     )
     .refusals(&[Code::CardNotFound, Code::CardNotActive, Code::InsufficientFunds]);
 
@@ -72,7 +72,7 @@ pub(super) const REFUND: Operation = Operation::new("refund", Tag::Sandbox, "Mak
     .about("Refund money to a card that is not cancelled, as a merchant would.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Refund - Amazon"}"#)
     .response::<PostedBody>(
-        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Refund - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "refund", "balanceAfter": 100}}"#,
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Refund - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "refund", "balanceAfter": 100, "authorizationId": null, "transferId": null, "relatedMovementId": null, "merchant": null}}"#,
     )
     .refusals(&[Code::CardNotFound, Code::CardCancelled, Code::BalanceLimitExceeded]);
 

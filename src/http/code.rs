@@ -118,6 +118,14 @@ codes! {
         means: "Your account has no card with this id. Ids of other accounts are not found either."
         do: "Use a cardId exactly as you received it; GET /cards lists those of your account."
 
+    AuthorizationNotFound "authorization_not_found" NOT_FOUND "No such authorization"
+        means: "Your account has no authorization with this id, or it is of another card than the request's."
+        do: "Use an authorization's id exactly as you received it; GET /authorizations lists those of your account."
+
+    MovementNotFound "movement_not_found" NOT_FOUND "No such movement"
+        means: "Your account has no movement with this id, or it is of another kind or of another card than the request needs."
+        do: "Use the id of the capture, purchase or refund exactly as you received it; GET /cards/{cardId}/movements lists those of a card."
+
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route does not take this method"
         means: "This path exists but does not accept this method."
         do: "Use one of the methods in the Allow header."
@@ -159,12 +167,28 @@ codes! {
         do: "Activate it with PATCH /cards/status, unless it is cancelled, and repeat the request under a new Idempotency-Key."
 
     InsufficientFunds "insufficient_funds" CONFLICT "The card holds too little"
-        means: "The purchase costs more than the card's balance. Nothing was charged."
-        do: "Add funds with POST /balances/add, then repeat the purchase under a new Idempotency-Key."
+        means: "The amount is more than the card's available money: its balance less what is held. Nothing was taken."
+        do: "Add funds with POST /balances/add, or wait until a hold ends, then repeat the request under a new Idempotency-Key."
 
     BalanceLimitExceeded "balance_limit_exceeded" CONFLICT "The card would hold too much"
         means: "A card holds at most 90071992547409.91. Nothing was added."
         do: "Add less, or use another card."
+
+    AuthorizationNotOpen "authorization_not_open" CONFLICT "The authorization is not open"
+        means: "The authorization holds nothing that this could change: it was captured, reversed, declined or verified, or it has expired. The detail tells its status."
+        do: "Look at GET /authorizations/{authorizationId}. A capture after the hold has ended needs its amount. The clearing of a declined authorization is POST /network/captures."
+
+    DuplicateNetworkTransaction "duplicate_network_transaction" CONFLICT "The network transaction is known"
+        means: "Another authorization of your account has this networkTransactionId. Nothing was decided and nothing is held."
+        do: "Find it with GET /authorizations?networkTransactionId=. To repeat a request safely, send it under the Idempotency-Key of the first one."
+
+    ReversalExceedsOriginal "reversal_exceeds_original" CONFLICT "More than is left to reverse"
+        means: "The reversal takes back more than is left of the movement after its earlier reversals. Nothing was posted."
+        do: "Leave out the amount to reverse all that is left, if anything is."
+
+    RefundExceedsCapture "refund_exceeds_capture" CONFLICT "More than is left to refund"
+        means: "Less is captured, and neither given back nor refunded, than this linked refund would return. Nothing was posted."
+        do: "Refund less. If the merchant does return more than it took, post the refund without a link to the authorization or the movement."
 
     IdempotencyKeyInUse "idempotency_key_in_use" CONFLICT "The first request under this key is still running"
         means: "The first request under this Idempotency-Key has not been answered yet."

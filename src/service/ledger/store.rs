@@ -19,12 +19,18 @@ use crate::domain::{
 use crate::service::{error::Result, unit::ReadConnection};
 
 pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Option<Position>> {
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        PositionRow,
         r#"
         select
+            customer_id as "customer_id: CustomerId",
             status as "status: Word<CardStatus>",
+            currency as "currency: Word<Currency>",
             balance as "balance: Money",
-            seq
+            held as "held: Money",
+            seq,
+            event_seq,
+            holds_due_at
         from cards
         where account_id = $1 and id = $2
         for no key update
@@ -34,7 +40,36 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| position(&row.status, row.balance, row.seq)).transpose()?)
+    Ok(row.map(Position::try_from).transpose()?)
+}
+
+/// What a card's row says of its position.
+struct PositionRow {
+    customer_id: Option<CustomerId>,
+    status: Word<CardStatus>,
+    currency: Word<Currency>,
+    balance: Money,
+    held: Money,
+    seq: i64,
+    event_seq: i64,
+    holds_due_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<PositionRow> for Position {
+    type Error = UnknownWord;
+
+    fn try_from(row: PositionRow) -> std::result::Result<Self, UnknownWord> {
+        Ok(Self {
+            customer: row.customer_id,
+            status: row.status.known()?,
+            currency: row.currency.known()?,
+            balance: row.balance,
+            held: row.held,
+            seq: row.seq,
+            sequence: row.event_seq,
+            holds_due_at: row.holds_due_at,
+        })
+    }
 }
 
 /// Writes one movement and the balance. Its time is the statement's: the transaction began before it had the lock.
@@ -90,11 +125,6 @@ pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<U
     Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(connection.executor()).await?)
 }
 
-/// The position of a card, unless its status is of a later version.
-fn position(status: &Word<CardStatus>, balance: Money, seq: i64) -> std::result::Result<Position, UnknownWord> {
-    Ok(Position { status: status.known()?, balance, seq })
-}
-
 /// The positions of those of the cards that exist and have a known status, and the database's clock after reading them.
 pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, CachedPosition)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();
@@ -104,9 +134,14 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
         select
             cards.account_id as "account_id: AccountId",
             cards.id as "id: CardId",
+            cards.customer_id as "customer_id: CustomerId",
             cards.status as "status: Word<CardStatus>",
+            cards.currency as "currency: Word<Currency>",
             cards.balance as "balance: Money",
+            cards.held as "held: Money",
             cards.seq,
+            cards.event_seq,
+            cards.holds_due_at,
             clock_timestamp() as "now!"
         from unnest($1::uuid[], $2::uuid[]) as asked (account_id, id)
         join cards on cards.account_id = asked.account_id and cards.id = asked.id
@@ -119,8 +154,17 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
     Ok(rows
         .into_iter()
         .filter_map(|row| {
-            let position = position(&row.status, row.balance, row.seq).ok()?;
-            Some(((row.account_id, row.id), CachedPosition { position, as_of: row.now }))
+            let position = PositionRow {
+                customer_id: row.customer_id,
+                status: row.status,
+                currency: row.currency,
+                balance: row.balance,
+                held: row.held,
+                seq: row.seq,
+                event_seq: row.event_seq,
+                holds_due_at: row.holds_due_at,
+            };
+            Some(((row.account_id, row.id), CachedPosition { position: position.try_into().ok()?, as_of: row.now }))
         })
         .collect())
 }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod hold_time;
 pub mod id;
 pub mod merchant;
+pub mod metadata;
 pub mod money;
 pub mod posting;
 pub mod quota;

@@ -1,15 +1,17 @@
 //! Authorisations and their entries, as they are stored and shown.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::Movement;
 use crate::domain::{
     authorization::{AuthorizationKind, AuthorizationStatus, DecidedBy, EntryKind, Standing},
     card::CardStatus,
-    currency::{Currency, CurrencyCode},
+    currency::Currency,
     decision::{Asked, DeclineCode},
     id::{AuthorizationId, CardId, CustomerId, EntryId, MovementId},
-    merchant::{EntryMode, Merchant, MerchantAmount},
+    merchant::{EntryMode, Merchant, MerchantAmount, MerchantCategory, MerchantCity, MerchantCountry, MerchantId, MerchantName, NetworkTransactionId},
+    metadata::Metadata,
     money::Money,
     posting::Position,
     text::Description,
@@ -43,9 +45,9 @@ pub struct Details {
     /// Whether the card was at the merchant.
     pub card_present: Option<bool>,
     /// The network's id of the transaction, unique in the account.
-    pub network_transaction_id: Option<String>,
-    /// A JSON object of the caller's.
-    pub metadata: Option<String>,
+    pub network_transaction_id: Option<NetworkTransactionId>,
+    /// What the caller keeps with it.
+    pub metadata: Option<Metadata>,
 }
 
 /// An authorisation.
@@ -90,21 +92,21 @@ pub struct Authorization {
     /// The merchant's currency.
     pub merchant_currency: Option<String>,
     /// The merchant's id.
-    pub merchant_id: Option<String>,
+    pub merchant_id: Option<MerchantId>,
     /// The merchant's name.
-    pub merchant_name: Option<String>,
+    pub merchant_name: Option<MerchantName>,
     /// The merchant's category.
-    pub merchant_category: Option<String>,
+    pub merchant_category: Option<MerchantCategory>,
     /// The merchant's city.
-    pub merchant_city: Option<String>,
+    pub merchant_city: Option<MerchantCity>,
     /// The merchant's country.
-    pub merchant_country: Option<String>,
+    pub merchant_country: Option<MerchantCountry>,
     /// How the card's data came to the merchant.
     pub entry_mode: Word<EntryMode>,
     /// Whether the card was at the merchant.
     pub card_present: Option<bool>,
     /// The network's id of the transaction.
-    pub network_transaction_id: Option<String>,
+    pub network_transaction_id: Option<NetworkTransactionId>,
     /// A JSON object of the caller's.
     pub metadata: Option<String>,
     /// Six digits for the merchant, if it was approved.
@@ -167,7 +169,7 @@ impl Authorization {
         Merchant {
             id: self.merchant_id.clone(),
             name: self.merchant_name.clone(),
-            mcc: self.merchant_category.clone(),
+            category: self.merchant_category.clone(),
             city: self.merchant_city.clone(),
             country: self.merchant_country.clone(),
         }
@@ -176,8 +178,20 @@ impl Authorization {
     /// The amount in the merchant's currency.
     #[must_use]
     pub fn merchant_amount(&self) -> Option<MerchantAmount> {
-        let currency: CurrencyCode = self.merchant_currency.as_deref()?.parse().ok()?;
-        Some(MerchantAmount { minor: self.merchant_amount?, currency })
+        MerchantAmount::stored(self.merchant_amount?, self.merchant_currency.as_deref()?)
+    }
+}
+
+impl Authorization {
+    /// The outcome of its decision in the metrics.
+    pub(super) fn outcome(&self) -> &'static str {
+        match (&self.decline_code, &self.decided_by) {
+            (Some(_), _) => "declined",
+            (None, Word::Known(DecidedBy::StandIn)) => "stand_in",
+            (None, _) if self.authorized == Money::ZERO => "verified",
+            (None, _) if self.authorized < self.requested => "partial",
+            (None, _) => "approved",
+        }
     }
 }
 
@@ -210,6 +224,39 @@ pub struct AuthorizationEntry {
     pub reason: Option<String>,
     /// When it was written, by the database's clock.
     pub created_at: DateTime<Utc>,
+}
+
+/// A filter of the authorisations of an account. A field that is None filters nothing.
+#[derive(Clone, Debug, Default)]
+pub struct AuthorizationFilter {
+    /// Only of this card.
+    pub card: Option<CardId>,
+    /// Only of this customer's cards.
+    pub customer: Option<CustomerId>,
+    /// Only with this status.
+    pub status: Option<AuthorizationStatus>,
+    /// Only declined for this reason.
+    pub decline_code: Option<DeclineCode>,
+    /// Only of this merchant.
+    pub merchant: Option<String>,
+    /// Only the one with the network's id of the transaction.
+    pub network_transaction: Option<String>,
+    /// Only from this moment on.
+    pub from: Option<DateTime<Utc>>,
+    /// Only before this moment.
+    pub to: Option<DateTime<Utc>>,
+}
+
+impl AuthorizationFilter {
+    /// The lowest and the highest id of the period: ids begin with the milliseconds of their replica's clock (RFC 9562). The
+    /// clocks of the replicas and of the database may differ by an hour.
+    pub(super) fn ids(&self) -> (Uuid, Uuid) {
+        let slack = TimeDelta::hours(1);
+        let start = |moment: DateTime<Utc>| u128::from(moment.timestamp_millis().clamp(0, (1 << 48) - 1).unsigned_abs()) << 80;
+        let lowest = self.from.and_then(|from| from.checked_sub_signed(slack)).map_or(0, start);
+        let highest = self.to.and_then(|to| to.checked_add_signed(slack)).map_or(u128::MAX, |to| start(to) | (u128::MAX >> 48));
+        (Uuid::from_u128(lowest), Uuid::from_u128(highest))
+    }
 }
 
 /// A card's money.
@@ -257,5 +304,5 @@ pub struct Stepped {
 
 /// How a payment of this merchant is described.
 pub(super) fn describe(merchant: &Merchant) -> Description {
-    merchant.name.as_deref().and_then(|name| name.parse().ok()).unwrap_or_else(Description::of_a_payment)
+    merchant.name.as_ref().and_then(|name| name.as_str().parse().ok()).unwrap_or_else(Description::of_a_payment)
 }

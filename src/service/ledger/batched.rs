@@ -112,7 +112,7 @@ impl Executor {
         }
         match self.write(&updates, at).await {
             Ok(Written::Outcomes(outcomes)) => self.settle(updates, left_over, outcomes, at),
-            Ok(Written::LostRace) => again(updates, left_over),
+            Ok(Written::LostRace(_)) => again(updates, left_over),
             Err(error) => self.give_up(updates, left_over, &error),
         }
     }

@@ -16,7 +16,8 @@ use crate::domain::{
     error::Refusal,
     hold_time::HoldTimes,
     id::{AuthorizationId, EntryId, MovementId, UserId},
-    merchant::Merchant,
+    merchant::{Merchant, MerchantCategory},
+    metadata::Metadata,
     money::{Amount, Money},
     posting::{self, Entry, MovementKind, Position},
     text::Description,
@@ -129,7 +130,7 @@ impl CardWrite {
             created_at: at,
             authorization_id: link.authorization,
             related_id: link.related.map(|(_, id)| id),
-            merchant: link.merchant.filter(|merchant| *merchant != Merchant::default()).map(|merchant| merchant.to_json()),
+            merchant: link.merchant.filter(|merchant| *merchant != Merchant::default()).map(|merchant| to_json(&merchant)),
         };
         let related_seq = link.related.map(|(seq, _)| seq);
         self.movements.push(MovementRow { movement: movement.clone(), related_seq, by: by.clone() });
@@ -150,7 +151,7 @@ impl CardWrite {
         let verdict = decision.verdict.clone();
         let standing = verdict.standing();
         let expires_at = (standing.held > Money::ZERO && !new.is_purchase)
-            .then(|| new.expires_at.unwrap_or_else(|| at + hold_times.of(new.asked.kind, new.details.merchant.mcc.as_deref())));
+            .then(|| new.expires_at.unwrap_or_else(|| at + hold_times.of(new.asked.kind, new.details.merchant.category.as_ref().map(MerchantCategory::as_str))));
         let mut authorization = self.new_authorization(at, new, &verdict);
         authorization.expires_at = expires_at;
         if verdict.decline().is_some() || matches!(verdict, Verdict::StandIn(_)) {
@@ -174,7 +175,7 @@ impl CardWrite {
 
     fn new_authorization(&self, at: DateTime<Utc>, new: &NewAuthorization, verdict: &Verdict) -> Authorization {
         let NewAuthorization { asked, details, .. } = new;
-        let Merchant { id, name, mcc, city, country } = details.merchant.clone();
+        let Merchant { id, name, category, city, country } = details.merchant.clone();
         let decline = verdict.decline();
         Authorization {
             id: AuthorizationId::new(),
@@ -194,17 +195,17 @@ impl CardWrite {
             capture_reversed: Money::ZERO,
             refunded: Money::ZERO,
             refund_reversed: Money::ZERO,
-            merchant_amount: details.merchant_amount.map(|amount| amount.minor),
-            merchant_currency: details.merchant_amount.map(|amount| amount.currency.to_string()),
+            merchant_amount: details.merchant_amount.map(|amount| amount.minor()),
+            merchant_currency: details.merchant_amount.map(|amount| amount.currency().code().to_owned()),
             merchant_id: id,
             merchant_name: name,
-            merchant_category: mcc,
+            merchant_category: category,
             merchant_city: city,
             merchant_country: country,
             entry_mode: details.entry_mode.into(),
             card_present: details.card_present,
             network_transaction_id: details.network_transaction_id.clone(),
-            metadata: details.metadata.clone(),
+            metadata: details.metadata.as_ref().map(Metadata::to_json),
             approval_code: decline.is_none().then(|| format!("{:06}", rand::rng().random_range(0..1_000_000))),
             response_code: verdict.response_code().to_owned(),
             decided_by: verdict.decided_by().into(),
@@ -283,6 +284,12 @@ impl CardWrite {
         authorization.sequence = entry.sequence;
         authorization.updated_at = at;
         Ok((entry, movement))
+    }
+
+    /// Takes back an authorisation that changes, to change it once more: each is written once.
+    pub(super) fn take_changed(&mut self, id: AuthorizationId) -> Option<Authorization> {
+        let index = self.changed.iter().position(|changed| changed.id == id)?;
+        Some(self.changed.swap_remove(index))
     }
 
     /// Adds a step that an authorisation of the card has taken, and the authorisation after it.

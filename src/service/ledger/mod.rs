@@ -9,7 +9,6 @@ mod authorization;
 mod batched;
 mod card_update;
 mod card_write;
-mod expiry;
 mod locked_card;
 mod pessimistic;
 mod position_cache;
@@ -25,7 +24,7 @@ use chrono::{DateTime, Utc};
 use self::{batched::Executor, position_cache::PositionCache};
 pub use self::{
     authorization::{Authorization, AuthorizationEntry, CardBalance, Details, NewAuthorization, Stepped},
-    steps::{Linked, Original, ForcePost, NetworkRefund, StepRequest},
+    steps::{ForcePost, Linked, NetworkRefund, Original, ReversalKind, StepRequest},
     verify::{Checkpoint, Drift, Fault, Progress, verify},
 };
 use crate::database::{Pool, Pools};
@@ -41,6 +40,7 @@ use crate::domain::{
     actor::Actor,
     hold_time::HoldTimes,
     id::{AccountId, AuthorizationId, CardId, MovementId},
+    merchant::NetworkTransactionId,
     money::{Amount, Money},
     posting::MovementKind,
     text::Description,
@@ -146,7 +146,7 @@ impl LedgerRequest {
     fn network_transaction(&self) -> Option<&str> {
         match &self.work {
             Work::Post { .. } => None,
-            Work::Authorize { new, .. } => new.details.network_transaction_id.as_deref(),
+            Work::Authorize { new, .. } => new.details.network_transaction_id.as_ref().map(NetworkTransactionId::as_str),
         }
     }
 }

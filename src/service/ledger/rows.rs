@@ -9,7 +9,10 @@ use super::{
     card_update::{CardUpdate, PendingCall},
     card_write::{CardWrite, EntryRow, MovementRow},
 };
-use crate::domain::word::Word;
+use crate::domain::{
+    merchant::{MerchantCategory, MerchantCity, MerchantCountry, MerchantId, MerchantName, NetworkTransactionId},
+    word::Word,
+};
 
 /// The rows of some cards, as the column arrays that their statement takes.
 #[derive(Default)]
@@ -199,11 +202,7 @@ impl Rows {
 
     /// Whether only movements are written.
     pub(super) const fn are_movements(&self) -> bool {
-        self.created.id.is_empty() && self.changed.id.is_empty() && self.entries.id.is_empty() && !self.moves_a_hold()
-    }
-
-    const fn moves_a_hold(&self) -> bool {
-        self.movements.id.is_empty()
+        self.created.id.is_empty() && self.changed.id.is_empty() && self.entries.id.is_empty() && !self.movements.id.is_empty()
     }
 
     fn push(&mut self, write: &CardWrite) {
@@ -281,14 +280,14 @@ impl Rows {
             captured: authorization.captured.minor(),
             merchant_amount: authorization.merchant_amount,
             merchant_currency: authorization.merchant_currency.clone(),
-            merchant_id: authorization.merchant_id.clone(),
-            merchant_name: authorization.merchant_name.clone(),
-            merchant_category: authorization.merchant_category.clone(),
-            merchant_city: authorization.merchant_city.clone(),
-            merchant_country: authorization.merchant_country.clone(),
+            merchant_id: text(authorization.merchant_id.as_ref(), MerchantId::as_str),
+            merchant_name: text(authorization.merchant_name.as_ref(), MerchantName::as_str),
+            merchant_category: text(authorization.merchant_category.as_ref(), MerchantCategory::as_str),
+            merchant_city: text(authorization.merchant_city.as_ref(), MerchantCity::as_str),
+            merchant_country: text(authorization.merchant_country.as_ref(), MerchantCountry::as_str),
             entry_mode: name(&authorization.entry_mode),
             card_present: authorization.card_present,
-            network_transaction_id: authorization.network_transaction_id.clone(),
+            network_transaction_id: text(authorization.network_transaction_id.as_ref(), NetworkTransactionId::as_str),
             metadata: authorization.metadata.clone(),
             approval_code: authorization.approval_code.clone(),
             response_code: authorization.response_code.clone(),
@@ -357,4 +356,8 @@ impl Rows {
 /// A word that was written by this version, and so is known.
 fn name<T: Copy + Into<&'static str>>(word: &Word<T>) -> &'static str {
     word.known().map_or("", Into::into)
+}
+
+fn text<T>(value: Option<&T>, as_str: fn(&T) -> &str) -> Option<String> {
+    value.map(|value| as_str(value).to_owned())
 }

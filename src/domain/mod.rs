@@ -11,6 +11,8 @@ pub mod currency;
 pub mod environment;
 pub mod error;
 pub mod id;
+pub mod merchant;
+pub mod metadata;
 pub mod money;
 pub mod posting;
 pub mod quota;

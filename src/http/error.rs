@@ -37,6 +37,8 @@ pub(super) enum Error {
     InvalidJson(String),
     /// Every field and parameter that is not valid.
     Validation(Vec<FieldFault>),
+    /// The request needs an `Idempotency-Key`.
+    IdempotencyKeyMissing,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is longer than this many bytes, which is more than any request needs.
@@ -135,6 +137,10 @@ impl Error {
                 let details: Vec<&str> = faults.iter().map(|fault| fault.detail.as_str()).collect();
                 (Code::ValidationFailed, details.join(" "))
             }
+            Self::IdempotencyKeyMissing => (
+                Code::IdempotencyKeyMissing,
+                "Send an Idempotency-Key: each message of the network has its own, and keeps it when it is repeated.".to_owned(),
+            ),
             Self::UnsupportedMediaType => {
                 (Code::UnsupportedMediaType, "Send the body as uncompressed JSON in UTF-8, with Content-Type: application/json.".to_owned())
             }
@@ -259,6 +265,7 @@ impl Error {
             Self::Service(_)
             | Self::InvalidJson(_)
             | Self::Validation(_)
+            | Self::IdempotencyKeyMissing
             | Self::UnsupportedMediaType
             | Self::PayloadTooLarge(_)
             | Self::RequestTimeout

@@ -13,6 +13,7 @@ use crate::domain::{
     audit_event::EventType,
     card::{CardStatus, TargetStatus},
     currency::Currency,
+    metadata,
     money::{Amount, MAX_MINOR, Money},
     posting::MovementKind,
     role::{Role, UserRole},
@@ -158,6 +159,33 @@ pub(in crate::http) fn error_status(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "minimum": 400, "maximum": 599})
 }
 
+/// A named schema.
+pub(in crate::http) fn reference(name: &str) -> Schema {
+    json_schema!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// A sum in a request that may be 0.
+pub(in crate::http) fn sum() -> Schema {
+    json_schema!({
+        "description": format!("An amount in the card's currency: 0 or more, with at most two decimals. {PRECISION}"),
+        "type": "number",
+        "format": "double",
+        "minimum": 0,
+        "exclusiveMaximum": cents(MAX_MINOR + 1),
+        "examples": [100],
+    })
+}
+
+/// Metadata in a request. A member that is null is left out.
+pub(in crate::http) fn requested_metadata() -> Schema {
+    json_schema!({
+        "description": "Up to 20 members, which are kept and shown. Keys have 1 to 40 characters.",
+        "type": "object",
+        "maxProperties": metadata::MAX_MEMBERS,
+        "additionalProperties": {"type": ["string", "null"], "maxLength": metadata::MAX_VALUE, "pattern": format!("^[^{CONTROL}]*$")},
+    })
+}
+
 /// A string of 1 to `max` characters, unchanged.
 pub(in crate::http) fn verbatim(max: usize) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": max, "pattern": format!("^[^{CONTROL}]*$")})
@@ -216,8 +244,8 @@ pub(super) fn page_parameters() -> [Value; 2] {
     ]
 }
 
-pub(super) fn idempotency_key() -> Value {
-    json!({
+pub(super) fn idempotency_key(required: bool) -> Value {
+    let mut parameter = json!({
         "name": "Idempotency-Key",
         "in": "header",
         "description": "A key that the client chooses so that the request is executed once: 1 to 255 visible ASCII characters, such as a \
@@ -230,5 +258,9 @@ pub(super) fn idempotency_key() -> Value {
             // Postman takes the first example for every request, and puts a new UUID in the place of this one.
             "examples": ["{{$guid}}", "7c9e6679-7425-40de-944b-e07fc1f90ae7"],
         },
-    })
+    });
+    if required {
+        parameter["required"] = true.into();
+    }
+    parameter
 }

@@ -103,6 +103,7 @@ typed_id!(MovementId, "mov", "A movement on a card.");
 typed_id!(AuthorizationId, "auth", "An authorisation of a card.");
 typed_id!(EntryId, "ent", "One step of an authorisation.");
 typed_id!(EventId, "evt", "An entry of the audit log.");
+typed_id!(ApiKeyId, "key", "An API key.");
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ pub mod authorization;
 pub mod card;
 pub mod currency;
 pub mod decision;
+pub mod environment;
 pub mod error;
 pub mod hold_time;
 pub mod id;

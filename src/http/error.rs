@@ -171,8 +171,12 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         }
         ServiceError::TokenExpired => (Code::TokenExpired, "The token has expired. Log in again, or refresh it."),
         ServiceError::InsufficientPermissions(role) => {
-            return (Code::InsufficientPermissions, format!("A user with the role {} may not do this.", role.name()));
+            return (Code::InsufficientPermissions, format!("The role {} may not do this.", role.name()));
         }
+        ServiceError::SessionRequired => (
+            Code::InsufficientPermissions,
+            "This is about the caller's own session or password, and an API key has neither. Send a user's token instead.",
+        ),
         ServiceError::UnknownRole => {
             (Code::InsufficientPermissions, "Your role was added by a version of the service that is being installed. Try again.")
         }

@@ -21,6 +21,9 @@ pub enum Error {
     /// The caller's role does not permit the request.
     #[error("role {0:?} may not do this")]
     InsufficientPermissions(Role),
+    /// The request is about the caller's own session or password, and an API key has neither.
+    #[error("an API key has no session")]
+    SessionRequired,
     /// The caller's role is one of a later version, so it permits nothing here.
     #[error("a role of a later version")]
     UnknownRole,

@@ -16,7 +16,7 @@ use crate::domain::{
     metadata,
     money::{Amount, MAX_MINOR, Money},
     posting::MovementKind,
-    role::Role,
+    role::{Role, UserRole},
     text::{Description, Email, MAX_EMAIL, MAX_TEXT, Name},
 };
 use crate::{
@@ -47,7 +47,7 @@ schema! {
     CardStatus => "CardStatus", words("The status of a card.", &Self::ALL.map(Self::name));
     MovementKind => "MovementKind", words("The kind of a movement.", &Self::ALL.map(Self::name));
     Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
-    Role => "Role", words("A user's role.", &Self::ALL.map(Self::name));
+    Role => "Role", words("The role of a user or of an API key. Only API keys have the role `network`.", &Self::ALL.map(Self::name));
     EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     Name => "Name", text("A full name: 1 to 200 characters, trimmed, at least one of them visible.", "Juan Perez");
     Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed, at least one of them visible.", "Online purchase - Amazon");
@@ -96,20 +96,29 @@ schema! {
     });
 }
 
-/// An enum of which another one has all the values. It has no name of its own: the constants of all named enums share
-/// one namespace in Go, and the client would not compile.
-impl JsonSchema for TargetStatus {
-    fn inline_schema() -> bool {
-        true
-    }
+macro_rules! subset {
+    ($($type:ty => $name:literal, $schema:expr;)*) => {
+        $(impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
 
-    fn schema_name() -> Cow<'static, str> {
-        "TargetStatus".into()
-    }
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        words("The requested status of a card.", &Self::ALL.map(|target| target.status().name()))
-    }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        })*
+    };
+}
+
+// Enums of which another one has all the values. They have no name of their own: the constants of all named enums share
+// one namespace in Go, and the client would not compile.
+subset! {
+    TargetStatus => "TargetStatus", words("The requested status of a card.", &Self::ALL.map(|target| target.status().name()));
+    UserRole => "UserRole", words("The role of a user.", &Self::ALL.map(Self::name));
 }
 
 /// How precisely a client holds money. Generators choose a type of 32 bits for a `number` without a format, which loses

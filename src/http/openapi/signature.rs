@@ -11,7 +11,7 @@ use crate::http::{
     App,
     code::Code,
     command::{Command, Keyed},
-    extract::{LoggedIn, Manager, NoQuery, PathId, Reader, Writer},
+    extract::{AuthorizationReader, Gateway, LoggedIn, Manager, NoQuery, PathId, Reader, Writer},
     json::{Fields, FromFields, Json},
     query::Query,
 };
@@ -87,6 +87,18 @@ impl Input for Writer {
 }
 
 impl Input for Manager {
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_login();
+    }
+}
+
+impl Input for Gateway {
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_login();
+    }
+}
+
+impl Input for AuthorizationReader {
     fn describe(inputs: &mut Inputs) {
         inputs.require_login();
     }

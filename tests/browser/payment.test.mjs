@@ -114,6 +114,20 @@ test('steps run one by one, and each says what it needs', () =>
     assert.deepEqual(await purse(page), ['–', '–', '–']);
   }));
 
+test('a card that exists already can pay', () =>
+  visiting(browser, {}, async (page) => {
+    await logIn(page);
+    const { cardId } = await run(page, 1);
+    await run(page, 2);
+    await run(page, 3);
+    await page.reload();
+    await page.locator('.opblock').first().waitFor();
+    await logIn(page);
+    await page.getByLabel('Card', { exact: true }).fill(cardId);
+    assert.equal((await run(page, 4)).authorization.cardId, cardId);
+    assert.deepEqual(await purse(page), ['500', '100', '400']);
+  }));
+
 /** Cancels a card behind the page's back. */
 async function cancel(cardId) {
   const login = await fetch(`${API}/auth/login`, {

@@ -10,6 +10,7 @@ function startPayment({ token, onAnswer }) {
   const section = document.getElementById('payments');
   const everything = document.getElementById('run-all');
   const progress = document.getElementById('progress');
+  const card = document.getElementById('payment-card');
   const kept = new Map();
 
   const steps = [...section.querySelectorAll('.steps > li')].map((item) => {
@@ -27,6 +28,13 @@ function startPayment({ token, onAnswer }) {
   everything.addEventListener('click', () => whileBusy(async () => {
     for (const step of steps) if (!(await run(step))) return;
   }));
+
+  card.addEventListener('input', () => {
+    const cardId = card.value.trim();
+    if (/^\w+$/.test(cardId)) kept.set('cardId', cardId);
+    else kept.delete('cardId');
+    fill();
+  });
 
   /** Adds the button of a step and the place of its answer. */
   function addControls(item) {
@@ -70,6 +78,7 @@ function startPayment({ token, onAnswer }) {
       report(step, response, answer, took);
       if (!response.ok) return false;
       for (const { name, path: where } of step.keep) kept.set(name, member(answer, where));
+      card.value = kept.get('cardId') ?? '';
       fill();
       return true;
     } catch {
@@ -96,6 +105,7 @@ function startPayment({ token, onAnswer }) {
 
   function forget() {
     kept.clear();
+    card.value = '';
     for (const step of steps) {
       step.key = undefined;
       step.answer.hidden = true;

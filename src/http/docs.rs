@@ -79,7 +79,8 @@ static FILES: [(&str, &LazyLock<Option<File>>); 6] = [
 static PAGE: LazyLock<Option<File>> = LazyLock::new(|| Some(File::plain("text/html; charset=utf-8", include_str!("docs/index.html"))));
 static STYLE: LazyLock<Option<File>> = LazyLock::new(|| Some(File::plain("text/css; charset=utf-8", include_str!("docs/docs.css"))));
 static SCRIPT: LazyLock<Option<File>> = LazyLock::new(|| Some(File::plain("text/javascript; charset=utf-8", include_str!("docs/docs.js"))));
-static PAYMENT: LazyLock<Option<File>> = LazyLock::new(|| Some(File::plain("text/javascript; charset=utf-8", include_str!("docs/payment.js"))));
+static PAYMENT: LazyLock<Option<File>> =
+    LazyLock::new(|| Some(File::plain("text/javascript; charset=utf-8", include_str!("docs/payment.js"))));
 static SWAGGER_UI_STYLE: LazyLock<Option<File>> = LazyLock::new(|| File::of_swagger_ui("text/css; charset=utf-8", "swagger-ui.css"));
 static SWAGGER_UI: LazyLock<Option<File>> = LazyLock::new(|| File::of_swagger_ui("text/javascript; charset=utf-8", "swagger-ui-bundle.js"));
 

@@ -107,7 +107,7 @@ pub(super) const WITHDRAW: Operation = Operation::new("withdrawBalance", Tag::Ba
     .response::<Withdrawn>(
         r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 60, "available": 60, "movementId": "mov_01h455vb4pex5vsknk084sn02q"}"#,
     )
-    .refusals(&[Code::CardNotFound, Code::InsufficientFunds, Code::BalanceLimitExceeded]);
+    .refusals(&[Code::CardNotFound, Code::InsufficientFunds]);
 
 /// `POST /balances/withdraw`
 pub(super) async fn withdraw(State(app): State<App>, Writer(caller): Writer, command: Command<WithdrawRequest>) -> Result<Response> {

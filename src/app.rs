@@ -182,7 +182,7 @@ impl Server {
             per_source: settings.rate_limit.failed_logins_per_address,
         };
         let pools = Pools { batches: database::pool_for_lists(&pool, batch_connections(settings)), requests: pool };
-        let services = Services::new(&pools, tokens, lifetimes, logins, settings.rate_limit.per_hour)?;
+        let services = Services::new(&pools, tokens, lifetimes, logins, settings.authorization.hold_times(), settings.rate_limit.per_hour)?;
         if settings.environment == Environment::Sandbox {
             seed(&services).await?;
         }

@@ -357,7 +357,9 @@ fn first_decline(checks: &[Check]) -> Option<Decline> {
 fn decline(check: &Check) -> Option<Decline> {
     const FAIL: CheckResult = CheckResult::Fail;
     let (code, message) = match check {
-        Check::CardStatus { result: FAIL, value: CardStatus::Cancelled } => (DeclineCode::CardCancelled, "The card is cancelled.".to_owned()),
+        Check::CardStatus { result: FAIL, value: CardStatus::Cancelled } => {
+            (DeclineCode::CardCancelled, "The card is cancelled.".to_owned())
+        }
         Check::CardStatus { result: FAIL, value: CardStatus::Blocked } => (DeclineCode::CardBlocked, "The card is blocked.".to_owned()),
         Check::CardStatus { result: FAIL, .. } => (DeclineCode::CardInactive, "The card has not been activated.".to_owned()),
         Check::AuthorizationOpen { result: FAIL, value } => {

@@ -96,7 +96,13 @@ impl Refusal {
     #[must_use]
     pub const fn kind(self) -> RefusalKind {
         match self {
-            Self::CustomerNotFound | Self::CardNotFound | Self::AccountNotFound | Self::UserNotFound | Self::SessionNotFound | Self::AuthorizationNotFound | Self::MovementNotFound => RefusalKind::NotFound,
+            Self::CustomerNotFound
+            | Self::CardNotFound
+            | Self::AccountNotFound
+            | Self::UserNotFound
+            | Self::SessionNotFound
+            | Self::AuthorizationNotFound
+            | Self::MovementNotFound => RefusalKind::NotFound,
             Self::DuplicateEmail
             | Self::DuplicateUser
             | Self::LastAdmin

@@ -36,15 +36,8 @@ pub enum MovementKind {
 
 impl MovementKind {
     /// Every kind.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::TopUp,
-        Self::Withdrawal,
-        Self::Purchase,
-        Self::Capture,
-        Self::CaptureReversal,
-        Self::Refund,
-        Self::RefundReversal,
-    ];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::TopUp, Self::Withdrawal, Self::Purchase, Self::Capture, Self::CaptureReversal, Self::Refund, Self::RefundReversal];
 
     /// The name in JSON and in the database.
     #[must_use]
@@ -190,10 +183,9 @@ mod tests {
                 MovementKind::TopUp => ["+", "+", "CardBlocked", "CardCancelled"],
                 MovementKind::Purchase => ["CardNotActive(Inactive)", "+", "CardNotActive(Blocked)", "CardNotActive(Cancelled)"],
                 MovementKind::Refund => ["+", "+", "+", "CardCancelled"],
-                MovementKind::Withdrawal
-                | MovementKind::Capture
-                | MovementKind::CaptureReversal
-                | MovementKind::RefundReversal => ["+", "+", "+", "+"],
+                MovementKind::Withdrawal | MovementKind::Capture | MovementKind::CaptureReversal | MovementKind::RefundReversal => {
+                    ["+", "+", "+", "+"]
+                }
             };
             for (status, cell) in CardStatus::ALL.into_iter().zip(row) {
                 let got = match post(card(status, 500), kind, amount(20)) {

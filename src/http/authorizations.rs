@@ -16,7 +16,7 @@ use super::{
     extract::{AuthorizationReader, NoQuery, PathId, Writer},
     json::{Fields, FromFields},
     network::steps::SteppedBody,
-    openapi::{Filter, Operation, Tag},
+    openapi::{Filter, Operation, Tag, payment_schema::names},
     page::{Cursor, Page},
     query::Query,
     time::Moment,
@@ -44,13 +44,11 @@ struct Filters {
 
 impl Filters {
     fn read(query: &mut Query) -> Self {
-        let statuses: Vec<&str> = AuthorizationStatus::VARIANTS.iter().map(|status| status.name()).collect();
-        let codes: Vec<&str> = DeclineCode::VARIANTS.iter().map(|code| code.name()).collect();
         Self {
             card_id: query.text("cardId"),
             customer_id: query.text("customerId"),
-            status: query.word("status", &statuses),
-            decline_code: query.word("declineCode", &codes),
+            status: query.word("status", &names(AuthorizationStatus::VARIANTS)),
+            decline_code: query.word("declineCode", &names(DeclineCode::VARIANTS)),
             merchant_id: query.text("merchantId"),
             network_transaction_id: query.text("networkTransactionId"),
             from: query.moment("from"),

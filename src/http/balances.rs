@@ -102,7 +102,9 @@ impl Withdrawn {
 
 /// `POST /balances/withdraw`
 pub(super) const WITHDRAW: Operation = Operation::new("withdrawBalance", Tag::Balances, "Withdraw Balance")
-    .about("Take funds from a card of any status: a cancelled card is emptied like this. What is held for authorizations cannot be withdrawn.")
+    .about(
+        "Take funds from a card of any status: a cancelled card is emptied like this. What is held for authorizations cannot be withdrawn.",
+    )
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 40, "description": "Back to the company account"}"#)
     .response::<Withdrawn>(
         r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 60, "available": 60, "movementId": "mov_01h455vb4pex5vsknk084sn02q"}"#,
@@ -155,6 +157,6 @@ pub(super) async fn get(
 ) -> Result<JsonBody<Balance>> {
     let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?;
-    let (balance, held, available) = (card.balance, card.held, card.available());
+    let (balance, held, available) = (card.balance, card.held, card.balance.less(card.held));
     Ok(JsonBody(Balance { card_id: card.id, balance, currency: card.currency, held, available }))
 }

@@ -87,7 +87,7 @@ impl From<&Card> for CardBody {
             currency: card.currency.clone(),
             balance: card.balance,
             held: card.held,
-            available: card.available(),
+            available: card.balance.less(card.held),
             customer_id: card.customer_id,
             created_at: Timestamp(card.created_at),
         }

@@ -245,7 +245,10 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         Refusal::AuthorizationNotFound => (Code::AuthorizationNotFound, "The account, or the card, has no such authorization."),
         Refusal::MovementNotFound => (Code::MovementNotFound, "The account, or the card, has no such movement of this kind."),
         Refusal::AuthorizationNotOpen(status) => {
-            return (Code::AuthorizationNotOpen, format!("The authorization is {} and holds nothing that this could change.", status.name()));
+            return (
+                Code::AuthorizationNotOpen,
+                format!("The authorization is {} and holds nothing that this could change.", status.name()),
+            );
         }
         Refusal::DuplicateNetworkTransaction => {
             (Code::DuplicateNetworkTransaction, "Another authorization has this networkTransactionId. Nothing was decided.")

@@ -119,7 +119,9 @@ pub(super) fn money(field: &'static str, what: MoneyFault, sent: &str) -> FieldF
 pub(super) fn merchant_money(field: &'static str, what: MoneyFault, sent: &str, digits: u32) -> FieldFault {
     match what {
         MoneyFault::NotANumber => wrong_type(field, "a JSON number", sent),
-        MoneyFault::TooManyDecimals => fault(field, FaultCode::TooManyDecimals, format_args!("takes at most {digits} decimals in its currency")),
+        MoneyFault::TooManyDecimals => {
+            fault(field, FaultCode::TooManyDecimals, format_args!("takes at most {digits} decimals in its currency"))
+        }
         MoneyFault::OutOfRange | MoneyFault::NotPositive => {
             fault(field, FaultCode::OutOfRange, "must be 0 or more, and at most 9007199254740991 of the smallest units of its currency")
         }

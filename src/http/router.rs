@@ -98,13 +98,13 @@ fn network_routes(routes: Routes, is_sandbox: bool) -> Routes {
     let (authorize, purchase) = ("/network/authorizations", "/network/purchases");
     // Only the sandbox can be asked to decline.
     let routes = if is_sandbox {
-        routes
-            .post(authorize, network::authorize::<true>, network::AUTHORIZE)
-            .post(purchase, network::purchase::<true>, network::PURCHASE)
+        routes.post(authorize, network::authorize::<true>, network::AUTHORIZE).post(purchase, network::purchase::<true>, network::PURCHASE)
     } else {
-        routes
-            .post(authorize, network::authorize::<false>, network::AUTHORIZE)
-            .post(purchase, network::purchase::<false>, network::PURCHASE)
+        routes.post(authorize, network::authorize::<false>, network::AUTHORIZE).post(
+            purchase,
+            network::purchase::<false>,
+            network::PURCHASE,
+        )
     };
     routes
         .post("/network/authorizations/{authorizationId}/increments", network::steps::increment, network::steps::INCREMENT)

@@ -11,7 +11,7 @@ use crate::domain::{
 use crate::http::{
     faults::{self, FaultCode},
     json::{Fields, FromFields},
-    openapi::payment_schema,
+    openapi::payment_schema::{self, names},
 };
 use crate::service::ledger::{Details, NewAuthorization};
 
@@ -38,8 +38,7 @@ impl<const SANDBOX: bool> FromFields for Purchase<SANDBOX> {
 fn read(fields: &mut Fields<'_>, is_sandbox: bool) -> Option<NewAuthorization> {
     let (card, amount) = (fields.id("cardId"), fields.sum("amount"));
     let currency: Option<CurrencyCode> = fields.optional("currency", Fields::currency_code);
-    let kinds: Vec<&str> = AuthorizationKind::VARIANTS.iter().map(|kind| kind.name()).collect();
-    let kind: Option<AuthorizationKind> = fields.optional("kind", |fields, name| fields.word(name, &kinds));
+    let kind: Option<AuthorizationKind> = fields.optional("kind", |fields, name| fields.word(name, &names(AuthorizationKind::VARIANTS)));
     let partial_approval = fields.optional("partialApproval", Fields::bool);
     let stand_in = fields.optional("standIn", Fields::bool);
     let forced = if is_sandbox { force_decline(fields, stand_in) } else { None };
@@ -56,17 +55,19 @@ fn read(fields: &mut Fields<'_>, is_sandbox: bool) -> Option<NewAuthorization> {
 }
 
 fn force_decline(fields: &mut Fields<'_>, stand_in: Option<bool>) -> Option<DeclineCode> {
-    let codes: Vec<&str> = DeclineCode::VARIANTS.iter().map(|code| code.name()).collect();
-    let forced = fields.optional("forceDecline", |fields, name| fields.word(name, &codes));
+    let forced = fields.optional("forceDecline", |fields, name| fields.word(name, &names(DeclineCode::VARIANTS)));
     if forced.is_some() && stand_in == Some(true) {
-        fields.fault("forceDecline", FaultCode::Excluded, "must be left out with standIn: nobody can decline what the network has approved");
+        fields.fault(
+            "forceDecline",
+            FaultCode::Excluded,
+            "must be left out with standIn: nobody can decline what the network has approved",
+        );
     }
     forced
 }
 
 fn details(fields: &mut Fields<'_>) -> Details {
-    let modes: Vec<&str> = EntryMode::VARIANTS.iter().map(|mode| mode.name()).collect();
-    let entry_mode: Option<EntryMode> = fields.optional("entryMode", |fields, name| fields.word(name, &modes));
+    let entry_mode: Option<EntryMode> = fields.optional("entryMode", |fields, name| fields.word(name, &names(EntryMode::VARIANTS)));
     Details {
         merchant_amount: merchant_amount(fields),
         entry_mode: entry_mode.unwrap_or_default(),
@@ -86,9 +87,9 @@ fn merchant_amount(fields: &mut Fields<'_>) -> Option<MerchantAmount> {
         return None;
     }
     fields.number(amount, payment_schema::requested_merchant_amount, |sent| match currency {
-        Some(currency) => {
-            MerchantAmount::from_json(sent, currency).map(Some).map_err(|fault| faults::merchant_money(amount, fault, sent, currency.digits()))
-        }
+        Some(currency) => MerchantAmount::from_json(sent, currency)
+            .map(Some)
+            .map_err(|fault| faults::merchant_money(amount, fault, sent, currency.digits())),
         // The currency has a fault of its own.
         None => Ok(None),
     })?

@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use super::payment::merchant;
 use crate::domain::{
-    id::{AuthorizationId, CardId, MovementId},
-    merchant::{Merchant, NetworkTransactionId},
+    id::{AuthorizationId, MovementId},
+    merchant::NetworkTransactionId,
     money::Amount,
-    text::Description,
 };
 use crate::http::{
     App,

@@ -73,7 +73,9 @@ impl Tag {
             Self::Balances => "Money on cards.",
             Self::Transactions => "The movements that changed a card's balance.",
             Self::Authorizations => "What cards were asked to pay, what is held for it, and why payments were declined.",
-            Self::Network => "What a card network's gateway calls, with an API key of the role `network`. In the sandbox operators and admins may call it as well. Every request needs an `Idempotency-Key`.",
+            Self::Network => {
+                "What a card network's gateway calls, with an API key of the role `network`. In the sandbox operators and admins may call it as well. Every request needs an `Idempotency-Key`."
+            }
             Self::Sandbox => "Simulated merchants and clocks. Production does not have these routes.",
             Self::Service => "Health, this document and the error codes.",
         }

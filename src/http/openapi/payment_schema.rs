@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use strum::VariantArray as _;
 
-use super::schema::{CONTROL, INVISIBLE, cents, schema, subset, text, words};
+use super::schema::{CONTROL, cents, schema, subset, text, words};
 use crate::domain::{
     authorization::{AuthorizationKind, AuthorizationStatus, DecidedBy, EntryKind},
     currency::{Currency, CurrencyCode},
@@ -20,9 +20,9 @@ use crate::domain::{
 };
 
 schema! {
-    AuthorizationStatus => "AuthorizationStatus", words("The status of an authorization.", &names(Self::VARIANTS, Self::name));
-    DecidedBy => "DecidedBy", words("How an authorization was decided.", &names(Self::VARIANTS, Self::name));
-    EntryMode => "EntryMode", words("How the card's data came to the merchant.", &names(Self::VARIANTS, Self::name));
+    AuthorizationStatus => "AuthorizationStatus", words("The status of an authorization.", &names(Self::VARIANTS));
+    DecidedBy => "DecidedBy", words("How an authorization was decided.", &names(Self::VARIANTS));
+    EntryMode => "EntryMode", words("How the card's data came to the merchant.", &names(Self::VARIANTS));
     Reason => "Reason", text("Why it is done: 1 to 100 characters, trimmed, at least one of them visible.", MAX_REASON, "The guest has left");
     MerchantId => "MerchantId", printable("The acquirer's id of the merchant.", MAX_MERCHANT_ID, "5665270011000168");
     MerchantName => "MerchantName", text("The merchant's name: 1 to 40 characters, trimmed, at least one of them visible.", MAX_MERCHANT_TEXT, "AMAZON.COM");
@@ -58,9 +58,9 @@ schema! {
 // Each of these shares a value with a named enum.
 subset! {
     AuthorizationKind => "AuthorizationKind",
-        words("What is asked for: a purchase, an estimate, cash, or whether the card is valid.", &names(Self::VARIANTS, Self::name));
-    EntryKind => "EntryKind", words("The kind of a step.", &names(Self::VARIANTS, Self::name));
-    DeclineCode => "DeclineCode", words("Why a payment was declined, for programs.", &names(Self::VARIANTS, Self::name));
+        words("What is asked for: a purchase, an estimate, cash, or whether the card is valid.", &names(Self::VARIANTS));
+    EntryKind => "EntryKind", words("The kind of a step.", &names(Self::VARIANTS));
+    DeclineCode => "DeclineCode", words("Why a payment was declined, for programs.", &names(Self::VARIANTS));
     CheckResult => "CheckResult", words("Whether the check was passed.", &["pass", "fail"]);
 }
 
@@ -148,8 +148,9 @@ pub(in crate::http) fn requested_metadata() -> Schema {
     })
 }
 
-fn names<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> Vec<&'static str> {
-    all.iter().map(|each| name(*each)).collect()
+/// The names of all words of a vocabulary.
+pub(in crate::http) fn names<T: Copy + Into<&'static str>>(all: &[T]) -> Vec<&'static str> {
+    all.iter().map(|each| (*each).into()).collect()
 }
 
 /// A text of printable ASCII with a visible character. The API trims longer ones before it counts, which the schema does not say.

@@ -10,7 +10,10 @@ use crate::domain::{
     currency::Currency,
     decision::{Asked, DeclineCode},
     id::{AuthorizationId, CardId, CustomerId, EntryId, MovementId},
-    merchant::{EntryMode, Merchant, MerchantAmount, MerchantCategory, MerchantCity, MerchantCountry, MerchantId, MerchantName, NetworkTransactionId},
+    merchant::{
+        EntryMode, Merchant, MerchantAmount, MerchantCategory, MerchantCity, MerchantCountry, MerchantId, MerchantName,
+        NetworkTransactionId,
+    },
     metadata::Metadata,
     money::Money,
     posting::Position,

@@ -87,9 +87,7 @@ impl Executor {
     async fn execute_alone(&self, LedgerRequest { actor, work, .. }: &LedgerRequest) -> Result<Done> {
         let pool = &self.pools.requests;
         match work {
-            Work::Post { posting, idempotent } => {
-                pessimistic::post(pool, actor, posting, idempotent.as_ref()).await.map(Done::Posted)
-            }
+            Work::Post { posting, idempotent } => pessimistic::post(pool, actor, posting, idempotent.as_ref()).await.map(Done::Posted),
             Work::Authorize { new, idempotent } => {
                 let outcome = pessimistic::authorize(pool, actor, new, &self.hold_times, idempotent.as_ref()).await?;
                 Ok(Done::Authorized(Box::new(outcome)))

@@ -15,7 +15,7 @@ use crate::domain::{
     decision::{self, Decision, Verdict},
     error::Refusal,
     hold_time::HoldTimes,
-    id::{AuthorizationId, EntryId, MovementId, UserId},
+    id::{ApiKeyId, AuthorizationId, EntryId, MovementId, UserId},
     merchant::{Merchant, MerchantCategory},
     metadata::Metadata,
     money::{Amount, Money},
@@ -35,7 +35,7 @@ impl From<&Actor> for Author {
     fn from(actor: &Actor) -> Self {
         Self {
             user: actor.user().map(UserId::into),
-            api_key: None,
+            api_key: actor.api_key().map(ApiKeyId::into),
             request_id: actor.origin().map(|origin| origin.request_id.to_string()),
         }
     }
@@ -150,8 +150,10 @@ impl CardWrite {
         let decision = decision::decide(&self.to, &new.asked);
         let verdict = decision.verdict.clone();
         let standing = verdict.standing();
-        let expires_at = (standing.held > Money::ZERO && !new.is_purchase)
-            .then(|| new.expires_at.unwrap_or_else(|| at + hold_times.of(new.asked.kind, new.details.merchant.category.as_ref().map(MerchantCategory::as_str))));
+        let expires_at = (standing.held > Money::ZERO && !new.is_purchase).then(|| {
+            new.expires_at
+                .unwrap_or_else(|| at + hold_times.of(new.asked.kind, new.details.merchant.category.as_ref().map(MerchantCategory::as_str)))
+        });
         let mut authorization = self.new_authorization(at, new, &verdict);
         authorization.expires_at = expires_at;
         if verdict.decline().is_some() || matches!(verdict, Verdict::StandIn(_)) {

@@ -21,12 +21,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use self::{batched::Executor, position_cache::PositionCache};
 pub use self::{
-    authorization::{Authorization, AuthorizationEntry, CardBalance, Details, NewAuthorization, Stepped},
+    authorization::{Authorization, AuthorizationEntry, AuthorizationFilter, CardBalance, Details, NewAuthorization, Stepped},
     steps::{ForcePost, Linked, NetworkRefund, Original, ReversalKind, StepRequest},
     verify::{Checkpoint, Drift, Fault, Progress, verify},
 };
+use self::{batched::Executor, position_cache::PositionCache};
 use crate::database::{Pool, Pools};
 use crate::telemetry::metrics;
 
@@ -38,6 +38,8 @@ use super::{
 };
 use crate::domain::{
     actor::Actor,
+    decision::DeclineCode,
+    error::Refusal,
     hold_time::HoldTimes,
     id::{AccountId, AuthorizationId, CardId, MovementId},
     merchant::NetworkTransactionId,
@@ -217,7 +219,10 @@ impl Ledger {
             None => Box::pin(pessimistic::authorize(&self.pool, actor, &new, &self.hold_times, idempotent.as_ref())).await?,
         };
         if let Outcome::Fresh(Stepped { authorization, movement, .. }) = &outcome {
-            metrics::authorization_decided(authorization.outcome(), authorization.decline_code.as_ref().map_or("none", Word::name));
+            metrics::authorization_decided(
+                authorization.outcome(),
+                authorization.decline_code.as_ref().map_or("none", |code| code.known().map_or("unknown", DeclineCode::name)),
+            );
             if movement.is_some() {
                 metrics::posting_written(MovementKind::Purchase.name());
             }
@@ -244,6 +249,32 @@ impl Ledger {
     ) -> Result<Vec<Movement>> {
         let before = before.unwrap_or(i64::MAX);
         unit::read(&self.pool, move |connection| Box::pin(store::page(connection, (account, card), filter, before, limit))).await
+    }
+
+    /// One authorisation, with its entries.
+    ///
+    /// # Errors
+    /// [`Refusal::AuthorizationNotFound`].
+    pub async fn authorization(&self, account: AccountId, id: AuthorizationId) -> Result<(Authorization, Vec<AuthorizationEntry>)> {
+        let found = unit::read(&self.pool, move |connection| Box::pin(store::find_with_entries(connection, account, id))).await?;
+        Ok(found.ok_or(Refusal::AuthorizationNotFound)?)
+    }
+
+    /// At most `limit` authorisations that pass the filter, before `before` or the newest, newest first.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn authorizations(
+        &self,
+        account: AccountId,
+        filter: AuthorizationFilter,
+        before: Option<AuthorizationId>,
+        limit: i64,
+    ) -> Result<Vec<Authorization>> {
+        let page = unit::read(&self.pool, move |connection| {
+            Box::pin(async move { store::authorizations_page(connection, account, &filter, before, limit).await })
+        });
+        page.await
     }
 }
 

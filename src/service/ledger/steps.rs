@@ -187,11 +187,7 @@ impl Ledger {
         Ok(self.posted(actor.account, outcome))
     }
 
-    async fn once<T: Send + Sync, U: Unit<Output = T>>(
-        &self,
-        idempotent: Option<&IdempotentRequest<T>>,
-        unit: &U,
-    ) -> Result<Outcome<T>> {
+    async fn once<T: Send + Sync, U: Unit<Output = T>>(&self, idempotent: Option<&IdempotentRequest<T>>, unit: &U) -> Result<Outcome<T>> {
         let _key = idempotent.map(|request| idempotency::InFlightKeys::enter(&self.in_flight, request)).transpose()?;
         Box::pin(idempotency::write_once(self.pool(), idempotent, unit)).await
     }

@@ -74,20 +74,23 @@ macro_rules! select_authorizations {
     };
 }
 
-/// One authorisation.
-pub(in super::super) async fn find_authorization(
+/// One authorisation, with its entries. If a step is taken in between, the entries are those before it.
+pub(in super::super) async fn find_with_entries(
     mut connection: ReadConnection<'_>,
     account: AccountId,
     id: AuthorizationId,
-) -> Result<Option<Authorization>> {
+) -> Result<Option<(Authorization, Vec<AuthorizationEntry>)>> {
+    let connection = connection.executor();
     let found = select_authorizations!(
         "where authorizations.account_id = $1 and authorizations.id = $2",
         account as AccountId,
         id as AuthorizationId
     )
-    .fetch_optional(connection.executor())
+    .fetch_optional(&mut *connection)
     .await?;
-    Ok(found)
+    let Some(authorization) = found else { return Ok(None) };
+    let entries = entries(connection, account, &authorization).await?;
+    Ok(Some((authorization, entries)))
 }
 
 /// One authorisation of a card that is locked, locked too.
@@ -201,11 +204,7 @@ pub(in super::super) async fn authorizations_page(
 }
 
 /// The entries of an authorisation in their order. Each leads to the one before it.
-pub(in super::super) async fn entries(
-    mut connection: ReadConnection<'_>,
-    account: AccountId,
-    authorization: &Authorization,
-) -> Result<Vec<AuthorizationEntry>> {
+async fn entries(connection: &mut PgConnection, account: AccountId, authorization: &Authorization) -> Result<Vec<AuthorizationEntry>> {
     let entries = sqlx::query_as!(
         AuthorizationEntry,
         r#"
@@ -242,7 +241,7 @@ pub(in super::super) async fn entries(
         authorization.card_id as CardId,
         authorization.entry_sequence,
     )
-    .fetch_all(connection.executor())
+    .fetch_all(connection)
     .await?;
     Ok(entries)
 }

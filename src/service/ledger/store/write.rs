@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{super::{card_update::CardOutcome, position_cache::CachedPosition, rows::Rows}, PositionRow};
+use super::{
+    super::{card_update::CardOutcome, position_cache::CachedPosition, rows::Rows},
+    PositionRow,
+};
 use crate::domain::{card::CardStatus, currency::Currency, id::CustomerId, money::Money, word::Word};
 
 /// What the statement came to.

@@ -144,6 +144,7 @@ pub(in crate::http) fn requested_metadata() -> Schema {
         "description": "Up to 20 members, which are kept and shown. Keys have 1 to 40 characters.",
         "type": "object",
         "maxProperties": metadata::MAX_MEMBERS,
+        "propertyNames": {"type": "string", "minLength": 1, "maxLength": metadata::MAX_KEY, "pattern": format!("^[^{CONTROL}]*$")},
         "additionalProperties": {"type": ["string", "null"], "maxLength": metadata::MAX_VALUE, "pattern": format!("^[^{CONTROL}]*$")},
     })
 }

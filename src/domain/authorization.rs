@@ -18,7 +18,7 @@ use crate::domain::{
 /// The status of an authorisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum AuthorizationStatus {
     /// It holds money.
@@ -38,7 +38,7 @@ pub enum AuthorizationStatus {
 /// What a merchant asks an authorisation for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::Type, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum AuthorizationKind {
     /// To pay for a purchase.
@@ -55,7 +55,7 @@ pub enum AuthorizationKind {
 /// How an authorisation was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum DecidedBy {
     /// By the rules of this service.
@@ -67,7 +67,7 @@ pub enum DecidedBy {
 /// The kind of one step of an authorisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum EntryKind {
     /// The whole amount was authorised.
@@ -97,16 +97,16 @@ pub enum EntryKind {
 impl AuthorizationStatus {
     /// The name in JSON and in the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.into_str()
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 impl EntryKind {
     /// The name in JSON and in the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.into_str()
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::domain::{
 /// Why an authorisation or an increment was declined, in the order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum DeclineCode {
     /// The card is cancelled.
@@ -73,8 +73,8 @@ pub enum DeclineCode {
 impl DeclineCode {
     /// The name in JSON and in the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.into_str()
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The response code for the network (ISO 8583, data element 39).

@@ -105,7 +105,7 @@ pub struct Merchant {
 /// How the card was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::Type, EnumString, VariantArray)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum EntryMode {
     /// The customer entered the card's number in a shop on the internet.
@@ -132,8 +132,8 @@ pub enum EntryMode {
 impl EntryMode {
     /// The name in JSON and in the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.into_str()
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

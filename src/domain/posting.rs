@@ -15,7 +15,7 @@ use crate::domain::{
 /// The kind of a movement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumCount, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum MovementKind {
     /// Money added by the account.
@@ -41,8 +41,8 @@ impl MovementKind {
 
     /// The name in JSON and in the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.into_str()
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The change that a movement of this amount makes to the balance.

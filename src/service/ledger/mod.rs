@@ -15,6 +15,7 @@ mod position_cache;
 mod rows;
 mod steps;
 mod store;
+mod sweep;
 mod verify;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The SQL that reads authorisations.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
@@ -286,11 +288,14 @@ pub(in super::super) async fn by_network_transaction(
     Ok(row.map(|row| (row.id, row.card_id)))
 }
 
-/// Cards of any account that may have due holds, the longest due first.
-pub(in super::super) async fn cards_due(mut connection: ReadConnection<'_>, limit: i64) -> Result<Vec<CardKey>> {
+/// Cards of any account that may have due holds, the longest due first, and since when.
+pub(in super::super) async fn cards_due(mut connection: ReadConnection<'_>, limit: i64) -> Result<Vec<(CardKey, Duration)>> {
     let rows = sqlx::query!(
         r#"
-        select account_id as "account_id: AccountId", id as "id: CardId"
+        select
+            account_id as "account_id: AccountId",
+            id as "id: CardId",
+            extract(epoch from now() - holds_due_at)::double precision as "overdue!"
         from cards
         where holds_due_at <= now()
         order by holds_due_at
@@ -300,7 +305,23 @@ pub(in super::super) async fn cards_due(mut connection: ReadConnection<'_>, limi
     )
     .fetch_all(connection.executor())
     .await?;
-    Ok(rows.into_iter().map(|row| (row.account_id, row.id)).collect())
+    let overdue = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    Ok(rows.into_iter().map(|row| ((row.account_id, row.id), overdue(row.overdue))).collect())
+}
+
+/// What is held on the cards of all accounts, in minor units.
+pub(in super::super) async fn held_money(mut connection: ReadConnection<'_>) -> Result<Vec<(Currency, i64)>> {
+    let rows = sqlx::query!(
+        r#"
+        select currency as "currency: Word<Currency>", least(sum(held), 9223372036854775807)::bigint as "held!"
+        from cards
+        where holds_due_at is not null
+        group by currency
+        "#,
+    )
+    .fetch_all(connection.executor())
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.currency.known().ok()?, row.held))).collect())
 }
 
 /// Whether a card's row could be locked at once.

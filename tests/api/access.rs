@@ -127,6 +127,14 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
         ("POST", "/balances/add") => {
             vec![cell(Operators, &[CARD], |ids| ("/balances/add".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
         }
+        ("POST", "/balances/withdraw") => {
+            vec![cell(Operators, &[CARD], |ids| ("/balances/withdraw".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
+        }
+        ("GET", "/authorizations") => vec![
+            cell(AuthorizationReaders, &[], |_| plain("/authorizations")),
+            cell(AuthorizationReaders, &[CARD], |ids| plain(&format!("/authorizations?cardId={}", ids.card))),
+            cell(AuthorizationReaders, &[CUSTOMER], |ids| plain(&format!("/authorizations?customerId={}", ids.customer))),
+        ],
         ("GET", "/balances/{cardId}") => vec![cell(Viewers, &[CARD], |ids| plain(&format!("/balances/{}", ids.card)))],
         ("POST", "/sandbox/purchases") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/purchases", ids))],
         ("POST", "/sandbox/refunds") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/refunds", ids))],

@@ -23,6 +23,12 @@ pub enum Refusal {
     /// The user has no such live session.
     #[error("no such session")]
     SessionNotFound,
+    /// The account has no such API key.
+    #[error("no such API key")]
+    ApiKeyNotFound,
+    /// The API key is revoked, or has expired.
+    #[error("API key revoked or expired")]
+    ApiKeyNotActive,
     /// Another customer of the account has this email.
     #[error("email taken")]
     DuplicateEmail,
@@ -74,10 +80,14 @@ impl Refusal {
     #[must_use]
     pub const fn kind(self) -> RefusalKind {
         match self {
-            Self::CustomerNotFound | Self::CardNotFound | Self::AccountNotFound | Self::UserNotFound | Self::SessionNotFound => {
-                RefusalKind::NotFound
-            }
+            Self::CustomerNotFound
+            | Self::CardNotFound
+            | Self::AccountNotFound
+            | Self::UserNotFound
+            | Self::SessionNotFound
+            | Self::ApiKeyNotFound => RefusalKind::NotFound,
             Self::DuplicateEmail
+            | Self::ApiKeyNotActive
             | Self::DuplicateUser
             | Self::LastAdmin
             | Self::CardAlreadyAssigned

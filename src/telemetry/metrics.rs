@@ -20,6 +20,7 @@ const BATCH_SIZE: &str = "core_api_batch_size";
 const BATCH_WAIT: &str = "core_api_batch_wait_seconds";
 const BATCH_DURATION: &str = "core_api_batch_duration_seconds";
 const QUOTA: &str = "core_api_quota_requests_total";
+const GATEWAYS: &str = "core_api_gateway_requests_total";
 const REPLAYS: &str = "core_api_idempotency_replays_total";
 const LOGINS: &str = "core_api_logins_total";
 const HASHES_WAITING: &str = "core_api_password_hashes_waiting";
@@ -98,6 +99,7 @@ fn describe() {
     describe_histogram!(BATCH_WAIT, Unit::Seconds, "How long the first job of a batch waited for it to start");
     describe_histogram!(BATCH_DURATION, Unit::Seconds, "How long a batch took");
     describe_counter!(QUOTA, "Requests checked against their account's hourly quota, by outcome");
+    describe_counter!(GATEWAYS, "Requests checked against the bucket of a gateway's API key, by outcome");
     describe_counter!(REPLAYS, "Stored responses that were replayed under an Idempotency-Key");
     describe_counter!(LOGINS, "Logins by outcome");
     describe_gauge!(HASHES_WAITING, "Passwords waiting to be hashed");
@@ -167,6 +169,11 @@ pub(crate) fn batch_finished(batch: &'static str, since: Instant) {
 /// Records whether a request fitted its account's quota.
 pub(crate) fn quota_checked(admitted: bool) {
     counter!(QUOTA, "outcome" => if admitted { "admitted" } else { "refused" }).increment(1);
+}
+
+/// Records whether a request fitted the bucket of a gateway's API key.
+pub(crate) fn gateway_checked(admitted: bool) {
+    counter!(GATEWAYS, "outcome" => if admitted { "admitted" } else { "refused" }).increment(1);
 }
 
 /// Records a replayed response.

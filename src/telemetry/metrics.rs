@@ -110,7 +110,7 @@ fn describe() {
     describe_counter!(POSTINGS, "Movements written, by type");
     describe_counter!(AUTHORIZATIONS, "Decided authorisations and single-message purchases, by outcome and decline code");
     describe_counter!(AUTHORIZATION_STEPS, "Steps of authorisations after the decision, by kind of entry");
-    describe_counter!(HOLDS_EXPIRED, "Holds released because they were due");
+    describe_counter!(HOLDS_EXPIRED, "Holds that the sweeper expired; the steps of kind expiry are all that expired");
     describe_gauge!(HOLDS_OVERDUE, Unit::Seconds, "How long the oldest hold that is due waits for the sweeper; 0 if none is");
     describe_gauge!(HELD, "Money held on cards by currency, in its units, as the sweeper of this replica last saw it");
     describe_gauge!(BUILD, "Always 1; the labels identify the build");
@@ -215,7 +215,7 @@ pub(crate) fn authorization_step(kind: &'static str) {
     counter!(AUTHORIZATION_STEPS, "kind" => kind).increment(1);
 }
 
-/// Records holds that expired because they were due.
+/// Records holds that the sweeper expired.
 pub(crate) fn holds_expired(count: u64) {
     counter!(HOLDS_EXPIRED).increment(count);
 }

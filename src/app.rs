@@ -3,7 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::Router;
@@ -23,6 +23,7 @@ use crate::{
         admission::RequestLimits,
         auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
+        ledger::Ledger,
     },
     telemetry::{
         metrics::{Metrics, PoolSize},
@@ -156,6 +157,8 @@ pub struct Server {
     retention: Retention,
     linger: Duration,
     drain: Duration,
+    /// How often holds are looked for that are due.
+    sweep: Duration,
 }
 
 impl Server {
@@ -186,7 +189,8 @@ impl Server {
         let pools = Pools { batches: database::pool_for_lists(&pool, batch_connections(settings)), requests: pool };
         let requests =
             RequestLimits { per_hour: settings.rate_limit.per_hour, per_gateway_and_second: settings.api_keys.requests_per_second };
-        let services = Services::new(&pools, settings.environment, tokens, lifetimes, logins, requests)?;
+        let hold_times = settings.authorization.hold_times();
+        let services = Services::new(&pools, settings.environment, tokens, lifetimes, logins, hold_times, requests)?;
         let sandbox_keys = match (settings.environment, keys.first()) {
             (Environment::Sandbox, Some(signing_key)) => seed(&services, signing_key).await?,
             _ => Vec::new(),
@@ -215,6 +219,7 @@ impl Server {
             },
             linger: Duration::from_secs(settings.server.linger_seconds),
             drain: Duration::from_secs(settings.server.drain_seconds),
+            sweep: Duration::from_secs(settings.authorization.sweep_seconds),
         })
     }
 
@@ -242,6 +247,7 @@ impl Server {
         let (drain_started, mut draining) = watch::channel(false);
         let (app, serving_app) = (self.app.clone(), self.app.clone());
         let sweeping = tokio::spawn(self.app.sweep());
+        let expiring = tokio::spawn(expire_holds(self.services.ledger.clone(), self.sweep));
         let purging = tokio::spawn(purge(self.services, self.pools.clone(), self.retention));
         let scraping = self.metrics.map(|(listener, metrics)| {
             let pools = self.pools.clone();
@@ -268,6 +274,7 @@ impl Server {
             }
         };
         sweeping.abort();
+        expiring.abort();
         purging.abort();
         if let Some(scraping) = scraping {
             scraping.abort();
@@ -299,6 +306,29 @@ async fn purge(services: Services, pools: Pools, retention: Retention) {
         pools.close_unused();
         let pause = if more { Duration::from_millis(100) } else { Duration::from_secs(60) };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// How often the held money is measured.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Lets holds expire that are due, and reports what is held. Runs until it is dropped.
+async fn expire_holds(ledger: Ledger, interval: Duration) {
+    let mut measured: Option<Instant> = None;
+    loop {
+        let more = ledger.expire_due_holds().await.unwrap_or_else(|error| {
+            tracing::warn!(cause = service::error::chain(&error), "holds that are due could not expire; trying again later");
+            false
+        });
+        if measured.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
+            measured = Some(Instant::now());
+            if let Err(error) = ledger.report_held_money().await {
+                tracing::warn!(cause = service::error::chain(&error), "held money could not be measured; trying again later");
+            }
+        }
+        if !more {
+            tokio::time::sleep(interval).await;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use iso_currency::Country;
 use serde::Serialize;
-use strum::{EnumString, VariantArray};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::{
     currency::UnknownCurrency,
@@ -103,7 +103,7 @@ pub struct Merchant {
 }
 
 /// How the card was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::Type, EnumString, VariantArray)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::Type, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -132,18 +132,8 @@ pub enum EntryMode {
 impl EntryMode {
     /// The name in JSON and in the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ecommerce => "ecommerce",
-            Self::MailPhone => "mail_phone",
-            Self::Recurring => "recurring",
-            Self::Contactless => "contactless",
-            Self::Chip => "chip",
-            Self::Magstripe => "magstripe",
-            Self::Manual => "manual",
-            Self::CredentialOnFile => "credential_on_file",
-            Self::Unknown => "unknown",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -21,7 +21,7 @@ pub mod users;
 use std::time::Duration;
 
 use crate::database::Pools;
-use crate::domain::environment::Environment;
+use crate::domain::{environment::Environment, hold_time::HoldTimes};
 
 use self::{
     accounts::Accounts,
@@ -90,6 +90,7 @@ impl Services {
         tokens: Tokens,
         lifetimes: Lifetimes,
         logins: LoginLimits,
+        hold_times: HoldTimes,
         requests: RequestLimits,
     ) -> Result<Self> {
         let pool = &pools.requests;
@@ -103,7 +104,7 @@ impl Services {
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
             idempotency: Idempotency::new(pool.clone()),
-            ledger: Ledger::new(pools.clone()),
+            ledger: Ledger::new(pools.clone(), hold_times),
             admission: Admission::new(pools.clone(), requests),
             users: Users::new(pool.clone(), passwords),
         })

@@ -42,6 +42,12 @@ pub enum Error {
     /// The quota of the hour is used up.
     #[error("quota used up")]
     QuotaExceeded(QuotaSnapshot),
+    /// The requests per second of a gateway's API key are used up.
+    #[error("gateway limit reached")]
+    GatewayLimitExceeded {
+        /// How long until the next request fits.
+        retry_after: Duration,
+    },
     /// Too many logins failed: from one address, for one email, or for both together.
     #[error("too many failed attempts")]
     TooManyAttempts {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Actor, PASSWORD, Reply, World, without_quota};
 
-/// Who may call an endpoint.
+/// Who may call an endpoint. `LoggedIn`: every user, and no API key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Who {
     Anybody,
@@ -49,6 +49,7 @@ struct Ids {
     customer: String,
     user: String,
     session: String,
+    api_key: String,
 }
 
 /// The ids that a request names, each with the code for an unknown one.
@@ -58,6 +59,7 @@ const CARD: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.card, "card_no
 const CUSTOMER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.customer, "customer_not_found");
 const USER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.user, "user_not_found");
 const SESSION: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.session, "session_not_found");
+const API_KEY: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.api_key, "api_key_not_found");
 
 struct Cell {
     who: Who,
@@ -104,7 +106,15 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
         ("GET", "/audit-events") => vec![
             cell(Admins, &[], |_| plain("/audit-events")),
             cell(Admins, &[USER], |ids| plain(&format!("/audit-events?userId={}", ids.user))),
+            cell(Admins, &[API_KEY], |ids| plain(&format!("/audit-events?apiKeyId={}", ids.api_key))),
         ],
+        ("POST", "/api-keys") => vec![cell(Admins, &[], |_| ("/api-keys".into(), Some(json!({}))))],
+        ("GET", "/api-keys") => vec![cell(Admins, &[], |_| plain("/api-keys"))],
+        ("GET", "/api-keys/{apiKeyId}") => vec![cell(Admins, &[API_KEY], |ids| plain(&format!("/api-keys/{}", ids.api_key)))],
+        ("DELETE", "/api-keys/{apiKeyId}") => vec![cell(Admins, &[API_KEY], |ids| plain(&format!("/api-keys/{}", ids.api_key)))],
+        ("POST", "/api-keys/{apiKeyId}/roll") => {
+            vec![cell(Admins, &[API_KEY], |ids| (format!("/api-keys/{}/roll", ids.api_key), Some(json!({}))))]
+        }
         ("POST", "/customers") => vec![cell(Operators, &[], |_| ("/customers".into(), Some(json!({}))))],
         ("GET", "/customers") => vec![cell(Viewers, &[], |_| plain("/customers"))],
         ("GET", "/customers/{customerId}") => vec![cell(Viewers, &[CUSTOMER], |ids| plain(&format!("/customers/{}", ids.customer)))],
@@ -165,7 +175,11 @@ async fn one_of_each(admin: &Actor) -> Ids {
     let first = |list: Value, name: &str, id: &str| list[name][0][id].as_str().expect("an id").to_owned();
     let user = first(admin.get("/users").await.ok(), "users", "userId");
     let session = first(admin.get("/auth/sessions").await.ok(), "sessions", "sessionId");
-    Ids { card, customer, user, session }
+    let (api_key, program) = admin.given_api_key(Role::Operator).await;
+    // So that the events of the key have several pages.
+    program.given_card().await;
+    program.given_card().await;
+    Ids { card, customer, user, session, api_key }
 }
 
 /// A well-formed id that does not exist.
@@ -227,6 +241,30 @@ async fn every_role_has_exactly_the_access_that_the_grid_grants() {
 }
 
 #[tokio::test]
+async fn an_api_key_of_every_role_has_exactly_the_access_that_the_grid_grants() {
+    let world = World::with(|settings| {
+        without_quota(settings);
+        settings.api_keys.requests_per_second = 1_000_000.try_into().expect("above zero");
+    })
+    .await;
+    let admin = world.admin().await;
+    let ids = one_of_each(&admin).await;
+    for role in Role::ALL {
+        let (_, program) = admin.given_api_key(role).await;
+        for (method, cell) in grid() {
+            let reply = send(&program, &method, (cell.request)(&ids)).await;
+            let exchange = format!("{role:?}: {method} {:?}: {reply:?}", (cell.request)(&ids));
+            if cell.who != Who::LoggedIn && cell.who.includes(role) {
+                assert!(!matches!(reply.status, 401 | 403 | 405 | 500..), "{exchange}");
+            } else {
+                assert_eq!(reply.status, 403, "{exchange}");
+                reply.problem(403, "insufficient_permissions");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_protected_endpoint_accepts_a_missing_invalid_or_expired_token() {
     let world = World::with(without_quota).await;
     let short_lived = World::on(world.database.clone(), |settings| settings.auth.token_ttl_seconds = 1).await;
@@ -234,6 +272,8 @@ async fn no_protected_endpoint_accepts_a_missing_invalid_or_expired_token() {
     let ids = one_of_each(&admin).await;
     let (logged_out, expired) = (world.admin().await, short_lived.admin().await);
     logged_out.post("/auth/logout", json!({})).await.ok();
+    let (revoked, program) = admin.given_api_key(Role::Admin).await;
+    admin.delete(&format!("/api-keys/{revoked}")).await.ok();
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     let expired = world.at(0, &expired);
     let mut refusals = Vec::new();
@@ -242,6 +282,7 @@ async fn no_protected_endpoint_accepts_a_missing_invalid_or_expired_token() {
             (world.anonymous(), 401, "unauthenticated"),
             (world.anonymous().with_token("made.up.token"), 401, "unauthenticated"),
             (logged_out.clone(), 401, "unauthenticated"),
+            (program.clone(), 401, "unauthenticated"),
             (expired.clone(), 403, "token_expired"),
         ] {
             let request = (cell.request)(&ids);
@@ -290,7 +331,8 @@ async fn another_account_s_cursor_reveals_nothing_in_any_list() {
             for path in [with(&with_own, &format!("limit=100&after={cursor}")), with(path, &format!("limit=100&after={cursor}"))] {
                 let reply = admin.get(&path).await;
                 assert!(matches!(reply.status, 200 | 400 | 404), "{path} {reply:?}");
-                for foreign in [&theirs.card, &theirs.customer, &theirs.user, &theirs.session, &more.card, &more.customer] {
+                for foreign in [&theirs.card, &theirs.customer, &theirs.user, &theirs.session, &theirs.api_key, &more.card, &more.customer]
+                {
                     assert!(!reply.text.contains(foreign.as_str()), "{path} shows {foreign}");
                 }
             }

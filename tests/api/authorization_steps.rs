@@ -5,15 +5,16 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Actor, World,
-    payments::{entries, position, sums},
+    payments::{entries, id, position, sums, without_entries},
 };
 
 /// The entry of an answer, after checking that it is the newest of the authorisation, and that the card and the
 /// authorisation are found as the answer tells them.
 async fn entry(admin: &Actor, answer: &Value) -> Value {
     let authorization = &answer["authorization"];
-    assert_eq!(authorization["entries"].as_array().and_then(|entries| entries.last()), Some(&answer["entry"]));
-    assert_eq!(admin.authorization(authorization["id"].as_str().expect("an id")).await, *authorization);
+    let found = admin.authorization(&id(authorization)).await;
+    assert_eq!(found["entries"].as_array().and_then(|entries| entries.last()), Some(&answer["entry"]));
+    assert_eq!(without_entries(&found), *authorization);
     let card = authorization["cardId"].as_str().expect("an id");
     assert_eq!(admin.position(card).await, position(&answer["balance"]));
     answer["entry"].clone()
@@ -33,9 +34,8 @@ async fn closed(admin: &Actor) -> Vec<(&'static str, String)> {
     admin.step(&reversed, "reversals", json!({})).await.ok();
     let expired = admin.given_hold(&card, json!(100)).await;
     admin.expire(&expired).await.ok();
-    let id = |answer: Value| answer["authorization"]["id"].as_str().expect("an id").to_owned();
-    let verified = id(admin.authorize_with(&card, json!(0), json!({"kind": "verification"})).await.ok());
-    let declined = id(admin.authorize(&card, json!(501)).await.ok());
+    let verified = id(&admin.authorize_with(&card, json!(0), json!({"kind": "verification"})).await.ok()["authorization"]);
+    let declined = id(&admin.authorize(&card, json!(501)).await.ok()["authorization"]);
     vec![("captured", captured), ("reversed", reversed), ("expired", expired), ("verified", verified), ("declined", declined)]
 }
 
@@ -58,8 +58,7 @@ async fn an_increment_holds_more_and_never_shortens_the_time() {
     for (kind, before, after) in [("purchase", 2, 7), ("purchase", 20, 20), ("preauthorization", 7, 30), ("preauthorization", 31, 31)] {
         let given = admin.authorize_with(&card, json!(1), json!({"kind": kind})).await.ok();
         world.database.execute(&in_days(before).await).await;
-        let id = given["authorization"]["id"].as_str().expect("an id").to_owned();
-        admin.step(&id, "increments", json!({"amount": 1})).await.ok();
+        admin.step(&id(&given["authorization"]), "increments", json!({"amount": 1})).await.ok();
         assert_eq!(world.database.number(days).await, after, "{kind} of {before}");
     }
 }

@@ -241,7 +241,7 @@ async fn every_vector_leaves_its_amounts() {
         assert_eq!(admin.position(&card).await, vector.position, "{name}");
         assert_eq!(position(&answer["balance"]), vector.position, "{name}");
         if answer["authorization"]["id"] == found["id"] {
-            assert_eq!(answer["authorization"], found, "{name}: the answer is what is read later");
+            assert_eq!(without_entries(&answer["authorization"]), without_entries(&found), "{name}: the answer is what is read later");
         }
         let listed = admin.authorizations(&format!("?cardId={card}")).await;
         assert_eq!(listed.last(), Some(&without_entries(&found)), "{name}: the first authorisation is listed last");

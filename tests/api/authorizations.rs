@@ -76,8 +76,16 @@ async fn an_authorization_expires_after_the_days_of_its_kind_or_when_the_request
     let (world, admin) = World::with_admin().await;
     let card = admin.given_card_with(json!(500)).await;
     let seconds = "select extract(epoch from expires_at - created_at)::bigint from authorizations order by id desc limit 1";
-    for (kind, days) in [("purchase", 7), ("preauthorization", 30), ("cash", 3)] {
-        let given = admin.authorize_with(&card, json!(1), json!({"kind": kind})).await.ok();
+    for (kind, category, days) in [
+        ("purchase", "5734", 7),
+        ("preauthorization", "5734", 30),
+        ("cash", "5734", 3),
+        // Hotels, car rentals and cruises.
+        ("purchase", "7011", 31),
+        ("preauthorization", "7512", 31),
+        ("purchase", "4411", 31),
+    ] {
+        let given = admin.authorize_with(&card, json!(1), json!({"kind": kind, "merchant": {"mcc": category}})).await.ok();
         assert_eq!(given["authorization"]["kind"], kind);
         assert_eq!(world.database.number(seconds).await, days * 24 * 60 * 60, "{kind}");
     }
@@ -275,7 +283,9 @@ async fn an_invalid_request_is_400_and_leaves_nothing_behind() {
         ("metadata", json!({"metadata": []})),
         ("forceDecline", json!({"forceDecline": "because"})),
     ] {
-        for path in ["authorizations", "purchases"] {
+        // A purchase holds nothing that could expire.
+        let paths = if field == "expiresAt" { &["authorizations"][..] } else { &["authorizations", "purchases"] };
+        for path in paths {
             let faults = admin.network(path, with(full(&card), members.clone())).await.field_errors();
             let names = |fault: &String| fault.starts_with(&format!("{field}: ")) || fault.starts_with(&format!("{field}."));
             assert!(faults.len() == 1 && faults.iter().all(names), "{path} {members}: {faults:?}");

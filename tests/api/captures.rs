@@ -35,7 +35,7 @@ async fn a_capture_is_a_movement_that_names_its_authorization_and_merchant() {
         for name in ["transferId", "relatedMovementId"] {
             assert_eq!(posted.get(name), Some(&Value::Null), "{name}");
         }
-        let entry = &answer["authorization"]["entries"][1];
+        let entry = &admin.authorization(&hold).await["entries"][1];
         assert_eq!((&entry["kind"], &entry["movementId"]), (&json!("capture"), &posted["id"]));
         assert_eq!(entry["sequence"], answer["authorization"]["sequence"], "the entry and its movement are one step");
     }
@@ -106,7 +106,7 @@ async fn a_late_capture_posts_and_all_of_it_is_excess() {
         let answer = admin.step(&hold, "captures", json!({"amount": 1, "final": false})).await.ok();
         assert_eq!(sums(&answer["authorization"]), second);
         let expected = [&kinds[..], &["late_capture 4 0", "late_capture 1 0"]].concat();
-        assert_eq!(entries(&answer["authorization"]), expected);
+        assert_eq!(admin.history(&answer["authorization"]).await, expected);
     }
     assert_eq!(admin.position(&card).await, "470 0 470");
 }
@@ -165,7 +165,7 @@ async fn a_force_post_is_never_refused_and_is_the_capture_of_the_authorization_t
         ("captured 100 0 60 0 0 0 40", "438 0 438")
     );
     let answer = admin.network("captures", named(&card, "known", 5)).await.ok();
-    assert_eq!(entries(&answer["authorization"]), ["authorization 100 100", "capture 60 0", "late_capture 5 0"]);
+    assert_eq!(admin.history(&answer["authorization"]).await, ["authorization 100 100", "capture 60 0", "late_capture 5 0"]);
     admin.force_post("card_001", json!(1)).await.problem(404, "card_not_found");
     let faults = admin.network("captures", json!({"amount": 0, "networkTransactionId": ""})).await.field_errors();
     assert_eq!(faults.len(), 4, "{faults:?}");
@@ -229,8 +229,7 @@ async fn a_capture_is_reversed_up_to_its_amount_and_holds_nothing_again() {
     }
     let answer = reverse(&second, json!({"amount": 30})).await.ok();
     assert_eq!((returned(&answer["authorization"]).as_str(), position(&answer["balance"]).as_str()), ("90 0 0", "500 10 490"));
-    assert_eq!(admin.authorization(&hold).await, answer["authorization"]);
-    assert_eq!(entries(&answer["authorization"]).len(), 3, "a movement that changes no hold has no entry");
+    assert_eq!(admin.history(&answer["authorization"]).await.len(), 3, "a movement that changes no hold has no entry");
 }
 
 #[tokio::test]

@@ -61,6 +61,14 @@ impl Actor {
         self.get(&format!("/authorizations/{authorization}")).await.ok()["authorization"].clone()
     }
 
+    /// The entries of an authorisation that an answer shows, as [`entries`] tells them, after checking that it is found as it
+    /// was answered. Answers to steps leave the entries out.
+    pub async fn history(&self, answered: &Value) -> Vec<String> {
+        let found = self.authorization(&id(answered)).await;
+        assert_eq!(without_entries(answered), without_entries(&found));
+        entries(&found)
+    }
+
     /// The items of a list of authorisations.
     pub async fn authorizations(&self, query: &str) -> Vec<Value> {
         self.get(&format!("/authorizations{query}")).await.ok()["authorizations"].as_array().expect("a list").clone()

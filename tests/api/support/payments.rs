@@ -170,14 +170,14 @@ fn values(object: &Value, names: &[impl AsRef<str>]) -> String {
 }
 
 impl World {
-    /// Moves the expiry of a pending authorisation to a millisecond ago, past the API.
+    /// Moves the expiry of an authorisation, if it is pending, to a millisecond ago, past the API. It locks the card first, as
+    /// the service does.
     pub async fn make_due(&self, authorization: &str) {
         let id = Uuid::from(authorization.parse::<AuthorizationId>().expect("an id"));
         let sql = format!(
-            "with due as (
-                 update authorizations set expires_at = now() - interval '1 millisecond' where id = '{id}' returning account_id, card_id, expires_at
-             )
-             update cards set holds_due_at = due.expires_at from due where cards.account_id = due.account_id and cards.id = due.card_id"
+            "update cards set holds_due_at = now() - interval '1 millisecond'
+             where (account_id, id) in (select account_id, card_id from authorizations where id = '{id}');
+             update authorizations set expires_at = now() - interval '1 millisecond' where id = '{id}' and status = 'pending'"
         );
         self.database.execute(&sql).await;
     }

@@ -14,13 +14,13 @@ use crate::domain::{
     actor::Actor,
     error::Refusal,
     id::{AccountId, UserId},
-    role::Role,
+    role::UserRole,
     text::{Email, Name},
     word::Word,
 };
 use crate::{
     app::{self, Postgres, StartError},
-    config::{Environment, Settings, SettingsError},
+    config::{self, Settings, SettingsError},
     database::Pool,
     http,
     service::{
@@ -95,7 +95,7 @@ enum UserCommand {
         email: Email,
         /// admin, operator or viewer (read-only).
         #[arg(long)]
-        role: Role,
+        role: UserRole,
     },
     /// List an account's users: id, email, role, and enabled or disabled.
     List {
@@ -181,7 +181,7 @@ pub async fn run() -> ExitCode {
         Command::Serve => serve::serve().await,
         Command::Migrate => migrate().await,
         Command::VerifyLedger { after } => return verify_ledger::run(after).await.unwrap_or_else(|failure| report(&failure)),
-        Command::Config => config(),
+        Command::Config => print_settings(),
         Command::Openapi => openapi(),
         Command::Account(command) => account(command).await,
         Command::User(command) => user(command).await,
@@ -213,13 +213,13 @@ fn settings() -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-fn config() -> Result<(), Failure> {
+fn print_settings() -> Result<(), Failure> {
     Settings::keys(variables()?)?.iter().try_for_each(print)
 }
 
 /// Prints the document without a database or a signing key, so that it can be built anywhere.
 fn openapi() -> Result<(), Failure> {
-    let environment = Environment::from_variable(variables()?.get("CORE_API_ENV").map(String::as_str))?;
+    let environment = config::environment_of(variables()?.get("CORE_API_ENV").map(String::as_str))?;
     print(&http::openapi(environment).trim_end())
 }
 

@@ -16,13 +16,15 @@ use config::{Config, ConfigError, Environment as Variables, File, FileFormat};
 use serde::Deserialize;
 
 pub use self::{
-    environment::Environment,
+    environment::environment_of,
     keys::Key,
     log_filter::{LogFilter, NotALogFilter},
     networks::{Networks, NotANetwork},
     origins::{NotAnOrigin, Origins},
-    sections::{Auth, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
+    sections::{Auth, Authorization, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
 };
+
+pub use crate::domain::environment::Environment;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
@@ -102,6 +104,8 @@ pub struct Settings {
     pub rate_limit: RateLimit,
     /// How long rows are kept that nothing needs any more.
     pub retention: Retention,
+    /// How long authorisations hold money.
+    pub authorization: Authorization,
     /// Where metrics are served.
     pub metrics: Metrics,
     /// Where traces are exported to.
@@ -121,11 +125,11 @@ impl Settings {
     /// A variable has a value that its key does not accept; the message names the key.
     pub fn from_variables(variables: HashMap<String, String>) -> Result<Self, SettingsError> {
         keys::refuse_unknown(&variables)?;
-        let environment = Environment::from_variable(variables.get("CORE_API_ENV").map(String::as_str))?;
+        let environment = environment_of(variables.get("CORE_API_ENV").map(String::as_str))?;
         let database_url = variables.get("DATABASE_URL").filter(|url| !url.is_empty()).cloned();
         let read = Config::builder()
             .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-            .add_source(File::from_str(environment.file(), FileFormat::Toml))
+            .add_source(File::from_str(environment::file(environment), FileFormat::Toml))
             .set_override_option("database.url", database_url)?
             .add_source(
                 Variables::with_prefix("CORE_API").prefix_separator("__").separator("__").ignore_empty(true).source(Some(variables)),
@@ -142,7 +146,7 @@ impl Settings {
     /// # Errors
     /// As for [`Settings::from_variables`].
     pub fn keys(variables: HashMap<String, String>) -> Result<Vec<Key>, SettingsError> {
-        let keys = keys::in_force(Environment::from_variable(variables.get("CORE_API_ENV").map(String::as_str))?, &variables)?;
+        let keys = keys::in_force(environment_of(variables.get("CORE_API_ENV").map(String::as_str))?, &variables)?;
         Self::from_variables(variables)?;
         Ok(keys)
     }
@@ -172,6 +176,7 @@ impl Settings {
             }
         }
         self.retention.check()?;
+        self.authorization.check()?;
         if self.tracing.otlp_endpoint.is_some() && !exports_traces {
             return Err(SettingsError::NotBuiltIn { key: "tracing.otlp_endpoint", feature: "otel" });
         }

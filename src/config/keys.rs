@@ -4,7 +4,11 @@ use std::{collections::HashMap, fmt};
 
 use config::{Config, ConfigError, File, FileFormat, Source as _, ValueKind};
 
-use super::{DEFAULTS, Environment, SettingsError, accepted::accepted};
+use super::{
+    DEFAULTS, Environment, SettingsError,
+    accepted::accepted,
+    environment::{file, file_name},
+};
 
 /// The prefix of every variable that sets a key.
 const PREFIX: &str = "CORE_API__";
@@ -48,7 +52,7 @@ impl fmt::Debug for Key {
 /// Every key in alphabetical order, with the value from the variables, else from the files.
 pub(super) fn in_force(environment: Environment, variables: &HashMap<String, String>) -> Result<Vec<Key>, SettingsError> {
     let mut keys = parse_file(DEFAULTS, "default.toml")?;
-    for key in parse_file(environment.file(), environment.file_name())? {
+    for key in parse_file(file(environment), file_name(environment))? {
         insert(&mut keys, key);
     }
     for (variable, name) in settable(variables) {

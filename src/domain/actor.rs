@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    id::{AccountId, SessionId, UserId},
+    audit_event::Subject,
+    environment::Environment,
+    id::{AccountId, ApiKeyId, SessionId, UserId},
     role::{Permission, Role},
 };
 
@@ -42,28 +44,48 @@ pub enum Principal {
         /// The request.
         origin: Origin,
     },
+    /// A program with an API key. May do what the key's role permits while the key is live.
+    Key {
+        /// The key.
+        key: ApiKeyId,
+        /// Its role, which never changes.
+        role: Role,
+        /// The request.
+        origin: Origin,
+    },
 }
 
 /// Why a principal may not act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forbidden {
-    /// The client is not logged in, or the session has ended.
+    /// The client is not logged in, its session has ended, or its key has.
     Unauthenticated,
     /// The role lacks the permission.
     Role(Role),
 }
 
 impl Principal {
-    /// Checks a permission. `role` is the role of the principal's user as long as their session lives.
+    /// Checks a permission. `role` is the role of the principal's user as long as their session lives, or that of its key as
+    /// long as that is live.
     ///
     /// # Errors
     /// The principal is not logged in, or their role lacks the permission.
-    pub const fn check(&self, permission: Permission, role: Option<Role>) -> Result<(), Forbidden> {
+    pub const fn check(&self, permission: Permission, role: Option<Role>, environment: Environment) -> Result<(), Forbidden> {
         match (self, role) {
             (Self::CommandLine, _) => Ok(()),
-            (Self::User { .. }, Some(role)) if role.may(permission) => Ok(()),
-            (Self::User { .. }, Some(role)) => Err(Forbidden::Role(role)),
-            (Self::User { .. }, None) | (Self::Anonymous(_), _) => Err(Forbidden::Unauthenticated),
+            (Self::User { .. } | Self::Key { .. }, Some(role)) if role.may(permission, environment) => Ok(()),
+            (Self::User { .. } | Self::Key { .. }, Some(role)) => Err(Forbidden::Role(role)),
+            (Self::User { .. } | Self::Key { .. }, None) | (Self::Anonymous(_), _) => Err(Forbidden::Unauthenticated),
+        }
+    }
+
+    /// The user or the key, as what an event is about. None for the command line and for a client that has not logged in.
+    #[must_use]
+    pub const fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::User { user, .. } => Some(Subject::User(*user)),
+            Self::Key { key, .. } => Some(Subject::ApiKey(*key)),
+            Self::CommandLine | Self::Anonymous(_) => None,
         }
     }
 }
@@ -80,7 +102,7 @@ impl Actor {
     pub const fn user(&self) -> Option<UserId> {
         match &self.principal {
             Principal::User { user, .. } => Some(*user),
-            Principal::CommandLine | Principal::Anonymous(_) => None,
+            Principal::CommandLine | Principal::Anonymous(_) | Principal::Key { .. } => None,
         }
     }
 
@@ -89,7 +111,16 @@ impl Actor {
     pub const fn session(&self) -> Option<SessionId> {
         match &self.principal {
             Principal::User { session, .. } => Some(*session),
-            Principal::CommandLine | Principal::Anonymous(_) => None,
+            Principal::CommandLine | Principal::Anonymous(_) | Principal::Key { .. } => None,
+        }
+    }
+
+    /// The API key, if a program acts with one.
+    #[must_use]
+    pub const fn api_key(&self) -> Option<ApiKeyId> {
+        match &self.principal {
+            Principal::Key { key, .. } => Some(*key),
+            Principal::CommandLine | Principal::Anonymous(_) | Principal::User { .. } => None,
         }
     }
 
@@ -97,7 +128,7 @@ impl Actor {
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
         match &self.principal {
-            Principal::User { origin, .. } => Some(origin),
+            Principal::User { origin, .. } | Principal::Key { origin, .. } => Some(origin),
             Principal::Anonymous(origin) => origin.as_ref(),
             Principal::CommandLine => None,
         }
@@ -116,16 +147,20 @@ mod tests {
     #[test]
     fn permissions_depend_on_the_principal_and_its_current_role() {
         let user = Principal::User { user: UserId::new(), session: SessionId::new(), origin: origin() };
-        for permission in Permission::ALL {
+        let key = Principal::Key { key: ApiKeyId::new(), role: Role::Network, origin: origin() };
+        let environments = [Environment::Sandbox, Environment::Production];
+        for (permission, environment) in Permission::ALL.into_iter().flat_map(|permission| environments.map(|each| (permission, each))) {
             for role in Role::ALL.map(Some).into_iter().chain([None]) {
-                assert_eq!(Principal::CommandLine.check(permission, role), Ok(()));
-                assert_eq!(Principal::Anonymous(Some(origin())).check(permission, role), Err(Forbidden::Unauthenticated));
+                let check = |principal: &Principal| principal.check(permission, role, environment);
+                assert_eq!(check(&Principal::CommandLine), Ok(()));
+                assert_eq!(check(&Principal::Anonymous(Some(origin()))), Err(Forbidden::Unauthenticated));
                 let expected = match role {
                     None => Err(Forbidden::Unauthenticated),
-                    Some(role) if role.may(permission) => Ok(()),
+                    Some(role) if role.may(permission, environment) => Ok(()),
                     Some(role) => Err(Forbidden::Role(role)),
                 };
-                assert_eq!(user.check(permission, role), expected, "{role:?} {permission:?}");
+                assert_eq!(check(&user), expected, "{role:?} {permission:?}");
+                assert_eq!(check(&key), expected, "{role:?} {permission:?}");
             }
         }
     }

@@ -2,12 +2,14 @@
 
 use std::str::FromStr;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use crate::domain::{
     card::CardStatus,
     currency::Currency,
-    id::{AccountId, CardId, CustomerId, NotAnId, SessionId, UserId},
+    id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, NotAnId, SessionId, UserId},
+    money::Money,
     role::{Permission, Role},
 };
 
@@ -24,6 +26,10 @@ pub enum Subject {
     Customer(CustomerId),
     /// A card.
     Card(CardId),
+    /// An API key.
+    ApiKey(ApiKeyId),
+    /// An authorisation.
+    Authorization(AuthorizationId),
 }
 
 impl FromStr for Subject {
@@ -35,7 +41,15 @@ impl FromStr for Subject {
         let session = || text.parse().map(Self::Session);
         let customer = || text.parse().map(Self::Customer);
         let card = || text.parse().map(Self::Card);
-        account.or_else(|_| user()).or_else(|_| session()).or_else(|_| customer()).or_else(|_| card())
+        let api_key = || text.parse().map(Self::ApiKey);
+        let authorization = || text.parse().map(Self::Authorization);
+        account
+            .or_else(|_| user())
+            .or_else(|_| session())
+            .or_else(|_| customer())
+            .or_else(|_| card())
+            .or_else(|_| api_key())
+            .or_else(|_| authorization())
     }
 }
 
@@ -73,7 +87,7 @@ event_types! {
     SessionEnded => "session_ended";
     /// A user changed their password, which ended their other sessions.
     PasswordChanged => "password_changed";
-    /// A user requested an operation that their role does not permit.
+    /// A user or an API key requested an operation that its role does not permit.
     PermissionRefused => "permission_refused";
     /// The account used up its hourly quota.
     QuotaExhausted => "quota_exhausted";
@@ -95,6 +109,14 @@ event_types! {
     CardAssigned => "card_assigned";
     /// A card's status changed.
     CardStatusChanged => "card_status_changed";
+    /// The issuer ended the hold of an authorisation.
+    AuthorizationReleased => "authorization_released";
+    /// An API key was created.
+    ApiKeyCreated => "api_key_created";
+    /// An API key got another secret. The one before stays valid for a while if that was requested.
+    ApiKeyRolled => "api_key_rolled";
+    /// An API key was revoked.
+    ApiKeyRevoked => "api_key_revoked";
 }
 
 /// The text names no event type.
@@ -120,7 +142,7 @@ pub enum Event {
     RefreshTokenReused { session: SessionId },
     SessionEnded { session: SessionId },
     PasswordChanged { user: UserId },
-    PermissionRefused { user: UserId, role: Role, needed: Permission },
+    PermissionRefused { caller: Subject, role: Role, needed: Permission },
     QuotaExhausted { account: AccountId, limit: u32 },
     AccountCreated { account: AccountId },
     UserCreated { user: UserId, role: Role },
@@ -131,6 +153,10 @@ pub enum Event {
     CardCreated { card: CardId, currency: Currency },
     CardAssigned { card: CardId, customer: CustomerId },
     CardStatusChanged { card: CardId, from: CardStatus, to: CardStatus },
+    AuthorizationReleased { authorization: AuthorizationId, amount: Money },
+    ApiKeyCreated { key: ApiKeyId, role: Role, expires_at: Option<DateTime<Utc>> },
+    ApiKeyRolled { key: ApiKeyId, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>> },
+    ApiKeyRevoked { key: ApiKeyId },
 }
 
 /// An event as it is stored.
@@ -156,9 +182,9 @@ impl Event {
             Self::RefreshTokenReused { session } => (EventType::RefreshTokenReused, Subject::Session(session), None, None),
             Self::SessionEnded { session } => (EventType::SessionEnded, Subject::Session(session), None, None),
             Self::PasswordChanged { user } => (EventType::PasswordChanged, Subject::User(user), None, None),
-            Self::PermissionRefused { user, role, needed } => {
+            Self::PermissionRefused { caller, role, needed } => {
                 let refused = json!({"role": role.name(), "needed": needed.name()});
-                (EventType::PermissionRefused, Subject::User(user), None, Some(refused))
+                (EventType::PermissionRefused, caller, None, Some(refused))
             }
             Self::QuotaExhausted { account, limit } => {
                 (EventType::QuotaExhausted, Subject::Account(account), None, Some(json!({"limit": limit})))
@@ -186,9 +212,30 @@ impl Event {
                 let [before, after] = [from, to].map(|status| Some(json!({"status": status.name()})));
                 (EventType::CardStatusChanged, Subject::Card(card), before, after)
             }
+            Self::AuthorizationReleased { authorization, amount } => {
+                let [before, after] = [amount, Money::ZERO].map(|held| Some(json!({"heldAmount": held})));
+                (EventType::AuthorizationReleased, Subject::Authorization(authorization), before, after)
+            }
+            Self::ApiKeyCreated { key, role, expires_at } => {
+                let after = json!({"role": role.name(), "expiresAt": expires_at.map(text_of), "revoked": false});
+                (EventType::ApiKeyCreated, Subject::ApiKey(key), None, Some(after))
+            }
+            Self::ApiKeyRolled { key, from, to } => {
+                let [before, after] = [from, to].map(|ends_at| Some(json!({"overlapEndsAt": ends_at.map(text_of)})));
+                (EventType::ApiKeyRolled, Subject::ApiKey(key), before, after)
+            }
+            Self::ApiKeyRevoked { key } => {
+                let [before, after] = [false, true].map(|revoked| Some(json!({"revoked": revoked})));
+                (EventType::ApiKeyRevoked, Subject::ApiKey(key), before, after)
+            }
         };
         Described { event_type, subject, before, after }
     }
+}
+
+/// A time as responses write it.
+fn text_of(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 fn disabled(disabled: bool) -> Value {
@@ -209,7 +256,8 @@ mod tests {
 
     #[test]
     fn the_prefix_of_an_id_determines_the_subject() {
-        let (card, user) = (CardId::new(), UserId::new());
+        let (card, user, key) = (CardId::new(), UserId::new(), ApiKeyId::new());
+        assert_eq!(key.to_string().parse(), Ok(Subject::ApiKey(key)));
         assert_eq!(card.to_string().parse(), Ok(Subject::Card(card)));
         assert_eq!(user.to_string().parse(), Ok(Subject::User(user)));
         assert_eq!("mov_01h455vb4pex5vsknk084sn02q".parse::<Subject>(), Err(NotAnId));

@@ -100,7 +100,10 @@ typed_id!(SessionId, "ses", "One login.");
 typed_id!(CustomerId, "cus", "A customer of the account.");
 typed_id!(CardId, "card", "A virtual card.");
 typed_id!(MovementId, "mov", "A movement on a card.");
+typed_id!(AuthorizationId, "auth", "An authorisation of a card.");
+typed_id!(EntryId, "ent", "One step of an authorisation.");
 typed_id!(EventId, "evt", "An entry of the audit log.");
+typed_id!(ApiKeyId, "key", "An API key.");
 
 #[cfg(test)]
 mod tests {

@@ -14,8 +14,6 @@ pub const MINOR_DIGITS: u32 = 2;
 /// trillion. Above that, a client that reads doubles is off by at most a cent.
 pub const MAX_MINOR: i64 = 9_007_199_254_740_991;
 
-const MINOR_PER_MAJOR: i64 = 10_i64.pow(MINOR_DIGITS);
-
 /// A signed sum in minor units, within `±MAX_MINOR`: a balance, or the change that a movement makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
@@ -66,47 +64,69 @@ impl Money {
         Self(-self.0)
     }
 
+    /// What is left without the other. It may leave the bounds.
+    #[must_use]
+    pub const fn less(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+
     /// Parses one JSON token.
     ///
     /// # Errors
     /// The token is not a number, has a non-zero third decimal, or is out of range.
     pub fn from_json(token: &str) -> Result<Self, MoneyFault> {
-        if !token.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
-            return Err(MoneyFault::NotANumber);
-        }
-        let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
-        let mantissa = exact(mantissa)?;
-        if mantissa.is_zero() {
-            return Ok(Self::ZERO);
-        }
-        // A number with a larger or smaller exponent is out of range or has too many decimals.
-        let exponent: i32 =
-            exponent.parse().map_err(|_| if exponent.starts_with('-') { MoneyFault::TooManyDecimals } else { MoneyFault::OutOfRange })?;
-        let scale = i64::from(mantissa.scale());
-        let shift = i64::from(exponent) + i64::from(MINOR_DIGITS) - scale;
-        // `exact` removed trailing zeros after the point; the exponent may still shift others behind it.
-        let mut minor = mantissa.mantissa();
-        if shift < 0 {
-            for _ in 0..shift.unsigned_abs() {
-                if minor % 10 != 0 {
-                    return Err(MoneyFault::TooManyDecimals);
-                }
-                minor /= 10;
-            }
-        } else {
-            let factor = u32::try_from(shift).ok().and_then(|shift| 10_i128.checked_pow(shift));
-            minor = factor.and_then(|factor| minor.checked_mul(factor)).ok_or(MoneyFault::OutOfRange)?;
-        }
-        i64::try_from(minor).ok().and_then(Self::from_minor).ok_or(MoneyFault::OutOfRange)
+        let minor = minor_from_json(token, MINOR_DIGITS)?;
+        Self::from_minor(minor).ok_or(MoneyFault::OutOfRange)
     }
 
     /// The JSON number: without decimals for a whole number of major units, else with all of them.
     #[must_use]
     pub fn to_json(self) -> String {
-        let (major, minor) = (self.0.abs() / MINOR_PER_MAJOR, self.0.abs() % MINOR_PER_MAJOR);
-        let sign = if self.0 < 0 { "-" } else { "" };
-        if minor == 0 { format!("{sign}{major}") } else { format!("{sign}{major}.{minor:02}") }
+        minor_to_json(self.0, MINOR_DIGITS)
     }
+}
+
+/// Parses one JSON token as minor units of a currency with this many decimals, within `±MAX_MINOR`.
+///
+/// # Errors
+/// The token is not a number, has more decimals that are not zero, or is out of range.
+pub(super) fn minor_from_json(token: &str, digits: u32) -> Result<i64, MoneyFault> {
+    if !token.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return Err(MoneyFault::NotANumber);
+    }
+    let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
+    let mantissa = exact(mantissa)?;
+    if mantissa.is_zero() {
+        return Ok(0);
+    }
+    // A number with a larger or smaller exponent is out of range or has too many decimals.
+    let exponent: i32 =
+        exponent.parse().map_err(|_| if exponent.starts_with('-') { MoneyFault::TooManyDecimals } else { MoneyFault::OutOfRange })?;
+    let scale = i64::from(mantissa.scale());
+    let shift = i64::from(exponent) + i64::from(digits) - scale;
+    // `exact` removed trailing zeros after the point; the exponent may still shift others behind it.
+    let mut minor = mantissa.mantissa();
+    if shift < 0 {
+        for _ in 0..shift.unsigned_abs() {
+            if minor % 10 != 0 {
+                return Err(MoneyFault::TooManyDecimals);
+            }
+            minor /= 10;
+        }
+    } else {
+        let factor = u32::try_from(shift).ok().and_then(|shift| 10_i128.checked_pow(shift));
+        minor = factor.and_then(|factor| minor.checked_mul(factor)).ok_or(MoneyFault::OutOfRange)?;
+    }
+    i64::try_from(minor).ok().filter(|minor| (-MAX_MINOR..=MAX_MINOR).contains(minor)).ok_or(MoneyFault::OutOfRange)
+}
+
+/// The JSON number of minor units of a currency with this many decimals: without them if they are all zero, else with all
+/// of them.
+pub(super) fn minor_to_json(minor: i64, digits: u32) -> String {
+    let per_major = 10_u64.pow(digits);
+    let (major, rest) = (minor.unsigned_abs() / per_major, minor.unsigned_abs() % per_major);
+    let sign = if minor < 0 { "-" } else { "" };
+    if rest == 0 { format!("{sign}{major}") } else { format!("{sign}{major}.{rest:0width$}", width = digits as usize) }
 }
 
 /// Parses a mantissa without rounding.
@@ -265,7 +285,7 @@ mod tests {
         #[test]
         fn a_client_that_reads_doubles_is_exact_to_the_cent(money in any_money()) {
             let cents = read_as_a_double(&money.to_json());
-            let coarse = money.minor().abs() > 2_i64.pow(46) * MINOR_PER_MAJOR;
+            let coarse = money.minor().abs() > 2_i64.pow(46) * 10_i64.pow(MINOR_DIGITS);
             prop_assert!((cents - money.minor()).abs() <= i64::from(coarse));
         }
 

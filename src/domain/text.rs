@@ -29,6 +29,15 @@ pub enum TextFault {
     /// The text contains a character that changes the direction of writing, and so what a reader sees.
     #[error("must not have bidirectional control characters in it")]
     BidirectionalControl,
+    /// The text contains a character that is not printable ASCII.
+    #[error("takes only printable ASCII characters")]
+    NotPrintable,
+    /// Not the category of a merchant.
+    #[error("must be 4 digits, such as 5734")]
+    NotACategory,
+    /// Not the code of a country.
+    #[error("must be a country's code of two capital letters (ISO 3166-1), such as US")]
+    NotACountry,
     /// Not the address of a mailbox on a named host.
     #[error("must be an email address such as juan@email.com")]
     NotAnEmail,
@@ -42,12 +51,19 @@ pub struct Name(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description(String);
 
+/// Why something was done, in a caller's words: 1 to 100 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(String);
+
 /// An email address: at most 254 characters, ASCII, `local@host.tld`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
 
 /// The longest name and description, in characters.
 pub const MAX_TEXT: usize = 200;
+
+/// The longest reason, in characters.
+pub const MAX_REASON: usize = 100;
 
 /// The longest email address: RFC 5321 limits a path to 256 octets, two of them its angle brackets.
 pub const MAX_EMAIL: usize = 254;
@@ -75,6 +91,15 @@ pub fn trimmed(text: &str, max: usize) -> Result<&str, TextFault> {
         return Err(TextFault::Invisible);
     }
     Ok(text)
+}
+
+/// A text without the spaces around it: 1 to `max` characters of printable ASCII.
+///
+/// # Errors
+/// The text breaks one of these rules.
+pub fn printable(text: &str, max: usize) -> Result<&str, TextFault> {
+    let text = trimmed(text, max)?;
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) { Ok(text) } else { Err(TextFault::NotPrintable) }
 }
 
 /// Whether a character overrides, embeds, isolates or marks a direction of writing.
@@ -108,6 +133,22 @@ impl FromStr for Description {
     }
 }
 
+impl FromStr for Reason {
+    type Err = TextFault;
+
+    fn from_str(text: &str) -> Result<Self, TextFault> {
+        trimmed(text, MAX_REASON).map(|text| Self(text.to_owned()))
+    }
+}
+
+impl Reason {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Name {
     /// The text.
     #[must_use]
@@ -121,6 +162,18 @@ impl Description {
     #[must_use]
     pub fn of_a_top_up() -> Self {
         Self("Balance top-up".to_owned())
+    }
+
+    /// The description of a withdrawal that has no other.
+    #[must_use]
+    pub fn of_a_withdrawal() -> Self {
+        Self("Withdrawal".to_owned())
+    }
+
+    /// The description of a card payment whose merchant is not known.
+    #[must_use]
+    pub fn of_a_payment() -> Self {
+        Self("Card payment".to_owned())
     }
 
     /// The text.
@@ -177,6 +230,8 @@ mod tests {
         assert_eq!("  Juan Perez\t".parse::<Name>().map(|name| name.0), Ok("Juan Perez".to_owned()));
         assert!("é".repeat(200).parse::<Name>().is_ok());
         assert_eq!("é".repeat(201).parse::<Name>(), Err(TextFault::TooLong { max: 200 }));
+        assert!(format!(" {} ", "é".repeat(100)).parse::<Reason>().is_ok());
+        assert_eq!("é".repeat(101).parse::<Reason>(), Err(TextFault::TooLong { max: 100 }));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
 use crate::domain::{
     audit_event::{EventType, Subject},
     error::Refusal,
-    id::{AccountId, EventId, NotAnId, SessionId, UserId},
+    id::{AccountId, ApiKeyId, EventId, NotAnId, SessionId, UserId},
     word::Word,
 };
 use crate::service::audit::{AuditEvent, EventFilter};
@@ -34,6 +34,8 @@ pub(super) struct EventBody {
     r#type: String,
     user_id: Option<UserId>,
     session_id: Option<SessionId>,
+    /// The API key with which it was done; null if a user did it.
+    api_key_id: Option<ApiKeyId>,
     subject_id: SubjectId,
     /// The changed part of the subject's state before the event; null if there was none or none was recorded.
     #[schemars(with = "Option<BTreeMap<String, Value>>")]
@@ -57,7 +59,7 @@ impl JsonSchema for SubjectId {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "The id of the resource that an event is about. Its prefix tells the kind of resource: an account, a user, a \
-                session, a customer or a card.",
+                session, a customer, a card or an API key.",
             "type": "string",
             "examples": ["card_01h455vb4pex5vsknk084sn02q"],
         })
@@ -76,6 +78,8 @@ impl Serialize for SubjectId {
             Subject::Session(id) => id.serialize(serializer),
             Subject::Customer(id) => id.serialize(serializer),
             Subject::Card(id) => id.serialize(serializer),
+            Subject::ApiKey(id) => id.serialize(serializer),
+            Subject::Authorization(id) => id.serialize(serializer),
         }
     }
 }
@@ -87,6 +91,7 @@ impl From<&AuditEvent> for EventBody {
             r#type: entry.event_type.clone(),
             user_id: entry.user,
             session_id: entry.session,
+            api_key_id: entry.api_key,
             subject_id: SubjectId(entry.subject.clone()),
             before: entry.before.clone(),
             after: entry.after.clone(),
@@ -102,13 +107,19 @@ impl From<&AuditEvent> for EventBody {
 struct Filters {
     event_type: Option<EventType>,
     user_id: Option<String>,
+    api_key_id: Option<String>,
     subject_id: Option<String>,
 }
 
 impl Filters {
     fn read(query: &mut Query) -> Self {
         let names: Vec<&str> = EventType::ALL.iter().map(|each| each.name()).collect();
-        Self { event_type: query.word("type", &names), user_id: query.text("userId"), subject_id: query.text("subjectId") }
+        Self {
+            event_type: query.word("type", &names),
+            user_id: query.text("userId"),
+            api_key_id: query.text("apiKeyId"),
+            subject_id: query.text("subjectId"),
+        }
     }
 
     /// The canonical query string of the filters; [`Self::read`] parses it.
@@ -117,13 +128,14 @@ impl Filters {
         let named = [
             ("type", self.event_type.map(EventType::name)),
             ("userId", self.user_id.as_deref()),
+            ("apiKeyId", self.api_key_id.as_deref()),
             ("subjectId", self.subject_id.as_deref()),
         ];
         text.extend_pairs(named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
         text.finish()
     }
 
-    /// The filter for the service; `None` if the subject is not an id, and so has no events.
+    /// The filter for the service; `None` if the key or the subject is not an id, and so has no events.
     async fn resolve(&self, app: &App, account: AccountId) -> Result<Option<EventFilter>> {
         let user = match &self.user_id {
             Some(text) => {
@@ -132,23 +144,25 @@ impl Filters {
             }
             None => None,
         };
+        let api_key: std::result::Result<_, NotAnId> = self.api_key_id.as_deref().map(str::parse).transpose();
         let subject: std::result::Result<_, NotAnId> = self.subject_id.as_deref().map(str::parse).transpose();
-        Ok(subject.ok().map(|subject| EventFilter { event_type: self.event_type, user, subject }))
+        Ok(api_key.ok().zip(subject.ok()).map(|(api_key, subject)| EventFilter { event_type: self.event_type, user, api_key, subject }))
     }
 }
 
 /// `GET /audit-events`
 pub(super) const LIST: Operation = Operation::new("listAuditEvents", Tag::Audit, "List Audit Events")
-    .about("Retrieve who did what in your account, and from where, newest first. The list is empty for a subject that does not exist.")
+    .about("Retrieve who did what in your account, and from where, newest first. The list is empty for an API key or a subject that does not exist.")
     .filters(&[
         Filter::new::<EventType>("type", "Only events of this type."),
         Filter::new::<UserId>("userId", "Only events that this user caused."),
+        Filter::new::<String>("apiKeyId", "Only events that were caused with this API key."),
         // A string: text that is not an id has no events, instead of being refused.
         Filter::new::<String>("subjectId", "Only events about the resource with this id."),
     ])
     .list::<EventBody>(
         "auditEvents",
-        r#"{"auditEvents": [{"id": "evt_01h455vb4pex5vsknk084sn02q", "type": "card_status_changed", "userId": "usr_01h455vb4pex5vsknk084sn02q", "sessionId": "ses_01h455vb4pex5vsknk084sn02q", "subjectId": "card_01h455vb4pex5vsknk084sn02q", "before": {"status": "inactive"}, "after": {"status": "active"}, "requestId": "01a20446-86b3-74d8-81b9-818324052b45", "address": "203.0.113.7", "date": "2025-02-10T12:00:00.000Z"}]}"#,
+        r#"{"auditEvents": [{"id": "evt_01h455vb4pex5vsknk084sn02q", "type": "card_status_changed", "userId": "usr_01h455vb4pex5vsknk084sn02q", "sessionId": "ses_01h455vb4pex5vsknk084sn02q", "apiKeyId": null, "subjectId": "card_01h455vb4pex5vsknk084sn02q", "before": {"status": "inactive"}, "after": {"status": "active"}, "requestId": "01a20446-86b3-74d8-81b9-818324052b45", "address": "203.0.113.7", "date": "2025-02-10T12:00:00.000Z"}]}"#,
     )
     .refusals(&[Code::UserNotFound]);
 

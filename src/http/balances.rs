@@ -46,7 +46,7 @@ pub(super) struct Added {
 
 impl Added {
     fn of(posted: &Posted) -> Self {
-        Self { card_id: posted.card, balance: posted.movement.balance_after, movement_id: posted.movement.id }
+        Self { card_id: posted.balance.card, balance: posted.movement.balance_after, movement_id: posted.movement.id }
     }
 }
 

@@ -62,6 +62,10 @@ codes! {
         means: "Fields of the body, parameters of the query or the Idempotency-Key are missing or not valid. Nothing was done."
         do: "Correct every entry of errors: each names a field and says what it accepts. The same Idempotency-Key may be sent again."
 
+    IdempotencyKeyMissing "idempotency_key_missing" BAD_REQUEST "The request needs an Idempotency-Key"
+        means: "Networks repeat messages, so that every request under /network must say which message it is. Nothing was done."
+        do: "Send an Idempotency-Key that you make from the message's identity. A repeated message has the same key and gets the same response."
+
     AccountRequired "account_required" BAD_REQUEST "The login has to name an account"
         means: "The email and the password are those of users of several accounts. No session was started."
         do: "Send accountId as well: the id of one of the accounts that the detail lists."
@@ -118,6 +122,14 @@ codes! {
         means: "Your account has no card with this id. Ids of other accounts are not found either."
         do: "Use a cardId exactly as you received it; GET /cards lists those of your account."
 
+    AuthorizationNotFound "authorization_not_found" NOT_FOUND "No such authorization"
+        means: "Your account has no authorization with this id, or not on this card. Ids of other accounts are not found either."
+        do: "Use an authorization's id exactly as you received it; GET /authorizations lists those of your account."
+
+    MovementNotFound "movement_not_found" NOT_FOUND "No such movement"
+        means: "Your account has no movement with this id, or it is another card's, or of a kind that cannot be reversed or refunded."
+        do: "Use a movement's id exactly as you received it. Captures and purchases can be reversed and refunded, refunds can be reversed; GET /cards/{cardId}/movements lists those of a card."
+
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route does not take this method"
         means: "This path exists but does not accept this method."
         do: "Use one of the methods in the Allow header."
@@ -151,20 +163,36 @@ codes! {
         do: "Set its status to active with PATCH /cards/status, then repeat the request under a new Idempotency-Key."
 
     CardCancelled "card_cancelled" CONFLICT "The card is cancelled"
-        means: "The card is permanently cancelled: it can neither be funded nor refunded nor assigned."
-        do: "Create a new card instead."
+        means: "The card is permanently cancelled: it can neither be funded nor assigned, and only what it has paid can be refunded."
+        do: "Create a new card instead. POST /balances/withdraw empties a cancelled card."
 
     CardNotActive "card_not_active" CONFLICT "The card is not active"
         means: "Only an active card can pay. The detail tells the status of this one."
         do: "Activate it with PATCH /cards/status, unless it is cancelled, and repeat the request under a new Idempotency-Key."
 
     InsufficientFunds "insufficient_funds" CONFLICT "The card holds too little"
-        means: "The purchase costs more than the card's balance. Nothing was charged."
-        do: "Add funds with POST /balances/add, then repeat the purchase under a new Idempotency-Key."
+        means: "The purchase or withdrawal is of more than the card's available money: its balance less what is held for authorizations. Nothing was charged."
+        do: "Add funds with POST /balances/add, or wait until holds end, then repeat the request under a new Idempotency-Key."
 
     BalanceLimitExceeded "balance_limit_exceeded" CONFLICT "The card would hold too much"
         means: "A card holds at most 90071992547409.91. Nothing was added."
         do: "Add less, or use another card."
+
+    AuthorizationNotOpen "authorization_not_open" CONFLICT "The authorization does not permit this any more"
+        means: "The authorization's status does not permit this step: it holds nothing that could be changed or released, or it was never approved. The detail tells the status. Nothing was done."
+        do: "Look at its status and entries in GET /authorizations/{authorizationId}. A captured, reversed or expired one can still be captured, if the request says how much; what belongs to none is posted with POST /network/captures."
+
+    DuplicateNetworkTransaction "duplicate_network_transaction" CONFLICT "The network's transaction is known already"
+        means: "Another authorization of your account has this networkTransactionId, perhaps a declined one. Nothing was recorded."
+        do: "Find it with GET /authorizations?networkTransactionId=. A repeated message keeps its Idempotency-Key, and gets the response to the first one."
+
+    ReversalExceedsOriginal "reversal_exceeds_original" CONFLICT "More than is left of the movement"
+        means: "The movement and its earlier reversals leave less than this amount. Nothing was posted."
+        do: "Reverse at most what is left. Without an amount, all that is left is reversed."
+
+    RefundExceedsCapture "refund_exceeds_capture" CONFLICT "More than was captured"
+        means: "What was captured, less what was given back and refunded already, is less than this refund. Nothing was posted."
+        do: "Refund at most what is left, or post the refund without authorizationId, movementId and networkTransactionId: unlinked refunds have no bound."
 
     IdempotencyKeyInUse "idempotency_key_in_use" CONFLICT "The first request under this key is still running"
         means: "The first request under this Idempotency-Key has not been answered yet."

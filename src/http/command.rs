@@ -61,6 +61,20 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Command<T> {
     }
 }
 
+/// A request to change something that must have an `Idempotency-Key`, since whoever sends it repeats its messages.
+pub(super) struct Keyed<T>(pub(super) Command<T>);
+
+impl<S: Sync, T: FromFields> FromRequest<S> for Keyed<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        if !request.headers().contains_key(&IDEMPOTENCY_KEY) {
+            return Err(Error::IdempotencyKeyMissing);
+        }
+        Command::from_request(request, state).await.map(Self)
+    }
+}
+
 fn read_key(headers: &HeaderMap) -> std::result::Result<Option<Key>, FieldFault> {
     let fault = |what| faults::fault("Idempotency-Key", FaultCode::InvalidKey, what);
     let mut given = headers.get_all(&IDEMPOTENCY_KEY).iter();

@@ -37,6 +37,8 @@ pub(super) enum Error {
     InvalidJson(String),
     /// Every field and parameter that is not valid.
     Validation(Vec<FieldFault>),
+    /// The request needs an `Idempotency-Key`.
+    IdempotencyKeyMissing,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is longer than this many bytes, which is more than any request needs.
@@ -135,6 +137,10 @@ impl Error {
                 let details: Vec<&str> = faults.iter().map(|fault| fault.detail.as_str()).collect();
                 (Code::ValidationFailed, details.join(" "))
             }
+            Self::IdempotencyKeyMissing => (
+                Code::IdempotencyKeyMissing,
+                "Send an Idempotency-Key: each message of the network has its own, and keeps it when it is repeated.".to_owned(),
+            ),
             Self::UnsupportedMediaType => {
                 (Code::UnsupportedMediaType, "Send the body as uncompressed JSON in UTF-8, with Content-Type: application/json.".to_owned())
             }
@@ -165,8 +171,12 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
         }
         ServiceError::TokenExpired => (Code::TokenExpired, "The token has expired. Log in again, or refresh it."),
         ServiceError::InsufficientPermissions(role) => {
-            return (Code::InsufficientPermissions, format!("A user with the role {} may not do this.", role.name()));
+            return (Code::InsufficientPermissions, format!("The role {} may not do this.", role.name()));
         }
+        ServiceError::SessionRequired => (
+            Code::InsufficientPermissions,
+            "This is about the caller's own session or password, and an API key has neither. Send a user's token instead.",
+        ),
         ServiceError::UnknownRole => {
             (Code::InsufficientPermissions, "Your role was added by a version of the service that is being installed. Try again.")
         }
@@ -230,8 +240,23 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         Refusal::CardNotActive(status) => {
             return (Code::CardNotActive, format!("The card is {}; only an active card can pay.", status.name()));
         }
-        Refusal::InsufficientFunds => (Code::InsufficientFunds, "The card holds less than this costs."),
+        Refusal::InsufficientFunds => (Code::InsufficientFunds, "The card has less available than this takes."),
         Refusal::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The balance would exceed the maximum of 90071992547409.91."),
+        Refusal::AuthorizationNotFound => (Code::AuthorizationNotFound, "The account, or the card, has no such authorization."),
+        Refusal::MovementNotFound => (Code::MovementNotFound, "The account, or the card, has no such movement of this kind."),
+        Refusal::AuthorizationNotOpen(status) => {
+            return (
+                Code::AuthorizationNotOpen,
+                format!("The authorization is {} and holds nothing that this could change.", status.name()),
+            );
+        }
+        Refusal::DuplicateNetworkTransaction => {
+            (Code::DuplicateNetworkTransaction, "Another authorization has this networkTransactionId. Nothing was decided.")
+        }
+        Refusal::ReversalExceedsOriginal => (Code::ReversalExceedsOriginal, "The movement has less left to reverse."),
+        Refusal::RefundExceedsCapture => {
+            (Code::RefundExceedsCapture, "Less is left to refund of what was captured. Post the refund without a link if it is right.")
+        }
     };
     (code, detail.to_owned())
 }
@@ -255,6 +280,7 @@ impl Error {
             Self::Service(_)
             | Self::InvalidJson(_)
             | Self::Validation(_)
+            | Self::IdempotencyKeyMissing
             | Self::UnsupportedMediaType
             | Self::PayloadTooLarge(_)
             | Self::RequestTimeout

@@ -1,6 +1,7 @@
 //! Extractors for handlers: the caller with a permission, ids from the path, and the query.
 //!
-//! A handler without [`Reader`], [`Writer`], [`Manager`] or [`LoggedIn`] has no access to an account.
+//! A handler without [`Reader`], [`Writer`], [`Manager`], [`Gateway`], [`AuthorizationReader`] or [`LoggedIn`] has no access to
+//! an account.
 
 use std::str::FromStr;
 
@@ -8,6 +9,7 @@ use axum::{
     extract::{FromRequestParts, Path, RawQuery},
     http::request::Parts,
 };
+use tracing::field::display;
 
 use super::{
     App,
@@ -15,7 +17,10 @@ use super::{
     query::Query,
 };
 use crate::domain::{audit_event::Event, id::NotAnId, role::Permission};
-use crate::service::{auth::Caller, error::Error as ServiceError};
+use crate::service::{
+    auth::{Caller, SessionCaller},
+    error::Error as ServiceError,
+};
 
 /// A caller who may read.
 pub(super) struct Reader(pub(super) Caller);
@@ -23,11 +28,17 @@ pub(super) struct Reader(pub(super) Caller);
 /// A caller who may change customers, cards and money.
 pub(super) struct Writer(pub(super) Caller);
 
-/// A caller who may manage users and read the audit log.
+/// A caller who may manage users and API keys, and read the audit log.
 pub(super) struct Manager(pub(super) Caller);
 
-/// A caller with any role.
-pub(super) struct LoggedIn(pub(super) Caller);
+/// A caller who may act as a card network: a gateway, and in the sandbox whoever changes money.
+pub(super) struct Gateway(pub(super) Caller);
+
+/// A caller who may read authorisations.
+pub(super) struct AuthorizationReader(pub(super) Caller);
+
+/// A user in a session, with any role. An API key has no session and no password.
+pub(super) struct LoggedIn(pub(super) SessionCaller);
 
 fn caller(parts: &Parts) -> Result<Caller> {
     // Absent only on a route without the authentication layer.
@@ -36,12 +47,16 @@ fn caller(parts: &Parts) -> Result<Caller> {
 
 async fn require(parts: &Parts, app: &App, needed: Permission) -> Result<Caller> {
     let caller = caller(parts)?;
-    if caller.role.may(needed) {
+    if caller.role.may(needed, app.environment) {
         return Ok(caller);
     }
-    tracing::warn!(event = "permission_refused", account = %caller.account, user = %caller.user, role = caller.role.name(), ?needed);
-    let refused = Event::PermissionRefused { user: caller.user, role: caller.role, needed };
-    app.services.audit.record(&caller.actor(), refused).await?;
+    let actor = caller.actor();
+    let (user, api_key) = (actor.user().map(display), actor.api_key().map(display));
+    tracing::warn!(event = "permission_refused", account = %caller.account, user, api_key, role = caller.role.name(), ?needed);
+    if let Some(subject) = actor.principal.subject() {
+        let refused = Event::PermissionRefused { caller: subject, role: caller.role, needed };
+        app.services.audit.record(&actor, refused).await?;
+    }
     Err(ServiceError::InsufficientPermissions(caller.role).into())
 }
 
@@ -69,11 +84,32 @@ impl FromRequestParts<App> for Manager {
     }
 }
 
+impl FromRequestParts<App> for Gateway {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        require(parts, app, Permission::Authorize).await.map(Self)
+    }
+}
+
+impl FromRequestParts<App> for AuthorizationReader {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        require(parts, app, Permission::ReadAuthorizations).await.map(Self)
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for LoggedIn {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        caller(parts).map(Self)
+        let caller = caller(parts)?;
+        caller.session().map(Self).ok_or_else(|| {
+            let api_key = caller.actor().api_key().map(display);
+            tracing::warn!(event = "session_required", account = %caller.account, api_key);
+            ServiceError::SessionRequired.into()
+        })
     }
 }
 

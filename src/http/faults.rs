@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{error::FieldFault, strict::type_of};
-use crate::domain::{money::MoneyFault, text::TextFault};
+use crate::domain::{metadata::MetadataFault, money::MoneyFault, text::TextFault};
 use crate::service::auth::WeakPassword;
 
 /// What is wrong with a field, for programs.
@@ -20,12 +20,14 @@ pub(super) enum FaultCode {
     ControlCharacter,
     BidirectionalControl,
     InvalidEmail,
+    InvalidFormat,
     WeakPassword,
     WrongPassword,
     UnknownValue,
     TooManyDecimals,
     OutOfRange,
     NotPositive,
+    TooMany,
     Duplicate,
     InvalidCursor,
     InvalidDate,
@@ -36,6 +38,12 @@ pub(super) enum FaultCode {
 /// A fault; `what` continues the sentence that starts with the field's name.
 pub(super) fn fault(field: &'static str, code: FaultCode, what: impl Display) -> FieldFault {
     FieldFault { field: field.into(), code, detail: format!("{field} {what}.") }
+}
+
+/// The fault of a field inside the object of another.
+pub(super) fn inside(object: &'static str, inner: &FieldFault) -> FieldFault {
+    // Every detail starts with the field's name.
+    FieldFault { field: format!("{object}.{}", inner.field).into(), code: inner.code, detail: format!("{object}.{}", inner.detail) }
 }
 
 /// The longest name of a caller's that a message repeats.
@@ -80,6 +88,8 @@ pub(super) fn text(field: &'static str, what: TextFault) -> FieldFault {
         TextFault::ControlCharacter => FaultCode::ControlCharacter,
         TextFault::BidirectionalControl => FaultCode::BidirectionalControl,
         TextFault::NotAnEmail => FaultCode::InvalidEmail,
+        TextFault::NotPrintable | TextFault::NotACategory => FaultCode::InvalidFormat,
+        TextFault::NotACountry => FaultCode::UnknownValue,
     };
     fault(field, code, what)
 }
@@ -103,6 +113,26 @@ pub(super) fn money(field: &'static str, what: MoneyFault, sent: &str) -> FieldF
         MoneyFault::NotPositive => (FaultCode::NotPositive, "must be above 0"),
     };
     fault(field, code, words)
+}
+
+/// A sum below zero, where none can be.
+pub(super) fn negative(field: &'static str) -> FieldFault {
+    fault(field, FaultCode::OutOfRange, "must be 0 or more")
+}
+
+/// A text that is not a point in time.
+pub(super) fn moment(field: &'static str) -> FieldFault {
+    fault(field, FaultCode::InvalidDate, "must be a date such as 2025-02-10, or a moment such as 2025-02-10T12:00:00Z")
+}
+
+/// A JSON object whose members are not metadata.
+pub(super) fn metadata(field: &'static str, what: MetadataFault) -> FieldFault {
+    let code = match what {
+        MetadataFault::TooMany => FaultCode::TooMany,
+        MetadataFault::Key | MetadataFault::Value => FaultCode::TooLong,
+        MetadataFault::ControlCharacter => FaultCode::ControlCharacter,
+    };
+    fault(field, code, what)
 }
 
 /// A word that its field does not accept. The message suggests an accepted word that is one typo away.

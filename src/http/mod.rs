@@ -66,7 +66,7 @@ pub struct App {
 #[derive(Debug)]
 pub struct Shared {
     services: Services,
-    has_sandbox_routes: bool,
+    environment: Environment,
     trusted_proxies: Networks,
     allowed_origins: Origins,
     body_timeout: Duration,
@@ -92,7 +92,7 @@ impl App {
     pub fn new(services: Services, settings: &Settings) -> Self {
         let shared = Shared {
             services,
-            has_sandbox_routes: settings.environment == Environment::Sandbox,
+            environment: settings.environment,
             trusted_proxies: settings.server.trusted_proxies.clone(),
             allowed_origins: settings.cors.allowed_origins.clone(),
             body_timeout: Duration::from_secs(settings.server.body_timeout_seconds),

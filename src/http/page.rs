@@ -3,7 +3,7 @@
 //! A list is read in keyset chunks, one statement per chunk. While a slow client reads, the server holds
 //! no database connection and at most one chunk.
 
-use std::{convert::Infallible, future::Future, io};
+use std::{convert::Infallible, fmt::Display, future::Future, io};
 
 use axum::{
     body::{Body, Bytes},
@@ -15,6 +15,7 @@ use futures_util::stream;
 use serde::Serialize;
 
 use super::{error::Result, faults::FaultCode, query::Query};
+use crate::domain::id::AuthorizationId;
 use crate::service::error::{Error as ServiceError, Result as ServiceResult, chain};
 
 /// The largest `limit`.
@@ -23,22 +24,40 @@ const MAX_LIMIT: i64 = 100;
 /// Rows per chunk when no limit is given.
 const CHUNK: i64 = 1_000;
 
+/// A position in a list, as its cursors have it.
+pub(super) trait Position: Copy + Display + Send + Sync + 'static {
+    /// Reads a position. It may be written in another way than lists write it.
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Position for i64 {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|position| *position >= 0)
+    }
+}
+
+impl Position for AuthorizationId {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 /// The requested part of a list.
-pub(super) struct Page {
+pub(super) struct Page<P> {
     /// The list and its filters. A cursor carries them, since it can only continue the same list.
     scope: String,
     /// The position before the part; `None` for the beginning.
-    after: Option<i64>,
+    after: Option<P>,
     limit: Option<i64>,
 }
 
 /// A parsed cursor: the list with its filters, and a position in it.
-pub(super) struct Cursor {
+pub(super) struct Cursor<P> {
     scope: String,
-    position: i64,
+    position: P,
 }
 
-impl Cursor {
+impl<P: Position> Cursor<P> {
     /// Reads `after`, and records a fault in the query if it is not valid.
     pub(super) fn read(query: &mut Query) -> Option<Self> {
         let text = query.text("after")?;
@@ -52,12 +71,12 @@ impl Cursor {
     fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (position, scope) = std::str::from_utf8(&bytes).ok()?.split_once(' ')?;
-        let position = position.parse().ok().filter(|position| *position >= 0)?;
-        // Numbers can be written in other ways, which this list never gave.
+        let position = P::parse(position)?;
+        // Positions can be written in other ways, which this list never gave.
         (Self::encode(scope, position) == text).then(|| Self { scope: scope.to_owned(), position })
     }
 
-    fn encode(scope: &str, position: i64) -> String {
+    fn encode(scope: &str, position: P) -> String {
         URL_SAFE_NO_PAD.encode(format!("{position} {scope}"))
     }
 
@@ -67,9 +86,9 @@ impl Cursor {
     }
 }
 
-impl Page {
+impl<P: Position> Page<P> {
     /// Reads `limit` and checks the cursor. `filters` must be in canonical form.
-    pub(super) fn read(query: &mut Query, cursor: Option<&Cursor>, list: &str, filters: &str) -> Self {
+    pub(super) fn read(query: &mut Query, cursor: Option<&Cursor<P>>, list: &str, filters: &str) -> Self {
         let limit = query.text("limit").and_then(|text| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
             let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
@@ -92,12 +111,12 @@ impl Page {
         self,
         name: &'static str,
         fetch: F,
-        row: impl Fn(&R) -> (i64, J) + Copy + Send + Sync + 'static,
+        row: impl Fn(&R) -> (P, J) + Copy + Send + Sync + 'static,
     ) -> Result<Response>
     where
         R: Send + 'static,
         J: Serialize + 'static,
-        F: Fn(Option<i64>, i64) -> Fetched + Send + Sync + 'static,
+        F: Fn(Option<P>, i64) -> Fetched + Send + Sync + 'static,
         Fetched: Future<Output = ServiceResult<Vec<R>>> + Send + 'static,
     {
         if let Some(limit) = self.limit {
@@ -145,12 +164,12 @@ impl Page {
 }
 
 /// The position of the next chunk; `None` after a short chunk, which is the last.
-fn more_after<R, J>(rows: &[R], row: impl Fn(&R) -> (i64, J)) -> Option<i64> {
+fn more_after<R, P, J>(rows: &[R], row: impl Fn(&R) -> (P, J)) -> Option<P> {
     let is_full = usize::try_from(CHUNK).is_ok_and(|chunk| rows.len() == chunk);
     if is_full { rows.last().map(|last| row(last).0) } else { None }
 }
 
-fn write_rows<R, J: Serialize>(body: &mut Vec<u8>, rows: &[R], row: impl Fn(&R) -> (i64, J), at_start: bool) -> ServiceResult<()> {
+fn write_rows<R, P, J: Serialize>(body: &mut Vec<u8>, rows: &[R], row: impl Fn(&R) -> (P, J), at_start: bool) -> ServiceResult<()> {
     for (index, each) in rows.iter().enumerate() {
         if index > 0 || !at_start {
             body.push(b',');
@@ -174,15 +193,24 @@ mod tests {
 
     #[test]
     fn a_cursor_round_trips_and_other_text_is_refused() {
-        let text = Cursor::encode("cards?status=active", 42);
-        let cursor = Cursor::decode(&text).expect("a cursor");
+        let text = Cursor::encode("cards?status=active", 42_i64);
+        let cursor = Cursor::<i64>::decode(&text).expect("a cursor");
         assert_eq!((cursor.position, cursor.filters("cards")), (42, Some("status=active")));
         assert_eq!(cursor.filters("customers"), None);
         for forged in [&b"-1 cards?"[..], b"+1 cards?", b"01 cards?", b" 1 cards?", b"1", b"cards?", b"\xff\xfe"] {
-            assert!(Cursor::decode(&URL_SAFE_NO_PAD.encode(forged)).is_none(), "{}", forged.escape_ascii());
+            assert!(Cursor::<i64>::decode(&URL_SAFE_NO_PAD.encode(forged)).is_none(), "{}", forged.escape_ascii());
         }
         for wrong in ["", "42", "!", "AAAA", &format!("{text}="), &format!(" {text}")] {
-            assert!(Cursor::decode(wrong).is_none(), "{wrong}");
+            assert!(Cursor::<i64>::decode(wrong).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_cursor_of_ids_is_none_of_numbers() {
+        let id: AuthorizationId = "auth_01h455vb4pex5vsknk084sn02q".parse().expect("an id");
+        let text = Cursor::encode("authorizations?", id);
+        assert_eq!(Cursor::<AuthorizationId>::decode(&text).map(|cursor| cursor.position), Some(id));
+        assert!(Cursor::<i64>::decode(&text).is_none());
+        assert!(Cursor::<AuthorizationId>::decode(&Cursor::encode("authorizations?", 42_i64)).is_none());
     }
 }

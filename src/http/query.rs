@@ -67,7 +67,7 @@ impl Query {
         if let Ok(Moment(moment)) = with_plus_of_offset(&text).parse() {
             return Some(moment);
         }
-        self.fault(field, FaultCode::InvalidDate, "must be a date such as 2025-02-10, or a moment such as 2025-02-10T12:00:00Z");
+        self.faults.push(faults::moment(field));
         None
     }
 

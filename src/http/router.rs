@@ -16,6 +16,7 @@ use super::{
     routes::{Entry, Routes},
     sandbox, sessions, users,
 };
+use crate::config::Environment;
 
 /// Every endpoint, by the layers around it.
 pub(super) struct Table {
@@ -88,7 +89,7 @@ impl Table {
 
 /// The router of the API.
 pub fn router(app: App) -> Router {
-    let table = Table::new(app.has_sandbox_routes);
+    let table = Table::new(app.environment == Environment::Sandbox);
     let document = Document(table.document().to_string().into());
     let Table { open, authenticated, unlimited, .. } = table;
     let open = open.router.route_layer(from_fn_with_state(app.clone(), middleware::limited));

@@ -49,7 +49,7 @@ pub(super) struct PostedBody {
 
 impl PostedBody {
     fn of(posted: &Posted) -> Self {
-        Self { card_id: posted.card, balance: posted.movement.balance_after, movement: (&posted.movement).into() }
+        Self { card_id: posted.balance.card, balance: posted.movement.balance_after, movement: (&posted.movement).into() }
     }
 }
 

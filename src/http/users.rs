@@ -16,13 +16,19 @@ use super::{
     query::Query,
     time::Timestamp,
 };
-use crate::domain::{error::Refusal, id::UserId, role::Role, user::Change, word::Word};
+use crate::domain::{
+    error::Refusal,
+    id::UserId,
+    role::{Role, UserRole},
+    user::Change,
+    word::Word,
+};
 use crate::service::users::{NewUser, User};
 
 impl FromFields for NewUser {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let (email, password) = (fields.text("email"), fields.new_password("password"));
-        let role = fields.word("role", &Role::ALL.map(Role::name));
+        let role = fields.word("role", &UserRole::ALL.map(UserRole::name));
         Some(Self { email: email?, password: password?, role: role? })
     }
 }
@@ -109,7 +115,7 @@ pub(super) async fn get(
 impl FromFields for Change {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let [has_role, has_disabled] = fields.at_least_one_of(["role", "disabled"]);
-        let role = if has_role { fields.word("role", &Role::ALL.map(Role::name)) } else { None };
+        let role = if has_role { fields.word("role", &UserRole::ALL.map(UserRole::name)).map(UserRole::role) } else { None };
         let disabled = if has_disabled { fields.bool("disabled") } else { None };
         Some(Self { role, disabled })
     }

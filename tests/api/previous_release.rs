@@ -5,7 +5,7 @@
 
 use std::{env, process::Stdio};
 
-use core_api::domain::{card::CardStatus, role::Role};
+use core_api::domain::{card::CardStatus, role::UserRole};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -37,8 +37,8 @@ async fn the_previous_release_serves_beside_this_version() {
     admin.assign(&card, &customer).await.ok();
     admin.purchase(&card, json!(20)).await.ok();
     admin.refund(&card, json!(5)).await.ok();
-    for role in Role::ALL {
-        world.new_user(&admin, &format!("{}@example.com", role.name()), role).await;
+    for role in UserRole::ALL {
+        world.new_user(&admin, &format!("{}@example.com", role.name()), role.role()).await;
     }
     let key = json!({"cardId": card, "amount": 1});
     admin.keyed("kept", Method::POST, "/balances/add", &key).await.ok();

@@ -150,7 +150,7 @@ fn parameters(entry: &Entry, generator: &mut SchemaGenerator) -> Vec<Value> {
         parameters.extend(schema::page_parameters());
     }
     if inputs.idempotent {
-        parameters.push(schema::idempotency_key());
+        parameters.push(schema::idempotency_key(inputs.key_required));
     }
     parameters
 }

@@ -13,9 +13,10 @@ use crate::domain::{
     audit_event::EventType,
     card::{CardStatus, TargetStatus},
     currency::Currency,
+    metadata,
     money::{Amount, MAX_MINOR, Money},
     posting::MovementKind,
-    role::Role,
+    role::{Role, UserRole},
     text::{Description, Email, MAX_EMAIL, MAX_TEXT, Name},
 };
 use crate::{
@@ -46,7 +47,7 @@ schema! {
     CardStatus => "CardStatus", words("The status of a card.", &Self::ALL.map(Self::name));
     MovementKind => "MovementKind", words("The kind of a movement.", &Self::ALL.map(Self::name));
     Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
-    Role => "Role", words("A user's role.", &Self::ALL.map(Self::name));
+    Role => "Role", words("The role of a user or of an API key. Only API keys have the role `network`.", &Self::ALL.map(Self::name));
     EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     Name => "Name", text("A full name: 1 to 200 characters, trimmed, at least one of them visible.", "Juan Perez");
     Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed, at least one of them visible.", "Online purchase - Amazon");
@@ -95,20 +96,29 @@ schema! {
     });
 }
 
-/// An enum of which another one has all the values. It has no name of its own: the constants of all named enums share
-/// one namespace in Go, and the client would not compile.
-impl JsonSchema for TargetStatus {
-    fn inline_schema() -> bool {
-        true
-    }
+macro_rules! subset {
+    ($($type:ty => $name:literal, $schema:expr;)*) => {
+        $(impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
 
-    fn schema_name() -> Cow<'static, str> {
-        "TargetStatus".into()
-    }
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        words("The requested status of a card.", &Self::ALL.map(|target| target.status().name()))
-    }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        })*
+    };
+}
+
+// Enums of which another one has all the values. They have no name of their own: the constants of all named enums share
+// one namespace in Go, and the client would not compile.
+subset! {
+    TargetStatus => "TargetStatus", words("The requested status of a card.", &Self::ALL.map(|target| target.status().name()));
+    UserRole => "UserRole", words("The role of a user.", &Self::ALL.map(Self::name));
 }
 
 /// How precisely a client holds money. Generators choose a type of 32 bits for a `number` without a format, which loses
@@ -147,6 +157,33 @@ pub(in crate::http) fn requested_id<T: JsonSchema>(generator: &mut SchemaGenerat
 /// The status of an error response.
 pub(in crate::http) fn error_status(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "minimum": 400, "maximum": 599})
+}
+
+/// A named schema.
+pub(in crate::http) fn reference(name: &str) -> Schema {
+    json_schema!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// A sum in a request that may be 0.
+pub(in crate::http) fn sum() -> Schema {
+    json_schema!({
+        "description": format!("An amount in the card's currency: 0 or more, with at most two decimals. {PRECISION}"),
+        "type": "number",
+        "format": "double",
+        "minimum": 0,
+        "exclusiveMaximum": cents(MAX_MINOR + 1),
+        "examples": [100],
+    })
+}
+
+/// Metadata in a request. A member that is null is left out.
+pub(in crate::http) fn requested_metadata() -> Schema {
+    json_schema!({
+        "description": "Up to 20 members, which are kept and shown. Keys have 1 to 40 characters.",
+        "type": "object",
+        "maxProperties": metadata::MAX_MEMBERS,
+        "additionalProperties": {"type": ["string", "null"], "maxLength": metadata::MAX_VALUE, "pattern": format!("^[^{CONTROL}]*$")},
+    })
 }
 
 /// A string of 1 to `max` characters, unchanged.
@@ -207,8 +244,8 @@ pub(super) fn page_parameters() -> [Value; 2] {
     ]
 }
 
-pub(super) fn idempotency_key() -> Value {
-    json!({
+pub(super) fn idempotency_key(required: bool) -> Value {
+    let mut parameter = json!({
         "name": "Idempotency-Key",
         "in": "header",
         "description": "A key that the client chooses so that the request is executed once: 1 to 255 visible ASCII characters, such as a \
@@ -221,5 +258,9 @@ pub(super) fn idempotency_key() -> Value {
             // Postman takes the first example for every request, and puts a new UUID in the place of this one.
             "examples": ["{{$guid}}", "7c9e6679-7425-40de-944b-e07fc1f90ae7"],
         },
-    })
+    });
+    if required {
+        parameter["required"] = true.into();
+    }
+    parameter
 }

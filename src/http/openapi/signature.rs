@@ -10,8 +10,8 @@ use super::operation::{SchemaOf, schema_of};
 use crate::http::{
     App,
     code::Code,
-    command::Command,
-    extract::{LoggedIn, Manager, NoQuery, PathId, Reader, Writer},
+    command::{Command, Keyed},
+    extract::{AuthorizationReader, Gateway, LoggedIn, Manager, NoQuery, PathId, Reader, Writer},
     json::{Fields, FromFields, Json},
     query::Query,
 };
@@ -21,6 +21,8 @@ use crate::http::{
 pub(in crate::http) struct Inputs {
     pub(super) authenticated: bool,
     pub(super) idempotent: bool,
+    /// Whether the `Idempotency-Key` must be there.
+    pub(super) key_required: bool,
     pub(super) path_id: Option<SchemaOf>,
     pub(super) body: Option<SchemaOf>,
     pub(super) codes: Vec<Code>,
@@ -90,6 +92,18 @@ impl Input for Manager {
     }
 }
 
+impl Input for Gateway {
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_login();
+    }
+}
+
+impl Input for AuthorizationReader {
+    fn describe(inputs: &mut Inputs) {
+        inputs.require_login();
+    }
+}
+
 impl<T: JsonSchema> Input for PathId<T> {
     fn describe(inputs: &mut Inputs) {
         inputs.path_id = Some(schema_of::<T>);
@@ -120,6 +134,14 @@ impl<T: FromFields> Input for Command<T> {
         inputs.require_body::<T>();
         inputs.idempotent = true;
         inputs.codes.extend([Code::IdempotencyKeyInUse, Code::IdempotencyKeyReused]);
+    }
+}
+
+impl<T: FromFields> Input for Keyed<T> {
+    fn describe(inputs: &mut Inputs) {
+        Command::<T>::describe(inputs);
+        inputs.key_required = true;
+        inputs.codes.push(Code::IdempotencyKeyMissing);
     }
 }
 

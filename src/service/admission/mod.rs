@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 
 use crate::database::{Pool, Pools};
 use crate::domain::{
-    actor::{Actor, Origin},
+    actor::{Actor, Origin, Principal},
     audit_event::Event,
     id::AccountId,
     quota::QuotaSnapshot,
@@ -42,7 +42,6 @@ pub(super) const MAX_IN_FLIGHT: u32 = 2;
 /// The database's result for a request whose session is live.
 struct Admitted {
     role: Role,
-    requests_per_hour: Option<u32>,
     /// An error if the hour is full.
     quota: std::result::Result<QuotaSnapshot, QuotaSnapshot>,
 }
@@ -96,8 +95,8 @@ impl Admission {
             Err(full) if !bypass_quota => return Err(Error::QuotaExceeded(full)),
             Ok(quota) | Err(quota) => quota,
         };
-        let Admitted { role, requests_per_hour, .. } = admitted;
-        Ok((Caller { account, user: claims.user, session: claims.session, role, requests_per_hour, origin }, quota))
+        let principal = Principal::User { user: claims.user, session: claims.session, origin };
+        Ok((Caller { account, role: admitted.role, principal }, quota))
     }
 
     /// Records in the audit log that an hour is full. Each replica records it once an hour, because it refuses later
@@ -175,7 +174,7 @@ fn settle(
         local.update(account, Usage { reset: reset.timestamp(), ends: since + retry_after, limit, used }, since);
         let snapshot = |remaining| QuotaSnapshot { limit: limit.get(), remaining, reset: reset.timestamp(), retry_after };
         let quota = used.map_or_else(|| Err(snapshot(0)), |used| Ok(snapshot(limit.get().saturating_sub(used))));
-        call.reply(Ok(Admitted { role, requests_per_hour, quota }));
+        call.reply(Ok(Admitted { role, quota }));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::database::Pool;
 use crate::domain::{
     actor::Actor,
     audit_event::{Event, EventType, Subject},
-    id::{AccountId, EventId, SessionId, UserId},
+    id::{AccountId, ApiKeyId, EventId, SessionId, UserId},
     word::Word,
 };
 
@@ -34,6 +34,8 @@ pub struct AuditEvent {
     pub user: Option<UserId>,
     /// The session in which they did it.
     pub session: Option<SessionId>,
+    /// The API key with which it was done.
+    pub api_key: Option<ApiKeyId>,
     /// What it was done to.
     pub subject: Word<Subject>,
     /// The state before.
@@ -55,6 +57,8 @@ pub struct EventFilter {
     pub event_type: Option<EventType>,
     /// Only what this user did.
     pub user: Option<UserId>,
+    /// Only what was done with this API key.
+    pub api_key: Option<ApiKeyId>,
     /// Only what was done to this subject.
     pub subject: Option<Subject>,
 }

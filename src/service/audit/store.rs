@@ -9,7 +9,7 @@ use super::{AuditEvent, EventFilter};
 use crate::domain::{
     actor::Actor,
     audit_event::{Described, EventType, Subject},
-    id::{AccountId, EventId, SessionId, UserId, untyped},
+    id::{AccountId, ApiKeyId, AuthorizationId, EventId, SessionId, UserId, untyped},
     word::Word,
 };
 use crate::service::{
@@ -22,15 +22,16 @@ pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: Eve
     sqlx::query!(
         "
         insert into audit_events (
-            account_id, id, type, user_id, session_id, subject_kind, subject_id, before, after, request_id, address
+            account_id, id, type, user_id, session_id, api_key_id, subject_kind, subject_id, before, after, request_id, address
         )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ",
         actor.account as AccountId,
         id as EventId,
         event.event_type.name(),
         actor.user() as Option<UserId>,
         actor.session() as Option<SessionId>,
+        actor.api_key() as Option<ApiKeyId>,
         kind,
         subject,
         event.before,
@@ -59,6 +60,7 @@ pub(super) async fn page(
             type,
             user_id as "user_id: UserId",
             session_id as "session_id: SessionId",
+            api_key_id as "api_key_id: ApiKeyId",
             subject_kind,
             subject_id,
             before,
@@ -72,6 +74,8 @@ pub(super) async fn page(
             and ($3::text is null or type = $3)
             and ($4::uuid is null or user_id = $4)
             and ($5::text is null or (subject_kind = $5 and subject_id = $6))
+            -- Events of keys have no user, so the index of users leads to them.
+            and ($8::uuid is null or (user_id is null and api_key_id = $8))
         order by number desc
         limit $7
         "#,
@@ -82,6 +86,7 @@ pub(super) async fn page(
         kind,
         subject,
         limit,
+        filter.api_key as Option<ApiKeyId>,
     )
     .fetch_all(connection.executor())
     .await?;
@@ -91,6 +96,7 @@ pub(super) async fn page(
         event_type: row.r#type,
         user: row.user_id,
         session: row.session_id,
+        api_key: row.api_key_id,
         subject: to_subject(&row.subject_kind, row.subject_id),
         before: row.before,
         after: row.after,
@@ -115,6 +121,9 @@ fn to_columns(subject: Subject) -> (&'static str, Uuid) {
         Subject::Session(id) => ("session", id.into()),
         Subject::Customer(id) => ("customer", id.into()),
         Subject::Card(id) => ("card", id.into()),
+        // From here on a kind is the prefix of its ids: a replica of the version before shows a kind that it does not know.
+        Subject::ApiKey(id) => (ApiKeyId::PREFIX, id.into()),
+        Subject::Authorization(id) => (AuthorizationId::PREFIX, id.into()),
     }
 }
 
@@ -126,6 +135,8 @@ fn to_subject(kind: &str, id: Uuid) -> Word<Subject> {
         "session" => Subject::Session(id.into()),
         "customer" => Subject::Customer(id.into()),
         "card" => Subject::Card(id.into()),
+        ApiKeyId::PREFIX => Subject::ApiKey(id.into()),
+        AuthorizationId::PREFIX => Subject::Authorization(id.into()),
         prefix => return Word::Unknown(untyped(prefix, id).into()),
     })
 }

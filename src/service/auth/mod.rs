@@ -52,24 +52,50 @@ use super::{
     unit::{self, Unit},
 };
 
-/// The caller of a request.
+/// The caller of a request: a user in a session, or a program with an API key.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The account.
     pub account: AccountId,
+    /// The role of the user, or of the API key.
+    pub role: Role,
+    /// The user or the API key, and the request.
+    pub principal: Principal,
+}
+
+impl Caller {
+    /// The caller as an actor.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor { account: self.account, principal: self.principal.clone() }
+    }
+
+    /// The user and their session. None if the caller is a program with an API key.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionCaller> {
+        match &self.principal {
+            Principal::User { user, session, origin } => {
+                Some(SessionCaller { account: self.account, user: *user, session: *session, origin: origin.clone() })
+            }
+            Principal::Key { .. } | Principal::CommandLine | Principal::Anonymous(_) => None,
+        }
+    }
+}
+
+/// A caller that is a user in a session.
+#[derive(Clone, Debug)]
+pub struct SessionCaller {
+    /// The account.
+    pub account: AccountId,
     /// The user.
     pub user: UserId,
-    /// The session.
+    /// Their session.
     pub session: SessionId,
-    /// The role of the user.
-    pub role: Role,
-    /// The account's own hourly quota, if it has one.
-    pub requests_per_hour: Option<u32>,
     /// The request.
     pub origin: Origin,
 }
 
-impl Caller {
+impl SessionCaller {
     /// The caller as an actor.
     #[must_use]
     pub fn actor(&self) -> Actor {
@@ -224,7 +250,7 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::WrongPassword`]: the current password is wrong. [`Error::TooManyAttempts`], as for a login.
-    pub async fn change_password(&self, caller: &Caller, current: &SecretString, new: &NewPassword) -> Result<()> {
+    pub async fn change_password(&self, caller: &SessionCaller, current: &SecretString, new: &NewPassword) -> Result<()> {
         let (account, user, session) = (caller.account, caller.user, caller.session);
         let email = unit::read(&self.pool, move |connection| Box::pin(store::find_email(connection, account, user))).await?;
         // A caller with a token may not guess the password faster than one without.
@@ -271,7 +297,7 @@ impl Unit for BeginSession<'_> {
 }
 
 struct ChangePassword<'a> {
-    caller: &'a Caller,
+    caller: &'a SessionCaller,
     /// The hash that the current password was verified against.
     proven_hash: &'a str,
     hash: &'a str,
@@ -282,7 +308,7 @@ impl Unit for ChangePassword<'_> {
     type Output = ();
 
     async fn run(&self, connection: &mut PgConnection) -> Result<()> {
-        let Caller { account, user, session, .. } = *self.caller;
+        let SessionCaller { account, user, session, .. } = *self.caller;
         let is_replaced = store::replace_password_hash(connection, account, user, self.proven_hash, self.hash).await?;
         // The session may have ended while the password was hashed.
         store::lock_role(connection, account, user, session).await?.ok_or(Error::Unauthenticated)?;

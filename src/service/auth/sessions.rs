@@ -5,11 +5,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Auth, Caller, store};
+use super::{Auth, SessionCaller, store};
 use crate::database::Pool;
 use crate::domain::{
     actor::{Actor, Principal},
     audit_event::Event,
+    environment::Environment,
     error::Refusal,
     id::{AccountId, SessionId, UserId},
     role::Permission,
@@ -40,8 +41,8 @@ impl Auth {
     ///
     /// # Errors
     /// The database is unavailable.
-    pub async fn logout(&self, caller: &Caller) -> Result<()> {
-        let Caller { account, user, session, .. } = *caller;
+    pub async fn logout(&self, caller: &SessionCaller) -> Result<()> {
+        let SessionCaller { account, user, session, .. } = *caller;
         // If several logouts run at once, one ends the session. The others succeed too.
         unit::write(&self.pool, &EndSession { caller, session, event: Event::Logout { session } }).await?;
         tracing::info!(event = "logout", account = %account, user = %user, session = %session);
@@ -60,8 +61,8 @@ impl Auth {
     ///
     /// # Errors
     /// [`Refusal::SessionNotFound`] if it is over or belongs to another user.
-    pub async fn end_session(&self, caller: &Caller, session: SessionId) -> Result<()> {
-        let Caller { account, user, .. } = *caller;
+    pub async fn end_session(&self, caller: &SessionCaller, session: SessionId) -> Result<()> {
+        let SessionCaller { account, user, .. } = *caller;
         if !unit::write(&self.pool, &EndSession { caller, session, event: Event::SessionEnded { session } }).await? {
             return Err(Refusal::SessionNotFound.into());
         }
@@ -71,7 +72,7 @@ impl Auth {
 }
 
 struct EndSession<'a> {
-    caller: &'a Caller,
+    caller: &'a SessionCaller,
     session: SessionId,
     event: Event,
 }
@@ -81,7 +82,7 @@ impl Unit for EndSession<'_> {
 
     /// Whether the session was live.
     async fn run(&self, connection: &mut PgConnection) -> Result<bool> {
-        let Caller { account, user, .. } = *self.caller;
+        let SessionCaller { account, user, .. } = *self.caller;
         let was_live = store::end_session(connection, account, user, self.session).await?;
         if was_live {
             audit::record_in(connection, &self.caller.actor(), self.event).await?;
@@ -94,14 +95,16 @@ impl Unit for EndSession<'_> {
     }
 }
 
-/// Checks again, in the writing transaction, that the actor's session is live and that their role permits managing
-/// users. The rows stay locked until the commit, so that neither can change before it.
+/// Checks again, in the writing transaction, that the actor's session or API key is live and that their role permits managing
+/// users and keys. The rows stay locked until the commit, so that neither can change before it.
 pub(in crate::service) async fn may_manage_in(connection: &mut PgConnection, actor: &Actor) -> Result<()> {
     let role = match actor.principal {
         Principal::User { user, session, .. } => store::lock_role(connection, actor.account, user, session).await?,
+        Principal::Key { key, .. } => store::lock_role_of_key(connection, actor.account, key).await?,
         Principal::CommandLine | Principal::Anonymous(_) => None,
     };
-    Ok(actor.principal.check(Permission::Manage, role)?)
+    // Who manages does so in every environment.
+    Ok(actor.principal.check(Permission::Manage, role, Environment::Production)?)
 }
 
 /// How many rows are deleted at a time.

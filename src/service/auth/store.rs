@@ -6,7 +6,7 @@ use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use super::{Session, SessionTimes};
 use crate::domain::{
-    id::{AccountId, SessionId, UserId},
+    id::{AccountId, ApiKeyId, SessionId, UserId},
     role::Role,
     word::Word,
 };
@@ -232,6 +232,26 @@ pub(super) async fn lock_role(connection: &mut PgConnection, account: AccountId,
         account as AccountId,
         user as UserId,
         session as SessionId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(role.as_ref().map(Word::known).transpose()?)
+}
+
+/// The role of an API key, locked until the commit. None if the key has expired or is revoked.
+pub(super) async fn lock_role_of_key(connection: &mut PgConnection, account: AccountId, key: ApiKeyId) -> Result<Option<Role>> {
+    let role = sqlx::query_scalar!(
+        r#"
+        select role as "role: Word<Role>"
+        from api_keys
+        where account_id = $1
+            and id = $2
+            and revoked_at is null
+            and (expires_at is null or expires_at > now())
+        for share
+        "#,
+        account as AccountId,
+        key as ApiKeyId,
     )
     .fetch_optional(connection)
     .await?;

@@ -13,7 +13,7 @@ use crate::domain::{
     audit_event::Event,
     error::Refusal,
     id::{AccountId, UserId},
-    role::Role,
+    role::{Role, UserRole},
     text::{Email, Name},
     user::{self, Change, UserState},
     word::Word,
@@ -59,7 +59,7 @@ pub struct NewUser {
     /// Their password.
     pub password: NewPassword,
     /// Their role.
-    pub role: Role,
+    pub role: UserRole,
 }
 
 /// The service of users.
@@ -104,7 +104,7 @@ impl Users {
     pub async fn create(&self, actor: &Actor, new: NewUser, idempotent: Option<&IdempotentRequest<User>>) -> Result<Outcome<User>> {
         let same_email = self.a_hash_of(&new.email).await?;
         let hash = self.passwords.hash(new.password.secret(), same_email.as_deref()).await?;
-        let create = Create { actor, email: &new.email, hash: &hash, role: new.role };
+        let create = Create { actor, email: &new.email, hash: &hash, role: new.role.role() };
         idempotency::write_once(&self.pool, idempotent, &create).await
     }
 

@@ -149,7 +149,7 @@ impl World {
         let new = NewUser {
             email: email.parse().expect("a valid email"),
             password: NewPassword::new(SecretString::from(PASSWORD)).expect("a strong password"),
-            role,
+            role: role.try_into().expect("a role that a user can have"),
         };
         users.create(&AuditActor::command_line(account), new, None).await.expect("a user");
         self.anonymous().logged_in(&email, PASSWORD).await

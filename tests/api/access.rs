@@ -2,6 +2,8 @@
 //!
 //! The tests walk the route table, so an endpoint without a cell fails.
 
+mod network;
+
 use core_api::{
     config::Environment,
     domain::role::{Role, UserRole},
@@ -9,6 +11,7 @@ use core_api::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{Actor, PASSWORD, Reply, World, without_quota};
 
@@ -50,6 +53,9 @@ struct Ids {
     user: String,
     session: String,
     api_key: String,
+    authorization: String,
+    capture: String,
+    refund: String,
 }
 
 /// The ids that a request names, each with the code for an unknown one.
@@ -59,6 +65,9 @@ const CARD: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.card, "card_no
 const CUSTOMER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.customer, "customer_not_found");
 const USER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.user, "user_not_found");
 const SESSION: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.session, "session_not_found");
+const AUTHORIZATION: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.authorization, "authorization_not_found");
+const CAPTURE: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.capture, "movement_not_found");
+const REFUND: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.refund, "movement_not_found");
 const API_KEY: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.api_key, "api_key_not_found");
 
 struct Cell {
@@ -82,7 +91,10 @@ fn merchant(path: &str, ids: &Ids) -> (String, Option<Value>) {
 
 /// The cells of an endpoint: several if it can name ids in several ways.
 fn cells(method: &Method, path: &str) -> Vec<Cell> {
-    use Who::{Admins, Anybody, LoggedIn, Operators, Viewers};
+    use Who::{Admins, Anybody, AuthorizationReaders, LoggedIn, Operators, Viewers};
+    if path.starts_with("/network/") {
+        return network::cells(path);
+    }
     match (method.as_str(), path) {
         ("POST", "/auth/login") => vec![cell(Anybody, &[], |_| ("/auth/login".into(), Some(json!({}))))],
         ("POST", "/auth/refresh") => vec![cell(Anybody, &[], |_| ("/auth/refresh".into(), Some(json!({}))))],
@@ -138,6 +150,23 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
             vec![cell(Operators, &[CARD], |ids| ("/balances/add".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
         }
         ("GET", "/balances/{cardId}") => vec![cell(Viewers, &[CARD], |ids| plain(&format!("/balances/{}", ids.card)))],
+        ("POST", "/balances/withdraw") => {
+            vec![cell(Operators, &[CARD], |ids| ("/balances/withdraw".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
+        }
+        ("GET", "/authorizations") => vec![
+            cell(AuthorizationReaders, &[], |_| plain("/authorizations")),
+            cell(AuthorizationReaders, &[CARD], |ids| plain(&format!("/authorizations?cardId={}", ids.card))),
+            cell(AuthorizationReaders, &[CUSTOMER], |ids| plain(&format!("/authorizations?customerId={}", ids.customer))),
+        ],
+        ("GET", "/authorizations/{authorizationId}") => {
+            vec![cell(AuthorizationReaders, &[AUTHORIZATION], |ids| plain(&format!("/authorizations/{}", ids.authorization)))]
+        }
+        ("POST", "/authorizations/{authorizationId}/release") => vec![cell(Operators, &[AUTHORIZATION], |ids| {
+            (format!("/authorizations/{}/release", ids.authorization), Some(json!({"reason": "x"})))
+        })],
+        ("POST", "/sandbox/authorizations/{authorizationId}/expire") => vec![cell(Operators, &[AUTHORIZATION], |ids| {
+            (format!("/sandbox/authorizations/{}/expire", ids.authorization), Some(json!({})))
+        })],
         ("POST", "/sandbox/purchases") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/purchases", ids))],
         ("POST", "/sandbox/refunds") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/refunds", ids))],
         (method, path) => panic!("{method} {path} has no cell in the access grid"),
@@ -153,6 +182,8 @@ fn grid() -> Vec<(Method, Cell)> {
 
 async fn send(actor: &Actor, method: &Method, (path, body): (String, Option<Value>)) -> Reply {
     let request = actor.request(method.clone(), &path);
+    // A gateway's requests need a key.
+    let request = if path.starts_with("/network/") { request.header("idempotency-key", Uuid::now_v7().to_string()) } else { request };
     Reply::of(match body {
         Some(body) => request.json(&body),
         None => request,
@@ -171,7 +202,15 @@ async fn one_of_each(admin: &Actor) -> Ids {
     // So that the events of the key have several pages.
     program.given_card().await;
     program.given_card().await;
-    Ids { card, customer, user, session, api_key }
+    let post = async |request| send(admin, &Method::POST, request).await.ok();
+    let of_the_network = |path: &str| (path.to_owned(), Some(json!({"cardId": card, "amount": 1, "description": "x"})));
+    // Two authorisations, so that their list has two pages.
+    post(of_the_network("/network/authorizations")).await;
+    let id = |value: &Value| value.as_str().expect("an id").to_owned();
+    let authorization = id(&post(of_the_network("/network/authorizations")).await["authorization"]["id"]);
+    let capture = id(&post(of_the_network("/network/captures")).await["movement"]["id"]);
+    let refund = id(&post(of_the_network("/network/refunds")).await["movement"]["id"]);
+    Ids { card, customer, user, session, api_key, authorization, capture, refund }
 }
 
 /// A well-formed id that does not exist.
@@ -323,8 +362,16 @@ async fn another_account_s_cursor_reveals_nothing_in_any_list() {
             for path in [with(&with_own, &format!("limit=100&after={cursor}")), with(path, &format!("limit=100&after={cursor}"))] {
                 let reply = admin.get(&path).await;
                 assert!(matches!(reply.status, 200 | 400 | 404), "{path} {reply:?}");
-                for foreign in [&theirs.card, &theirs.customer, &theirs.user, &theirs.session, &theirs.api_key, &more.card, &more.customer]
-                {
+                for foreign in [
+                    &theirs.card,
+                    &theirs.customer,
+                    &theirs.user,
+                    &theirs.session,
+                    &theirs.api_key,
+                    &theirs.authorization,
+                    &more.card,
+                    &more.customer,
+                ] {
                     assert!(!reply.text.contains(foreign.as_str()), "{path} shows {foreign}");
                 }
             }

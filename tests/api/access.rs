@@ -2,7 +2,7 @@
 //!
 //! The tests walk the route table, so an endpoint without a cell fails.
 
-mod network;
+mod payments;
 
 use core_api::{
     config::Environment,
@@ -11,9 +11,9 @@ use core_api::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::support::{Actor, PASSWORD, Reply, World, without_quota};
+use self::payments::Payments;
+use crate::support::{Actor, PASSWORD, Reply, World, payments::fresh_key, without_quota};
 
 /// Who may call an endpoint. `LoggedIn`: every user, and no API key.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,22 +53,18 @@ struct Ids {
     user: String,
     session: String,
     api_key: String,
-    authorization: String,
-    capture: String,
-    refund: String,
+    payments: Payments,
 }
 
 /// The ids that a request names, each with the code for an unknown one.
-type Names = &'static [(fn(&mut Ids) -> &mut String, &'static str)];
+type Names = &'static [Name];
+type Name = (fn(&mut Ids) -> &mut String, &'static str);
 
-const CARD: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.card, "card_not_found");
-const CUSTOMER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.customer, "customer_not_found");
-const USER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.user, "user_not_found");
-const SESSION: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.session, "session_not_found");
-const AUTHORIZATION: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.authorization, "authorization_not_found");
-const CAPTURE: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.capture, "movement_not_found");
-const REFUND: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.refund, "movement_not_found");
-const API_KEY: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.api_key, "api_key_not_found");
+const CARD: Name = (|ids| &mut ids.card, "card_not_found");
+const CUSTOMER: Name = (|ids| &mut ids.customer, "customer_not_found");
+const USER: Name = (|ids| &mut ids.user, "user_not_found");
+const SESSION: Name = (|ids| &mut ids.session, "session_not_found");
+const API_KEY: Name = (|ids| &mut ids.api_key, "api_key_not_found");
 
 struct Cell {
     who: Who,
@@ -85,16 +81,9 @@ fn plain(path: &str) -> (String, Option<Value>) {
     (path.to_owned(), None)
 }
 
-fn merchant(path: &str, ids: &Ids) -> (String, Option<Value>) {
-    (path.to_owned(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
-}
-
 /// The cells of an endpoint: several if it can name ids in several ways.
 fn cells(method: &Method, path: &str) -> Vec<Cell> {
-    use Who::{Admins, Anybody, AuthorizationReaders, LoggedIn, Operators, Viewers};
-    if path.starts_with("/network/") {
-        return network::cells(path);
-    }
+    use Who::{Admins, Anybody, LoggedIn, Operators, Viewers};
     match (method.as_str(), path) {
         ("POST", "/auth/login") => vec![cell(Anybody, &[], |_| ("/auth/login".into(), Some(json!({}))))],
         ("POST", "/auth/refresh") => vec![cell(Anybody, &[], |_| ("/auth/refresh".into(), Some(json!({}))))],
@@ -150,26 +139,14 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
             vec![cell(Operators, &[CARD], |ids| ("/balances/add".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
         }
         ("GET", "/balances/{cardId}") => vec![cell(Viewers, &[CARD], |ids| plain(&format!("/balances/{}", ids.card)))],
-        ("POST", "/balances/withdraw") => {
-            vec![cell(Operators, &[CARD], |ids| ("/balances/withdraw".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
-        }
-        ("GET", "/authorizations") => vec![
-            cell(AuthorizationReaders, &[], |_| plain("/authorizations")),
-            cell(AuthorizationReaders, &[CARD], |ids| plain(&format!("/authorizations?cardId={}", ids.card))),
-            cell(AuthorizationReaders, &[CUSTOMER], |ids| plain(&format!("/authorizations?customerId={}", ids.customer))),
-        ],
-        ("GET", "/authorizations/{authorizationId}") => {
-            vec![cell(AuthorizationReaders, &[AUTHORIZATION], |ids| plain(&format!("/authorizations/{}", ids.authorization)))]
-        }
-        ("POST", "/authorizations/{authorizationId}/release") => vec![cell(Operators, &[AUTHORIZATION], |ids| {
-            (format!("/authorizations/{}/release", ids.authorization), Some(json!({"reason": "x"})))
+        ("POST", "/sandbox/purchases") => vec![cell(Operators, &[CARD], |ids| {
+            ("/sandbox/purchases".into(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
         })],
-        ("POST", "/sandbox/authorizations/{authorizationId}/expire") => vec![cell(Operators, &[AUTHORIZATION], |ids| {
-            (format!("/sandbox/authorizations/{}/expire", ids.authorization), Some(json!({})))
-        })],
-        ("POST", "/sandbox/purchases") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/purchases", ids))],
-        ("POST", "/sandbox/refunds") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/refunds", ids))],
-        (method, path) => panic!("{method} {path} has no cell in the access grid"),
+        (method, path) => {
+            let cells = payments::cells(method, path);
+            assert!(!cells.is_empty(), "{method} {path} has no cell in the access grid");
+            cells
+        }
     }
 }
 
@@ -182,8 +159,7 @@ fn grid() -> Vec<(Method, Cell)> {
 
 async fn send(actor: &Actor, method: &Method, (path, body): (String, Option<Value>)) -> Reply {
     let request = actor.request(method.clone(), &path);
-    // A gateway's requests need a key.
-    let request = if path.starts_with("/network/") { request.header("idempotency-key", Uuid::now_v7().to_string()) } else { request };
+    let request = if path.starts_with("/network/") { request.header("idempotency-key", fresh_key()) } else { request };
     Reply::of(match body {
         Some(body) => request.json(&body),
         None => request,
@@ -202,15 +178,8 @@ async fn one_of_each(admin: &Actor) -> Ids {
     // So that the events of the key have several pages.
     program.given_card().await;
     program.given_card().await;
-    let post = async |request| send(admin, &Method::POST, request).await.ok();
-    let of_the_network = |path: &str| (path.to_owned(), Some(json!({"cardId": card, "amount": 1, "description": "x"})));
-    // Two authorisations, so that their list has two pages.
-    post(of_the_network("/network/authorizations")).await;
-    let id = |value: &Value| value.as_str().expect("an id").to_owned();
-    let authorization = id(&post(of_the_network("/network/authorizations")).await["authorization"]["id"]);
-    let capture = id(&post(of_the_network("/network/captures")).await["movement"]["id"]);
-    let refund = id(&post(of_the_network("/network/refunds")).await["movement"]["id"]);
-    Ids { card, customer, user, session, api_key, authorization, capture, refund }
+    let payments = payments::of_each_kind(admin, &card).await;
+    Ids { card, customer, user, session, api_key, payments }
 }
 
 /// A well-formed id that does not exist.
@@ -226,15 +195,17 @@ async fn another_account_s_id_is_answered_exactly_like_an_unknown_one_at_every_e
     let (mut theirs, mut named) = (one_of_each(&other).await, 0);
     let untouched = other.card(&theirs.card).await;
     for (method, cell) in grid() {
+        // Refused requests change nothing, so that one of each is enough.
+        let own = one_of_each(&admin).await;
         for (name, code) in cell.names {
             let mut answers = Vec::new();
             let foreign = name(&mut theirs).clone();
             let malformed = ["card_001", "%F0%9F%92%B3", "null", "00000000-0000-0000-0000-000000000000"];
             let tried = [foreign.clone(), unknown(&foreign), foreign.to_uppercase()].into_iter().chain(malformed.map(Into::into));
             for id in tried {
-                let mut own = one_of_each(&admin).await;
-                name(&mut own).clone_from(&id);
-                let request = (cell.request)(&own);
+                let mut named = own.clone();
+                name(&mut named).clone_from(&id);
+                let request = (cell.request)(&named);
                 let reply = send(&admin, &method, request).await;
                 answers.push((reply.status, reply.without_request_id()));
                 reply.problem(404, code);
@@ -368,7 +339,7 @@ async fn another_account_s_cursor_reveals_nothing_in_any_list() {
                     &theirs.user,
                     &theirs.session,
                     &theirs.api_key,
-                    &theirs.authorization,
+                    &theirs.payments.authorization,
                     &more.card,
                     &more.customer,
                 ] {

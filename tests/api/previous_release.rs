@@ -8,6 +8,7 @@ use std::{env, process::Stdio};
 use core_api::domain::{card::CardStatus, role::UserRole};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::{
     concurrency::assert_ledger_is_consistent,
@@ -77,4 +78,43 @@ async fn the_previous_release_serves_beside_this_version() {
     sent(&operator.at_base(old.base()), Method::POST, "/auth/logout", None).await;
     operator.get("/cards").await.problem(401, "unauthenticated");
     assert_ledger_is_consistent(&world).await;
+}
+
+/// A server of the version before holds nothing and knows of no hold. It goes on, but it spends no held money: the database
+/// refuses that, for the one card.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_previous_release_spends_no_held_money() {
+    let (world, admin) = World::with_admin().await;
+    let (card, other) = (admin.given_card_with(json!(500)).await, admin.given_card_with(json!(500)).await);
+    let program = env::var_os("PREVIOUS_RELEASE").unwrap_or_else(|| CORE_API.into());
+    let mut command = isolated(program);
+    command.env("DATABASE_URL", world.database.url()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = Process::start(&mut command);
+    let old = admin.at_base(&wait_for_base(&mut process));
+    let buy = |card: &str, amount: Value| {
+        let body = json!({"cardId": card, "amount": amount, "description": "x"});
+        Reply::undocumented(old.request(Method::POST, "/sandbox/purchases").json(&body))
+    };
+    // It has the card's position cached.
+    assert_eq!(buy(&card, json!(1)).await.status, 200);
+    let hold = admin.given_hold(&card, json!(400)).await;
+    let mut requests = JoinSet::new();
+    for number in 0..40 {
+        let is_held = number % 4 == 0;
+        let purchase = if is_held { buy(&card, json!(99.01)) } else { buy(&other, json!(1)) };
+        requests.spawn(async move { (is_held, purchase.await) });
+    }
+    for (is_held, reply) in requests.join_all().await {
+        // This version says that the funds do not suffice, the one before only that it could not.
+        let expected: &[u16] = if is_held { &[409, 503] } else { &[200] };
+        assert!(expected.contains(&reply.status), "{is_held}: {reply:?}");
+    }
+    assert_eq!(admin.position(&card).await, "499 400 99");
+    assert_eq!(admin.position(&other).await, "470 0 470");
+    assert_eq!(buy(&card, json!(99)).await.status, 200);
+    let add = json!({"cardId": card, "amount": 5});
+    sent(&old, Method::POST, "/balances/add", Some(add)).await;
+    admin.capture(&hold, json!(400)).await.ok();
+    assert_eq!(admin.position(&card).await, "5 0 5");
+    world.assert_ledger_is_clean().await;
 }

@@ -8,6 +8,7 @@ pub mod database_proxy;
 pub mod forge;
 mod given;
 pub mod operations;
+pub mod payments;
 mod pgbouncer;
 mod reply;
 pub mod shards;

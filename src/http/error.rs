@@ -185,6 +185,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
             return (Code::AccountRequired, format!("Several accounts have this login. Send accountId, one of: {}.", accounts.join(", ")));
         }
+        ServiceError::HoldEndOutOfRange => (Code::ValidationFailed, "The expiresAt is not 1 minute to 60 days ahead."),
         ServiceError::WrongPassword => (Code::ValidationFailed, "The current password is another one."),
         ServiceError::InvalidRefreshToken => {
             (Code::InvalidRefreshToken, "The refresh token is unknown, already used or expired. Log in again.")

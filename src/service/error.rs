@@ -36,6 +36,9 @@ pub enum Error {
     /// The caller's current password is another one.
     #[error("wrong current password")]
     WrongPassword,
+    /// A hold would end sooner or later than holds may.
+    #[error("hold end out of range")]
+    HoldEndOutOfRange,
     /// The refresh token is unknown, expired or used, or its session is over.
     #[error("refresh refused")]
     InvalidRefreshToken,

@@ -333,8 +333,16 @@ async fn another_account_s_cursor_reveals_nothing_in_any_list() {
             for path in [with(&with_own, &format!("limit=100&after={cursor}")), with(path, &format!("limit=100&after={cursor}"))] {
                 let reply = admin.get(&path).await;
                 assert!(matches!(reply.status, 200 | 400 | 404), "{path} {reply:?}");
-                for foreign in [&theirs.card, &theirs.customer, &theirs.user, &theirs.session, &theirs.api_key, &theirs.payments.authorization, &more.card, &more.customer]
-                {
+                for foreign in [
+                    &theirs.card,
+                    &theirs.customer,
+                    &theirs.user,
+                    &theirs.session,
+                    &theirs.api_key,
+                    &theirs.payments.authorization,
+                    &more.card,
+                    &more.customer,
+                ] {
                     assert!(!reply.text.contains(foreign.as_str()), "{path} shows {foreign}");
                 }
             }

@@ -67,9 +67,9 @@ pub(super) fn cells(method: &str, path: &str) -> Vec<Cell> {
         ("POST", "/sandbox/authorizations/{authorizationId}/expire") => vec![cell(Operators, &[AUTHORIZATION], |ids| {
             (format!("/sandbox/authorizations/{}/expire", ids.payments.authorization), Some(json!({})))
         })],
-        ("POST", "/network/authorizations") => vec![cell(Gateways, &[CARD], |ids| {
-            ("/network/authorizations".into(), Some(json!({"cardId": ids.card, "amount": 1})))
-        })],
+        ("POST", "/network/authorizations") => {
+            vec![cell(Gateways, &[CARD], |ids| ("/network/authorizations".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
+        }
         ("POST", "/network/purchases") => {
             vec![cell(Gateways, &[CARD], |ids| ("/network/purchases".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
         }
@@ -92,21 +92,15 @@ pub(super) fn cells(method: &str, path: &str) -> Vec<Cell> {
             (format!("/network/captures/{}/reversals", ids.payments.charge), Some(json!({"amount": 0.01})))
         })],
         ("POST", "/network/refunds") => vec![
-            cell(Gateways, &[CARD, AUTHORIZATION], |ids| {
-                refund("/network/refunds", ids, "authorizationId", &ids.payments.authorization)
-            }),
+            cell(Gateways, &[CARD, AUTHORIZATION], |ids| refund("/network/refunds", ids, "authorizationId", &ids.payments.authorization)),
             cell(Gateways, &[CARD, CHARGE], |ids| refund("/network/refunds", ids, "movementId", &ids.payments.charge)),
         ],
         ("POST", "/network/refunds/{movementId}/reversals") => vec![cell(Gateways, &[REFUND], |ids| {
             (format!("/network/refunds/{}/reversals", ids.payments.refund), Some(json!({"amount": 0.01})))
         })],
         ("POST", "/sandbox/refunds") => vec![
-            cell(Operators, &[CARD], |ids| {
-                ("/sandbox/refunds".into(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
-            }),
-            cell(Operators, &[CARD, AUTHORIZATION], |ids| {
-                refund("/sandbox/refunds", ids, "authorizationId", &ids.payments.authorization)
-            }),
+            cell(Operators, &[CARD], |ids| ("/sandbox/refunds".into(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))),
+            cell(Operators, &[CARD, AUTHORIZATION], |ids| refund("/sandbox/refunds", ids, "authorizationId", &ids.payments.authorization)),
             cell(Operators, &[CARD, CHARGE], |ids| refund("/sandbox/refunds", ids, "movementId", &ids.payments.charge)),
         ],
         _ => Vec::new(),

@@ -9,7 +9,6 @@ use super::{Actor, Reply};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-
 impl Actor {
     /// Creates a customer and returns its id.
     pub async fn given_customer(&self) -> String {

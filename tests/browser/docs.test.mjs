@@ -41,7 +41,7 @@ async function makeCard(page) {
   assert.equal(status, 200);
   const { createdAt, ...rest } = body;
   assert.ok(createdAt);
-  assert.deepEqual(rest, { cardId, status: 'active', currency: 'USD', balance: 500, customerId });
+  assert.deepEqual(rest, { cardId, status: 'active', currency: 'USD', balance: 500, held: 0, available: 500, customerId });
 }
 
 const getCard = (page) => page.locator('.opblock[id$="-getCard"]');
@@ -243,7 +243,7 @@ test('the example can be copied and works', () =>
     const script = await page.evaluate(() => navigator.clipboard.readText());
     assert.ok(script.startsWith(`API=${API}\n`), script);
     const printed = execFileSync('sh', ['-c', script.replace('juan@email.com', newEmail())], { encoding: 'utf8' });
-    assert.match(printed, /"status":"active","currency":"USD","balance":500,"customerId":"cus_/);
+    assert.match(printed, /"status":"active","currency":"USD","balance":500,"held":0,"available":500,"customerId":"cus_/);
   }));
 
 test('the page has no login in production', () =>

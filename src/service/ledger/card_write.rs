@@ -181,6 +181,7 @@ impl CardWrite {
         let Merchant { id, name, category, city, country } = details.merchant.clone();
         let decline = verdict.decline();
         Authorization {
+            account_id: self.card.0,
             id: AuthorizationId::new(),
             card_id: self.card.1,
             customer_id: self.to.customer,
@@ -218,6 +219,7 @@ impl CardWrite {
             last_ordinal: 0,
             entry_sequence: 0,
             sequence: 0,
+            card_sequence: self.to.sequence,
             created_at: at,
             expires_at: None,
             updated_at: at,
@@ -308,6 +310,8 @@ impl CardWrite {
         remarks: Remarks,
     ) -> Result<Stepped, Refusal> {
         let (entry, movement) = self.enter(at_by, &mut authorization, taken, remarks)?;
+        // Each is written once.
+        self.changed.retain(|changed| changed.id != authorization.id);
         self.changed.push(authorization.clone());
         Ok(Stepped { authorization, entries: vec![entry], movement, balance: self.balance() })
     }

@@ -1,14 +1,16 @@
-//! The SQL of the ledger: what is read. `write` has what is written, and `authorizations` and `originals` have the rest.
+//! The SQL of the ledger: what is read. `write` has what is written, `outcome` what that answers, and
+//! `authorizations` and `originals` have the rest.
 
 mod authorizations;
 mod originals;
+mod outcome;
 mod write;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::{authorizations::*, originals::*, write::*};
+pub(super) use self::{authorizations::*, originals::*, outcome::*, write::*};
 use super::{CardKey, Movement, MovementFilter, position_cache::CachedPosition};
 use crate::domain::{
     card::CardStatus,

@@ -147,8 +147,8 @@ pub(super) async fn page(
             case when related_seq is not null then (
                 select original.id
                 from movements original
-                where original.account_id = movements.account_id
-                    and original.card_id = movements.card_id
+                where original.account_id = $1
+                    and original.card_id = $2
                     and original.seq = movements.related_seq
             ) end as "related_id: MovementId",
             merchant

@@ -50,7 +50,7 @@ pub(super) struct Executor {
 
 impl Executor {
     /// Executes a batch: every call gets its own reply.
-    pub(super) async fn execute(&self, calls: Vec<LedgerCall>, mut batch: LedgerBatch) {
+    pub(super) async fn run(&self, calls: Vec<LedgerCall>, mut batch: LedgerBatch) {
         let (mut retry, mut pessimistic) = (calls, Vec::new());
         for _ in 0..ATTEMPTS {
             if retry.is_empty() {
@@ -72,11 +72,8 @@ impl Executor {
         stream::iter(cards)
             .for_each_concurrent(PESSIMISTIC_CARDS, async |(card, calls)| {
                 for call in calls {
-                    let reply = if call.since.elapsed() > batch::MAX_WAIT {
-                        Err(Error::Overloaded)
-                    } else {
-                        self.execute_alone(&call.request).await
-                    };
+                    let reply =
+                        if call.since.elapsed() > batch::MAX_WAIT { Err(Error::Overloaded) } else { self.run_alone(&call.request).await };
                     call.reply(reply);
                 }
                 self.cache.invalidate(&card);
@@ -84,7 +81,7 @@ impl Executor {
             .await;
     }
 
-    async fn execute_alone(&self, LedgerRequest { actor, work, .. }: &LedgerRequest) -> Result<Done> {
+    async fn run_alone(&self, LedgerRequest { actor, work, .. }: &LedgerRequest) -> Result<Done> {
         let pool = &self.pools.requests;
         match work {
             Work::Post { posting, idempotent } => pessimistic::post(pool, actor, posting, idempotent.as_ref()).await.map(Done::Posted),

@@ -16,7 +16,7 @@ use crate::domain::{
     error::Refusal,
     hold_time::HoldTimes,
     id::{ApiKeyId, AuthorizationId, EntryId, MovementId, UserId},
-    merchant::{Merchant, MerchantCategory},
+    merchant::{Merchant, MerchantAmount, MerchantCategory},
     metadata::Metadata,
     money::{Amount, Money},
     posting::{self, Entry, MovementKind, Position},
@@ -199,7 +199,7 @@ impl CardWrite {
             capture_reversed: Money::ZERO,
             refunded: Money::ZERO,
             refund_reversed: Money::ZERO,
-            merchant_amount: details.merchant_amount.map(|amount| amount.minor()),
+            merchant_amount: details.merchant_amount.map(MerchantAmount::minor),
             merchant_currency: details.merchant_amount.map(|amount| amount.currency().code().to_owned()),
             merchant_id: id,
             merchant_name: name,
@@ -241,17 +241,13 @@ impl CardWrite {
         let held_before = authorization.held;
         let held = self.to.held.less(held_before).plus(standing.held).ok_or(Refusal::BalanceLimitExceeded)?;
         authorization.stand(standing);
-        let movement = match (captures, remarks.posts) {
-            (Some(captured), Some((movement_kind, description))) => {
-                let posted = posting::post_unconditionally(self.to, movement_kind, captured)?;
-                let link =
-                    Link { authorization: Some(authorization.id), related: None, merchant: merchant_json(&authorization.merchant()) };
-                Some(self.post((at, by), movement_kind, posted, &description, link))
-            }
-            _ => {
-                self.to.sequence += 1;
-                None
-            }
+        let movement = if let (Some(captured), Some((movement_kind, description))) = (captures, remarks.posts) {
+            let posted = posting::post_unconditionally(self.to, movement_kind, captured)?;
+            let link = Link { authorization: Some(authorization.id), related: None, merchant: merchant_json(&authorization.merchant()) };
+            Some(self.post((at, by), movement_kind, posted, &description, link))
+        } else {
+            self.to.sequence += 1;
+            None
         };
         if let Some(due) = authorization.expires_at.filter(|_| standing.held > Money::ZERO) {
             self.to.add_hold_due(due, at);

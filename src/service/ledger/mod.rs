@@ -12,6 +12,7 @@ mod card_write;
 mod locked_card;
 mod pessimistic;
 mod position_cache;
+mod postings;
 mod rows;
 mod steps;
 mod store;
@@ -24,7 +25,8 @@ use chrono::{DateTime, Utc};
 
 pub use self::{
     authorization::{Authorization, AuthorizationEntry, AuthorizationFilter, CardBalance, Details, NewAuthorization, Stepped},
-    steps::{ForcePost, Linked, NetworkRefund, Original, ReversalKind, StepRequest},
+    postings::{ForcePost, Linked, NetworkRefund, Original, ReversalKind},
+    steps::StepRequest,
     verify::{Checkpoint, Drift, Fault, Progress, verify},
 };
 use self::{batched::Executor, position_cache::PositionCache};
@@ -187,7 +189,7 @@ impl Ledger {
         let on_dropped = || Error::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed));
         let batcher = Batcher::new(Config { name: "ledger", max_in_flight: MAX_IN_FLIGHT, on_dropped }, move |calls, batch| {
             let executor = Arc::clone(&executor);
-            async move { executor.execute(calls, batch).await }
+            async move { executor.run(calls, batch).await }
         });
         Self { pool: pools.requests, batcher, in_flight: Arc::default(), cache, hold_times }
     }

@@ -49,7 +49,7 @@ pub(in crate::http) async fn increment(
 ) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, SteppedBody::of);
     let request = StepRequest::Increment(command.body.amount);
-    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent.as_ref()).await?;
+    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent).await?;
     Ok(respond(outcome, SteppedBody::of))
 }
 
@@ -79,7 +79,7 @@ pub(in crate::http) async fn adjust(
 ) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, SteppedBody::of);
     let request = StepRequest::Adjust(command.body.amount);
-    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent.as_ref()).await?;
+    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent).await?;
     Ok(respond(outcome, SteppedBody::of))
 }
 
@@ -111,7 +111,7 @@ pub(in crate::http) async fn reverse(
     let idempotent = command.idempotent(caller.account, SteppedBody::of);
     let ReverseRequest { amount, reason } = command.body;
     let request = StepRequest::Reverse { amount, reason: reason.map(|reason| reason.as_str().to_owned()) };
-    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent.as_ref()).await?;
+    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent).await?;
     Ok(respond(outcome, SteppedBody::of))
 }
 
@@ -170,6 +170,6 @@ pub(in crate::http) async fn capture(
     let idempotent = command.idempotent(caller.account, CapturedBody::of);
     let CaptureRequest { amount, is_final, description } = command.body;
     let request = StepRequest::Capture { amount, is_final, description };
-    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent.as_ref()).await?;
+    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent).await?;
     Ok(respond(outcome, CapturedBody::of))
 }

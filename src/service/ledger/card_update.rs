@@ -64,12 +64,7 @@ pub(super) struct Known {
 ///
 /// A posting that would be refused is left over, with every later call to its card: the database checks the position before
 /// it writes, but nothing checks a refusal. An authorisation that is declined is written like any other.
-pub(super) fn plan(
-    calls: Vec<LedgerCall>,
-    known: &Known,
-    at: DateTime<Utc>,
-    hold_times: &HoldTimes,
-) -> (Vec<CardUpdate>, Vec<LedgerCall>) {
+pub(super) fn plan(calls: Vec<LedgerCall>, known: &Known, at: DateTime<Utc>, hold_times: &HoldTimes) -> (Vec<CardUpdate>, Vec<LedgerCall>) {
     let (mut updates, mut left_over): (Vec<CardUpdate>, Vec<LedgerCall>) = Default::default();
     // For each card the index of its update, and whether a call to it was left over.
     let mut cards: HashMap<CardKey, (Option<usize>, bool)> = HashMap::new();
@@ -129,11 +124,8 @@ fn add(write: &mut CardWrite, call: &LedgerCall, known: &Known, at: DateTime<Utc
             // Another step of the batch may have changed it already.
             let changed = write.changed.iter().find(|changed| changed.id == id);
             let authorization = changed.or_else(|| known.authorizations.get(&(request.actor.account, id)))?.clone();
-            let stepped = write.try_to(|write| {
-                let stepped = steps::take(write, (at, &by), authorization, step, hold_times)?;
-                Ok(stepped)
-            });
-            Some(Planned::Stepped(Box::new(stepped.ok()?)))
+            let stepped = write.try_to(|write| steps::take(write, (at, &by), authorization, step, hold_times)).ok()?;
+            Some(Planned::Stepped(Box::new(stepped)))
         }
     }
 }
@@ -143,7 +135,9 @@ impl PendingCall {
     pub(super) fn stored_body(&self) -> Option<Vec<u8>> {
         match (&self.call.request.work, &self.result) {
             (Work::Post { idempotent, .. }, Planned::Posted(posted)) => Some((idempotent.as_ref()?.render)(Ok(posted))),
-            (Work::Authorize { idempotent, .. } | Work::Step { idempotent, .. }, Planned::Stepped(stepped)) => Some((idempotent.as_ref()?.render)(Ok(stepped))),
+            (Work::Authorize { idempotent, .. } | Work::Step { idempotent, .. }, Planned::Stepped(stepped)) => {
+                Some((idempotent.as_ref()?.render)(Ok(stepped)))
+            }
             _ => None,
         }
     }

@@ -99,7 +99,7 @@ impl CardWrite {
     ///
     /// # Errors
     /// Those of `add`.
-    pub(super) fn try_to<T>(&mut self, add: impl FnOnce(&mut Self) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    pub(super) fn try_to<T, E>(&mut self, add: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let (to, movements, created, changed, entries) =
             (self.to, self.movements.len(), self.created.len(), self.changed.len(), self.entries.len());
         add(self).inspect_err(|_| {

@@ -1,15 +1,19 @@
-//! The steps of a payment after its authorisation. Each is one transaction under the lock of the card's row, which comes
-//! before the lock of the authorisation's.
+//! The steps of a payment after its authorisation. Steps that arrive together are written together, as postings are. Those
+//! that a batch cannot write, and those that are audited, are transactions of their own, under the lock of the card's row,
+//! which comes before the lock of the authorisation's.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{
-    CardKey, Ledger,
+    CardKey, Done, Ledger, Target, Work,
     authorization::{Authorization, Stepped, describe},
-    card_write::{Author, Remarks},
+    card_write::{Author, CardWrite, Remarks},
+    confused,
     locked_card::LockedCard,
     store,
 };
+use crate::database::Pool;
 use crate::domain::{
     actor::Actor,
     audit_event::Event,
@@ -20,13 +24,13 @@ use crate::domain::{
     id::AuthorizationId,
     merchant::MerchantCategory,
     money::{Amount, Money},
-    posting::MovementKind,
+    posting::{MovementKind, Position},
     text::Description,
 };
 use crate::service::{
     audit,
     error::Result,
-    idempotency::{self, IdempotentRequest, Outcome},
+    idempotency::{self, IdempotentRequest, InFlightKeys, Outcome},
     unit::Unit,
 };
 use crate::telemetry::metrics;
@@ -73,10 +77,23 @@ impl Ledger {
         actor: &Actor,
         authorization: Option<AuthorizationId>,
         request: StepRequest,
-        idempotent: Option<&IdempotentRequest<Stepped>>,
+        idempotent: Option<IdempotentRequest<Stepped>>,
     ) -> Result<Outcome<Stepped>> {
-        let unit = TakeStep { actor, authorization, request: &request, hold_times: &self.hold_times };
-        let outcome = self.once(idempotent, &unit).await?;
+        let outcome = match (authorization, &request) {
+            // A release is audited. An expiry is the sandbox's, and rare.
+            (None, _) | (_, StepRequest::Release { .. } | StepRequest::Expire) => {
+                let unit = TakeStep { actor, authorization, request: &request, hold_times: &self.hold_times };
+                self.once(idempotent.as_ref(), &unit).await?
+            }
+            (Some(id), _) => {
+                let _key = idempotent.as_ref().map(|request| InFlightKeys::enter(&self.in_flight, request)).transpose()?;
+                let work = Work::Step { request, idempotent };
+                let Done::Stepped(outcome) = self.call(actor, Target::Authorization(id), work).await? else {
+                    return Err(confused());
+                };
+                *outcome
+            }
+        };
         if let Outcome::Fresh(Stepped { authorization, movement, .. }) = &outcome {
             self.forget((actor.account, authorization.card_id));
             if movement.is_some() {
@@ -91,7 +108,7 @@ impl Ledger {
         idempotent: Option<&IdempotentRequest<T>>,
         unit: &U,
     ) -> Result<Outcome<T>> {
-        let _key = idempotent.map(|request| idempotency::InFlightKeys::enter(&self.in_flight, request)).transpose()?;
+        let _key = idempotent.map(|request| InFlightKeys::enter(&self.in_flight, request)).transpose()?;
         Box::pin(idempotency::write_once(&self.pool, idempotent, unit)).await
     }
 
@@ -99,6 +116,19 @@ impl Ledger {
     pub(super) fn forget(&self, card: CardKey) {
         self.cache.invalidate(&card);
     }
+}
+
+/// One step in a transaction of its own.
+pub(super) async fn take_alone(
+    pool: &Pool,
+    actor: &Actor,
+    authorization: AuthorizationId,
+    request: &StepRequest,
+    hold_times: &HoldTimes,
+    idempotent: Option<&IdempotentRequest<Stepped>>,
+) -> Result<Outcome<Stepped>> {
+    let unit = TakeStep { actor, authorization: Some(authorization), request, hold_times };
+    idempotency::write_once(pool, idempotent, &unit).await
 }
 
 struct TakeStep<'a> {
@@ -116,51 +146,70 @@ impl Unit for TakeStep<'_> {
         let id = self.authorization.ok_or(Refusal::AuthorizationNotFound)?;
         let card = store::card_of_authorization(connection, account, id).await?.ok_or(Refusal::AuthorizationNotFound)?;
         let mut locked = LockedCard::lock(connection, (account, card)).await?;
-        let mut authorization = locked.authorization(connection, id).await?;
-        let (taken, remarks) = self.decide(&locked, &mut authorization)?;
+        let authorization = locked.authorization(connection, id).await?;
         let by = if matches!(self.request, StepRequest::Expire) { Author::default() } else { Author::from(self.actor) };
-        let stepped = locked.write.step((locked.at, &by), authorization, taken, remarks)?;
+        let stepped = take(&mut locked.write, (locked.at, &by), authorization, self.request, self.hold_times)?;
         locked.write(connection).await?;
-        if let StepRequest::Release { .. } = self.request {
-            let event = Event::AuthorizationReleased { authorization: id, amount: taken.amount };
+        if let (StepRequest::Release { .. }, Some(entry)) = (self.request, stepped.entries.last()) {
+            let event = Event::AuthorizationReleased { authorization: id, amount: entry.amount };
             audit::record_in(connection, self.actor, event).await?;
         }
         Ok(stepped)
     }
 }
 
-impl TakeStep<'_> {
-    fn decide(&self, locked: &LockedCard, authorization: &mut Authorization) -> Result<(Taken, Remarks)> {
-        let standing = authorization.standing()?;
-        let mut remarks = Remarks::default();
-        let step = match self.request {
-            StepRequest::Increment(by) => {
-                let decision = decision::decide_increment(&locked.write.to, standing.status, *by);
-                if let Verdict::Declined(_) = decision.verdict {
-                    let taken = Taken { standing, kind: EntryKind::IncrementDeclined, amount: by.money(), captures: None };
-                    return Ok((taken, Remarks { decision: Some(decision), ..remarks }));
-                }
-                let category = authorization.merchant_category.as_ref().map(MerchantCategory::as_str);
-                let until = locked.at + self.hold_times.of(authorization.kind.known()?, category);
-                authorization.expires_at = authorization.expires_at.max(Some(until));
-                Step::Increment(*by)
+/// Decides a step of an authorisation, and adds it to what is written to its card.
+///
+/// # Errors
+/// The status does not permit the step, the card would hold or owe more than it can, or the authorisation is of a later
+/// version.
+pub(super) fn take(
+    write: &mut CardWrite,
+    (at, by): (DateTime<Utc>, &Author),
+    mut authorization: Authorization,
+    request: &StepRequest,
+    hold_times: &HoldTimes,
+) -> Result<Stepped> {
+    let (taken, remarks) = decide(&write.to, at, &mut authorization, request, hold_times)?;
+    Ok(write.step((at, by), authorization, taken, remarks)?)
+}
+
+fn decide(
+    card: &Position,
+    at: DateTime<Utc>,
+    authorization: &mut Authorization,
+    request: &StepRequest,
+    hold_times: &HoldTimes,
+) -> Result<(Taken, Remarks)> {
+    let standing = authorization.standing()?;
+    let mut remarks = Remarks::default();
+    let step = match request {
+        StepRequest::Increment(by) => {
+            let decision = decision::decide_increment(card, standing.status, *by);
+            if let Verdict::Declined(_) = decision.verdict {
+                let taken = Taken { standing, kind: EntryKind::IncrementDeclined, amount: by.money(), captures: None };
+                return Ok((taken, Remarks { decision: Some(decision), ..remarks }));
             }
-            StepRequest::Adjust(to) => Step::Adjust(*to),
-            StepRequest::Reverse { amount, reason } => {
-                remarks.reason.clone_from(reason);
-                Step::Reverse(*amount)
-            }
-            StepRequest::Capture { amount, is_final, description } => {
-                let description = description.clone().unwrap_or_else(|| describe(&authorization.merchant()));
-                remarks.posts = Some((MovementKind::Capture, description));
-                Step::Capture { amount: *amount, is_final: *is_final }
-            }
-            StepRequest::Release { reason } => {
-                remarks.reason = Some(reason.clone());
-                Step::Release
-            }
-            StepRequest::Expire => Step::Expire,
-        };
-        Ok((standing.take(step)?, remarks))
-    }
+            let category = authorization.merchant_category.as_ref().map(MerchantCategory::as_str);
+            let until = at + hold_times.of(authorization.kind.known()?, category);
+            authorization.expires_at = authorization.expires_at.max(Some(until));
+            Step::Increment(*by)
+        }
+        StepRequest::Adjust(to) => Step::Adjust(*to),
+        StepRequest::Reverse { amount, reason } => {
+            remarks.reason.clone_from(reason);
+            Step::Reverse(*amount)
+        }
+        StepRequest::Capture { amount, is_final, description } => {
+            let description = description.clone().unwrap_or_else(|| describe(&authorization.merchant()));
+            remarks.posts = Some((MovementKind::Capture, description));
+            Step::Capture { amount: *amount, is_final: *is_final }
+        }
+        StepRequest::Release { reason } => {
+            remarks.reason = Some(reason.clone());
+            Step::Release
+        }
+        StepRequest::Expire => Step::Expire,
+    };
+    Ok((standing.take(step)?, remarks))
 }

@@ -35,10 +35,10 @@ pub(in super::super) async fn write(connection: &mut PgConnection, rows: &Rows) 
     Ok(Written::Outcomes(Outcomes::of(rows)))
 }
 
-/// The statement. The first literals are its parts about authorisations: how updates set what is held, which network
-/// transaction ids are used already, and the inserts.
+/// The statement. The literals are its parts about authorisations: which network transaction ids are used already, and what is
+/// written of them.
 macro_rules! write_statement {
-    ($holds:literal, $used:literal, $authorizations:literal, $rows:expr, $($more:expr),*) => {{
+    ($used:literal, $authorizations:literal, $rows:expr, $($more:expr),*) => {{
         let Rows { at, updates, movements, keys, .. } = $rows;
         sqlx::query_as!(
             Row,
@@ -60,10 +60,11 @@ macro_rules! write_statement {
                 select *
                 from unnest(
                     $21::uuid[], $22::uuid[], $23::uuid[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[],
-                    $28::bigint[], $29::timestamptz[], $30::bigint[], $31::bigint[], $32::bigint[]
+                    $28::bigint[], $29::timestamptz[], $30::bigint[], $31::bigint[], $32::bigint[], $33::bigint[],
+                    $34::timestamptz[]
                 ) with ordinality as card_update (
                     account_id, card_id, customer_id, status, balance, held, seq, event_seq, holds_due_at, next_balance,
-                    next_seq, next_event_seq, number
+                    next_seq, next_event_seq, next_held, next_holds_due_at, number
                 )
             ), used_once as (
                 select key.account_id, key.card_id, key.key as used
@@ -75,7 +76,9 @@ macro_rules! write_statement {
                 from used_once
                 group by account_id, card_id
             ), locked as materialized (
-                select cards.account_id, cards.id, updates.next_balance, updates.next_seq, updates.next_event_seq, updates.number
+                select
+                    cards.account_id, cards.id, updates.next_balance, updates.next_held, updates.next_seq,
+                    updates.next_event_seq, updates.next_holds_due_at, updates.number
                 from updates
                 join cards on cards.account_id = updates.account_id and cards.id = updates.card_id
                 where cards.status = updates.status
@@ -95,9 +98,11 @@ macro_rules! write_statement {
                 update cards
                 set
                     balance = locked.next_balance,
+                    held = locked.next_held,
                     seq = locked.next_seq,
-                    event_seq = locked.next_event_seq
-            " + $holds + "
+                    event_seq = locked.next_event_seq,
+                    holds_due_at = locked.next_holds_due_at
+                from locked
                 where cards.account_id = locked.account_id and cards.id = locked.id
                 returning cards.account_id, cards.id as card_id, locked.number
             ), written as (
@@ -176,26 +181,21 @@ macro_rules! write_statement {
             &updates.next_balance,
             &updates.next_seq,
             &updates.next_event_seq,
+            &updates.next_held,
+            &updates.next_holds_due_at as &[Option<DateTime<Utc>>],
             $($more),*
         )
     }};
 }
 
 async fn write_movements(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
-    write_statement!("from locked", "", "", rows,).fetch_all(connection).await
+    write_statement!("", "", rows,).fetch_all(connection).await
 }
 
 #[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
 async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
     let Rows { created, changed, entries, .. } = rows;
     write_statement!(
-        ",
-                    held = hold.next_held,
-                    holds_due_at = hold.next_holds_due_at
-                from locked
-                join unnest($33::bigint[], $34::timestamptz[]) with ordinality as hold (next_held, next_holds_due_at, number)
-                    on hold.number = locked.number
-        ",
         "
                 union all
                 select stored.account_id, transaction.card_id, stored.network_transaction_id
@@ -275,8 +275,6 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                 ) on entry.account_id = applied.account_id and entry.card_id = applied.card_id
         ",
         rows,
-        &rows.updates.next_held,
-        &rows.updates.next_holds_due_at as &[Option<DateTime<Utc>>],
         &created.account_id,
         &created.card_id,
         &created.id,

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::Router;
@@ -22,6 +22,7 @@ use crate::{
         self, Retention, Services,
         auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
+        ledger::Ledger,
     },
     telemetry::{
         metrics::{Metrics, PoolSize},
@@ -154,6 +155,8 @@ pub struct Server {
     retention: Retention,
     linger: Duration,
     drain: Duration,
+    /// How often holds are looked for that are due.
+    sweep: Duration,
 }
 
 impl Server {
@@ -182,7 +185,7 @@ impl Server {
             per_source: settings.rate_limit.failed_logins_per_address,
         };
         let pools = Pools { batches: database::pool_for_lists(&pool, batch_connections(settings)), requests: pool };
-        let services = Services::new(&pools, tokens, lifetimes, logins, settings.rate_limit.per_hour)?;
+        let services = Services::new(&pools, tokens, lifetimes, logins, settings.authorization.hold_times(), settings.rate_limit.per_hour)?;
         if settings.environment == Environment::Sandbox {
             seed(&services).await?;
         }
@@ -209,6 +212,7 @@ impl Server {
             },
             linger: Duration::from_secs(settings.server.linger_seconds),
             drain: Duration::from_secs(settings.server.drain_seconds),
+            sweep: Duration::from_secs(settings.authorization.sweep_seconds),
         })
     }
 
@@ -230,6 +234,7 @@ impl Server {
         let (drain_started, mut draining) = watch::channel(false);
         let (app, serving_app) = (self.app.clone(), self.app.clone());
         let sweeping = tokio::spawn(self.app.sweep());
+        let expiring = tokio::spawn(expire_holds(self.services.ledger.clone(), self.sweep));
         let purging = tokio::spawn(purge(self.services, self.pools.clone(), self.retention));
         let scraping = self.metrics.map(|(listener, metrics)| {
             let pools = self.pools.clone();
@@ -256,6 +261,7 @@ impl Server {
             }
         };
         sweeping.abort();
+        expiring.abort();
         purging.abort();
         if let Some(scraping) = scraping {
             scraping.abort();
@@ -287,6 +293,29 @@ async fn purge(services: Services, pools: Pools, retention: Retention) {
         pools.close_unused();
         let pause = if more { Duration::from_millis(100) } else { Duration::from_secs(60) };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// How often the held money is measured.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Lets holds expire that are due, and reports what is held. Runs until it is dropped.
+async fn expire_holds(ledger: Ledger, interval: Duration) {
+    let mut measured: Option<Instant> = None;
+    loop {
+        let more = ledger.expire_due_holds().await.unwrap_or_else(|error| {
+            tracing::warn!(cause = service::error::chain(&error), "holds that are due could not expire; trying again later");
+            false
+        });
+        if measured.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
+            measured = Some(Instant::now());
+            if let Err(error) = ledger.report_held_money().await {
+                tracing::warn!(cause = service::error::chain(&error), "held money could not be measured; trying again later");
+            }
+        }
+        if !more {
+            tokio::time::sleep(interval).await;
+        }
     }
 }
 

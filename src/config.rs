@@ -21,7 +21,7 @@ pub use self::{
     log_filter::{LogFilter, NotALogFilter},
     networks::{Networks, NotANetwork},
     origins::{NotAnOrigin, Origins},
-    sections::{Auth, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
+    sections::{Auth, Authorization, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
 };
 
 pub use crate::domain::environment::Environment;
@@ -104,6 +104,8 @@ pub struct Settings {
     pub rate_limit: RateLimit,
     /// How long rows are kept that nothing needs any more.
     pub retention: Retention,
+    /// How long authorisations hold money.
+    pub authorization: Authorization,
     /// Where metrics are served.
     pub metrics: Metrics,
     /// Where traces are exported to.
@@ -174,6 +176,7 @@ impl Settings {
             }
         }
         self.retention.check()?;
+        self.authorization.check()?;
         if self.tracing.otlp_endpoint.is_some() && !exports_traces {
             return Err(SettingsError::NotBuiltIn { key: "tracing.otlp_endpoint", feature: "otel" });
         }

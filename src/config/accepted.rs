@@ -26,6 +26,11 @@ pub(super) fn accepted(key: &str) -> Option<(String, &'static str)> {
         "retention.idempotency_keys_seconds" => (number("seconds", 86_400), "86400"),
         "retention.sessions_seconds" => (number("seconds", 0), "2592000"),
         "retention.audit_events_seconds" => (format!("0, or {}", number("seconds", 2_592_000)), "31536000"),
+        "authorization.expiry_days_purchase" | "authorization.expiry_days_preauthorization" | "authorization.expiry_days_cash" => {
+            ("a number of days from 1 to 60".to_owned(), "7")
+        }
+        "authorization.expiry_days_by_mcc" => ("categories of four digits, each with its days from 1 to 60".to_owned(), "7011=31,4411=31"),
+        "authorization.sweep_seconds" => (number("seconds", 1), "5"),
         "tracing.otlp_endpoint" => ("the http:// address of a collector, without a user or query".to_owned(), "http://localhost:4318"),
         "log.level" => ("error, warn, info, debug, trace or off, and module=level after it".to_owned(), "info,sqlx=warn"),
         "log.format" => ("text or json".to_owned(), "json"),

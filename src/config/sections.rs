@@ -1,10 +1,12 @@
 //! The sections of the settings, as they are in `config/default.toml`.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use url::Url;
+
+use crate::domain::hold_time::HoldTimes;
 
 use super::{LogFilter, MAX, Networks, Origins, SettingsError, keys};
 
@@ -99,6 +101,69 @@ impl Retention {
             }
         }
         Ok(())
+    }
+}
+
+/// `[authorization]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Authorization {
+    pub expiry_days_purchase: u16,
+    pub expiry_days_preauthorization: u16,
+    pub expiry_days_cash: u16,
+    pub expiry_days_by_mcc: DaysByCategory,
+    pub sweep_seconds: u64,
+}
+
+/// Days by the four digits of a merchant's category, such as `7011=31,4411=31`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DaysByCategory(BTreeMap<String, u16>);
+
+impl Authorization {
+    /// The longest hold, in days.
+    const MAX_DAYS: u16 = 60;
+
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        for (key, days) in [
+            ("authorization.expiry_days_purchase", self.expiry_days_purchase),
+            ("authorization.expiry_days_preauthorization", self.expiry_days_preauthorization),
+            ("authorization.expiry_days_cash", self.expiry_days_cash),
+        ] {
+            if !(1..=Self::MAX_DAYS).contains(&days) {
+                return Err(keys::invalid(key));
+            }
+        }
+        if !(1..=MAX).contains(&self.sweep_seconds) {
+            return Err(keys::invalid("authorization.sweep_seconds"));
+        }
+        Ok(())
+    }
+
+    /// How long a hold lasts.
+    #[must_use]
+    pub fn hold_times(&self) -> HoldTimes {
+        HoldTimes {
+            purchase: self.expiry_days_purchase,
+            preauthorization: self.expiry_days_preauthorization,
+            cash: self.expiry_days_cash,
+            by_category: self.expiry_days_by_mcc.0.clone(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DaysByCategory {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let entry = |entry: &str| {
+            let (category, days) = entry.split_once('=')?;
+            let category = category.trim();
+            let is_category = category.len() == 4 && category.bytes().all(|byte| byte.is_ascii_digit());
+            let days = days.trim().parse().ok().filter(|days| (1..=Authorization::MAX_DAYS).contains(days))?;
+            is_category.then(|| (category.to_owned(), days))
+        };
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries.map(entry).collect::<Option<_>>().map(Self).ok_or_else(|| D::Error::custom("not days by category"))
     }
 }
 

@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// What may be done with the rows of each table. Rows are locked by the right to update them.
-const GRANTS: [(&str, &[&str]); 16] = [
+const GRANTS: [(&str, &[&str]); 18] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("accounts", &["SELECT", "INSERT", "UPDATE"]),
     ("api_keys", &["SELECT", "INSERT", "UPDATE"]),
     ("audit_events", &["SELECT", "INSERT"]),
+    ("authorization_entries", &["SELECT", "INSERT"]),
+    ("authorizations", &["SELECT", "INSERT", "UPDATE"]),
     ("cards", &["SELECT", "INSERT", "UPDATE"]),
     ("customers", &["SELECT", "INSERT"]),
     ("deployment", &["SELECT", "INSERT"]),

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::domain::{
     card::CardStatus,
     currency::Currency,
-    id::{AccountId, ApiKeyId, CardId, CustomerId, NotAnId, SessionId, UserId},
+    id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, NotAnId, SessionId, UserId},
+    money::Money,
     role::{Permission, Role},
 };
 
@@ -27,6 +28,8 @@ pub enum Subject {
     Card(CardId),
     /// An API key.
     ApiKey(ApiKeyId),
+    /// An authorisation.
+    Authorization(AuthorizationId),
 }
 
 impl FromStr for Subject {
@@ -39,7 +42,14 @@ impl FromStr for Subject {
         let customer = || text.parse().map(Self::Customer);
         let card = || text.parse().map(Self::Card);
         let api_key = || text.parse().map(Self::ApiKey);
-        account.or_else(|_| user()).or_else(|_| session()).or_else(|_| customer()).or_else(|_| card()).or_else(|_| api_key())
+        let authorization = || text.parse().map(Self::Authorization);
+        account
+            .or_else(|_| user())
+            .or_else(|_| session())
+            .or_else(|_| customer())
+            .or_else(|_| card())
+            .or_else(|_| api_key())
+            .or_else(|_| authorization())
     }
 }
 
@@ -99,6 +109,8 @@ event_types! {
     CardAssigned => "card_assigned";
     /// A card's status changed.
     CardStatusChanged => "card_status_changed";
+    /// The issuer ended the hold of an authorisation.
+    AuthorizationReleased => "authorization_released";
     /// An API key was created.
     ApiKeyCreated => "api_key_created";
     /// An API key got another secret. The one before stays valid for a while if that was requested.
@@ -141,6 +153,7 @@ pub enum Event {
     CardCreated { card: CardId, currency: Currency },
     CardAssigned { card: CardId, customer: CustomerId },
     CardStatusChanged { card: CardId, from: CardStatus, to: CardStatus },
+    AuthorizationReleased { authorization: AuthorizationId, amount: Money },
     ApiKeyCreated { key: ApiKeyId, role: Role, expires_at: Option<DateTime<Utc>> },
     ApiKeyRolled { key: ApiKeyId, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>> },
     ApiKeyRevoked { key: ApiKeyId },
@@ -198,6 +211,10 @@ impl Event {
             Self::CardStatusChanged { card, from, to } => {
                 let [before, after] = [from, to].map(|status| Some(json!({"status": status.name()})));
                 (EventType::CardStatusChanged, Subject::Card(card), before, after)
+            }
+            Self::AuthorizationReleased { authorization, amount } => {
+                let [before, after] = [amount, Money::ZERO].map(|held| Some(json!({"heldAmount": held})));
+                (EventType::AuthorizationReleased, Subject::Authorization(authorization), before, after)
             }
             Self::ApiKeyCreated { key, role, expires_at } => {
                 let after = json!({"role": role.name(), "expiresAt": expires_at.map(text_of), "revoked": false});

@@ -1,6 +1,9 @@
 //! Refusals: requests that a rule or the current state forbids.
 
-use super::card::{CardStatus, TargetStatus};
+use super::{
+    authorization::AuthorizationStatus,
+    card::{CardStatus, TargetStatus},
+};
 
 /// Why a rule or the current state forbids a request.
 ///
@@ -58,6 +61,25 @@ pub enum Refusal {
     /// The balance would exceed [`MAX_MINOR`](super::money::MAX_MINOR).
     #[error("balance limit exceeded")]
     BalanceLimitExceeded,
+
+    /// The account has no such authorisation.
+    #[error("no such authorization")]
+    AuthorizationNotFound,
+    /// The account has no such movement, or it is of another kind.
+    #[error("no such movement")]
+    MovementNotFound,
+    /// The authorisation's status does not permit the step.
+    #[error("authorization not open but {0:?}")]
+    AuthorizationNotOpen(AuthorizationStatus),
+    /// An authorisation of the account has this network transaction id already.
+    #[error("network transaction id taken")]
+    DuplicateNetworkTransaction,
+    /// More would be taken back than is left of the movement.
+    #[error("reversal exceeds its original")]
+    ReversalExceedsOriginal,
+    /// More would be refunded than is left of what was captured.
+    #[error("refund exceeds what was captured")]
+    RefundExceedsCapture,
 }
 
 /// The two kinds of refusals.
@@ -74,9 +96,13 @@ impl Refusal {
     #[must_use]
     pub const fn kind(self) -> RefusalKind {
         match self {
-            Self::CustomerNotFound | Self::CardNotFound | Self::AccountNotFound | Self::UserNotFound | Self::SessionNotFound => {
-                RefusalKind::NotFound
-            }
+            Self::CustomerNotFound
+            | Self::CardNotFound
+            | Self::AccountNotFound
+            | Self::UserNotFound
+            | Self::SessionNotFound
+            | Self::AuthorizationNotFound
+            | Self::MovementNotFound => RefusalKind::NotFound,
             Self::DuplicateEmail
             | Self::DuplicateUser
             | Self::LastAdmin
@@ -86,7 +112,11 @@ impl Refusal {
             | Self::CardCancelled
             | Self::CardNotActive(_)
             | Self::InsufficientFunds
-            | Self::BalanceLimitExceeded => RefusalKind::Conflict,
+            | Self::BalanceLimitExceeded
+            | Self::AuthorizationNotOpen(_)
+            | Self::DuplicateNetworkTransaction
+            | Self::ReversalExceedsOriginal
+            | Self::RefundExceedsCapture => RefusalKind::Conflict,
         }
     }
 }

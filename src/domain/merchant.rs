@@ -132,18 +132,14 @@ pub enum EntryMode {
 impl EntryMode {
     /// The name in JSON and in the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ecommerce => "ecommerce",
-            Self::MailPhone => "mail_phone",
-            Self::Recurring => "recurring",
-            Self::Contactless => "contactless",
-            Self::Chip => "chip",
-            Self::Magstripe => "magstripe",
-            Self::Manual => "manual",
-            Self::CredentialOnFile => "credential_on_file",
-            Self::Unknown => "unknown",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl From<EntryMode> for &'static str {
+    fn from(mode: EntryMode) -> Self {
+        mode.name()
     }
 }
 

@@ -6,10 +6,13 @@
 pub mod actor;
 pub mod assignment;
 pub mod audit_event;
+pub mod authorization;
 pub mod card;
 pub mod currency;
+pub mod decision;
 pub mod environment;
 pub mod error;
+pub mod hold_time;
 pub mod id;
 pub mod merchant;
 pub mod metadata;

@@ -64,6 +64,12 @@ impl Money {
         Self(-self.0)
     }
 
+    /// What is left without the other. It may leave the bounds.
+    #[must_use]
+    pub const fn less(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+
     /// Parses one JSON token.
     ///
     /// # Errors

@@ -1,67 +1,106 @@
 //! The posting rules: from a card's position and a request, a movement or a refusal. Pure: no clock, no database.
 
-use std::str::FromStr;
-
+use chrono::{DateTime, Utc};
 use serde::Serialize;
-
-use strum::EnumCount;
+use strum::{EnumCount, EnumString, IntoStaticStr, VariantArray};
 
 use crate::domain::{
     card::CardStatus,
+    currency::Currency,
     error::Refusal,
+    id::CustomerId,
     money::{Amount, Money},
 };
 
 /// The kind of a movement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumCount)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, EnumCount, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum MovementKind {
     /// Money added by the account.
     TopUp,
-    /// Money spent with the card.
+    /// Money taken out by the account.
+    Withdrawal,
+    /// Money spent with the card, in a single message.
     Purchase,
+    /// Money spent with the card, which was authorised before, or should have been.
+    Capture,
+    /// Money of a capture or a purchase that is given back.
+    CaptureReversal,
     /// Money returned by a merchant.
     Refund,
-}
-
-/// The text names no kind of movement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown kind of movement")]
-pub struct UnknownKind;
-
-impl FromStr for MovementKind {
-    type Err = UnknownKind;
-
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(UnknownKind)
-    }
+    /// Money of a refund that is taken back.
+    RefundReversal,
 }
 
 impl MovementKind {
     /// Every kind.
-    pub const ALL: [Self; Self::COUNT] = [Self::TopUp, Self::Purchase, Self::Refund];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::TopUp, Self::Withdrawal, Self::Purchase, Self::Capture, Self::CaptureReversal, Self::Refund, Self::RefundReversal];
 
     /// The name in JSON and in the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The change that a movement of this amount makes to the balance.
+    const fn change(self, amount: Amount) -> Money {
         match self {
-            Self::TopUp => "top_up",
-            Self::Purchase => "purchase",
-            Self::Refund => "refund",
+            Self::TopUp | Self::CaptureReversal | Self::Refund => amount.money(),
+            Self::Withdrawal | Self::Purchase | Self::Capture | Self::RefundReversal => amount.money().negated(),
         }
     }
 }
 
-/// The state of a card that a posting depends on.
+/// The state of a card that what happens to it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
+    /// The card's customer.
+    pub customer: Option<CustomerId>,
     /// The card's status.
     pub status: CardStatus,
+    /// The card's currency.
+    pub currency: Currency,
     /// The card's balance.
     pub balance: Money,
+    /// What is authorised and not yet captured.
+    pub held: Money,
     /// The sequence number of the newest movement; 0 before the first.
     pub seq: i64,
+    /// The sequence number of the newest movement or change of a hold; 0 before the first.
+    pub sequence: i64,
+    /// No hold is due before this moment. It stays when the hold ends early. None: nothing is held.
+    pub holds_due_at: Option<DateTime<Utc>>,
+}
+
+impl Position {
+    /// What can be spent: the balance less what is held. It may be below zero.
+    #[must_use]
+    pub const fn available(&self) -> Money {
+        self.balance.less(self.held)
+    }
+
+    /// The position after a movement.
+    #[must_use]
+    pub const fn after(self, entry: Entry) -> Self {
+        Self { balance: entry.balance_after, seq: entry.seq, sequence: self.sequence + 1, ..self }
+    }
+
+    /// Whether a hold may be due to expire at this moment.
+    #[must_use]
+    pub fn may_have_due_holds(&self, at: DateTime<Utc>) -> bool {
+        self.held > Money::ZERO && self.holds_due_at.is_some_and(|due| due <= at)
+    }
+
+    /// Takes a hold into account that is added `at` this moment, before it is part of `held`. A moment of an earlier hold
+    /// that has ended is kept while it lies ahead, because the database has an index of these moments: a value that stays
+    /// costs nothing.
+    pub fn add_hold_due(&mut self, due: DateTime<Utc>, at: DateTime<Utc>) {
+        let earlier = self.holds_due_at.filter(|earlier| self.held > Money::ZERO || *earlier > at);
+        self.holds_due_at = Some(earlier.map_or(due, |earlier| earlier.min(due)));
+    }
 }
 
 /// A permitted movement.
@@ -75,29 +114,35 @@ pub struct Entry {
     pub balance_after: Money,
 }
 
-/// Decides a posting.
+/// Decides a posting that the account asks for, or a merchant of the sandbox.
 ///
 /// # Errors
-/// The card's status forbids the posting, or the balance would leave its bounds.
+/// The card's status forbids the posting, it would spend more than is available, or the balance would leave its bounds.
 pub fn post(card: Position, kind: MovementKind, amount: Amount) -> Result<Entry, Refusal> {
     match (kind, card.status) {
         (MovementKind::TopUp, CardStatus::Inactive | CardStatus::Active)
         | (MovementKind::Purchase, CardStatus::Active)
-        | (MovementKind::Refund, CardStatus::Inactive | CardStatus::Active | CardStatus::Blocked) => {}
+        | (MovementKind::Refund, CardStatus::Inactive | CardStatus::Active | CardStatus::Blocked)
+        | (MovementKind::Withdrawal | MovementKind::Capture | MovementKind::CaptureReversal | MovementKind::RefundReversal, _) => {}
         (MovementKind::TopUp, CardStatus::Blocked) => return Err(Refusal::CardBlocked),
         (MovementKind::TopUp | MovementKind::Refund, CardStatus::Cancelled) => return Err(Refusal::CardCancelled),
         (MovementKind::Purchase, status @ (CardStatus::Inactive | CardStatus::Blocked | CardStatus::Cancelled)) => {
             return Err(Refusal::CardNotActive(status));
         }
     }
-    let change = match kind {
-        MovementKind::TopUp | MovementKind::Refund => amount.money(),
-        MovementKind::Purchase => amount.money().negated(),
-    };
-    let balance_after = card.balance.plus(change).ok_or(Refusal::BalanceLimitExceeded)?;
-    if balance_after < Money::ZERO {
+    if matches!(kind, MovementKind::Purchase | MovementKind::Withdrawal) && amount.money() > card.available() {
         return Err(Refusal::InsufficientFunds);
     }
+    post_unconditionally(card, kind, amount)
+}
+
+/// A posting of the network, which nobody may refuse: neither the card's status nor its funds matter.
+///
+/// # Errors
+/// The balance would leave its bounds.
+pub fn post_unconditionally(card: Position, kind: MovementKind, amount: Amount) -> Result<Entry, Refusal> {
+    let change = kind.change(amount);
+    let balance_after = card.balance.plus(change).ok_or(Refusal::BalanceLimitExceeded)?;
     Ok(Entry { seq: card.seq + 1, amount: change, balance_after })
 }
 
@@ -117,7 +162,16 @@ mod tests {
     }
 
     fn card(status: CardStatus, balance: i64) -> Position {
-        Position { status, balance: money(balance), seq: 7 }
+        Position {
+            customer: None,
+            status,
+            currency: Currency::Usd,
+            balance: money(balance),
+            held: Money::ZERO,
+            seq: 7,
+            sequence: 9,
+            holds_due_at: None,
+        }
     }
 
     /// The expected result of every posting: `+` posted, else the error's variant.
@@ -129,6 +183,9 @@ mod tests {
                 MovementKind::TopUp => ["+", "+", "CardBlocked", "CardCancelled"],
                 MovementKind::Purchase => ["CardNotActive(Inactive)", "+", "CardNotActive(Blocked)", "CardNotActive(Cancelled)"],
                 MovementKind::Refund => ["+", "+", "+", "CardCancelled"],
+                MovementKind::Withdrawal | MovementKind::Capture | MovementKind::CaptureReversal | MovementKind::RefundReversal => {
+                    ["+", "+", "+", "+"]
+                }
             };
             for (status, cell) in CardStatus::ALL.into_iter().zip(row) {
                 let got = match post(card(status, 500), kind, amount(20)) {
@@ -149,6 +206,30 @@ mod tests {
     }
 
     #[test]
+    fn held_money_is_not_spent_but_captured() {
+        let held = |minor| Position { held: money(minor), ..card(CardStatus::Active, 500) };
+        for kind in [MovementKind::Purchase, MovementKind::Withdrawal] {
+            assert!(post(held(400), kind, amount(100)).is_ok_and(|entry| entry.balance_after == money(400)));
+            assert_eq!(post(held(400), kind, amount(101)), Err(Refusal::InsufficientFunds));
+            assert_eq!(post(held(600), kind, amount(1)), Err(Refusal::InsufficientFunds));
+        }
+        for kind in [MovementKind::Capture, MovementKind::RefundReversal] {
+            assert!(post_unconditionally(held(400), kind, amount(501)).is_ok_and(|entry| entry.balance_after == money(-1)));
+        }
+    }
+
+    #[test]
+    fn a_balance_below_zero_is_filled_first() {
+        let overdrawn = card(CardStatus::Active, -500);
+        for kind in [MovementKind::TopUp, MovementKind::Refund, MovementKind::CaptureReversal] {
+            assert!(post(overdrawn, kind, amount(200)).is_ok_and(|entry| entry.balance_after == money(-300)), "{kind:?}");
+        }
+        assert_eq!(post(overdrawn, MovementKind::Purchase, amount(1)), Err(Refusal::InsufficientFunds));
+        let lowest = card(CardStatus::Active, -MAX_MINOR);
+        assert_eq!(post_unconditionally(lowest, MovementKind::Capture, amount(1)), Err(Refusal::BalanceLimitExceeded));
+    }
+
+    #[test]
     fn a_balance_can_reach_its_bound_and_not_exceed_it() {
         let nearly_full = card(CardStatus::Active, MAX_MINOR - 1);
         for kind in [MovementKind::TopUp, MovementKind::Refund] {
@@ -161,7 +242,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_history_sums_to_its_balance(steps in prop::collection::vec((prop::sample::select(MovementKind::ALL.to_vec()), 1..=MAX_MINOR), 0..100)) {
-            let mut position = Position { status: CardStatus::Active, balance: Money::ZERO, seq: 0 };
+            let mut position = Position { seq: 0, ..card(CardStatus::Active, 0) };
             let mut sum: i128 = 0;
             let mut posted = 0;
             for (kind, minor) in steps {
@@ -170,8 +251,8 @@ mod tests {
                     posted += 1;
                     prop_assert_eq!(i128::from(entry.balance_after.minor()), sum);
                     prop_assert_eq!(entry.seq, posted);
-                    prop_assert!((0..=MAX_MINOR).contains(&entry.balance_after.minor()));
-                    position = Position { balance: entry.balance_after, seq: entry.seq, ..position };
+                    prop_assert!((-MAX_MINOR..=MAX_MINOR).contains(&entry.balance_after.minor()));
+                    position = position.after(entry);
                 }
             }
         }

@@ -164,6 +164,18 @@ impl Description {
         Self("Balance top-up".to_owned())
     }
 
+    /// The description of a withdrawal that has no other.
+    #[must_use]
+    pub fn of_a_withdrawal() -> Self {
+        Self("Withdrawal".to_owned())
+    }
+
+    /// The description of a card payment whose merchant is not known.
+    #[must_use]
+    pub fn of_a_payment() -> Self {
+        Self("Card payment".to_owned())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

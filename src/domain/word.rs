@@ -80,6 +80,10 @@ impl<T: Serialize> Serialize for Word<T> {
 
 /// That of the words that this version knows.
 impl<T: JsonSchema> JsonSchema for Word<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
     fn schema_name() -> Cow<'static, str> {
         T::schema_name()
     }

@@ -79,6 +79,7 @@ impl Serialize for SubjectId {
             Subject::Customer(id) => id.serialize(serializer),
             Subject::Card(id) => id.serialize(serializer),
             Subject::ApiKey(id) => id.serialize(serializer),
+            Subject::Authorization(id) => id.serialize(serializer),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Balances: `POST /balances/add`, `GET /balances/{cardId}`.
+//! Balances: `POST /balances/add`, `POST /balances/withdraw`, `GET /balances/{cardId}`.
 
 use axum::{Json as JsonBody, extract::State, response::Response};
 use schemars::JsonSchema;
@@ -22,7 +22,7 @@ use crate::domain::{
     text::Description,
     word::Word,
 };
-use crate::service::ledger::{Posted, Posting};
+use crate::service::ledger::{CardBalance, Posted, Posting};
 
 pub(super) struct AddRequest {
     card_id: Option<CardId>,
@@ -41,12 +41,15 @@ impl FromFields for AddRequest {
 pub(super) struct Added {
     card_id: CardId,
     balance: Money,
+    /// What can be spent: the balance less what is held.
+    available: Money,
     movement_id: MovementId,
 }
 
 impl Added {
     fn of(posted: &Posted) -> Self {
-        Self { card_id: posted.card, balance: posted.movement.balance_after, movement_id: posted.movement.id }
+        let CardBalance { card, balance, available, .. } = posted.balance;
+        Self { card_id: card, balance, available, movement_id: posted.movement.id }
     }
 }
 
@@ -54,7 +57,7 @@ impl Added {
 pub(super) const ADD: Operation = Operation::new("addBalance", Tag::Balances, "Add Balance")
     .about("Add funds to a virtual card that is inactive or active. The balance is returned in the card's currency.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 100}"#)
-    .response::<Added>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "movementId": "mov_01h455vb4pex5vsknk084sn02q"}"#)
+    .response::<Added>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "available": 100, "movementId": "mov_01h455vb4pex5vsknk084sn02q"}"#)
     .refusals(&[Code::CardNotFound, Code::CardBlocked, Code::CardCancelled, Code::BalanceLimitExceeded]);
 
 /// `POST /balances/add`
@@ -66,18 +69,83 @@ pub(super) async fn add(State(app): State<App>, Writer(caller): Writer, command:
     Ok(respond(outcome, Added::of))
 }
 
+pub(super) struct WithdrawRequest {
+    card_id: Option<CardId>,
+    amount: Amount,
+    description: Option<Description>,
+}
+
+impl FromFields for WithdrawRequest {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let (card_id, amount) = (fields.id("cardId"), fields.amount("amount"));
+        let description = fields.optional("description", Fields::text);
+        Some(Self { card_id: card_id?, amount: amount?, description })
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Withdrawn {
+    card_id: CardId,
+    balance: Money,
+    /// What can be spent: the balance less what is held.
+    available: Money,
+    movement_id: MovementId,
+}
+
+impl Withdrawn {
+    fn of(posted: &Posted) -> Self {
+        let CardBalance { card, balance, available, .. } = posted.balance;
+        Self { card_id: card, balance, available, movement_id: posted.movement.id }
+    }
+}
+
+/// `POST /balances/withdraw`
+pub(super) const WITHDRAW: Operation = Operation::new("withdrawBalance", Tag::Balances, "Withdraw Balance")
+    .about(
+        "Take funds from a card of any status: a cancelled card is emptied like this. What is held for authorizations cannot be withdrawn.",
+    )
+    .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 40, "description": "Back to the company account"}"#)
+    .response::<Withdrawn>(
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 60, "available": 60, "movementId": "mov_01h455vb4pex5vsknk084sn02q"}"#,
+    )
+    .refusals(&[Code::CardNotFound, Code::InsufficientFunds]);
+
+/// `POST /balances/withdraw`
+pub(super) async fn withdraw(State(app): State<App>, Writer(caller): Writer, command: Command<WithdrawRequest>) -> Result<Response> {
+    let idempotent = command.idempotent(caller.account, Withdrawn::of);
+    let WithdrawRequest { card_id, amount, description } = command.body;
+    let description = description.unwrap_or_else(Description::of_a_withdrawal);
+    let posting = Posting { card: card_id, kind: MovementKind::Withdrawal, amount, description };
+    let outcome = app.services.ledger.post(&caller.actor(), posting, idempotent).await?;
+    Ok(respond(outcome, Withdrawn::of))
+}
+
+/// A card's money.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Balance {
     card_id: CardId,
+    /// What was posted to the card.
     balance: Money,
     currency: Word<Currency>,
+    /// What is held for authorizations that were not captured yet.
+    held: Money,
+    /// What can be spent: `balance` less `held`. It is below zero if a network took more than there was.
+    available: Money,
+}
+
+impl From<&CardBalance> for Balance {
+    fn from(card: &CardBalance) -> Self {
+        let CardBalance { card: card_id, currency, balance, held, available, .. } = *card;
+        Self { card_id, balance, currency: currency.into(), held, available }
+    }
 }
 
 /// `GET /balances/{cardId}`
 pub(super) const GET: Operation = Operation::new("getBalance", Tag::Balances, "Get Balance")
-    .about("Retrieve a card's balance.")
-    .response::<Balance>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "currency": "USD"}"#)
+    .about("Retrieve a card's money: its balance, what is held of it for authorizations, and what is available. A hold that is due to expire is no longer part of `held`.")
+    .response::<Balance>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "currency": "USD", "held": 20, "available": 80}"#)
     .refusals(&[Code::CardNotFound]);
 
 /// `GET /balances/{cardId}`
@@ -89,5 +157,6 @@ pub(super) async fn get(
 ) -> Result<JsonBody<Balance>> {
     let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?;
-    Ok(JsonBody(Balance { card_id: card.id, balance: card.balance, currency: card.currency }))
+    let (balance, held, available) = (card.balance, card.held, card.balance.less(card.held));
+    Ok(JsonBody(Balance { card_id: card.id, balance, currency: card.currency, held, available }))
 }

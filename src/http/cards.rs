@@ -71,6 +71,10 @@ pub(super) struct CardBody {
     status: Word<CardStatus>,
     currency: Word<Currency>,
     balance: Money,
+    /// What is held for authorizations that were not captured yet.
+    held: Money,
+    /// What can be spent: `balance` less `held`.
+    available: Money,
     customer_id: Option<CustomerId>,
     created_at: Timestamp,
 }
@@ -82,6 +86,8 @@ impl From<&Card> for CardBody {
             status: card.status.clone(),
             currency: card.currency.clone(),
             balance: card.balance,
+            held: card.held,
+            available: card.balance.less(card.held),
             customer_id: card.customer_id,
             created_at: Timestamp(card.created_at),
         }
@@ -92,7 +98,7 @@ impl From<&Card> for CardBody {
 pub(super) const GET: Operation = Operation::new("getCard", Tag::VirtualCards, "Get Card Details")
     .about("Retrieve one card. `customerId` is null until the card is assigned.")
     .response::<CardBody>(
-        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active", "currency": "USD", "balance": 100, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z"}"#,
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active", "currency": "USD", "balance": 100, "held": 20, "available": 80, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z"}"#,
     )
     .refusals(&[Code::CardNotFound]);
 
@@ -148,7 +154,7 @@ pub(super) const LIST: Operation = Operation::new("listCards", Tag::VirtualCards
     ])
     .list::<CardBody>(
         "cards",
-        r#"{"cards": [{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD", "balance": 0, "customerId": null, "createdAt": "2025-02-10T10:00:00.000Z"}], "nextCursor": null}"#,
+        r#"{"cards": [{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD", "balance": 0, "held": 0, "available": 0, "customerId": null, "createdAt": "2025-02-10T10:00:00.000Z"}], "nextCursor": null}"#,
     )
     .refusals(&[Code::CustomerNotFound]);
 

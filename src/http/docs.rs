@@ -68,16 +68,19 @@ async fn start(headers: HeaderMap) -> Response {
 }
 
 /// Every file, made when it is first asked for. All responses share its bytes.
-static FILES: [(&str, &LazyLock<Option<File>>); 5] = [
+static FILES: [(&str, &LazyLock<Option<File>>); 6] = [
     ("/docs", &PAGE),
     ("/docs/docs.css", &STYLE),
     ("/docs/docs.js", &SCRIPT),
+    ("/docs/payment.js", &PAYMENT),
     ("/docs/swagger-ui.css", &SWAGGER_UI_STYLE),
     ("/docs/swagger-ui-bundle.js", &SWAGGER_UI),
 ];
 static PAGE: LazyLock<Option<File>> = LazyLock::new(|| Some(File::plain("text/html; charset=utf-8", include_str!("docs/index.html"))));
 static STYLE: LazyLock<Option<File>> = LazyLock::new(|| Some(File::plain("text/css; charset=utf-8", include_str!("docs/docs.css"))));
 static SCRIPT: LazyLock<Option<File>> = LazyLock::new(|| Some(File::plain("text/javascript; charset=utf-8", include_str!("docs/docs.js"))));
+static PAYMENT: LazyLock<Option<File>> =
+    LazyLock::new(|| Some(File::plain("text/javascript; charset=utf-8", include_str!("docs/payment.js"))));
 static SWAGGER_UI_STYLE: LazyLock<Option<File>> = LazyLock::new(|| File::of_swagger_ui("text/css; charset=utf-8", "swagger-ui.css"));
 static SWAGGER_UI: LazyLock<Option<File>> = LazyLock::new(|| File::of_swagger_ui("text/javascript; charset=utf-8", "swagger-ui-bundle.js"));
 

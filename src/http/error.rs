@@ -240,8 +240,23 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         Refusal::CardNotActive(status) => {
             return (Code::CardNotActive, format!("The card is {}; only an active card can pay.", status.name()));
         }
-        Refusal::InsufficientFunds => (Code::InsufficientFunds, "The card holds less than this costs."),
+        Refusal::InsufficientFunds => (Code::InsufficientFunds, "The card has less available than this takes."),
         Refusal::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The balance would exceed the maximum of 90071992547409.91."),
+        Refusal::AuthorizationNotFound => (Code::AuthorizationNotFound, "The account, or the card, has no such authorization."),
+        Refusal::MovementNotFound => (Code::MovementNotFound, "The account, or the card, has no such movement of this kind."),
+        Refusal::AuthorizationNotOpen(status) => {
+            return (
+                Code::AuthorizationNotOpen,
+                format!("The authorization is {} and holds nothing that this could change.", status.name()),
+            );
+        }
+        Refusal::DuplicateNetworkTransaction => {
+            (Code::DuplicateNetworkTransaction, "Another authorization has this networkTransactionId. Nothing was decided.")
+        }
+        Refusal::ReversalExceedsOriginal => (Code::ReversalExceedsOriginal, "The movement has less left to reverse."),
+        Refusal::RefundExceedsCapture => {
+            (Code::RefundExceedsCapture, "Less is left to refund of what was captured. Post the refund without a link if it is right.")
+        }
     };
     (code, detail.to_owned())
 }

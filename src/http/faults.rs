@@ -28,6 +28,7 @@ pub(super) enum FaultCode {
     OutOfRange,
     NotPositive,
     TooMany,
+    Excluded,
     Duplicate,
     InvalidCursor,
     InvalidDate,
@@ -106,13 +107,30 @@ pub(super) fn wrong_type(field: &'static str, wanted: &str, sent: &str) -> Field
 
 /// A JSON value that is not a sum of money.
 pub(super) fn money(field: &'static str, what: MoneyFault, sent: &str) -> FieldFault {
-    let (code, words) = match what {
-        MoneyFault::NotANumber => return wrong_type(field, "a JSON number", sent),
-        MoneyFault::TooManyDecimals => (FaultCode::TooManyDecimals, "takes at most 2 decimals"),
-        MoneyFault::OutOfRange => (FaultCode::OutOfRange, "takes at most 90071992547409.91"),
-        MoneyFault::NotPositive => (FaultCode::NotPositive, "must be above 0"),
-    };
-    fault(field, code, words)
+    match what {
+        MoneyFault::NotANumber => wrong_type(field, "a JSON number", sent),
+        MoneyFault::TooManyDecimals => fault(field, FaultCode::TooManyDecimals, "takes at most 2 decimals"),
+        MoneyFault::OutOfRange => fault(field, FaultCode::OutOfRange, "takes at most 90071992547409.91"),
+        MoneyFault::NotPositive => fault(field, FaultCode::NotPositive, "must be above 0"),
+    }
+}
+
+/// A JSON value that is not an amount of 0 or more in a currency with this many decimals.
+pub(super) fn merchant_money(field: &'static str, what: MoneyFault, sent: &str, digits: u32) -> FieldFault {
+    match what {
+        MoneyFault::NotANumber => wrong_type(field, "a JSON number", sent),
+        MoneyFault::TooManyDecimals => {
+            fault(field, FaultCode::TooManyDecimals, format_args!("takes at most {digits} decimals in its currency"))
+        }
+        MoneyFault::OutOfRange | MoneyFault::NotPositive => {
+            fault(field, FaultCode::OutOfRange, "must be 0 or more, and at most 9007199254740991 of the smallest units of its currency")
+        }
+    }
+}
+
+/// A text that is not the code of a currency.
+pub(super) fn currency(field: &'static str) -> FieldFault {
+    fault(field, FaultCode::UnknownValue, "must be a currency's code of three capital letters (ISO 4217), such as USD")
 }
 
 /// A sum below zero, where none can be.

@@ -18,13 +18,15 @@ use super::{
     faults::{self, FaultCode},
     header_fields::is_declared_as_json,
     middleware::body::WholeBody,
-    openapi::{BodySchema, schema},
+    openapi::{BodySchema, payment_schema, schema},
     query::Query,
     strict::{self, Members},
     time::Moment,
 };
 use crate::domain::{
+    currency::CurrencyCode,
     id::NotAnId,
+    merchant::MerchantCurrency,
     metadata::Metadata,
     money::{Amount, Money},
     text::TextFault,
@@ -101,7 +103,7 @@ impl<'a> Fields<'a> {
         Ok(Self { members, faults: Vec::new(), body_schema: None })
     }
 
-    fn fault(&mut self, field: &'static str, code: FaultCode, what: impl Display) {
+    pub(super) fn fault(&mut self, field: &'static str, code: FaultCode, what: impl Display) {
         self.faults.push(faults::fault(field, code, what));
     }
 
@@ -221,7 +223,7 @@ impl<'a> Fields<'a> {
 
     /// A required object of strings that the service keeps for the caller. A member that is null is left out.
     pub(super) fn metadata(&mut self, field: &'static str) -> Option<Metadata> {
-        self.note(field, |_| schema::requested_metadata());
+        self.note(field, |_| payment_schema::requested_metadata());
         let value = self.required(field)?.get();
         let Ok(Members(members)) = serde_json::from_str(value) else {
             self.faults.push(faults::wrong_type(field, "an object", value));
@@ -255,12 +257,41 @@ impl<'a> Fields<'a> {
         text.parse().map_err(|_| self.faults.push(faults::word(field, &text, words))).ok()
     }
 
+    /// Which of two fields are present: both, or neither.
+    pub(super) fn together(&mut self, names: [&'static str; 2]) -> [bool; 2] {
+        if let Some(body) = &mut self.body_schema {
+            names.iter().for_each(|name| body.optional(name));
+            return [true; 2];
+        }
+        let present = names.map(|name| self.has(name));
+        match present {
+            [true, false] => self.fault(names[1], FaultCode::Required, format_args!("is required with {}", names[0])),
+            [false, true] => self.fault(names[0], FaultCode::Required, format_args!("is required with {}", names[1])),
+            [true, true] | [false, false] => {}
+        }
+        present
+    }
+
+    /// A required code of a currency that may be any.
+    pub(super) fn currency_code(&mut self, field: &'static str) -> Option<CurrencyCode> {
+        self.note(field, SchemaGenerator::subschema_for::<CurrencyCode>);
+        let text = self.string(field)?;
+        text.parse().map_err(|_| self.faults.push(faults::currency(field))).ok()
+    }
+
+    /// A required code of a currency whose amounts are known to have some number of decimals.
+    pub(super) fn merchant_currency(&mut self, field: &'static str) -> Option<MerchantCurrency> {
+        self.note(field, SchemaGenerator::subschema_for::<MerchantCurrency>);
+        let text = self.string(field)?;
+        text.parse().map_err(|_| self.faults.push(faults::currency(field))).ok()
+    }
+
     /// At most one of the named fields is present.
     pub(super) fn at_most_one_of(&mut self, names: &[&'static str]) {
         let mut present = names.iter().filter(|name| self.has(name));
         if let (Some(_), Some(second)) = (present.next(), present.next()) {
             let others: Vec<&str> = names.iter().copied().filter(|name| name != second).collect();
-            self.fault(second, FaultCode::TooMany, format_args!("must be left out if one of these is present: {}", others.join(", ")));
+            self.fault(second, FaultCode::Excluded, format_args!("must be left out if one of these is present: {}", others.join(", ")));
         }
     }
 
@@ -286,7 +317,7 @@ impl<'a> Fields<'a> {
 
     /// A required sum that is at least zero.
     pub(super) fn sum(&mut self, field: &'static str) -> Option<Money> {
-        self.note(field, |_| schema::sum());
+        self.note(field, |_| payment_schema::sum());
         let value = self.required(field)?.get();
         let sum = Money::from_json(value).map_err(|fault| faults::money(field, fault, value));
         let sum = sum.and_then(|sum| if sum < Money::ZERO { Err(faults::negative(field)) } else { Ok(sum) });

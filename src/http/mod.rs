@@ -3,6 +3,8 @@
 mod address;
 mod audit_events;
 mod auth;
+mod authorization_body;
+mod authorizations;
 mod balances;
 mod cards;
 mod code;
@@ -21,6 +23,7 @@ mod listener;
 mod middleware;
 mod movement_body;
 mod movements;
+mod network;
 mod openapi;
 mod page;
 mod query;

@@ -3,8 +3,18 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::time::Timestamp;
-use crate::domain::{id::MovementId, money::Money, posting::MovementKind, word::Word};
+use serde_json::value::RawValue;
+
+use super::{
+    authorization_body::{MerchantSchema, stored},
+    time::Timestamp,
+};
+use crate::domain::{
+    id::{AuthorizationId, MovementId},
+    money::Money,
+    posting::MovementKind,
+    word::Word,
+};
 use crate::service::ledger::Movement;
 
 #[derive(Serialize, JsonSchema)]
@@ -17,6 +27,15 @@ pub(super) struct MovementBody {
     date: Timestamp,
     r#type: Word<MovementKind>,
     balance_after: Money,
+    /// The authorization that it belongs to.
+    authorization_id: Option<AuthorizationId>,
+    /// The transfer that it belongs to.
+    transfer_id: Option<String>,
+    /// The movement that it reverses or refunds.
+    related_movement_id: Option<MovementId>,
+    /// The merchant, as far as the network tells.
+    #[schemars(with = "Option<MerchantSchema>")]
+    merchant: Option<Box<RawValue>>,
 }
 
 impl From<&Movement> for MovementBody {
@@ -28,6 +47,10 @@ impl From<&Movement> for MovementBody {
             date: Timestamp(movement.created_at),
             r#type: movement.kind.clone(),
             balance_after: movement.balance_after,
+            authorization_id: movement.authorization_id,
+            transfer_id: None,
+            related_movement_id: movement.related_id,
+            merchant: movement.merchant.as_deref().and_then(stored),
         }
     }
 }

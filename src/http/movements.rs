@@ -48,9 +48,9 @@ pub(super) const LIST: Operation = Operation::new("listMovements", Tag::Transact
     .list::<MovementBody>(
         "movements",
         r#"{"movements": [
-            {"id": "mov_01h455vb4pex5vsknk084sn02s", "amount": -20, "description": "Online purchase - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "purchase", "balanceAfter": 114.50},
-            {"id": "mov_01h455vb4pex5vsknk084sn02r", "amount": 100, "description": "Balance top-up", "date": "2025-02-10T10:00:00.000Z", "type": "top_up", "balanceAfter": 134.50},
-            {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": -15.50, "description": "Subscription - Netflix", "date": "2025-02-09T18:30:00.000Z", "type": "purchase", "balanceAfter": 34.50}
+            {"id": "mov_01h455vb4pex5vsknk084sn02s", "amount": -20, "description": "Online purchase - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "purchase", "balanceAfter": 114.50, "authorizationId": null, "transferId": null, "relatedMovementId": null, "merchant": null},
+            {"id": "mov_01h455vb4pex5vsknk084sn02r", "amount": 100, "description": "Balance top-up", "date": "2025-02-10T10:00:00.000Z", "type": "top_up", "balanceAfter": 134.50, "authorizationId": null, "transferId": null, "relatedMovementId": null, "merchant": null},
+            {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": -15.50, "description": "Subscription - Netflix", "date": "2025-02-09T18:30:00.000Z", "type": "purchase", "balanceAfter": 34.50, "authorizationId": null, "transferId": null, "relatedMovementId": null, "merchant": null}
         ]}"#,
     )
     .refusals(&[Code::CardNotFound]);

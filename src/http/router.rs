@@ -7,12 +7,12 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    App, audit_events, auth, balances, cards, customers, docs,
+    App, audit_events, auth, authorizations, balances, cards, customers, docs,
     document::{self, Document},
     error::Error,
     explanations, health,
     middleware::{self, cors},
-    movements, openapi,
+    movements, network, openapi,
     routes::{Entry, Routes},
     sandbox, sessions, users,
 };
@@ -57,12 +57,18 @@ impl Table {
             .get("/cards/{cardId}", cards::get, cards::GET)
             .get("/cards/{cardId}/movements", movements::list, movements::LIST)
             .post("/balances/add", balances::add, balances::ADD)
-            .get("/balances/{cardId}", balances::get, balances::GET);
+            .post("/balances/withdraw", balances::withdraw, balances::WITHDRAW)
+            .get("/balances/{cardId}", balances::get, balances::GET)
+            .get("/authorizations", authorizations::list, authorizations::LIST)
+            .get("/authorizations/{authorizationId}", authorizations::get, authorizations::GET)
+            .post("/authorizations/{authorizationId}/release", authorizations::release, authorizations::RELEASE);
+        authenticated = network_routes(authenticated, has_sandbox_routes);
         if has_sandbox_routes {
             authenticated = authenticated
-                // These simulate merchants.
+                // These simulate merchants, and the clock.
                 .post("/sandbox/purchases", sandbox::purchase, sandbox::PURCHASE)
-                .post("/sandbox/refunds", sandbox::refund, sandbox::REFUND);
+                .post("/sandbox/refunds", sandbox::refund, sandbox::REFUND)
+                .post("/sandbox/authorizations/{authorizationId}/expire", sandbox::expire, sandbox::EXPIRE);
         }
 
         let unlimited = Routes::default()
@@ -85,6 +91,30 @@ impl Table {
     pub(super) fn document(&self) -> Value {
         openapi::document(self.entries(), self.has_sandbox_routes)
     }
+}
+
+/// What a card network's gateway calls.
+fn network_routes(routes: Routes, is_sandbox: bool) -> Routes {
+    let (authorize, purchase) = ("/network/authorizations", "/network/purchases");
+    // Only the sandbox can be asked to decline.
+    let routes = if is_sandbox {
+        routes.post(authorize, network::authorize::<true>, network::AUTHORIZE).post(purchase, network::purchase::<true>, network::PURCHASE)
+    } else {
+        routes.post(authorize, network::authorize::<false>, network::AUTHORIZE).post(
+            purchase,
+            network::purchase::<false>,
+            network::PURCHASE,
+        )
+    };
+    routes
+        .post("/network/authorizations/{authorizationId}/increments", network::steps::increment, network::steps::INCREMENT)
+        .post("/network/authorizations/{authorizationId}/adjustments", network::steps::adjust, network::steps::ADJUST)
+        .post("/network/authorizations/{authorizationId}/reversals", network::steps::reverse, network::steps::REVERSE)
+        .post("/network/authorizations/{authorizationId}/captures", network::steps::capture, network::steps::CAPTURE)
+        .post("/network/captures", network::postings::capture, network::postings::CAPTURE)
+        .post("/network/captures/{movementId}/reversals", network::postings::reverse_capture, network::postings::REVERSE_CAPTURE)
+        .post("/network/refunds", network::postings::refund, network::postings::REFUND)
+        .post("/network/refunds/{movementId}/reversals", network::postings::reverse_refund, network::postings::REVERSE_REFUND)
 }
 
 /// The router of the API.

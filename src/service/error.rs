@@ -99,7 +99,8 @@ impl Error {
     /// Whether the database rolled the transaction back in favour of another: nothing was done, and the same work may
     /// succeed at once.
     pub(super) fn is_retryable(&self) -> bool {
-        self.has_state(&["40001", "40P01"])
+        // A store that loses a race for a unique value returns the violation (23505) as this error.
+        self.has_state(&["40001", "40P01", "23505"])
     }
 
     /// Whether the statement gave up waiting for a lock: nothing was done.

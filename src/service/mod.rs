@@ -20,6 +20,7 @@ pub mod users;
 use std::{num::NonZeroU32, time::Duration};
 
 use crate::database::Pools;
+use crate::domain::hold_time::HoldTimes;
 
 use self::{
     accounts::Accounts,
@@ -79,7 +80,14 @@ impl Services {
     ///
     /// # Errors
     /// The system provides no randomness or no threads.
-    pub fn new(pools: &Pools, tokens: Tokens, lifetimes: Lifetimes, logins: LoginLimits, requests_per_hour: NonZeroU32) -> Result<Self> {
+    pub fn new(
+        pools: &Pools,
+        tokens: Tokens,
+        lifetimes: Lifetimes,
+        logins: LoginLimits,
+        hold_times: HoldTimes,
+        requests_per_hour: NonZeroU32,
+    ) -> Result<Self> {
         let pool = &pools.requests;
         let passwords = Passwords::new()?;
         Ok(Self {
@@ -90,7 +98,7 @@ impl Services {
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
             idempotency: Idempotency::new(pool.clone()),
-            ledger: Ledger::new(pools.clone()),
+            ledger: Ledger::new(pools.clone(), hold_times),
             admission: Admission::new(pools.clone(), requests_per_hour),
             users: Users::new(pool.clone(), passwords),
         })

@@ -25,6 +25,11 @@ const LOGINS: &str = "core_api_logins_total";
 const HASHES_WAITING: &str = "core_api_password_hashes_waiting";
 const HASHES: &str = "core_api_password_hash_duration_seconds";
 const POSTINGS: &str = "core_api_postings_total";
+const AUTHORIZATIONS: &str = "core_api_authorizations_total";
+const AUTHORIZATION_STEPS: &str = "core_api_authorization_steps_total";
+const HOLDS_EXPIRED: &str = "core_api_holds_expired_total";
+const HOLDS_OVERDUE: &str = "core_api_holds_overdue_seconds";
+const HELD: &str = "core_api_held_money";
 const BUILD: &str = "core_api_build_info";
 
 const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -103,6 +108,11 @@ fn describe() {
     describe_gauge!(HASHES_WAITING, "Passwords waiting to be hashed");
     describe_histogram!(HASHES, Unit::Seconds, "Duration of a password hash, without its wait");
     describe_counter!(POSTINGS, "Movements written, by type");
+    describe_counter!(AUTHORIZATIONS, "Decided authorisations and single-message purchases, by outcome and decline code");
+    describe_counter!(AUTHORIZATION_STEPS, "Steps of authorisations after the decision, by kind of entry");
+    describe_counter!(HOLDS_EXPIRED, "Holds released because they were due");
+    describe_gauge!(HOLDS_OVERDUE, Unit::Seconds, "How long the oldest hold that is due waits for the sweeper; 0 if none is");
+    describe_gauge!(HELD, "Money held on cards by currency, in its units, as the sweeper of this replica last saw it");
     describe_gauge!(BUILD, "Always 1; the labels identify the build");
 }
 
@@ -192,4 +202,32 @@ pub(crate) fn hash_finished(lane: &'static str, since: Instant) {
 /// Records a written movement.
 pub(crate) fn posting_written(kind: &'static str) {
     counter!(POSTINGS, "type" => kind).increment(1);
+}
+
+/// Records a decided authorisation or single-message purchase. `outcome` is `approved`, `partial`, `declined`, `verified`
+/// or `stand_in`, and `code` is the decline code, or `none`.
+pub(crate) fn authorization_decided(outcome: &'static str, code: &'static str) {
+    counter!(AUTHORIZATIONS, "outcome" => outcome, "code" => code).increment(1);
+}
+
+/// Records a step of an authorisation after its decision. `kind` is that of the entry, such as `capture`.
+pub(crate) fn authorization_step(kind: &'static str) {
+    counter!(AUTHORIZATION_STEPS, "kind" => kind).increment(1);
+}
+
+/// Records holds that expired because they were due.
+pub(crate) fn holds_expired(count: u64) {
+    counter!(HOLDS_EXPIRED).increment(count);
+}
+
+/// Records how long ago the oldest hold that is due, but not yet expired, should have expired.
+pub(crate) fn holds_overdue(by: Duration) {
+    gauge!(HOLDS_OVERDUE).set(by);
+}
+
+/// Records the money that is held in a currency. `minor_units` is its sum over all cards.
+pub(crate) fn money_held(currency: &'static str, minor_units: i64) {
+    // A gauge is a float: above 2^53 minor units it is rounded, which a graph does not show.
+    #[expect(clippy::cast_precision_loss, reason = "a graph does not need the last cent")]
+    gauge!(HELD, "currency" => currency).set(minor_units as f64 / 100.0);
 }

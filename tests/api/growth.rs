@@ -1,10 +1,16 @@
 //! How fast the tables grow: bytes per 1,000 requests of each kind, with their indexes, on a real Postgres.
 //! `cargo test --test api growth -- --ignored --nocapture` prints the table of docs/operations.md.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Executor, Row};
 
 use crate::support::{Actor, Database, PASSWORD, World, without_quota};
@@ -51,6 +57,7 @@ async fn tables_grow_by_this_much() {
     let (_, viewer) = world.new_user(&admin, "viewer@example.com", core_api::domain::role::Role::Viewer).await;
     let (admin, viewer, anonymous): (&Actor, &Actor, &Actor) = (&admin, &viewer, &world.anonymous());
     let card = &admin.given_card().await;
+    let sent = AtomicU32::new(0);
     let login = |email: String, password: &'static str| async move {
         drop(anonymous.post("/auth/login", json!({"email": email, "password": password})).await);
     };
@@ -69,6 +76,27 @@ async fn tables_grow_by_this_much() {
     measure(&world, "`POST /balances/add` with an `Idempotency-Key`", |number| async move {
         let body = json!({"cardId": card, "amount": 1});
         admin.keyed(&format!("a-key-of-36-characters-as-a-uuid-{number:04}"), Method::POST, "/balances/add", &body).await.ok();
+    })
+    .await;
+    admin.add(card, json!(1_000_000)).await.ok();
+    let keyed = async |path: String, body: Value| {
+        let key = format!("a-key-of-36-characters-as-a-uuid-{:08}", sent.fetch_add(1, Ordering::Relaxed));
+        admin.keyed(&key, Method::POST, &path, &body).await.ok()["authorization"]["id"].as_str().expect("an id").to_owned()
+    };
+    let authorizations = Mutex::new(Vec::new());
+    measure(&world, "`POST /network/authorizations`", |_| async {
+        let merchant = json!({"id": "445291006", "name": "HOTEL MIRADOR", "mcc": "7011", "city": "Bogota", "country": "CO"});
+        let id = keyed("/network/authorizations".to_owned(), json!({"cardId": card, "amount": 1, "merchant": merchant})).await;
+        authorizations.lock().expect("unpoisoned").push(id);
+    })
+    .await;
+    measure(&world, "its capture", |_| async {
+        let id = authorizations.lock().expect("unpoisoned").pop().expect("an authorisation");
+        keyed(format!("/network/authorizations/{id}/captures"), json!({})).await;
+    })
+    .await;
+    measure(&world, "an authorisation that is declined", |_| async {
+        keyed("/network/authorizations".to_owned(), json!({"cardId": card, "amount": 10_000_000})).await;
     })
     .await;
     measure(&world, "a refused permission (403)", |_| async { drop(viewer.post("/cards", json!({"currency": "USD"})).await) }).await;

@@ -21,7 +21,7 @@
   unfoldContents();
 
   for (const each of document.querySelectorAll('[data-origin]')) each.textContent = location.origin;
-  for (const code of document.querySelectorAll('pre > code')) offerCopy(code);
+  for (const code of document.querySelectorAll('.text > pre > code')) offerCopy(code);
 
   const ui = SwaggerUIBundle({
     url: '/openapi.json',
@@ -50,6 +50,7 @@
   new MutationObserver(nameFields).observe(element('swagger-ui'), { childList: true, subtree: true });
   let shown;
   ui.getStore().subscribe(showSession);
+  startPayment({ token, onAnswer: updateSession });
 
   element('login').addEventListener('submit', async (event) => {
     event.preventDefault();

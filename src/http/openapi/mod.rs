@@ -5,6 +5,7 @@
 
 mod body_schema;
 mod operation;
+pub(super) mod payment_schema;
 mod responses;
 pub(super) mod schema;
 mod signature;

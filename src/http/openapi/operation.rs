@@ -26,6 +26,8 @@ pub(in crate::http) enum Tag {
     VirtualCards,
     Balances,
     Transactions,
+    Authorizations,
+    Network,
     Sandbox,
     Service,
 }
@@ -39,6 +41,8 @@ impl Tag {
         Self::VirtualCards,
         Self::Balances,
         Self::Transactions,
+        Self::Authorizations,
+        Self::Network,
         Self::Sandbox,
         Self::Service,
     ];
@@ -52,6 +56,8 @@ impl Tag {
             Self::VirtualCards => "Virtual Cards",
             Self::Balances => "Balances",
             Self::Transactions => "Transactions",
+            Self::Authorizations => "Authorizations",
+            Self::Network => "Network",
             Self::Sandbox => "Sandbox",
             Self::Service => "Service",
         }
@@ -66,7 +72,11 @@ impl Tag {
             Self::VirtualCards => "Issue cards, assign them and change their status.",
             Self::Balances => "Money on cards.",
             Self::Transactions => "The movements that changed a card's balance.",
-            Self::Sandbox => "Simulated merchants. Production does not have these routes.",
+            Self::Authorizations => "What cards were asked to pay, what is held for it, and why payments were declined.",
+            Self::Network => {
+                "What a card network's gateway calls, with an API key of the role `network`. In the sandbox operators and admins may call it as well. Every request needs an `Idempotency-Key`."
+            }
+            Self::Sandbox => "Simulated merchants and clocks. Production does not have these routes.",
             Self::Service => "Health, this document and the error codes.",
         }
     }

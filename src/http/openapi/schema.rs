@@ -13,7 +13,6 @@ use crate::domain::{
     audit_event::EventType,
     card::{CardStatus, TargetStatus},
     currency::Currency,
-    metadata,
     money::{Amount, MAX_MINOR, Money},
     posting::MovementKind,
     role::{Role, UserRole},
@@ -49,8 +48,8 @@ schema! {
     Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
     Role => "Role", words("The role of a user or of an API key. Only API keys have the role `network`.", &Self::ALL.map(Self::name));
     EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
-    Name => "Name", text("A full name: 1 to 200 characters, trimmed, at least one of them visible.", "Juan Perez");
-    Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed, at least one of them visible.", "Online purchase - Amazon");
+    Name => "Name", text("A full name: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Juan Perez");
+    Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Online purchase - Amazon");
     Email => "Email", json_schema!({
         "description": "An email address of a mailbox on a named host: ASCII, at most 254 characters, trimmed.",
         "type": "string",
@@ -114,6 +113,8 @@ macro_rules! subset {
     };
 }
 
+pub(super) use {schema, subset};
+
 // Enums of which another one has all the values. They have no name of their own: the constants of all named enums share
 // one namespace in Go, and the client would not compile.
 subset! {
@@ -134,7 +135,7 @@ const INVISIBLE: &str = " \\u00a0\\u00ad\\u034f\\u0600-\\u0605\\u061c\\u06dd\\u0
 const BIDIRECTIONAL: &str = "\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069";
 
 /// The control characters, which no text may contain.
-const CONTROL: &str = "\\u0000-\\u001f\\u007f-\\u009f";
+pub(super) const CONTROL: &str = "\\u0000-\\u001f\\u007f-\\u009f";
 
 /// A character between the dots of an email's local part.
 const ATOM: &str = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]";
@@ -143,7 +144,7 @@ const ATOM: &str = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]";
 const LABEL: &str = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 
 /// A word from a list.
-fn words(description: &str, words: &[&str]) -> Schema {
+pub(super) fn words(description: &str, words: &[&str]) -> Schema {
     json_schema!({"description": description, "type": "string", "enum": words})
 }
 
@@ -164,28 +165,6 @@ pub(in crate::http) fn reference(name: &str) -> Schema {
     json_schema!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// A sum in a request that may be 0.
-pub(in crate::http) fn sum() -> Schema {
-    json_schema!({
-        "description": format!("An amount in the card's currency: 0 or more, with at most two decimals. {PRECISION}"),
-        "type": "number",
-        "format": "double",
-        "minimum": 0,
-        "exclusiveMaximum": cents(MAX_MINOR + 1),
-        "examples": [100],
-    })
-}
-
-/// Metadata in a request. A member that is null is left out.
-pub(in crate::http) fn requested_metadata() -> Schema {
-    json_schema!({
-        "description": "Up to 20 members, which are kept and shown. Keys have 1 to 40 characters.",
-        "type": "object",
-        "maxProperties": metadata::MAX_MEMBERS,
-        "additionalProperties": {"type": ["string", "null"], "maxLength": metadata::MAX_VALUE, "pattern": format!("^[^{CONTROL}]*$")},
-    })
-}
-
 /// A string of 1 to `max` characters, unchanged.
 pub(in crate::http) fn verbatim(max: usize) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": max, "pattern": format!("^[^{CONTROL}]*$")})
@@ -202,12 +181,12 @@ pub(in crate::http) fn trimmed(max: usize) -> Schema {
 }
 
 /// A text with a visible character. The API trims longer ones before it counts, which the schema does not say.
-fn text(description: &str, example: &str) -> Schema {
+pub(super) fn text(description: &str, max: usize, example: &str) -> Schema {
     json_schema!({
         "description": description,
         "type": "string",
         "minLength": 1,
-        "maxLength": MAX_TEXT,
+        "maxLength": max,
         "pattern": format!("^[^{CONTROL}{BIDIRECTIONAL}]*[^{CONTROL}{INVISIBLE}][^{CONTROL}{BIDIRECTIONAL}]*$"),
         "examples": [example],
     })
@@ -215,7 +194,7 @@ fn text(description: &str, example: &str) -> Schema {
 
 /// A number in the document. Bounds are exclusive and one cent beyond the largest sum, because that cent
 /// is written the same as a decimal and as a double.
-fn cents(minor: i64) -> Value {
+pub(super) fn cents(minor: i64) -> Value {
     let sign = if minor < 0 { "-" } else { "" };
     let (major, minor) = (minor.unsigned_abs() / 100, minor.unsigned_abs() % 100);
     serde_json::from_str(&format!("{sign}{major}.{minor:02}")).unwrap_or_default()

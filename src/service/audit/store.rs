@@ -9,7 +9,7 @@ use super::{AuditEvent, EventFilter};
 use crate::domain::{
     actor::Actor,
     audit_event::{Described, EventType, Subject},
-    id::{AccountId, ApiKeyId, EventId, SessionId, UserId, untyped},
+    id::{AccountId, ApiKeyId, AuthorizationId, EventId, SessionId, UserId, untyped},
     word::Word,
 };
 use crate::service::{
@@ -123,6 +123,7 @@ fn to_columns(subject: Subject) -> (&'static str, Uuid) {
         Subject::Card(id) => ("card", id.into()),
         // From here on a kind is the prefix of its ids: a replica of the version before shows a kind that it does not know.
         Subject::ApiKey(id) => (ApiKeyId::PREFIX, id.into()),
+        Subject::Authorization(id) => (AuthorizationId::PREFIX, id.into()),
     }
 }
 
@@ -135,6 +136,7 @@ fn to_subject(kind: &str, id: Uuid) -> Word<Subject> {
         "customer" => Subject::Customer(id.into()),
         "card" => Subject::Card(id.into()),
         ApiKeyId::PREFIX => Subject::ApiKey(id.into()),
+        AuthorizationId::PREFIX => Subject::Authorization(id.into()),
         prefix => return Word::Unknown(untyped(prefix, id).into()),
     })
 }

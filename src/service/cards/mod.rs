@@ -43,6 +43,8 @@ pub struct Card {
     pub currency: Word<Currency>,
     /// Its balance.
     pub balance: Money,
+    /// What is held of it, without holds that are due.
+    pub held: Money,
     /// When it was created, by the database's clock.
     pub created_at: DateTime<Utc>,
 }

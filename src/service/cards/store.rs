@@ -40,6 +40,7 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
             status as "status: Word<CardStatus>",
             currency as "currency: Word<Currency>",
             balance as "balance: Money",
+            held as "held!: Money",
             created_at
         "#,
         account as AccountId,
@@ -65,6 +66,17 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
             cards.status as "status: Word<CardStatus>",
             cards.currency as "currency: Word<Currency>",
             cards.balance as "balance: Money",
+            case
+                when cards.held > 0 and cards.holds_due_at <= now() then cards.held - coalesce((
+                    select sum(due.held)
+                    from authorizations due
+                    where due.account_id = cards.account_id
+                        and due.card_id = cards.id
+                        and due.status = 'pending'
+                        and due.expires_at <= now()
+                ), 0)::bigint
+                else cards.held
+            end as "held!: Money",
             cards.created_at
         from unnest($1::uuid[], $2::uuid[]) with ordinality as wanted (account_id, id, place)
         join cards on cards.account_id = wanted.account_id and cards.id = wanted.id
@@ -85,6 +97,7 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
                 status: row.status,
                 currency: row.currency,
                 balance: row.balance,
+                held: row.held,
                 created_at: row.created_at,
             });
         }
@@ -109,6 +122,17 @@ pub(super) async fn page(
             status as "status: Word<CardStatus>",
             currency as "currency: Word<Currency>",
             balance as "balance: Money",
+            case
+                when held > 0 and holds_due_at <= now() then held - coalesce((
+                    select sum(due.held)
+                    from authorizations due
+                    where due.account_id = cards.account_id
+                        and due.card_id = cards.id
+                        and due.status = 'pending'
+                        and due.expires_at <= now()
+                ), 0)::bigint
+                else held
+            end as "held!: Money",
             created_at
         from cards
         where account_id = $1

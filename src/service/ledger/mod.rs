@@ -5,32 +5,45 @@
 //! Postings that arrive while others are being written share a batch (`batched`). Each has its own response. A posting
 //! that a batch cannot write takes the pessimistic path: its own transaction (`pessimistic`).
 
+mod authorization;
 mod batched;
 mod card_update;
+mod card_write;
+mod locked_card;
 mod pessimistic;
 mod position_cache;
 mod rows;
+mod steps;
 mod store;
+mod sweep;
 mod verify;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use self::position_cache::PositionCache;
-pub use self::verify::{Checkpoint, Drift, Fault, Progress, verify};
+pub use self::{
+    authorization::{Authorization, AuthorizationEntry, AuthorizationFilter, CardBalance, Details, NewAuthorization, Stepped},
+    steps::{ForcePost, Linked, NetworkRefund, Original, ReversalKind, StepRequest},
+    verify::{Checkpoint, Drift, Fault, Progress, verify},
+};
+use self::{batched::Executor, position_cache::PositionCache};
 use crate::database::{Pool, Pools};
 use crate::telemetry::metrics;
 
 use super::{
     batch::{Batch, Batcher, Call, Config},
     error::{Error, Result},
-    idempotency::{IdempotentRequest, InFlightKeys, Outcome},
+    idempotency::{IdempotentRequest, InFlightKeys, Key, Outcome},
     unit,
 };
 use crate::domain::{
     actor::Actor,
-    id::{AccountId, CardId, MovementId},
+    decision::DeclineCode,
+    error::Refusal,
+    hold_time::HoldTimes,
+    id::{AccountId, AuthorizationId, CardId, MovementId},
+    merchant::NetworkTransactionId,
     money::{Amount, Money},
     posting::MovementKind,
     text::Description,
@@ -58,6 +71,12 @@ pub struct Movement {
     pub description: String,
     /// When it was written, by the database's clock.
     pub created_at: DateTime<Utc>,
+    /// The authorisation that it belongs to.
+    pub authorization_id: Option<AuthorizationId>,
+    /// The movement that it reverses or refunds.
+    pub related_id: Option<MovementId>,
+    /// The merchant, as a JSON object.
+    pub merchant: Option<String>,
 }
 
 /// A movement to write.
@@ -76,10 +95,10 @@ pub struct Posting {
 /// A posting that was written.
 #[derive(Clone, Debug)]
 pub struct Posted {
-    /// The card.
-    pub card: CardId,
     /// Its movement.
     pub movement: Movement,
+    /// The card's money after it.
+    pub balance: CardBalance,
 }
 
 /// A filter of a card's history.
@@ -96,53 +115,82 @@ pub struct MovementFilter {
 /// A card of an account.
 type CardKey = (AccountId, CardId);
 
-/// A posting as a batch takes it.
-struct PostingRequest {
+/// What a batch is asked to do to a card.
+struct LedgerRequest {
     actor: Actor,
     card: CardId,
-    posting: Posting,
-    idempotent: Option<IdempotentRequest<Posted>>,
+    work: Work,
 }
 
-impl PostingRequest {
+enum Work {
+    Post { posting: Posting, idempotent: Option<IdempotentRequest<Posted>> },
+    Authorize { new: Box<NewAuthorization>, idempotent: Option<IdempotentRequest<Stepped>> },
+}
+
+/// What it did, in the order of [`Work`].
+enum Done {
+    Posted(Outcome<Posted>),
+    Authorized(Box<Outcome<Stepped>>),
+}
+
+impl LedgerRequest {
     const fn card_key(&self) -> CardKey {
         (self.actor.account, self.card)
     }
+
+    /// The idempotency key and the fingerprint.
+    fn key(&self) -> Option<(&Key, &[u8; 32])> {
+        match &self.work {
+            Work::Post { idempotent, .. } => idempotent.as_ref().map(|request| (&request.key, &request.fingerprint)),
+            Work::Authorize { idempotent, .. } => idempotent.as_ref().map(|request| (&request.key, &request.fingerprint)),
+        }
+    }
+
+    fn network_transaction(&self) -> Option<&str> {
+        match &self.work {
+            Work::Post { .. } => None,
+            Work::Authorize { new, .. } => new.details.network_transaction_id.as_ref().map(NetworkTransactionId::as_str),
+        }
+    }
 }
 
-type PostingCall = Call<PostingRequest, Outcome<Posted>>;
-type PostingBatch = Batch<CardKey, PostingRequest, Outcome<Posted>>;
+type LedgerCall = Call<LedgerRequest, Done>;
+type LedgerBatch = Batch<CardKey, LedgerRequest, Done>;
 
 /// The service of money.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: Pool,
-    batcher: Batcher<CardKey, PostingRequest, Outcome<Posted>>,
+    batcher: Batcher<CardKey, LedgerRequest, Done>,
     in_flight: Arc<InFlightKeys>,
+    cache: Arc<PositionCache>,
+    hold_times: Arc<HoldTimes>,
 }
 
 impl Ledger {
-    pub(super) fn new(pools: Pools) -> Self {
-        let (cache, batched_on) = (Arc::new(PositionCache::default()), pools.clone());
+    pub(super) fn new(pools: Pools, hold_times: HoldTimes) -> Self {
+        let (cache, hold_times) = (Arc::new(PositionCache::default()), Arc::new(hold_times));
+        let executor = Arc::new(Executor { pools: pools.clone(), cache: Arc::clone(&cache), hold_times: Arc::clone(&hold_times) });
         let on_dropped = || Error::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed));
         let batcher = Batcher::new(Config { name: "ledger", max_in_flight: MAX_IN_FLIGHT, on_dropped }, move |calls, batch| {
-            let (pools, cache) = (batched_on.clone(), Arc::clone(&cache));
-            async move { batched::execute(&pools, &cache, calls, batch).await }
+            let executor = Arc::clone(&executor);
+            async move { executor.execute(calls, batch).await }
         });
-        Self { pool: pools.requests, batcher, in_flight: Arc::default() }
+        Self { pool: pools.requests, batcher, in_flight: Arc::default(), cache, hold_times }
     }
 
     /// Posts one movement to a card.
     ///
     /// # Errors
-    /// The card does not exist. Its status, its balance or the balance limit forbids the movement.
+    /// The card does not exist. Its status, its available money or the balance limit forbids the movement.
     pub async fn post(&self, actor: &Actor, posting: Posting, idempotent: Option<IdempotentRequest<Posted>>) -> Result<Outcome<Posted>> {
         let kind = posting.kind.name();
         let _key = idempotent.as_ref().map(|request| InFlightKeys::enter(&self.in_flight, request)).transpose()?;
         let outcome = match posting.card {
             Some(card) => {
-                let request = PostingRequest { actor: actor.clone(), card, posting, idempotent };
-                self.batcher.call([request.card_key()], request).await?
+                let work = Work::Post { posting, idempotent };
+                let Done::Posted(outcome) = self.call(actor, card, work).await? else { return Err(confused()) };
+                outcome
             }
             None => Box::pin(pessimistic::post(&self.pool, actor, &posting, idempotent.as_ref())).await?,
         };
@@ -150,6 +198,42 @@ impl Ledger {
             metrics::posting_written(kind);
         }
         Ok(outcome)
+    }
+
+    /// Decides an authorisation, and holds what it approves. A decline is recorded, and is a success.
+    ///
+    /// # Errors
+    /// The card does not exist. Another authorisation of the account has its network transaction id.
+    pub async fn authorize(
+        &self,
+        actor: &Actor,
+        new: NewAuthorization,
+        idempotent: Option<IdempotentRequest<Stepped>>,
+    ) -> Result<Outcome<Stepped>> {
+        let _key = idempotent.as_ref().map(|request| InFlightKeys::enter(&self.in_flight, request)).transpose()?;
+        let outcome = match new.card {
+            Some(card) => {
+                let work = Work::Authorize { new: Box::new(new), idempotent };
+                let Done::Authorized(outcome) = self.call(actor, card, work).await? else { return Err(confused()) };
+                *outcome
+            }
+            None => Box::pin(pessimistic::authorize(&self.pool, actor, &new, &self.hold_times, idempotent.as_ref())).await?,
+        };
+        if let Outcome::Fresh(Stepped { authorization, movement, .. }) = &outcome {
+            metrics::authorization_decided(
+                authorization.outcome(),
+                authorization.decline_code.as_ref().map_or("none", |code| code.known().map_or("unknown", DeclineCode::name)),
+            );
+            if movement.is_some() {
+                metrics::posting_written(MovementKind::Purchase.name());
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn call(&self, actor: &Actor, card: CardId, work: Work) -> Result<Done> {
+        let request = LedgerRequest { actor: actor.clone(), card, work };
+        self.batcher.call([request.card_key()], request).await
     }
 
     /// At most `limit` movements of a card that pass the filter, before position `before` or the newest, newest first.
@@ -167,4 +251,35 @@ impl Ledger {
         let before = before.unwrap_or(i64::MAX);
         unit::read(&self.pool, move |connection| Box::pin(store::page(connection, (account, card), filter, before, limit))).await
     }
+
+    /// One authorisation, with its entries.
+    ///
+    /// # Errors
+    /// [`Refusal::AuthorizationNotFound`].
+    pub async fn authorization(&self, account: AccountId, id: AuthorizationId) -> Result<(Authorization, Vec<AuthorizationEntry>)> {
+        let found = unit::read(&self.pool, move |connection| Box::pin(store::find_with_entries(connection, account, id))).await?;
+        Ok(found.ok_or(Refusal::AuthorizationNotFound)?)
+    }
+
+    /// At most `limit` authorisations that pass the filter, before `before` or the newest, newest first.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn authorizations(
+        &self,
+        account: AccountId,
+        filter: AuthorizationFilter,
+        before: Option<AuthorizationId>,
+        limit: i64,
+    ) -> Result<Vec<Authorization>> {
+        let page = unit::read(&self.pool, move |connection| {
+            Box::pin(async move { store::authorizations_page(connection, account, &filter, before, limit).await })
+        });
+        page.await
+    }
+}
+
+/// The reply to a call of another kind.
+fn confused() -> Error {
+    Error::internal("replying to a call", "the reply is to another kind of call")
 }

@@ -1,11 +1,17 @@
-//! One posting in a transaction of its own, under the lock of its card's row. Postings that are refused take this path,
-//! replays of stored responses, and postings to a card that others keep changing.
+//! One posting or authorisation in a transaction of its own, under the lock of its card's row. Postings that are refused
+//! take this path, replays of stored responses, calls to a card with holds that are due, and calls to a card that others
+//! keep changing.
 
 use sqlx::PgConnection;
 
-use super::{Posted, Posting, store};
+use super::{
+    Posted, Posting,
+    authorization::{NewAuthorization, Stepped},
+    card_write::{Author, Link},
+    locked_card::LockedCard,
+};
 use crate::database::Pool;
-use crate::domain::{actor::Actor, error::Refusal, posting};
+use crate::domain::{actor::Actor, error::Refusal, hold_time::HoldTimes, posting};
 use crate::service::{
     error::Result,
     idempotency::{self, IdempotentRequest, Outcome},
@@ -32,9 +38,40 @@ impl Unit for Post<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Posted> {
         let Posting { card, kind, amount, description } = self.posting;
         let card = card.ok_or(Refusal::CardNotFound)?;
-        let position = store::lock(connection, self.actor.account, card).await?.ok_or(Refusal::CardNotFound)?;
-        let entry = posting::post(position, *kind, *amount)?;
-        let movement = store::write(connection, self.actor, card, *kind, entry, description).await?;
-        Ok(Posted { card, movement })
+        let mut locked = LockedCard::lock(connection, (self.actor.account, card)).await?;
+        let entry = posting::post(locked.write.to, *kind, *amount)?;
+        let by = Author::from(self.actor);
+        let movement = locked.write.post((locked.at, &by), *kind, entry, description, Link::default());
+        let balance = locked.write.balance();
+        locked.write(connection).await?;
+        Ok(Posted { movement, balance })
+    }
+}
+
+struct Authorize<'a> {
+    actor: &'a Actor,
+    new: &'a NewAuthorization,
+    hold_times: &'a HoldTimes,
+}
+
+pub(super) async fn authorize(
+    pool: &Pool,
+    actor: &Actor,
+    new: &NewAuthorization,
+    hold_times: &HoldTimes,
+    idempotent: Option<&IdempotentRequest<Stepped>>,
+) -> Result<Outcome<Stepped>> {
+    idempotency::write_once(pool, idempotent, &Authorize { actor, new, hold_times }).await
+}
+
+impl Unit for Authorize<'_> {
+    type Output = Stepped;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Stepped> {
+        let card = self.new.card.ok_or(Refusal::CardNotFound)?;
+        let mut locked = LockedCard::lock(connection, (self.actor.account, card)).await?;
+        let stepped = locked.write.authorize((locked.at, &Author::from(self.actor)), self.new, self.hold_times)?;
+        locked.write(connection).await?;
+        Ok(stepped)
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct CachedPosition {
     pub(super) as_of: DateTime<Utc>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct PositionCache {
     positions: Mutex<HashMap<CardKey, CachedPosition>>,
     clock: Mutex<Option<(DateTime<Utc>, Instant)>>,

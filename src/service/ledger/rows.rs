@@ -1,93 +1,363 @@
-//! The column arrays of the statement that writes a batch.
+//! The column arrays of the statement that writes cards.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
     CardKey,
-    card_update::{CardUpdate, PendingPosting},
+    authorization::Authorization,
+    card_update::{CardUpdate, PendingCall},
+    card_write::{CardWrite, EntryRow, MovementRow},
+};
+use crate::domain::{
+    merchant::{MerchantCategory, MerchantCity, MerchantCountry, MerchantId, MerchantName, NetworkTransactionId},
+    word::Word,
 };
 
-/// The rows of a batch, as the column arrays that its statement takes.
+/// The rows of some cards, as the column arrays that their statement takes.
 #[derive(Default)]
 pub(super) struct Rows {
-    pub(super) at: Option<DateTime<Utc>>,
+    pub(super) at: DateTime<Utc>,
     pub(super) updates: UpdateColumns,
-    pub(super) postings: PostingColumns,
+    pub(super) movements: MovementColumns,
+    pub(super) keys: KeyColumns,
+    pub(super) created: CreatedColumns,
+    pub(super) changed: ChangedColumns,
+    pub(super) entries: EntryColumns,
 }
 
-/// One element for each card.
-#[derive(Default)]
-pub(super) struct UpdateColumns {
-    pub(super) account_id: Vec<Uuid>,
-    pub(super) card_id: Vec<Uuid>,
-    pub(super) status: Vec<&'static str>,
-    pub(super) balance: Vec<i64>,
-    pub(super) seq: Vec<i64>,
-    pub(super) next_balance: Vec<i64>,
-    pub(super) next_seq: Vec<i64>,
+/// Declares a struct of column arrays.
+macro_rules! columns {
+    ($(#[$doc:meta])* $name:ident { $($column:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        pub(super) struct $name { $(pub(super) $column: Vec<$kind>,)* }
+    };
 }
 
-/// One element for each posting.
-#[derive(Default)]
-pub(super) struct PostingColumns {
-    pub(super) account_id: Vec<Uuid>,
-    pub(super) card_id: Vec<Uuid>,
-    pub(super) seq: Vec<i64>,
-    pub(super) id: Vec<Uuid>,
-    pub(super) kind: Vec<&'static str>,
-    pub(super) amount: Vec<i64>,
-    pub(super) balance_after: Vec<i64>,
-    pub(super) description: Vec<String>,
-    pub(super) user_id: Vec<Option<Uuid>>,
-    pub(super) request_id: Vec<Option<String>>,
-    pub(super) key: Vec<Option<String>>,
-    pub(super) fingerprint: Vec<Option<Vec<u8>>>,
-    pub(super) body: Vec<Option<Vec<u8>>>,
+/// Adds a row to column arrays.
+macro_rules! push {
+    ($columns:expr, { $($column:ident: $value:expr,)* }) => {{
+        let columns = $columns;
+        $(columns.$column.push($value);)*
+    }};
+}
+
+columns! {
+    /// One element for each card.
+    UpdateColumns {
+        account_id: Uuid,
+        card_id: Uuid,
+        customer_id: Option<Uuid>,
+        status: &'static str,
+        balance: i64,
+        held: i64,
+        seq: i64,
+        event_seq: i64,
+        next_balance: i64,
+        next_held: i64,
+        next_seq: i64,
+        next_event_seq: i64,
+        next_holds_due_at: Option<DateTime<Utc>>,
+    }
+}
+
+columns! {
+    /// One element for each movement.
+    MovementColumns {
+        account_id: Uuid,
+        card_id: Uuid,
+        seq: i64,
+        id: Uuid,
+        kind: &'static str,
+        amount: i64,
+        balance_after: i64,
+        description: String,
+        authorization_id: Option<Uuid>,
+        related_seq: Option<i64>,
+        merchant: Option<String>,
+        user_id: Option<Uuid>,
+        api_key_id: Option<Uuid>,
+        request_id: Option<String>,
+    }
+}
+
+columns! {
+    /// One element for each idempotency key.
+    KeyColumns {
+        account_id: Uuid,
+        card_id: Uuid,
+        key: String,
+        fingerprint: Vec<u8>,
+        body: Vec<u8>,
+    }
+}
+
+columns! {
+    /// One element for each new authorisation.
+    CreatedColumns {
+        account_id: Uuid,
+        card_id: Uuid,
+        id: Uuid,
+        status: &'static str,
+        kind: &'static str,
+        requested: i64,
+        authorized: i64,
+        held: i64,
+        captured: i64,
+        merchant_amount: Option<i64>,
+        merchant_currency: Option<String>,
+        merchant_id: Option<String>,
+        merchant_name: Option<String>,
+        merchant_category: Option<String>,
+        merchant_city: Option<String>,
+        merchant_country: Option<String>,
+        entry_mode: &'static str,
+        card_present: Option<bool>,
+        network_transaction_id: Option<String>,
+        metadata: Option<String>,
+        approval_code: Option<String>,
+        response_code: String,
+        decided_by: &'static str,
+        decline_code: Option<&'static str>,
+        decline_message: Option<String>,
+        checks: Option<String>,
+        last_ordinal: i32,
+        entry_sequence: i64,
+        sequence: i64,
+        expires_at: Option<DateTime<Utc>>,
+    }
+}
+
+columns! {
+    /// One element for each authorisation that changes.
+    ChangedColumns {
+        account_id: Uuid,
+        card_id: Uuid,
+        id: Uuid,
+        status: &'static str,
+        authorized: i64,
+        held: i64,
+        captured: i64,
+        excess: i64,
+        reversed: i64,
+        expired: i64,
+        released: i64,
+        capture_reversed: i64,
+        refunded: i64,
+        refund_reversed: i64,
+        last_ordinal: i32,
+        entry_sequence: i64,
+        sequence: i64,
+        expires_at: Option<DateTime<Utc>>,
+    }
+}
+
+columns! {
+    /// One element for each entry of an authorisation.
+    EntryColumns {
+        account_id: Uuid,
+        card_id: Uuid,
+        sequence: i64,
+        id: Uuid,
+        authorization_id: Uuid,
+        ordinal: i32,
+        previous_sequence: Option<i64>,
+        kind: &'static str,
+        amount: i64,
+        held_before: i64,
+        held_after: i64,
+        card_balance: i64,
+        card_held: i64,
+        movement_seq: Option<i64>,
+        decline_code: Option<&'static str>,
+        decline_message: Option<String>,
+        checks: Option<String>,
+        reason: Option<String>,
+        user_id: Option<Uuid>,
+        api_key_id: Option<Uuid>,
+        request_id: Option<String>,
+    }
 }
 
 impl Rows {
-    /// The rows of updates, written at the time `at` or else of the statement. Postings with an idempotency key need `at`.
-    pub(super) fn new(updates: &[CardUpdate], at: Option<DateTime<Utc>>) -> Self {
+    /// The rows of a batch, written at this time.
+    pub(super) fn of_batch(updates: &[CardUpdate], at: DateTime<Utc>) -> Self {
         let mut rows = Self { at, ..Self::default() };
-        for update in updates {
-            rows.updates.push(update);
-            for posting in &update.postings {
-                rows.postings.push(update.card, posting, at);
+        for CardUpdate { write, calls } in updates {
+            rows.push(write);
+            for call in calls {
+                rows.push_key(write.card, call);
             }
         }
         rows
     }
-}
 
-impl UpdateColumns {
-    fn push(&mut self, CardUpdate { card: (account, card), from, to, .. }: &CardUpdate) {
-        self.account_id.push((*account).into());
-        self.card_id.push((*card).into());
-        self.status.push(from.status.name());
-        self.balance.push(from.balance.minor());
-        self.seq.push(from.seq);
-        self.next_balance.push(to.balance.minor());
-        self.next_seq.push(to.seq);
+    /// The rows of one card, written at this time.
+    pub(super) fn of_card(write: &CardWrite, at: DateTime<Utc>) -> Self {
+        let mut rows = Self { at, ..Self::default() };
+        rows.push(write);
+        rows
+    }
+
+    /// Whether only movements are written.
+    pub(super) const fn are_movements(&self) -> bool {
+        self.created.id.is_empty() && self.changed.id.is_empty() && self.entries.id.is_empty() && !self.movements.id.is_empty()
+    }
+
+    fn push(&mut self, write: &CardWrite) {
+        let CardWrite { card, from, to, movements, created, changed, entries } = write;
+        let (account_id, card_id) = (Uuid::from(card.0), Uuid::from(card.1));
+        push!(&mut self.updates, {
+            account_id: account_id,
+            card_id: card_id,
+            customer_id: from.customer.map(Uuid::from),
+            status: from.status.name(),
+            balance: from.balance.minor(),
+            held: from.held.minor(),
+            seq: from.seq,
+            event_seq: from.sequence,
+            next_balance: to.balance.minor(),
+            next_held: to.held.minor(),
+            next_seq: to.seq,
+            next_event_seq: to.sequence,
+            next_holds_due_at: to.holds_due_at,
+        });
+        for row in movements {
+            self.push_movement((account_id, card_id), row);
+        }
+        for authorization in created {
+            self.push_created((account_id, card_id), authorization);
+        }
+        for authorization in changed {
+            self.push_changed((account_id, card_id), authorization);
+        }
+        for row in entries {
+            self.push_entry((account_id, card_id), row);
+        }
+    }
+
+    fn push_movement(&mut self, (account_id, card_id): (Uuid, Uuid), MovementRow { movement, related_seq, by }: &MovementRow) {
+        push!(&mut self.movements, {
+            account_id: account_id,
+            card_id: card_id,
+            seq: movement.seq,
+            id: movement.id.into(),
+            kind: name(&movement.kind),
+            amount: movement.amount.minor(),
+            balance_after: movement.balance_after.minor(),
+            description: movement.description.clone(),
+            authorization_id: movement.authorization_id.map(Uuid::from),
+            related_seq: *related_seq,
+            merchant: movement.merchant.clone(),
+            user_id: by.user,
+            api_key_id: by.api_key,
+            request_id: by.request_id.clone(),
+        });
+    }
+
+    fn push_key(&mut self, (account, card): CardKey, call: &PendingCall) {
+        let (Some((key, fingerprint)), Some(body)) = (call.call.request.key(), call.stored_body()) else { return };
+        push!(&mut self.keys, {
+            account_id: account.into(),
+            card_id: card.into(),
+            key: key.as_str().to_owned(),
+            fingerprint: fingerprint.to_vec(),
+            body: body,
+        });
+    }
+
+    fn push_created(&mut self, (account_id, card_id): (Uuid, Uuid), authorization: &Authorization) {
+        push!(&mut self.created, {
+            account_id: account_id,
+            card_id: card_id,
+            id: authorization.id.into(),
+            status: name(&authorization.status),
+            kind: name(&authorization.kind),
+            requested: authorization.requested.minor(),
+            authorized: authorization.authorized.minor(),
+            held: authorization.held.minor(),
+            captured: authorization.captured.minor(),
+            merchant_amount: authorization.merchant_amount,
+            merchant_currency: authorization.merchant_currency.clone(),
+            merchant_id: text(authorization.merchant_id.as_ref(), MerchantId::as_str),
+            merchant_name: text(authorization.merchant_name.as_ref(), MerchantName::as_str),
+            merchant_category: text(authorization.merchant_category.as_ref(), MerchantCategory::as_str),
+            merchant_city: text(authorization.merchant_city.as_ref(), MerchantCity::as_str),
+            merchant_country: text(authorization.merchant_country.as_ref(), MerchantCountry::as_str),
+            entry_mode: name(&authorization.entry_mode),
+            card_present: authorization.card_present,
+            network_transaction_id: text(authorization.network_transaction_id.as_ref(), NetworkTransactionId::as_str),
+            metadata: authorization.metadata.clone(),
+            approval_code: authorization.approval_code.clone(),
+            response_code: authorization.response_code.clone(),
+            decided_by: name(&authorization.decided_by),
+            decline_code: authorization.decline_code.as_ref().map(name),
+            decline_message: authorization.decline_message.clone(),
+            checks: authorization.checks.clone(),
+            last_ordinal: authorization.last_ordinal,
+            entry_sequence: authorization.entry_sequence,
+            sequence: authorization.sequence,
+            expires_at: authorization.expires_at,
+        });
+    }
+
+    fn push_changed(&mut self, (account_id, card_id): (Uuid, Uuid), authorization: &Authorization) {
+        push!(&mut self.changed, {
+            account_id: account_id,
+            card_id: card_id,
+            id: authorization.id.into(),
+            status: name(&authorization.status),
+            authorized: authorization.authorized.minor(),
+            held: authorization.held.minor(),
+            captured: authorization.captured.minor(),
+            excess: authorization.excess.minor(),
+            reversed: authorization.reversed.minor(),
+            expired: authorization.expired.minor(),
+            released: authorization.released.minor(),
+            capture_reversed: authorization.capture_reversed.minor(),
+            refunded: authorization.refunded.minor(),
+            refund_reversed: authorization.refund_reversed.minor(),
+            last_ordinal: authorization.last_ordinal,
+            entry_sequence: authorization.entry_sequence,
+            sequence: authorization.sequence,
+            expires_at: authorization.expires_at,
+        });
+    }
+
+    fn push_entry(&mut self, (account_id, card_id): (Uuid, Uuid), row: &EntryRow) {
+        let EntryRow { authorization, entry, previous_sequence, card_balance, card_held, movement_seq, by } = row;
+        push!(&mut self.entries, {
+            account_id: account_id,
+            card_id: card_id,
+            sequence: entry.sequence,
+            id: entry.id.into(),
+            authorization_id: (*authorization).into(),
+            ordinal: entry.ordinal,
+            previous_sequence: *previous_sequence,
+            kind: name(&entry.kind),
+            amount: entry.amount.minor(),
+            held_before: entry.held_before.minor(),
+            held_after: entry.held_after.minor(),
+            card_balance: card_balance.minor(),
+            card_held: card_held.minor(),
+            movement_seq: *movement_seq,
+            decline_code: entry.decline_code.as_ref().map(name),
+            decline_message: entry.decline_message.clone(),
+            checks: entry.checks.clone(),
+            reason: entry.reason.clone(),
+            user_id: by.user,
+            api_key_id: by.api_key,
+            request_id: by.request_id.clone(),
+        });
     }
 }
 
-impl PostingColumns {
-    fn push(&mut self, (account, card): CardKey, posting: &PendingPosting, at: Option<DateTime<Utc>>) {
-        let request = &posting.call.request;
-        let idempotent = request.idempotent.as_ref();
-        self.account_id.push(account.into());
-        self.card_id.push(card.into());
-        self.seq.push(posting.entry.seq);
-        self.id.push(posting.id.into());
-        self.kind.push(request.posting.kind.name());
-        self.amount.push(posting.entry.amount.minor());
-        self.balance_after.push(posting.entry.balance_after.minor());
-        self.description.push(request.posting.description.as_str().to_owned());
-        self.user_id.push(request.actor.user().map(Uuid::from));
-        self.request_id.push(request.actor.origin().map(|origin| origin.request_id.to_string()));
-        self.key.push(idempotent.map(|request| request.key.as_str().to_owned()));
-        self.fingerprint.push(idempotent.map(|request| request.fingerprint.to_vec()));
-        self.body.push(at.and_then(|at| posting.stored_body(at)));
-    }
+/// A word that was written by this version, and so is known.
+fn name<T: Copy + Into<&'static str>>(word: &Word<T>) -> &'static str {
+    word.known().map_or("", Into::into)
+}
+
+fn text<T>(value: Option<&T>, as_str: fn(&T) -> &str) -> Option<String> {
+    value.map(|value| as_str(value).to_owned())
 }

@@ -44,10 +44,12 @@ struct Contract {
 }
 
 /// The kinds of id and their prefixes. The document says no more than that, since clients must not check ids.
-const IDS: [(&str, &str); 7] = [
+const IDS: [(&str, &str); 9] = [
     ("AccountId", "acc"),
+    ("AuthorizationId", "auth"),
     ("CardId", "card"),
     ("CustomerId", "cus"),
+    ("EntryId", "ent"),
     ("EventId", "evt"),
     ("MovementId", "mov"),
     ("SessionId", "ses"),
@@ -212,16 +214,17 @@ impl Contract {
         let problem: Value = serde_json::from_str(&reply.text).unwrap_or_default();
         let faults = problem["errors"].as_array().into_iter().flatten().filter(|fault| fault["code"] != "unknown_parameter");
         let fields: Vec<&str> = faults.clone().filter_map(|fault| fault["field"].as_str()).collect();
-        if let Some(unknown) = fields.iter().find(|field| **field != "Idempotency-Key" && schema["properties"].get(**field).is_none()) {
+        if let Some(unknown) = fields.iter().find(|field| **field != "Idempotency-Key" && !has_field(schema, field)) {
             return Err(format!("the schema has no field {unknown}"));
         }
-        // No schema says how many decimals there may be: it would have to divide binary floats. None knows a user's password, or
-        // that one of several optional fields must be given.
+        // No schema says how many decimals there may be: it would have to divide binary floats. None knows a user's password, the
+        // time, or which countries and currencies there are, or that fields need or exclude each other.
         let is_optional = |field: &Value| !schema["required"].as_array().is_some_and(|required| required.contains(field));
         let is_in_schema = |fault: &Value| {
             fault["field"] != "Idempotency-Key"
                 && fault["code"] != "too_many_decimals"
-                && fault["code"] != "wrong_password"
+                && !["wrong_password", "excluded", "invalid_date"].iter().any(|code| fault["code"] == *code)
+                && !["expiresAt", "merchant.country", "merchantCurrency"].iter().any(|field| fault["field"] == *field)
                 && !(fault["code"] == "required" && is_optional(&fault["field"]))
         };
         if faults.clone().any(is_in_schema) && schema_errors(name, schema, &body).is_empty() {
@@ -231,12 +234,18 @@ impl Contract {
     }
 }
 
-fn trimmed(body: &Value) -> Value {
-    let mut body = body.clone();
-    for value in body.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
-        if let Some(text) = value.as_str() {
-            *value = json!(text.trim());
-        }
+/// Whether a body has a field, which a dot leads to inside the object of another.
+fn has_field(schema: &Value, field: &str) -> bool {
+    let alternatives = schema["anyOf"].as_array().into_iter().flatten().chain([schema]).map(resolved);
+    let (name, inner) = field.split_once('.').map_or((field, None), |(name, inner)| (name, Some(inner)));
+    let mut found = alternatives.filter_map(|schema| schema["properties"].get(name));
+    found.any(|schema| inner.is_none_or(|inner| has_field(schema, inner)))
+}
+
+fn trimmed(value: &Value) -> Value {
+    match value {
+        Value::String(text) => json!(text.trim()),
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), trimmed(value))).collect(),
+        other => other.clone(),
     }
-    body
 }

@@ -1,0 +1,351 @@
+//! What one transaction writes to a card: its movements, its authorisations with their entries, and the position that all
+//! of them lead to. Pure: no clock, no database.
+
+use chrono::{DateTime, Utc};
+use rand::RngExt as _;
+use uuid::Uuid;
+
+use super::{
+    CardKey, Movement,
+    authorization::{Authorization, AuthorizationEntry, CardBalance, NewAuthorization, Stepped, describe},
+};
+use crate::domain::{
+    actor::Actor,
+    authorization::{EntryKind, Standing, Step, Taken},
+    decision::{self, Decision, Verdict},
+    error::Refusal,
+    hold_time::HoldTimes,
+    id::{ApiKeyId, AuthorizationId, EntryId, MovementId, UserId},
+    merchant::{Merchant, MerchantCategory},
+    metadata::Metadata,
+    money::{Amount, Money},
+    posting::{self, Entry, MovementKind, Position},
+    text::Description,
+};
+
+/// Who writes, and through which request. The default is nobody, as when a hold expires.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Author {
+    pub(super) user: Option<Uuid>,
+    pub(super) api_key: Option<Uuid>,
+    pub(super) request_id: Option<String>,
+}
+
+impl From<&Actor> for Author {
+    fn from(actor: &Actor) -> Self {
+        Self {
+            user: actor.user().map(UserId::into),
+            api_key: actor.api_key().map(ApiKeyId::into),
+            request_id: actor.origin().map(|origin| origin.request_id.to_string()),
+        }
+    }
+}
+
+/// A movement with the columns that it does not show.
+pub(super) struct MovementRow {
+    pub(super) movement: Movement,
+    pub(super) related_seq: Option<i64>,
+    pub(super) by: Author,
+}
+
+/// An entry with the columns that it does not show.
+pub(super) struct EntryRow {
+    pub(super) authorization: AuthorizationId,
+    pub(super) entry: AuthorizationEntry,
+    pub(super) previous_sequence: Option<i64>,
+    pub(super) card_balance: Money,
+    pub(super) card_held: Money,
+    pub(super) movement_seq: Option<i64>,
+    pub(super) by: Author,
+}
+
+/// Everything that is written to one card at once.
+pub(super) struct CardWrite {
+    pub(super) card: CardKey,
+    /// The position that it was decided on.
+    pub(super) from: Position,
+    /// The position that it leads to.
+    pub(super) to: Position,
+    pub(super) movements: Vec<MovementRow>,
+    pub(super) created: Vec<Authorization>,
+    pub(super) changed: Vec<Authorization>,
+    pub(super) entries: Vec<EntryRow>,
+}
+
+/// What a movement belongs to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    pub(super) authorization: Option<AuthorizationId>,
+    /// The movement of the same card that it reverses or refunds.
+    pub(super) related: Option<(i64, MovementId)>,
+    pub(super) merchant: Option<Merchant>,
+}
+
+/// What an entry says beside the sums.
+#[derive(Default)]
+pub(super) struct Remarks {
+    pub(super) decision: Option<Decision>,
+    pub(super) reason: Option<String>,
+    pub(super) posts: Option<(MovementKind, Description)>,
+}
+
+impl CardWrite {
+    pub(super) const fn new(card: CardKey, from: Position) -> Self {
+        Self { card, from, to: from, movements: Vec::new(), created: Vec::new(), changed: Vec::new(), entries: Vec::new() }
+    }
+
+    /// Does this, or leaves everything as it was.
+    ///
+    /// # Errors
+    /// Those of `add`.
+    pub(super) fn try_to<T>(&mut self, add: impl FnOnce(&mut Self) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let (to, movements, created, changed, entries) =
+            (self.to, self.movements.len(), self.created.len(), self.changed.len(), self.entries.len());
+        add(self).inspect_err(|_| {
+            self.to = to;
+            self.movements.truncate(movements);
+            self.created.truncate(created);
+            self.changed.truncate(changed);
+            self.entries.truncate(entries);
+        })
+    }
+
+    /// Adds a permitted movement.
+    pub(super) fn post(
+        &mut self,
+        (at, by): (DateTime<Utc>, &Author),
+        kind: MovementKind,
+        entry: Entry,
+        description: &Description,
+        link: Link,
+    ) -> Movement {
+        self.to = self.to.after(entry);
+        let movement = Movement {
+            id: MovementId::new(),
+            seq: entry.seq,
+            kind: kind.into(),
+            amount: entry.amount,
+            balance_after: entry.balance_after,
+            description: description.as_str().to_owned(),
+            created_at: at,
+            authorization_id: link.authorization,
+            related_id: link.related.map(|(_, id)| id),
+            merchant: link.merchant.filter(|merchant| *merchant != Merchant::default()).map(|merchant| to_json(&merchant)),
+        };
+        let related_seq = link.related.map(|(seq, _)| seq);
+        self.movements.push(MovementRow { movement: movement.clone(), related_seq, by: by.clone() });
+        movement
+    }
+
+    /// Decides an authorisation, and adds it.
+    ///
+    /// # Errors
+    /// The card would hold more, or owe more, than it can. Nothing may be written then.
+    pub(super) fn authorize(
+        &mut self,
+        (at, by): (DateTime<Utc>, &Author),
+        new: &NewAuthorization,
+        hold_times: &HoldTimes,
+    ) -> Result<Stepped, Refusal> {
+        let decision = decision::decide(&self.to, &new.asked);
+        let verdict = decision.verdict.clone();
+        let standing = verdict.standing();
+        let expires_at = (standing.held > Money::ZERO && !new.is_purchase).then(|| {
+            new.expires_at
+                .unwrap_or_else(|| at + hold_times.of(new.asked.kind, new.details.merchant.category.as_ref().map(MerchantCategory::as_str)))
+        });
+        let mut authorization = self.new_authorization(at, new, &verdict);
+        authorization.expires_at = expires_at;
+        if verdict.decline().is_some() || matches!(verdict, Verdict::StandIn(_)) {
+            authorization.checks = Some(to_json(&decision.checks));
+        }
+        let amount = verdict.decline().map_or(standing.authorized, |_| new.asked.amount);
+        let taken = Taken { standing, kind: verdict.entry_kind(), amount, captures: None };
+        let (entry, _) = self.enter((at, by), &mut authorization, taken, Remarks::default())?;
+        let (mut entries, mut movement) = (vec![entry], None);
+        if new.is_purchase && standing.held > Money::ZERO {
+            let taken = standing.take(Step::Capture { amount: None, is_final: true })?;
+            let description = describe(&new.details.merchant);
+            let remarks = Remarks { posts: Some((MovementKind::Purchase, description)), ..Remarks::default() };
+            let (entry, posted) = self.enter((at, by), &mut authorization, taken, remarks)?;
+            entries.push(entry);
+            movement = posted;
+        }
+        self.created.push(authorization.clone());
+        Ok(Stepped { authorization, entries, movement, balance: self.balance() })
+    }
+
+    fn new_authorization(&self, at: DateTime<Utc>, new: &NewAuthorization, verdict: &Verdict) -> Authorization {
+        let NewAuthorization { asked, details, .. } = new;
+        let Merchant { id, name, category, city, country } = details.merchant.clone();
+        let decline = verdict.decline();
+        Authorization {
+            id: AuthorizationId::new(),
+            card_id: self.card.1,
+            customer_id: self.to.customer,
+            currency: self.to.currency.into(),
+            status: Standing::DECLINED.status.into(),
+            kind: asked.kind.into(),
+            requested: asked.amount,
+            authorized: Money::ZERO,
+            held: Money::ZERO,
+            captured: Money::ZERO,
+            excess: Money::ZERO,
+            reversed: Money::ZERO,
+            expired: Money::ZERO,
+            released: Money::ZERO,
+            capture_reversed: Money::ZERO,
+            refunded: Money::ZERO,
+            refund_reversed: Money::ZERO,
+            merchant_amount: details.merchant_amount.map(|amount| amount.minor()),
+            merchant_currency: details.merchant_amount.map(|amount| amount.currency().code().to_owned()),
+            merchant_id: id,
+            merchant_name: name,
+            merchant_category: category,
+            merchant_city: city,
+            merchant_country: country,
+            entry_mode: details.entry_mode.into(),
+            card_present: details.card_present,
+            network_transaction_id: details.network_transaction_id.clone(),
+            metadata: details.metadata.as_ref().map(Metadata::to_json),
+            approval_code: decline.is_none().then(|| format!("{:06}", rand::rng().random_range(0..1_000_000))),
+            response_code: verdict.response_code().to_owned(),
+            decided_by: verdict.decided_by().into(),
+            decline_code: decline.map(|decline| decline.code.into()),
+            decline_message: decline.map(|decline| decline.message.clone()),
+            checks: None,
+            last_ordinal: 0,
+            entry_sequence: 0,
+            sequence: 0,
+            created_at: at,
+            expires_at: None,
+            updated_at: at,
+        }
+    }
+
+    /// Adds a step that an authorisation of the card has taken.
+    ///
+    /// # Errors
+    /// The card would hold more, or owe more, than it can. Nothing may be written then.
+    pub(super) fn enter(
+        &mut self,
+        (at, by): (DateTime<Utc>, &Author),
+        authorization: &mut Authorization,
+        taken: Taken,
+        remarks: Remarks,
+    ) -> Result<(AuthorizationEntry, Option<Movement>), Refusal> {
+        let Taken { standing, kind, amount, captures } = taken;
+        let held_before = authorization.held;
+        let held = self.to.held.less(held_before).plus(standing.held).ok_or(Refusal::BalanceLimitExceeded)?;
+        authorization.stand(standing);
+        let movement = match (captures, remarks.posts) {
+            (Some(captured), Some((movement_kind, description))) => {
+                let posted = posting::post_unconditionally(self.to, movement_kind, captured)?;
+                let link = Link { authorization: Some(authorization.id), related: None, merchant: Some(authorization.merchant()) };
+                Some(self.post((at, by), movement_kind, posted, &description, link))
+            }
+            _ => {
+                self.to.sequence += 1;
+                None
+            }
+        };
+        if let Some(due) = authorization.expires_at.filter(|_| standing.held > Money::ZERO) {
+            self.to.add_hold_due(due, at);
+        }
+        self.to.held = held;
+        let (decline, checks) = match remarks.decision {
+            Some(decision) => (decision.verdict.decline().cloned(), Some(to_json(&decision.checks))),
+            None => (None, None),
+        };
+        let entry = AuthorizationEntry {
+            id: EntryId::new(),
+            ordinal: authorization.last_ordinal + 1,
+            kind: kind.into(),
+            amount,
+            held_before,
+            held_after: standing.held,
+            movement_id: movement.as_ref().map(|movement| movement.id),
+            sequence: self.to.sequence,
+            decline_code: decline.as_ref().map(|decline| decline.code.into()),
+            decline_message: decline.map(|decline| decline.message),
+            checks,
+            reason: remarks.reason,
+            created_at: at,
+        };
+        self.entries.push(EntryRow {
+            authorization: authorization.id,
+            entry: entry.clone(),
+            previous_sequence: (authorization.last_ordinal > 0).then_some(authorization.entry_sequence),
+            card_balance: self.to.balance,
+            card_held: self.to.held,
+            movement_seq: movement.as_ref().map(|movement| movement.seq),
+            by: by.clone(),
+        });
+        authorization.last_ordinal = entry.ordinal;
+        authorization.entry_sequence = entry.sequence;
+        authorization.sequence = entry.sequence;
+        authorization.updated_at = at;
+        Ok((entry, movement))
+    }
+
+    /// Takes back an authorisation that changes, to change it once more: each is written once.
+    pub(super) fn take_changed(&mut self, id: AuthorizationId) -> Option<Authorization> {
+        let index = self.changed.iter().position(|changed| changed.id == id)?;
+        Some(self.changed.swap_remove(index))
+    }
+
+    /// Adds a step that an authorisation of the card has taken, and the authorisation after it.
+    ///
+    /// # Errors
+    /// Those of [`Self::enter`].
+    pub(super) fn step(
+        &mut self,
+        at_by: (DateTime<Utc>, &Author),
+        mut authorization: Authorization,
+        taken: Taken,
+        remarks: Remarks,
+    ) -> Result<Stepped, Refusal> {
+        let (entry, movement) = self.enter(at_by, &mut authorization, taken, remarks)?;
+        self.changed.push(authorization.clone());
+        Ok(Stepped { authorization, entries: vec![entry], movement, balance: self.balance() })
+    }
+
+    /// Adds a movement of the network that changes no hold, and the authorisation that it belongs to.
+    ///
+    /// # Errors
+    /// The card would hold more, or owe more, than it can. Nothing may be written then.
+    pub(super) fn post_linked(
+        &mut self,
+        (at, by): (DateTime<Utc>, &Author),
+        (kind, amount): (MovementKind, Amount),
+        description: &Description,
+        link: Link,
+        authorization: Option<(Authorization, Standing)>,
+    ) -> Result<(Movement, Option<Authorization>), Refusal> {
+        let entry = posting::post_unconditionally(self.to, kind, amount)?;
+        let movement = self.post((at, by), kind, entry, description, link);
+        let authorization = authorization.map(|(mut authorization, standing)| {
+            authorization.stand(standing);
+            authorization.sequence = self.to.sequence;
+            authorization.updated_at = at;
+            self.changed.push(authorization.clone());
+            authorization
+        });
+        Ok((movement, authorization))
+    }
+
+    /// The card's money, as far as it is written.
+    pub(super) const fn balance(&self) -> CardBalance {
+        CardBalance::of(self.card.1, &self.to)
+    }
+
+    /// The kinds of the steps that authorisations took after they were decided.
+    pub(super) fn step_kinds(&self) -> impl Iterator<Item = EntryKind> + '_ {
+        self.entries.iter().filter(|row| row.entry.ordinal > 1).filter_map(|row| row.entry.kind.known().ok())
+    }
+}
+
+/// Serialising these types to memory cannot fail.
+fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,424 @@
+//! The statement that writes cards.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    super::{card_update::CardOutcome, position_cache::CachedPosition, rows::Rows},
+    PositionRow,
+};
+use crate::domain::{card::CardStatus, currency::Currency, id::CustomerId, money::Money, word::Word};
+
+/// What the statement came to.
+pub(in super::super) enum Written {
+    /// Each update was applied, or is a conflict.
+    Outcomes(Outcomes),
+    /// Another transaction stored a response under a key, or an authorisation with a network transaction id, after the
+    /// statement began. Nothing was written, and its transaction is over.
+    LostRace(sqlx::Error),
+}
+
+/// The outcomes of the updates of a batch.
+#[derive(Default)]
+pub(in super::super) struct Outcomes {
+    /// By the number of the update, from 1.
+    pub(in super::super) by_number: HashMap<i64, CardOutcome>,
+    /// The database's clock after reading every position.
+    pub(in super::super) now: Option<DateTime<Utc>>,
+}
+
+impl Outcomes {
+    /// Whether the only update was applied.
+    pub(in super::super) fn is_applied(&self) -> bool {
+        matches!(self.by_number.get(&1), Some(CardOutcome::Applied))
+    }
+
+    /// Whether the only update has a key or an id that is used already.
+    pub(in super::super) fn is_used(&self) -> bool {
+        matches!(self.by_number.get(&1), Some(CardOutcome::Conflict { used, .. }) if !used.is_empty())
+    }
+}
+
+/// A row of the answer: the numbers of the updates that were applied, or a conflict.
+struct Row {
+    now: DateTime<Utc>,
+    applied: Option<Vec<i64>>,
+    conflict: Option<i64>,
+    customer_id: Option<CustomerId>,
+    status: Option<Word<CardStatus>>,
+    currency: Option<Word<Currency>>,
+    balance: Option<Money>,
+    held: Option<Money>,
+    seq: Option<i64>,
+    event_seq: Option<i64>,
+    holds_due_at: Option<DateTime<Utc>>,
+    used: Option<Vec<String>>,
+}
+
+/// Applies each update whose card still has the position that the update was decided on: writes the card, its movements, its
+/// authorisations with their entries, and the stored responses. Skips all other updates. Returns the outcome of each.
+///
+/// One atomic statement. It never waits for the lock of a card.
+///
+/// It locks no key. The primary key of the stored responses decides between two requests under one key: the second
+/// transaction waits for the first to commit, which is the last thing that the first does. A lock for each key would
+/// fill the lock table, which all sessions share. Keys are inserted in order, so that no two batches wait for each other. So
+/// are network transaction ids.
+///
+/// Movements alone are the most frequent. Their statement does not name the tables of authorisations, whose triggers run for
+/// every statement that does, also without a row.
+pub(in super::super) async fn write(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Written, sqlx::Error> {
+    let result = if rows.are_movements() { write_movements(connection, rows).await } else { write_all(connection, rows).await };
+    let rows = match result {
+        Err(sqlx::Error::Database(refused))
+            if matches!(refused.constraint(), Some("idempotency_keys_pkey" | "authorizations_by_network")) =>
+        {
+            return Ok(Written::LostRace(sqlx::Error::Database(refused)));
+        }
+        other => other?,
+    };
+    let mut outcomes = Outcomes::default();
+    for row in rows {
+        outcomes.now = Some(row.now);
+        outcomes.by_number.extend(row.applied.iter().flatten().map(|number| (*number, CardOutcome::Applied)));
+        if let Some(number) = row.conflict {
+            let used = row.used.clone().unwrap_or_default();
+            outcomes.by_number.insert(number, CardOutcome::Conflict { known: row.known(), used });
+        }
+    }
+    Ok(Written::Outcomes(outcomes))
+}
+
+impl Row {
+    /// The position of a card in conflict, unless it does not exist or has a word of a later version.
+    fn known(self) -> Option<CachedPosition> {
+        let position = PositionRow {
+            customer_id: self.customer_id,
+            status: self.status?,
+            currency: self.currency?,
+            balance: self.balance?,
+            held: self.held?,
+            seq: self.seq?,
+            event_seq: self.event_seq?,
+            holds_due_at: self.holds_due_at,
+        };
+        Some(CachedPosition { position: position.try_into().ok()?, as_of: self.now })
+    }
+}
+
+/// The statement. The first literals are its parts about authorisations: how updates set what is held, which network
+/// transaction ids are used already, and the inserts.
+macro_rules! write_statement {
+    ($holds:literal, $used:literal, $authorizations:literal, $rows:expr, $($more:expr),*) => {{
+        let Rows { at, updates, movements, keys, .. } = $rows;
+        sqlx::query_as!(
+            Row,
+            "
+            with movement as materialized (
+                select *
+                from unnest(
+                    $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
+                    $10::uuid[], $11::bigint[], $12::text[], $13::uuid[], $14::uuid[], $15::text[]
+                ) as movement (
+                    account_id, card_id, seq, id, kind, amount, balance_after, description, authorization_id, related_seq,
+                    merchant, user_id, api_key_id, request_id
+                )
+            ), key as materialized (
+                select *
+                from unnest($16::uuid[], $17::uuid[], $18::text[], $19::bytea[], $20::bytea[])
+                    as key (account_id, card_id, key, fingerprint, body)
+            ), updates as materialized (
+                select *
+                from unnest(
+                    $21::uuid[], $22::uuid[], $23::uuid[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[],
+                    $28::bigint[], $29::bigint[], $30::bigint[], $31::bigint[]
+                ) with ordinality as card_update (
+                    account_id, card_id, customer_id, status, balance, held, seq, event_seq, next_balance, next_seq,
+                    next_event_seq, number
+                )
+            ), used_once as (
+                select key.account_id, key.card_id, key.key as used
+                from key
+                join idempotency_keys stored on stored.account_id = key.account_id and stored.key = key.key
+            " + $used + "
+            ), duplicates as materialized (
+                select account_id, card_id, array_agg(used) as used
+                from used_once
+                group by account_id, card_id
+            ), locked as materialized (
+                select cards.account_id, cards.id, updates.next_balance, updates.next_seq, updates.next_event_seq, updates.number
+                from updates
+                join cards on cards.account_id = updates.account_id and cards.id = updates.card_id
+                where cards.status = updates.status
+                    and cards.balance = updates.balance
+                    and cards.held = updates.held
+                    and cards.seq = updates.seq
+                    and cards.event_seq = updates.event_seq
+                    and cards.customer_id is not distinct from updates.customer_id
+                    and not exists (
+                        select from duplicates
+                        where duplicates.account_id = updates.account_id and duplicates.card_id = updates.card_id
+                    )
+                order by cards.account_id, cards.id
+                for no key update of cards skip locked
+            ), applied as (
+                update cards
+                set
+                    balance = locked.next_balance,
+                    seq = locked.next_seq,
+                    event_seq = locked.next_event_seq
+            " + $holds + "
+                where cards.account_id = locked.account_id and cards.id = locked.id
+                returning cards.account_id, cards.id as card_id, locked.number
+            ), written as (
+                insert into movements (
+                    account_id, card_id, seq, id, kind, amount, balance_after, description, created_at, authorization_id,
+                    related_seq, merchant, user_id, api_key_id, request_id
+                )
+                select
+                    movement.account_id, movement.card_id, movement.seq, movement.id, movement.kind, movement.amount,
+                    movement.balance_after, movement.description, $1, movement.authorization_id, movement.related_seq,
+                    movement.merchant, movement.user_id, movement.api_key_id, movement.request_id
+                from applied
+                join movement on movement.account_id = applied.account_id and movement.card_id = applied.card_id
+            ), stored as (
+                insert into idempotency_keys (account_id, key, fingerprint, status, body)
+                select key.account_id, key.key, key.fingerprint, 200, key.body
+                from applied
+                join key on key.account_id = applied.account_id and key.card_id = applied.card_id
+                order by key.account_id, key.key
+            " + $authorizations + "
+            ), conflicts as materialized (
+                select number, account_id, card_id
+                from updates
+                where number not in (select number from applied)
+            )
+            select
+                clock_timestamp() as \"now!\",
+                (select array_agg(number) from applied) as \"applied?\",
+                null::bigint as \"conflict?\",
+                null::uuid as \"customer_id?: CustomerId\",
+                null::text as \"status?: Word<CardStatus>\",
+                null::text as \"currency?: Word<Currency>\",
+                null::bigint as \"balance?: Money\",
+                null::bigint as \"held?: Money\",
+                null::bigint as \"seq?\",
+                null::bigint as \"event_seq?\",
+                null::timestamptz as \"holds_due_at?\",
+                null::text[] as \"used?\"
+            union all
+            select
+                clock_timestamp(), null, conflicts.number, cards.customer_id, cards.status, cards.currency, cards.balance,
+                cards.held, cards.seq, cards.event_seq, cards.holds_due_at, duplicates.used
+            from conflicts
+            left join cards on cards.account_id = conflicts.account_id and cards.id = conflicts.card_id
+            left join duplicates on duplicates.account_id = conflicts.account_id and duplicates.card_id = conflicts.card_id
+            ",
+            *at,
+            &movements.account_id,
+            &movements.card_id,
+            &movements.seq,
+            &movements.id,
+            &movements.kind as &[&str],
+            &movements.amount,
+            &movements.balance_after,
+            &movements.description,
+            &movements.authorization_id as &[Option<Uuid>],
+            &movements.related_seq as &[Option<i64>],
+            &movements.merchant as &[Option<String>],
+            &movements.user_id as &[Option<Uuid>],
+            &movements.api_key_id as &[Option<Uuid>],
+            &movements.request_id as &[Option<String>],
+            &keys.account_id,
+            &keys.card_id,
+            &keys.key,
+            &keys.fingerprint,
+            &keys.body,
+            &updates.account_id,
+            &updates.card_id,
+            &updates.customer_id as &[Option<Uuid>],
+            &updates.status as &[&str],
+            &updates.balance,
+            &updates.held,
+            &updates.seq,
+            &updates.event_seq,
+            &updates.next_balance,
+            &updates.next_seq,
+            &updates.next_event_seq,
+            $($more),*
+        )
+    }};
+}
+
+async fn write_movements(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
+    write_statement!("from locked", "", "", rows,).fetch_all(connection).await
+}
+
+#[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
+async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
+    let Rows { created, changed, entries, .. } = rows;
+    write_statement!(
+        ",
+                    held = hold.next_held,
+                    holds_due_at = hold.next_holds_due_at
+                from locked
+                join unnest($32::bigint[], $33::timestamptz[]) with ordinality as hold (next_held, next_holds_due_at, number)
+                    on hold.number = locked.number
+        ",
+        "
+                union all
+                select stored.account_id, transaction.card_id, stored.network_transaction_id
+                from unnest($34::uuid[], $35::uuid[], $52::text[]) as transaction (account_id, card_id, id)
+                join authorizations stored
+                    on stored.account_id = transaction.account_id and stored.network_transaction_id = transaction.id
+        ",
+        "
+            ), created as (
+                insert into authorizations (
+                    account_id, card_id, id, status, kind, requested, authorized, held, captured, merchant_amount,
+                    merchant_currency, merchant_id, merchant_name, merchant_category, merchant_city, merchant_country,
+                    entry_mode, card_present, network_transaction_id, metadata, approval_code, response_code, decided_by,
+                    decline_code, decline_message, checks, last_ordinal, entry_sequence, sequence, expires_at, created_at,
+                    updated_at
+                )
+                select created.*, $1, $1
+                from applied
+                join unnest(
+                    $34::uuid[], $35::uuid[], $36::uuid[], $37::text[], $38::text[], $39::bigint[], $40::bigint[],
+                    $41::bigint[], $42::bigint[], $43::bigint[], $44::text[], $45::text[], $46::text[], $47::text[],
+                    $48::text[], $49::text[], $50::text[], $51::boolean[], $52::text[], $53::text[], $54::text[],
+                    $55::text[], $56::text[], $57::text[], $58::text[], $59::text[], $60::integer[], $61::bigint[],
+                    $62::bigint[], $63::timestamptz[]
+                ) as created (
+                    account_id, card_id, id, status, kind, requested, authorized, held, captured, merchant_amount,
+                    merchant_currency, merchant_id, merchant_name, merchant_category, merchant_city, merchant_country,
+                    entry_mode, card_present, network_transaction_id, metadata, approval_code, response_code, decided_by,
+                    decline_code, decline_message, checks, last_ordinal, entry_sequence, sequence, expires_at
+                ) on created.account_id = applied.account_id and created.card_id = applied.card_id
+                order by created.account_id, created.network_transaction_id
+            ), changed as (
+                update authorizations
+                set
+                    status = changed.status,
+                    authorized = changed.authorized,
+                    held = changed.held,
+                    captured = changed.captured,
+                    excess = changed.excess,
+                    reversed = changed.reversed,
+                    expired = changed.expired,
+                    released = changed.released,
+                    capture_reversed = changed.capture_reversed,
+                    refunded = changed.refunded,
+                    refund_reversed = changed.refund_reversed,
+                    last_ordinal = changed.last_ordinal,
+                    entry_sequence = changed.entry_sequence,
+                    sequence = changed.sequence,
+                    expires_at = changed.expires_at,
+                    updated_at = $1
+                from applied
+                join unnest(
+                    $64::uuid[], $65::uuid[], $66::uuid[], $67::text[], $68::bigint[], $69::bigint[], $70::bigint[],
+                    $71::bigint[], $72::bigint[], $73::bigint[], $74::bigint[], $75::bigint[], $76::bigint[], $77::bigint[],
+                    $78::integer[], $79::bigint[], $80::bigint[], $81::timestamptz[]
+                ) as changed (
+                    account_id, card_id, id, status, authorized, held, captured, excess, reversed, expired, released,
+                    capture_reversed, refunded, refund_reversed, last_ordinal, entry_sequence, sequence, expires_at
+                ) on changed.account_id = applied.account_id and changed.card_id = applied.card_id
+                where authorizations.account_id = changed.account_id and authorizations.id = changed.id
+            ), entered as (
+                insert into authorization_entries (
+                    account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
+                    held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
+                    reason, user_id, api_key_id, request_id, created_at
+                )
+                select entry.*, $1
+                from applied
+                join unnest(
+                    $82::uuid[], $83::uuid[], $84::bigint[], $85::uuid[], $86::uuid[], $87::integer[], $88::bigint[],
+                    $89::text[], $90::bigint[], $91::bigint[], $92::bigint[], $93::bigint[], $94::bigint[], $95::bigint[],
+                    $96::text[], $97::text[], $98::text[], $99::text[], $100::uuid[], $101::uuid[], $102::text[]
+                ) as entry (
+                    account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
+                    held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
+                    reason, user_id, api_key_id, request_id
+                ) on entry.account_id = applied.account_id and entry.card_id = applied.card_id
+        ",
+        rows,
+        &rows.updates.next_held,
+        &rows.updates.next_holds_due_at as &[Option<DateTime<Utc>>],
+        &created.account_id,
+        &created.card_id,
+        &created.id,
+        &created.status as &[&str],
+        &created.kind as &[&str],
+        &created.requested,
+        &created.authorized,
+        &created.held,
+        &created.captured,
+        &created.merchant_amount as &[Option<i64>],
+        &created.merchant_currency as &[Option<String>],
+        &created.merchant_id as &[Option<String>],
+        &created.merchant_name as &[Option<String>],
+        &created.merchant_category as &[Option<String>],
+        &created.merchant_city as &[Option<String>],
+        &created.merchant_country as &[Option<String>],
+        &created.entry_mode as &[&str],
+        &created.card_present as &[Option<bool>],
+        &created.network_transaction_id as &[Option<String>],
+        &created.metadata as &[Option<String>],
+        &created.approval_code as &[Option<String>],
+        &created.response_code,
+        &created.decided_by as &[&str],
+        &created.decline_code as &[Option<&str>],
+        &created.decline_message as &[Option<String>],
+        &created.checks as &[Option<String>],
+        &created.last_ordinal,
+        &created.entry_sequence,
+        &created.sequence,
+        &created.expires_at as &[Option<DateTime<Utc>>],
+        &changed.account_id,
+        &changed.card_id,
+        &changed.id,
+        &changed.status as &[&str],
+        &changed.authorized,
+        &changed.held,
+        &changed.captured,
+        &changed.excess,
+        &changed.reversed,
+        &changed.expired,
+        &changed.released,
+        &changed.capture_reversed,
+        &changed.refunded,
+        &changed.refund_reversed,
+        &changed.last_ordinal,
+        &changed.entry_sequence,
+        &changed.sequence,
+        &changed.expires_at as &[Option<DateTime<Utc>>],
+        &entries.account_id,
+        &entries.card_id,
+        &entries.sequence,
+        &entries.id,
+        &entries.authorization_id,
+        &entries.ordinal,
+        &entries.previous_sequence as &[Option<i64>],
+        &entries.kind as &[&str],
+        &entries.amount,
+        &entries.held_before,
+        &entries.held_after,
+        &entries.card_balance,
+        &entries.card_held,
+        &entries.movement_seq as &[Option<i64>],
+        &entries.decline_code as &[Option<&str>],
+        &entries.decline_message as &[Option<String>],
+        &entries.checks as &[Option<String>],
+        &entries.reason as &[Option<String>],
+        &entries.user_id as &[Option<Uuid>],
+        &entries.api_key_id as &[Option<Uuid>],
+        &entries.request_id as &[Option<String>]
+    )
+    .fetch_all(connection)
+    .await
+}

@@ -1,0 +1,78 @@
+//! The sweep of holds that are due. Readers and decisions do not wait for it: they leave out what is due. It writes the entries,
+//! which tell that the holds have ended, for cards that nothing else happens to.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use sqlx::PgConnection;
+
+use super::{CardKey, Ledger, locked_card::LockedCard, store};
+use crate::domain::authorization::EntryKind;
+use crate::service::{
+    error::Result,
+    unit::{self, Unit},
+};
+use crate::telemetry::metrics;
+
+/// How many cards are looked for at a time.
+const CARDS: i64 = 100;
+
+/// How many cards are swept side by side.
+const SIDE_BY_SIDE: usize = 4;
+
+struct Sweep {
+    card: CardKey,
+}
+
+impl Unit for Sweep {
+    /// How many holds expired.
+    type Output = usize;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<usize> {
+        // Another transaction that holds the card's lock sees to the holds that are due.
+        if !store::try_lock_card(connection, self.card).await? {
+            return Ok(0);
+        }
+        let locked = LockedCard::lock(connection, self.card).await?;
+        let expired = locked.write.step_kinds().filter(|kind| *kind == EntryKind::Expiry).count();
+        if locked.write.to != locked.write.from {
+            locked.write(connection).await?;
+        }
+        Ok(expired)
+    }
+}
+
+impl Ledger {
+    /// Lets holds expire that are due, on some cards of any account. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn expire_due_holds(&self) -> Result<bool> {
+        let due = unit::read(&self.pool, |connection| Box::pin(store::cards_due(connection, CARDS))).await?;
+        metrics::holds_overdue(due.first().map_or(Duration::ZERO, |(_, overdue)| *overdue));
+        let is_all = i64::try_from(due.len()).is_ok_and(|count| count < CARDS);
+        let swept = stream::iter(due).map(|(card, _)| async move {
+            let expired = unit::write(&self.pool, &Sweep { card }).await?;
+            if expired > 0 {
+                self.cache.invalidate(&card);
+                metrics::holds_expired(expired as u64);
+            }
+            Ok::<_, crate::service::error::Error>(expired)
+        });
+        let swept: Vec<_> = swept.buffer_unordered(SIDE_BY_SIDE).collect().await;
+        let expired = swept.into_iter().collect::<Result<Vec<usize>>>()?;
+        // If others hold all the locks, there is no hurry.
+        Ok(!is_all && expired.iter().any(|expired| *expired > 0))
+    }
+
+    /// Reports what is held, by currency.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn report_held_money(&self) -> Result<()> {
+        for (currency, held) in unit::read(&self.pool, |connection| Box::pin(store::held_money(connection))).await? {
+            metrics::money_held(currency.code(), held);
+        }
+        Ok(())
+    }
+}

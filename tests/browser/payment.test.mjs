@@ -1,0 +1,166 @@
+// Tests of the section "How a card pays" of /docs in a real browser. docs.test.mjs says how to run them.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { API, DESKTOP, PHONE, assertNoOverflow, launch, logIn, screenshot, visiting } from './page.mjs';
+
+let browser;
+before(async () => { browser = await launch(); });
+after(() => browser?.close());
+
+const step = (page, number) => page.locator('.steps > li').nth(number - 1);
+const runAll = (page) => page.getByRole('button', { name: 'Run all steps' });
+
+/** Waits until no step is running. */
+const done = (page) => page.waitForFunction(() => !document.getElementById('run-all').disabled);
+
+/** Runs a step and returns the whole answer that the page shows. */
+async function run(page, number) {
+  await step(page, number).getByRole('button', { name: 'Run' }).click();
+  await done(page);
+  return answer(page, number);
+}
+
+const answer = async (page, number) => JSON.parse(await step(page, number).locator('details code').textContent());
+const refusal = (page, number) => step(page, number).locator('.refused').innerText();
+
+/** The balance, what is held and what is available, as the page shows them. */
+const purse = (page) => page.locator('.purse output').allInnerTexts();
+
+/** The members of an answer that the page lists, by their paths. */
+const members = (page, number) => step(page, number).locator('dl').evaluate((list) => {
+  const found = {};
+  let path;
+  for (const each of list.children) {
+    if (each.tagName === 'DT') path = each.textContent;
+    else found[path] = [...(found[path] ?? []), each.textContent];
+  }
+  return found;
+});
+
+async function payWholly(page) {
+  await logIn(page);
+  await runAll(page).click();
+  await done(page);
+  assert.deepEqual(await page.locator('.steps .refused').allInnerTexts(), []);
+}
+
+test('all steps run, from a new card to the history of its authorisation', () =>
+  visiting(browser, { viewport: DESKTOP }, async (page) => {
+    await page.locator('#payments').scrollIntoViewIfNeeded();
+    await screenshot(page, 'desktop-payment-opened');
+    await payWholly(page);
+    assert.deepEqual(await purse(page), ['400', '0', '400']);
+
+    const authorised = await members(page, 4);
+    assert.deepEqual(authorised['authorization.status'], ['pending']);
+    assert.deepEqual(authorised['authorization.heldAmount'], ['100']);
+    assert.match(authorised['authorization.approvalCode'][0], /^[0-9]{6}$/);
+    assert.deepEqual(await members(page, 5), { balance: ['500'], held: ['100'], available: ['400'] });
+    assert.deepEqual(await members(page, 6), {
+      'entry.kind': ['increment'], 'entry.amount': ['50'], 'authorization.authorizedAmount': ['150'], 'authorization.heldAmount': ['150'],
+    });
+    assert.deepEqual(await members(page, 7), {
+      'authorization.status': ['captured'], 'authorization.capturedAmount': ['120'], 'authorization.releasedAmount': ['30'],
+      'movement.amount': ['-120'], 'movement.description': ['HOTEL MIRADOR'],
+    });
+    const declined = await members(page, 8);
+    assert.deepEqual(declined['authorization.status'], ['declined']);
+    assert.deepEqual(declined['authorization.responseCode'], ['51']);
+    assert.match(declined['authorization.decline'][0], /^code: insufficient_funds, /);
+    assert.match(declined['authorization.checks'].at(-1), /^check: funds, result: fail, balance: 380, held: 0, available: 380, requested: 1000$/);
+    assert.deepEqual(await members(page, 9), { 'authorization.refundedAmount': ['20'], 'movement.type': ['refund'], 'movement.amount': ['20'] });
+    const { movements } = await answer(page, 10);
+    assert.deepEqual(movements.map(({ type, amount }) => [type, amount]), [['refund', 20], ['capture', -120], ['top_up', 500]]);
+    const { authorization } = await answer(page, 11);
+    assert.deepEqual(authorization.entries.map(({ kind }) => kind), ['authorization', 'increment', 'capture']);
+
+    await assertNoOverflow(page, 'with every answer');
+    await step(page, 4).scrollIntoViewIfNeeded();
+    await screenshot(page, 'desktop-payment-authorised');
+    await step(page, 8).locator('.answer').scrollIntoViewIfNeeded();
+    await screenshot(page, 'desktop-payment-declined');
+    await step(page, 11).locator('.answer').scrollIntoViewIfNeeded();
+    await screenshot(page, 'desktop-payment-history');
+  }));
+
+test('steps run one by one, and each says what it needs', () =>
+  visiting(browser, { refusals: [409] }, async (page) => {
+    await runAll(page).click();
+    assert.match(await refusal(page, 1), /^Log in/);
+    await logIn(page);
+    await step(page, 6).getByRole('button', { name: 'Run' }).click();
+    assert.equal(await refusal(page, 6), 'Run step 4 first: its answer has the authorizationId.');
+    assert.deepEqual(await purse(page), ['–', '–', '–']);
+
+    const { cardId } = await run(page, 1);
+    await run(page, 2);
+    assert.equal((await purse(page))[0], '500');
+    assert.match(await step(page, 4).locator('pre').first().innerText(), new RegExp(`"cardId": "${cardId}"`));
+    assert.equal((await run(page, 3)).status, 'active');
+
+    // Each run is a request of its own: a second run of a step has another key.
+    await run(page, 4);
+    await run(page, 4);
+    assert.deepEqual(await purse(page), ['500', '200', '300']);
+
+    await cancel(cardId);
+    await run(page, 3);
+    assert.match(await refusal(page, 3), /^409 invalid_status_transition: /);
+    assert.match(await page.locator('#progress').innerText(), /^Activate it: 409 invalid_status_transition/);
+
+    // Another card starts anew.
+    assert.notEqual((await run(page, 1)).cardId, cardId);
+    assert.equal(await step(page, 4).locator('.answer').isVisible(), false);
+    assert.deepEqual(await purse(page), ['–', '–', '–']);
+  }));
+
+test('a card that exists already can pay', () =>
+  visiting(browser, {}, async (page) => {
+    await logIn(page);
+    const { cardId } = await run(page, 1);
+    await run(page, 2);
+    await run(page, 3);
+    await page.reload();
+    await page.locator('.opblock').first().waitFor();
+    await logIn(page);
+    await page.getByLabel('Card', { exact: true }).fill(cardId);
+    assert.equal((await run(page, 4)).authorization.cardId, cardId);
+    assert.deepEqual(await purse(page), ['500', '100', '400']);
+  }));
+
+/** Cancels a card behind the page's back. */
+async function cancel(cardId) {
+  const login = await fetch(`${API}/auth/login`, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"email":"test@example.com","password":"test123"}',
+  });
+  const { token } = await login.json();
+  const response = await fetch(`${API}/cards/status`, {
+    method: 'PATCH',
+    headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` },
+    body: JSON.stringify({ cardId, status: 'cancelled' }),
+  });
+  assert.equal(response.status, 200);
+}
+
+test('a phone shows a payment without horizontal scrolling', () =>
+  visiting(browser, { viewport: PHONE, hasTouch: true, isMobile: true, colorScheme: 'dark' }, async (page) => {
+    await payWholly(page);
+    for (const summary of await page.locator('.steps summary').all()) await summary.click();
+    await assertNoOverflow(page, 'with every whole answer');
+    await step(page, 8).locator('.outcome').scrollIntoViewIfNeeded();
+    await screenshot(page, 'phone-dark-payment-declined');
+  }));
+
+test('production shows the steps and does not run them', () =>
+  visiting(browser, {
+    before: (page) => page.route('**/openapi.json', async (route) => {
+      const response = await route.fetch();
+      const spec = await response.json();
+      for (const path of Object.keys(spec.paths)) if (path.startsWith('/sandbox/')) delete spec.paths[path];
+      await route.fulfill({ response, json: spec });
+    }),
+  }, async (page) => {
+    await page.locator('#tags').getByText('Customers').waitFor();
+    assert.equal(await step(page, 4).locator('pre').isVisible(), true);
+    assert.equal(await page.locator('#payments button:visible').count(), 0);
+  }));

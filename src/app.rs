@@ -20,6 +20,7 @@ use crate::{
     http::{self, App, Limits},
     service::{
         self, Retention, Services,
+        admission::RequestLimits,
         auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
         ledger::Ledger,
@@ -149,6 +150,7 @@ pub struct Server {
     /// The listener for metrics, if it is enabled.
     metrics: Option<(TcpListener, Metrics)>,
     router: Router,
+    sandbox_keys: Vec<Option<SecretString>>,
     app: App,
     services: Services,
     pools: Pools,
@@ -185,10 +187,14 @@ impl Server {
             per_source: settings.rate_limit.failed_logins_per_address,
         };
         let pools = Pools { batches: database::pool_for_lists(&pool, batch_connections(settings)), requests: pool };
-        let services = Services::new(&pools, tokens, lifetimes, logins, settings.authorization.hold_times(), settings.rate_limit.per_hour)?;
-        if settings.environment == Environment::Sandbox {
-            seed(&services).await?;
-        }
+        let requests =
+            RequestLimits { per_hour: settings.rate_limit.per_hour, per_gateway_and_second: settings.api_keys.requests_per_second };
+        let hold_times = settings.authorization.hold_times();
+        let services = Services::new(&pools, settings.environment, tokens, lifetimes, logins, hold_times, requests)?;
+        let sandbox_keys = match (settings.environment, keys.first()) {
+            (Environment::Sandbox, Some(signing_key)) => seed(&services, signing_key).await?,
+            _ => Vec::new(),
+        };
         let app = App::new(services.clone(), settings);
         let router = http::router(app.clone());
         let listen = settings.server.listen;
@@ -202,6 +208,7 @@ impl Server {
             metrics,
             limits: settings.into(),
             router,
+            sandbox_keys,
             app,
             services,
             pools,
@@ -224,6 +231,12 @@ impl Server {
         let address = self.listener.local_addr().map_err(StartError::Serve)?;
         let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
         Ok(SocketAddr::new(ip, address.port()))
+    }
+
+    /// The sandbox's keys of gateways: one for each of [`SANDBOX_LOGINS`], unless somebody has revoked or rolled it. None in
+    /// production.
+    pub fn sandbox_keys(&self) -> &[Option<SecretString>] {
+        &self.sandbox_keys
     }
 
     /// Serves until `stop` completes, then finishes requests in flight for at most `drain_seconds`.
@@ -373,11 +386,15 @@ async fn claim(
     }
 }
 
-async fn seed(services: &Services) -> Result<(), StartError> {
+/// Seeds the sandbox's logins, and a gateway's key for the account of each.
+async fn seed(services: &Services, signing_key: &SigningKey) -> Result<Vec<Option<SecretString>>, StartError> {
+    let invalid = |_| service::error::Error::internal("seeding the sandbox", "a seeded name is not valid");
+    let key_name = "Sandbox gateway".parse().map_err(invalid)?;
+    let mut keys = Vec::new();
     for (account, email, password) in SANDBOX_LOGINS {
-        let invalid = |_| service::error::Error::internal("seeding the sandbox", "a seeded login is not valid");
         let (name, email) = (account.parse().map_err(invalid)?, email.parse().map_err(invalid)?);
-        services.users.seed(&name, &email, &SecretString::from(password)).await?;
+        let account = services.users.seed(&name, &email, &SecretString::from(password)).await?;
+        keys.push(services.api_keys.seed(account, &key_name, signing_key).await?);
     }
-    Ok(())
+    Ok(keys)
 }

@@ -1,5 +1,6 @@
 //! The command line: parses the arguments, runs one command and reports its failure on standard error.
 
+mod key;
 mod output;
 mod serve;
 mod verify_ledger;
@@ -13,7 +14,7 @@ use self::output::{print, print_created, print_usage, report};
 use crate::domain::{
     actor::Actor,
     error::Refusal,
-    id::{AccountId, UserId},
+    id::{AccountId, ApiKeyId, UserId},
     role::UserRole,
     text::{Email, Name},
     word::Word,
@@ -68,6 +69,9 @@ enum Command {
     /// Manage users.
     #[command(subcommand)]
     User(UserCommand),
+    /// Manage API keys.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -134,6 +138,8 @@ enum Failure {
     UnknownAccount,
     #[error("the account has no user with this id; `core-api user list --account ID` lists its users")]
     UnknownUser,
+    #[error("the account has no API key with this id; `core-api key list --account ID` lists its keys")]
+    UnknownKey,
     #[error("another user of the account has this email; --email takes one that no user of the account has")]
     DuplicateUser,
     #[error("cannot listen for signals")]
@@ -146,6 +152,8 @@ enum Failure {
     Output(#[source] std::io::Error),
     #[error("{id} is created, but cannot be written to standard output")]
     CreatedOutput { id: String, source: std::io::Error },
+    #[error("{id} is created, but its key cannot be written to standard output; revoke it with `core-api key revoke`, and create another")]
+    KeyOutput { id: ApiKeyId, source: std::io::Error },
 }
 
 impl From<service::error::Error> for Failure {
@@ -153,6 +161,7 @@ impl From<service::error::Error> for Failure {
         match error {
             service::error::Error::Refused(Refusal::AccountNotFound) => Self::UnknownAccount,
             service::error::Error::Refused(Refusal::UserNotFound) => Self::UnknownUser,
+            service::error::Error::Refused(Refusal::ApiKeyNotFound) => Self::UnknownKey,
             service::error::Error::Refused(Refusal::DuplicateUser) => Self::DuplicateUser,
             other => Self::Service(other),
         }
@@ -185,6 +194,7 @@ pub async fn run() -> ExitCode {
         Command::Openapi => openapi(),
         Command::Account(command) => account(command).await,
         Command::User(command) => user(command).await,
+        Command::Key(command) => key::run(command).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -281,9 +291,12 @@ async fn list_users(users: &Users, account: AccountId) -> Result<(), Failure> {
 
 /// Opens the database that a server with these settings would use.
 async fn open() -> Result<(Pool, Postgres), Failure> {
-    let settings = settings()?;
-    let postgres = Postgres::open(&settings).await?;
-    let pool = app::prepare(&settings, postgres.options.clone()).await?;
+    open_with(&settings()?).await
+}
+
+async fn open_with(settings: &Settings) -> Result<(Pool, Postgres), Failure> {
+    let postgres = Postgres::open(settings).await?;
+    let pool = app::prepare(settings, postgres.options.clone()).await?;
     Ok((pool, postgres))
 }
 

@@ -21,7 +21,7 @@ pub use self::{
     log_filter::{LogFilter, NotALogFilter},
     networks::{Networks, NotANetwork},
     origins::{NotAnOrigin, Origins},
-    sections::{Auth, Authorization, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
+    sections::{ApiKeys, Auth, Authorization, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
 };
 
 pub use crate::domain::environment::Environment;
@@ -102,6 +102,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Request quotas and limits on failed logins.
     pub rate_limit: RateLimit,
+    /// API keys.
+    pub api_keys: ApiKeys,
     /// How long rows are kept that nothing needs any more.
     pub retention: Retention,
     /// How long authorisations hold money.
@@ -270,6 +272,7 @@ mod tests {
             ("CORE_API__RETENTION__IDEMPOTENCY_KEYS_SECONDS", "86399", "retention.idempotency_keys_seconds"),
             ("CORE_API__RETENTION__SESSIONS_SECONDS", "18446744073709551615", "retention.sessions_seconds"),
             ("CORE_API__RETENTION__AUDIT_EVENTS_SECONDS", "2591999", "retention.audit_events_seconds"),
+            ("CORE_API__API_KEYS__REQUESTS_PER_SECOND", "0", "api_keys.requests_per_second"),
             ("CORE_API__RATE_LIMIT__REFRESHES_PER_SESSION", "0", "rate_limit.refreshes_per_session"),
             ("CORE_API__NOTHING", "1", "CORE_API__NOTHING"),
         ] {

@@ -6,8 +6,10 @@ use std::{
     process::ExitCode,
 };
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use super::Failure;
-use crate::service::error::chain;
+use crate::{domain::id::ApiKeyId, service::error::chain};
 
 /// Prints a line of the command's output. `println!` would panic.
 pub(super) fn print(line: &impl Display) -> Result<(), Failure> {
@@ -17,6 +19,11 @@ pub(super) fn print(line: &impl Display) -> Result<(), Failure> {
 /// Prints the id of what the command has created. If that fails, the message has the id.
 pub(super) fn print_created(id: &impl Display) -> Result<(), Failure> {
     write(id).map_err(|source| Failure::CreatedOutput { id: id.to_string(), source })
+}
+
+/// Prints an API key, which cannot be shown again. If that fails, the message has its id.
+pub(super) fn print_key(id: ApiKeyId, key: &SecretString) -> Result<(), Failure> {
+    write(&key.expose_secret()).map_err(|source| Failure::KeyOutput { id, source })
 }
 
 fn write(line: &impl Display) -> io::Result<()> {
@@ -46,6 +53,7 @@ pub(super) fn report(failure: &Failure) -> ExitCode {
 impl Failure {
     /// Whether the reader of standard output has closed it.
     pub(super) fn is_closed_pipe(&self) -> bool {
+        // Nobody has a key that could not be written, so that is a failure.
         matches!(self, Self::Output(error) | Self::CreatedOutput { source: error, .. } if error.kind() == ErrorKind::BrokenPipe)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, print, variables};
@@ -50,14 +51,16 @@ fn greet(settings: &Settings, server: &Server) -> Result<(), Failure> {
         tracing::info!(%address, "serving");
         return Ok(());
     }
-    let mut logins = String::new();
-    for (_, email, password) in SANDBOX_LOGINS {
+    let (mut logins, mut keys) = (String::new(), String::new());
+    for ((_, email, password), key) in SANDBOX_LOGINS.iter().zip(server.sandbox_keys()) {
         // Writing to a string cannot fail.
         let _written = writeln!(logins, "    {email:<20} {password}");
+        let key = key.as_ref().map_or("revoked or rolled", ExposeSecret::expose_secret);
+        let _written = writeln!(keys, "    {email:<20} {key}");
     }
     let (_, email, password) = SANDBOX_LOGINS[0];
     let greeting = format_args!(
-        "\nThe Core API sandbox is up at http://{address}\nGuide and interactive reference: http://{address}/docs\n\nLogins:\n{logins}\nTry it:\n    \
+        "\nThe Core API sandbox is up at http://{address}\nGuide and interactive reference: http://{address}/docs\n\nLogins:\n{logins}\nNetwork keys, of the accounts of these logins:\n{keys}\nTry it:\n    \
          curl -X POST http://{address}/auth/login -H 'Content-Type: application/json' -d '{{\"email\":\"{email}\",\"password\":\"{password}\"}}'\n\n\
          Ctrl-C stops it; its data stays.\n"
     );

@@ -22,7 +22,9 @@ pub(super) fn accepted(key: &str) -> Option<(String, &'static str)> {
         }
         "database.acquire_timeout_ms" => (number("milliseconds", 1), "1000"),
         "database.allow_unverified_tls" => ("true or false".to_owned(), "false"),
-        key if key.starts_with("rate_limit.") => (format!("a number of requests from 1 to {}", u32::MAX), "1000"),
+        key if key.starts_with("rate_limit.") || key.starts_with("api_keys.") => {
+            (format!("a number of requests from 1 to {}", u32::MAX), "1000")
+        }
         "retention.idempotency_keys_seconds" => (number("seconds", 86_400), "86400"),
         "retention.sessions_seconds" => (number("seconds", 0), "2592000"),
         "retention.audit_events_seconds" => (format!("0, or {}", number("seconds", 2_592_000)), "31536000"),

@@ -77,6 +77,14 @@ pub struct RateLimit {
     pub refreshes_per_account: NonZeroU32,
 }
 
+/// `[api_keys]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct ApiKeys {
+    pub requests_per_second: NonZeroU32,
+}
+
 /// `[retention]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

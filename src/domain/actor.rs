@@ -48,8 +48,6 @@ pub enum Principal {
     Key {
         /// The key.
         key: ApiKeyId,
-        /// Its role, which never changes.
-        role: Role,
         /// The request.
         origin: Origin,
     },
@@ -147,7 +145,7 @@ mod tests {
     #[test]
     fn permissions_depend_on_the_principal_and_its_current_role() {
         let user = Principal::User { user: UserId::new(), session: SessionId::new(), origin: origin() };
-        let key = Principal::Key { key: ApiKeyId::new(), role: Role::Network, origin: origin() };
+        let key = Principal::Key { key: ApiKeyId::new(), origin: origin() };
         let environments = [Environment::Sandbox, Environment::Production];
         for (permission, environment) in Permission::ALL.into_iter().flat_map(|permission| environments.map(|each| (permission, each))) {
             for role in Role::ALL.map(Some).into_iter().chain([None]) {

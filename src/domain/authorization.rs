@@ -279,8 +279,10 @@ impl Standing {
     /// # Errors
     /// [`Refusal::ReversalExceedsOriginal`].
     pub fn reverse_capture(self, amount: Amount) -> Result<Self, Refusal> {
-        let capture_reversed = sum(self.capture_reversed, amount.money())?;
-        if capture_reversed > self.captured { Err(Refusal::ReversalExceedsOriginal) } else { Ok(Self { capture_reversed, ..self }) }
+        if amount.money() > less(self.captured, self.capture_reversed) {
+            return Err(Refusal::ReversalExceedsOriginal);
+        }
+        Ok(Self { capture_reversed: sum(self.capture_reversed, amount.money())?, ..self })
     }
 
     /// Some of what was captured is refunded.
@@ -288,9 +290,11 @@ impl Standing {
     /// # Errors
     /// [`Refusal::RefundExceedsCapture`]: less than this is captured and not given back.
     pub fn refund(self, amount: Amount) -> Result<Self, Refusal> {
-        let refunded = sum(self.refunded, amount.money())?;
         let left = less(less(self.captured, self.capture_reversed), less(self.refunded, self.refund_reversed));
-        if amount.money() > left { Err(Refusal::RefundExceedsCapture) } else { Ok(Self { refunded, ..self }) }
+        if amount.money() > left {
+            return Err(Refusal::RefundExceedsCapture);
+        }
+        Ok(Self { refunded: sum(self.refunded, amount.money())?, ..self })
     }
 
     /// Some of what was refunded is taken back.
@@ -298,8 +302,10 @@ impl Standing {
     /// # Errors
     /// [`Refusal::ReversalExceedsOriginal`].
     pub fn reverse_refund(self, amount: Amount) -> Result<Self, Refusal> {
-        let refund_reversed = sum(self.refund_reversed, amount.money())?;
-        if refund_reversed > self.refunded { Err(Refusal::ReversalExceedsOriginal) } else { Ok(Self { refund_reversed, ..self }) }
+        if amount.money() > less(self.refunded, self.refund_reversed) {
+            return Err(Refusal::ReversalExceedsOriginal);
+        }
+        Ok(Self { refund_reversed: sum(self.refund_reversed, amount.money())?, ..self })
     }
 }
 

@@ -26,6 +26,12 @@ pub enum Refusal {
     /// The user has no such live session.
     #[error("no such session")]
     SessionNotFound,
+    /// The account has no such API key.
+    #[error("no such API key")]
+    ApiKeyNotFound,
+    /// The API key is revoked, or has expired.
+    #[error("API key revoked or expired")]
+    ApiKeyNotActive,
     /// Another customer of the account has this email.
     #[error("email taken")]
     DuplicateEmail,
@@ -101,9 +107,11 @@ impl Refusal {
             | Self::AccountNotFound
             | Self::UserNotFound
             | Self::SessionNotFound
+            | Self::ApiKeyNotFound
             | Self::AuthorizationNotFound
             | Self::MovementNotFound => RefusalKind::NotFound,
             Self::DuplicateEmail
+            | Self::ApiKeyNotActive
             | Self::DuplicateUser
             | Self::LastAdmin
             | Self::CardAlreadyAssigned

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::authorization::AuthorizationKind;
 
@@ -33,9 +33,30 @@ impl HoldTimes {
     }
 }
 
+/// Whether a hold that is placed `at` this moment may end then: in one minute to sixty days.
+#[must_use]
+pub fn may_end(at: DateTime<Utc>, end: DateTime<Utc>) -> bool {
+    (TimeDelta::minutes(1)..=TimeDelta::days(60)).contains(&(end - at))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hold_ends_in_one_minute_to_sixty_days() {
+        let at = DateTime::UNIX_EPOCH;
+        let millisecond = TimeDelta::milliseconds(1);
+        for (after, may) in [
+            (TimeDelta::minutes(-5), false),
+            (TimeDelta::minutes(1) - millisecond, false),
+            (TimeDelta::minutes(1), true),
+            (TimeDelta::days(60), true),
+            (TimeDelta::days(60) + millisecond, false),
+        ] {
+            assert_eq!(may_end(at, at + after), may, "{after}");
+        }
+    }
 
     #[test]
     fn the_category_of_the_merchant_comes_before_the_kind() {

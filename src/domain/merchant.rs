@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use iso_currency::Country;
 use serde::Serialize;
-use strum::{EnumString, VariantArray};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::{
     currency::UnknownCurrency,
@@ -103,7 +103,7 @@ pub struct Merchant {
 }
 
 /// How the card was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::Type, EnumString, VariantArray)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::Type, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -134,12 +134,6 @@ impl EntryMode {
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
-    }
-}
-
-impl From<EntryMode> for &'static str {
-    fn from(mode: EntryMode) -> Self {
-        mode.name()
     }
 }
 

@@ -4,6 +4,7 @@
 //! encoding here, next to its rules.
 
 pub mod actor;
+pub mod api_key;
 pub mod assignment;
 pub mod audit_event;
 pub mod authorization;

@@ -135,7 +135,7 @@ impl Filters {
         text.finish()
     }
 
-    /// The filter for the service; `None` if the key or the subject is not an id, and so has no events.
+    /// The filter for the service; `None` if the subject is not an id, and so has no events.
     async fn resolve(&self, app: &App, account: AccountId) -> Result<Option<EventFilter>> {
         let user = match &self.user_id {
             Some(text) => {
@@ -144,19 +144,25 @@ impl Filters {
             }
             None => None,
         };
-        let api_key: std::result::Result<_, NotAnId> = self.api_key_id.as_deref().map(str::parse).transpose();
+        let api_key = match &self.api_key_id {
+            Some(text) => {
+                let id = text.parse().map_err(|_| Refusal::ApiKeyNotFound)?;
+                Some(app.services.api_keys.get(account, id).await?.id)
+            }
+            None => None,
+        };
         let subject: std::result::Result<_, NotAnId> = self.subject_id.as_deref().map(str::parse).transpose();
-        Ok(api_key.ok().zip(subject.ok()).map(|(api_key, subject)| EventFilter { event_type: self.event_type, user, api_key, subject }))
+        Ok(subject.ok().map(|subject| EventFilter { event_type: self.event_type, user, api_key, subject }))
     }
 }
 
 /// `GET /audit-events`
 pub(super) const LIST: Operation = Operation::new("listAuditEvents", Tag::Audit, "List Audit Events")
-    .about("Retrieve who did what in your account, and from where, newest first. The list is empty for an API key or a subject that does not exist.")
+    .about("Retrieve who did what in your account, and from where, newest first. The list is empty for a subject that does not exist.")
     .filters(&[
         Filter::new::<EventType>("type", "Only events of this type."),
         Filter::new::<UserId>("userId", "Only events that this user caused."),
-        Filter::new::<String>("apiKeyId", "Only events that were caused with this API key."),
+        Filter::new::<ApiKeyId>("apiKeyId", "Only events that were caused with this API key."),
         // A string: text that is not an id has no events, instead of being refused.
         Filter::new::<String>("subjectId", "Only events about the resource with this id."),
     ])
@@ -164,7 +170,7 @@ pub(super) const LIST: Operation = Operation::new("listAuditEvents", Tag::Audit,
         "auditEvents",
         r#"{"auditEvents": [{"id": "evt_01h455vb4pex5vsknk084sn02q", "type": "card_status_changed", "userId": "usr_01h455vb4pex5vsknk084sn02q", "sessionId": "ses_01h455vb4pex5vsknk084sn02q", "apiKeyId": null, "subjectId": "card_01h455vb4pex5vsknk084sn02q", "before": {"status": "inactive"}, "after": {"status": "active"}, "requestId": "01a20446-86b3-74d8-81b9-818324052b45", "address": "203.0.113.7", "date": "2025-02-10T12:00:00.000Z"}]}"#,
     )
-    .refusals(&[Code::UserNotFound]);
+    .refusals(&[Code::UserNotFound, Code::ApiKeyNotFound]);
 
 /// `GET /audit-events`
 pub(super) async fn list(State(app): State<App>, Manager(caller): Manager, mut query: Query) -> Result<Response> {

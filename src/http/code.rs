@@ -79,8 +79,8 @@ codes! {
         do: "Leave Host, Content-Length and Transfer-Encoding to your HTTP client. A proxy on the way may have changed them."
 
     Unauthenticated "unauthenticated" UNAUTHORIZED "No valid token"
-        means: "There is no token, or more than one, or it belongs to another environment, or its session has ended: by a logout, a password change, or because the user was disabled."
-        do: "Send Authorization: Bearer and the token of POST /auth/login. If you did, log in again. A sandbox token is not valid in production."
+        means: "There is no token or API key, or more than one, or it belongs to another environment, or its session has ended: by a logout, a password change, or because the user was disabled. An API key is mistyped, revoked or expired, or it was rolled and its overlap is over."
+        do: "Send Authorization: Bearer and the token of POST /auth/login, or an API key. If you sent a token, log in again. Tokens and keys of the sandbox are not valid in production."
 
     InvalidCredentials "invalid_credentials" UNAUTHORIZED "Wrong email or password"
         means: "The email is unknown, the password is wrong, or the user is disabled. The response does not reveal which."
@@ -95,8 +95,8 @@ codes! {
         do: "Exchange the refresh token at POST /auth/refresh, or log in again, and repeat the request."
 
     InsufficientPermissions "insufficient_permissions" FORBIDDEN "The user's role does not allow this"
-        means: "A viewer reads, an operator also writes customers, cards and money, an admin also manages users and reads the audit log."
-        do: "Ask an admin of your account for another role, or have someone with that role do it."
+        means: "A viewer reads, an operator also writes customers, cards and money, an admin also manages users and API keys and reads the audit log. A network key authorises and posts payments and reads authorizations, and does nothing else. Sessions and passwords belong to users: no API key can list, end or change them."
+        do: "Ask an admin of your account for another role or key, or have someone with that role do it."
 
     RouteNotFound "route_not_found" NOT_FOUND "No such route"
         means: "No route has this path. Paths are in lower case and have no trailing slash. Production has no paths under /sandbox."
@@ -113,6 +113,10 @@ codes! {
     SessionNotFound "session_not_found" NOT_FOUND "No such session"
         means: "You have no session with this id, or it has ended."
         do: "GET /auth/sessions lists your active sessions. A session that has ended needs no further action."
+
+    ApiKeyNotFound "api_key_not_found" NOT_FOUND "No such API key"
+        means: "Your account has no API key with this id. Ids of other accounts are not found either."
+        do: "Use an apiKeyId exactly as you received it; GET /api-keys lists those of your account."
 
     CustomerNotFound "customer_not_found" NOT_FOUND "No such customer"
         means: "Your account has no customer with this id. Ids of other accounts are not found either."
@@ -149,6 +153,10 @@ codes! {
     LastAdmin "last_admin" CONFLICT "The account's last admin"
         means: "This user is the only enabled admin of the account. Every account needs one."
         do: "Make another user an admin first."
+
+    ApiKeyNotActive "api_key_not_active" CONFLICT "The API key is revoked or has expired"
+        means: "An API key that was revoked or has expired stays so, and cannot be rolled."
+        do: "Create a new key with POST /api-keys."
 
     CardAlreadyAssigned "card_already_assigned" CONFLICT "The card is another customer's"
         means: "A card is permanently assigned to one customer. This card is assigned to another one."
@@ -210,12 +218,12 @@ codes! {
         means: "The Content-Type is missing or is not application/json in UTF-8, or the Content-Encoding says that the body is compressed."
         do: "Send Content-Type: application/json and an uncompressed body."
 
-    RateLimitExceeded "rate_limit_exceeded" TOO_MANY_REQUESTS "The hour's requests are used up"
-        means: "The account has used all its requests of this clock hour, across all users and sessions. This request was not counted, and nothing was done."
-        do: "Wait for the time in Retry-After. In every response, X-RateLimit-Remaining says how many are left and X-RateLimit-Reset when the next hour begins."
+    RateLimitExceeded "rate_limit_exceeded" TOO_MANY_REQUESTS "The permitted requests are used up"
+        means: "The account has used all its requests of this clock hour, across all users, sessions and API keys. Or a network key, which the hour does not count, has sent more requests per second than it may. This request was not counted, and nothing was done."
+        do: "Wait for the time in Retry-After. In every counted response, X-RateLimit-Remaining says how many are left and X-RateLimit-Reset when the next hour begins."
 
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS "Too many failed attempts"
-        means: "Too many logins, refreshes or tokens from your address, or logins with this email, have failed."
+        means: "Too many logins, refreshes, tokens or API keys from your address, or logins with this email, have failed."
         do: "Wait for the time in Retry-After, and find out why they fail before you try again."
 
     TooManyRefreshes "too_many_refreshes" TOO_MANY_REQUESTS "Too many refreshes"

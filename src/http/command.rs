@@ -68,10 +68,8 @@ impl<S: Sync, T: FromFields> FromRequest<S> for Keyed<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
-        if !request.headers().contains_key(&IDEMPOTENCY_KEY) {
-            return Err(Error::IdempotencyKeyMissing);
-        }
-        Command::from_request(request, state).await.map(Self)
+        let command = Command::from_request(request, state).await?;
+        if command.key.is_some() { Ok(Self(command)) } else { Err(Error::IdempotencyKeyMissing) }
     }
 }
 

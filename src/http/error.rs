@@ -167,7 +167,7 @@ impl Error {
 fn describe_service(error: &ServiceError) -> (Code, String) {
     let (code, detail) = match error {
         ServiceError::Unauthenticated => {
-            (Code::Unauthenticated, "Send a valid token as Authorization: Bearer <token>; POST /auth/login issues one.")
+            (Code::Unauthenticated, "Send a valid token or API key as Authorization: Bearer <token>; POST /auth/login issues a token.")
         }
         ServiceError::TokenExpired => (Code::TokenExpired, "The token has expired. Log in again, or refresh it."),
         ServiceError::InsufficientPermissions(role) => {
@@ -185,6 +185,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
             return (Code::AccountRequired, format!("Several accounts have this login. Send accountId, one of: {}.", accounts.join(", ")));
         }
+        ServiceError::HoldEndOutOfRange => (Code::ValidationFailed, "The expiresAt is not 1 minute to 60 days ahead."),
         ServiceError::WrongPassword => (Code::ValidationFailed, "The current password is another one."),
         ServiceError::InvalidRefreshToken => {
             (Code::InvalidRefreshToken, "The refresh token is unknown, already used or expired. Log in again.")
@@ -194,6 +195,9 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
                 Code::RateLimitExceeded,
                 format!("The account has used its {limit} requests of this hour. Wait for the time in Retry-After."),
             );
+        }
+        ServiceError::GatewayLimitExceeded { .. } => {
+            (Code::RateLimitExceeded, "This API key sends more requests per second than it may. Wait for the time in Retry-After.")
         }
         ServiceError::TooManyAttempts { .. } => (Code::TooManyAttempts, "Too many failed attempts. Wait for the time in Retry-After."),
         ServiceError::TooManyRefreshes { .. } => (
@@ -229,6 +233,8 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         Refusal::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
         Refusal::UserNotFound => (Code::UserNotFound, "The account has no such user."),
         Refusal::SessionNotFound => (Code::SessionNotFound, "You have no such session, or it has ended."),
+        Refusal::ApiKeyNotFound => (Code::ApiKeyNotFound, "The account has no such API key."),
+        Refusal::ApiKeyNotActive => (Code::ApiKeyNotActive, "The API key was revoked or has expired. Create a new one instead."),
         Refusal::LastAdmin => (Code::LastAdmin, "This is the account's only enabled admin. Make another user an admin first."),
         Refusal::CardAlreadyAssigned => (Code::CardAlreadyAssigned, "The card is assigned to another customer. Create a new card instead."),
         Refusal::CardTransition { from, to } => {
@@ -266,9 +272,11 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Service(ServiceError::QuotaExceeded(quota)) => Some(quota.retry_after),
-            Self::Service(ServiceError::TooManyAttempts { retry_after } | ServiceError::TooManyRefreshes { retry_after }) => {
-                Some(*retry_after)
-            }
+            Self::Service(
+                ServiceError::TooManyAttempts { retry_after }
+                | ServiceError::TooManyRefreshes { retry_after }
+                | ServiceError::GatewayLimitExceeded { retry_after },
+            ) => Some(*retry_after),
             Self::Service(
                 ServiceError::LaterVersion(_)
                 | ServiceError::Overloaded

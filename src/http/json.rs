@@ -107,6 +107,11 @@ impl<'a> Fields<'a> {
         self.faults.push(faults::fault(field, code, what));
     }
 
+    /// Records a fault of a field that was read.
+    pub(super) fn refuse(&mut self, fault: FieldFault) {
+        self.faults.push(fault);
+    }
+
     fn required(&mut self, field: &'static str) -> Option<&'a RawValue> {
         if !self.has(field) {
             self.fault(field, FaultCode::Required, "is required");

@@ -1,6 +1,7 @@
 //! HTTP: routes, requests and responses. SQL and business rules are in the services.
 
 mod address;
+mod api_keys;
 mod audit_events;
 mod auth;
 mod authorization_body;
@@ -113,13 +114,14 @@ impl App {
         self.shared.shutting_down.store(true, Ordering::Relaxed);
     }
 
-    /// Regularly removes expired entries from the limiters per address. Runs until it is dropped.
+    /// Regularly removes expired entries from the limiters per address and per API key. Runs until it is dropped.
     pub async fn sweep(self) {
         loop {
             tokio::time::sleep(rate_limit::SWEEP_INTERVAL).await;
             let now = Instant::now();
             self.shared.failed_logins.remove_expired(now);
             self.shared.failed_authentications.remove_expired(now);
+            self.shared.services.admission.sweep();
         }
     }
 }

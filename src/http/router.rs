@@ -7,7 +7,7 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    App, audit_events, auth, authorizations, balances, cards, customers, docs,
+    App, api_keys, audit_events, auth, authorizations, balances, cards, customers, docs,
     document::{self, Document},
     error::Error,
     explanations, health,
@@ -46,6 +46,11 @@ impl Table {
             .get("/users", users::list, users::LIST)
             .get("/users/{userId}", users::get, users::GET)
             .patch("/users/{userId}", users::change, users::CHANGE)
+            .post("/api-keys", api_keys::create, api_keys::CREATE)
+            .get("/api-keys", api_keys::list, api_keys::LIST)
+            .get("/api-keys/{apiKeyId}", api_keys::get, api_keys::GET)
+            .delete("/api-keys/{apiKeyId}", api_keys::revoke, api_keys::REVOKE)
+            .post("/api-keys/{apiKeyId}/roll", api_keys::roll, api_keys::ROLL)
             .get("/audit-events", audit_events::list, audit_events::LIST)
             .post("/customers", customers::create, customers::CREATE)
             .get("/customers", customers::list, customers::LIST)

@@ -36,12 +36,21 @@ pub enum Error {
     /// The caller's current password is another one.
     #[error("wrong current password")]
     WrongPassword,
+    /// A hold would end sooner or later than holds may.
+    #[error("hold end out of range")]
+    HoldEndOutOfRange,
     /// The refresh token is unknown, expired or used, or its session is over.
     #[error("refresh refused")]
     InvalidRefreshToken,
     /// The quota of the hour is used up.
     #[error("quota used up")]
     QuotaExceeded(QuotaSnapshot),
+    /// The requests per second of a gateway's API key are used up.
+    #[error("gateway limit reached")]
+    GatewayLimitExceeded {
+        /// How long until the next request fits.
+        retry_after: Duration,
+    },
     /// Too many logins failed: from one address, for one email, or for both together.
     #[error("too many failed attempts")]
     TooManyAttempts {

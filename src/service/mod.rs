@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod admission;
+pub mod api_keys;
 pub mod audit;
 pub mod auth;
 mod batch;
@@ -17,14 +18,15 @@ pub mod ledger;
 mod unit;
 pub mod users;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use crate::database::Pools;
-use crate::domain::hold_time::HoldTimes;
+use crate::domain::{environment::Environment, hold_time::HoldTimes};
 
 use self::{
     accounts::Accounts,
-    admission::Admission,
+    admission::{Admission, RequestLimits},
+    api_keys::ApiKeys,
     audit::Audit,
     auth::{Auth, Lifetimes, LoginLimits, Passwords, Tokens},
     cards::Cards,
@@ -41,8 +43,10 @@ use self::{
 pub struct Services {
     /// Accounts: the tenants.
     pub accounts: Accounts,
-    /// The caller of a request, and the quota of requests per hour.
+    /// The caller of a request, and the limits of requests.
     pub admission: Admission,
+    /// API keys.
+    pub api_keys: ApiKeys,
     /// The audit log.
     pub audit: Audit,
     /// Logins.
@@ -82,16 +86,18 @@ impl Services {
     /// The system provides no randomness or no threads.
     pub fn new(
         pools: &Pools,
+        environment: Environment,
         tokens: Tokens,
         lifetimes: Lifetimes,
         logins: LoginLimits,
         hold_times: HoldTimes,
-        requests_per_hour: NonZeroU32,
+        requests: RequestLimits,
     ) -> Result<Self> {
         let pool = &pools.requests;
         let passwords = Passwords::new()?;
         Ok(Self {
             accounts: Accounts::new(pool.clone()),
+            api_keys: ApiKeys::new(pool.clone(), environment),
             audit: Audit::new(pool.clone()),
             auth: Auth::new(pool.clone(), passwords.clone(), tokens, lifetimes, logins),
             cards: Cards::new(pools.clone()),
@@ -99,7 +105,7 @@ impl Services {
             deployment: Deployment::new(pool.clone()),
             idempotency: Idempotency::new(pool.clone()),
             ledger: Ledger::new(pools.clone(), hold_times),
-            admission: Admission::new(pools.clone(), requests_per_hour),
+            admission: Admission::new(pools.clone(), requests),
             users: Users::new(pool.clone(), passwords),
         })
     }

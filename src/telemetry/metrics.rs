@@ -20,6 +20,7 @@ const BATCH_SIZE: &str = "core_api_batch_size";
 const BATCH_WAIT: &str = "core_api_batch_wait_seconds";
 const BATCH_DURATION: &str = "core_api_batch_duration_seconds";
 const QUOTA: &str = "core_api_quota_requests_total";
+const GATEWAYS: &str = "core_api_gateway_requests_total";
 const REPLAYS: &str = "core_api_idempotency_replays_total";
 const LOGINS: &str = "core_api_logins_total";
 const HASHES_WAITING: &str = "core_api_password_hashes_waiting";
@@ -103,6 +104,7 @@ fn describe() {
     describe_histogram!(BATCH_WAIT, Unit::Seconds, "How long the first job of a batch waited for it to start");
     describe_histogram!(BATCH_DURATION, Unit::Seconds, "How long a batch took");
     describe_counter!(QUOTA, "Requests checked against their account's hourly quota, by outcome");
+    describe_counter!(GATEWAYS, "Requests checked against the bucket of a gateway's API key, by outcome");
     describe_counter!(REPLAYS, "Stored responses that were replayed under an Idempotency-Key");
     describe_counter!(LOGINS, "Logins by outcome");
     describe_gauge!(HASHES_WAITING, "Passwords waiting to be hashed");
@@ -110,7 +112,7 @@ fn describe() {
     describe_counter!(POSTINGS, "Movements written, by type");
     describe_counter!(AUTHORIZATIONS, "Decided authorisations and single-message purchases, by outcome and decline code");
     describe_counter!(AUTHORIZATION_STEPS, "Steps of authorisations after the decision, by kind of entry");
-    describe_counter!(HOLDS_EXPIRED, "Holds released because they were due");
+    describe_counter!(HOLDS_EXPIRED, "Holds that the sweeper expired; the steps of kind expiry are all that expired");
     describe_gauge!(HOLDS_OVERDUE, Unit::Seconds, "How long the oldest hold that is due waits for the sweeper; 0 if none is");
     describe_gauge!(HELD, "Money held on cards by currency, in its units, as the sweeper of this replica last saw it");
     describe_gauge!(BUILD, "Always 1; the labels identify the build");
@@ -179,6 +181,11 @@ pub(crate) fn quota_checked(admitted: bool) {
     counter!(QUOTA, "outcome" => if admitted { "admitted" } else { "refused" }).increment(1);
 }
 
+/// Records whether a request fitted the bucket of a gateway's API key.
+pub(crate) fn gateway_checked(admitted: bool) {
+    counter!(GATEWAYS, "outcome" => if admitted { "admitted" } else { "refused" }).increment(1);
+}
+
 /// Records a replayed response.
 pub(crate) fn replayed() {
     counter!(REPLAYS).increment(1);
@@ -215,7 +222,7 @@ pub(crate) fn authorization_step(kind: &'static str) {
     counter!(AUTHORIZATION_STEPS, "kind" => kind).increment(1);
 }
 
-/// Records holds that expired because they were due.
+/// Records holds that the sweeper expired.
 pub(crate) fn holds_expired(count: u64) {
     counter!(HOLDS_EXPIRED).increment(count);
 }

@@ -2,6 +2,8 @@
 //!
 //! The tests walk the route table, so an endpoint without a cell fails.
 
+mod payments;
+
 use core_api::{
     config::Environment,
     domain::role::{Role, UserRole},
@@ -10,9 +12,10 @@ use core_api::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Actor, PASSWORD, Reply, World, without_quota};
+use self::payments::Payments;
+use crate::support::{Actor, PASSWORD, Reply, World, payments::fresh_key, without_quota};
 
-/// Who may call an endpoint.
+/// Who may call an endpoint. `LoggedIn`: every user, and no API key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Who {
     Anybody,
@@ -49,15 +52,19 @@ struct Ids {
     customer: String,
     user: String,
     session: String,
+    api_key: String,
+    payments: Payments,
 }
 
 /// The ids that a request names, each with the code for an unknown one.
-type Names = &'static [(fn(&mut Ids) -> &mut String, &'static str)];
+type Names = &'static [Name];
+type Name = (fn(&mut Ids) -> &mut String, &'static str);
 
-const CARD: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.card, "card_not_found");
-const CUSTOMER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.customer, "customer_not_found");
-const USER: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.user, "user_not_found");
-const SESSION: (fn(&mut Ids) -> &mut String, &str) = (|ids| &mut ids.session, "session_not_found");
+const CARD: Name = (|ids| &mut ids.card, "card_not_found");
+const CUSTOMER: Name = (|ids| &mut ids.customer, "customer_not_found");
+const USER: Name = (|ids| &mut ids.user, "user_not_found");
+const SESSION: Name = (|ids| &mut ids.session, "session_not_found");
+const API_KEY: Name = (|ids| &mut ids.api_key, "api_key_not_found");
 
 struct Cell {
     who: Who,
@@ -72,10 +79,6 @@ const fn cell(who: Who, names: Names, request: fn(&Ids) -> (String, Option<Value
 
 fn plain(path: &str) -> (String, Option<Value>) {
     (path.to_owned(), None)
-}
-
-fn merchant(path: &str, ids: &Ids) -> (String, Option<Value>) {
-    (path.to_owned(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
 }
 
 /// The cells of an endpoint: several if it can name ids in several ways.
@@ -104,7 +107,15 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
         ("GET", "/audit-events") => vec![
             cell(Admins, &[], |_| plain("/audit-events")),
             cell(Admins, &[USER], |ids| plain(&format!("/audit-events?userId={}", ids.user))),
+            cell(Admins, &[API_KEY], |ids| plain(&format!("/audit-events?apiKeyId={}", ids.api_key))),
         ],
+        ("POST", "/api-keys") => vec![cell(Admins, &[], |_| ("/api-keys".into(), Some(json!({}))))],
+        ("GET", "/api-keys") => vec![cell(Admins, &[], |_| plain("/api-keys"))],
+        ("GET", "/api-keys/{apiKeyId}") => vec![cell(Admins, &[API_KEY], |ids| plain(&format!("/api-keys/{}", ids.api_key)))],
+        ("DELETE", "/api-keys/{apiKeyId}") => vec![cell(Admins, &[API_KEY], |ids| plain(&format!("/api-keys/{}", ids.api_key)))],
+        ("POST", "/api-keys/{apiKeyId}/roll") => {
+            vec![cell(Admins, &[API_KEY], |ids| (format!("/api-keys/{}/roll", ids.api_key), Some(json!({}))))]
+        }
         ("POST", "/customers") => vec![cell(Operators, &[], |_| ("/customers".into(), Some(json!({}))))],
         ("GET", "/customers") => vec![cell(Viewers, &[], |_| plain("/customers"))],
         ("GET", "/customers/{customerId}") => vec![cell(Viewers, &[CUSTOMER], |ids| plain(&format!("/customers/{}", ids.customer)))],
@@ -128,9 +139,14 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
             vec![cell(Operators, &[CARD], |ids| ("/balances/add".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
         }
         ("GET", "/balances/{cardId}") => vec![cell(Viewers, &[CARD], |ids| plain(&format!("/balances/{}", ids.card)))],
-        ("POST", "/sandbox/purchases") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/purchases", ids))],
-        ("POST", "/sandbox/refunds") => vec![cell(Operators, &[CARD], |ids| merchant("/sandbox/refunds", ids))],
-        (method, path) => panic!("{method} {path} has no cell in the access grid"),
+        ("POST", "/sandbox/purchases") => vec![cell(Operators, &[CARD], |ids| {
+            ("/sandbox/purchases".into(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
+        })],
+        (method, path) => {
+            let cells = payments::cells(method, path);
+            assert!(!cells.is_empty(), "{method} {path} has no cell in the access grid");
+            cells
+        }
     }
 }
 
@@ -143,6 +159,7 @@ fn grid() -> Vec<(Method, Cell)> {
 
 async fn send(actor: &Actor, method: &Method, (path, body): (String, Option<Value>)) -> Reply {
     let request = actor.request(method.clone(), &path);
+    let request = if path.starts_with("/network/") { request.header("idempotency-key", fresh_key()) } else { request };
     Reply::of(match body {
         Some(body) => request.json(&body),
         None => request,
@@ -157,7 +174,12 @@ async fn one_of_each(admin: &Actor) -> Ids {
     let first = |list: Value, name: &str, id: &str| list[name][0][id].as_str().expect("an id").to_owned();
     let user = first(admin.get("/users").await.ok(), "users", "userId");
     let session = first(admin.get("/auth/sessions").await.ok(), "sessions", "sessionId");
-    Ids { card, customer, user, session }
+    let (api_key, program) = admin.given_api_key(Role::Operator).await;
+    // So that the events of the key have several pages.
+    program.given_card().await;
+    program.given_card().await;
+    let payments = payments::of_each_kind(admin, &card).await;
+    Ids { card, customer, user, session, api_key, payments }
 }
 
 /// A well-formed id that does not exist.
@@ -173,15 +195,17 @@ async fn another_account_s_id_is_answered_exactly_like_an_unknown_one_at_every_e
     let (mut theirs, mut named) = (one_of_each(&other).await, 0);
     let untouched = other.card(&theirs.card).await;
     for (method, cell) in grid() {
+        // Refused requests change nothing, so that one of each is enough.
+        let own = one_of_each(&admin).await;
         for (name, code) in cell.names {
             let mut answers = Vec::new();
             let foreign = name(&mut theirs).clone();
             let malformed = ["card_001", "%F0%9F%92%B3", "null", "00000000-0000-0000-0000-000000000000"];
             let tried = [foreign.clone(), unknown(&foreign), foreign.to_uppercase()].into_iter().chain(malformed.map(Into::into));
             for id in tried {
-                let mut own = one_of_each(&admin).await;
-                name(&mut own).clone_from(&id);
-                let request = (cell.request)(&own);
+                let mut named = own.clone();
+                name(&mut named).clone_from(&id);
+                let request = (cell.request)(&named);
                 let reply = send(&admin, &method, request).await;
                 answers.push((reply.status, reply.without_request_id()));
                 reply.problem(404, code);
@@ -219,6 +243,30 @@ async fn every_role_has_exactly_the_access_that_the_grid_grants() {
 }
 
 #[tokio::test]
+async fn an_api_key_of_every_role_has_exactly_the_access_that_the_grid_grants() {
+    let world = World::with(|settings| {
+        without_quota(settings);
+        settings.api_keys.requests_per_second = 1_000_000.try_into().expect("above zero");
+    })
+    .await;
+    let admin = world.admin().await;
+    let ids = one_of_each(&admin).await;
+    for role in Role::ALL {
+        let (_, program) = admin.given_api_key(role).await;
+        for (method, cell) in grid() {
+            let reply = send(&program, &method, (cell.request)(&ids)).await;
+            let exchange = format!("{role:?}: {method} {:?}: {reply:?}", (cell.request)(&ids));
+            if cell.who != Who::LoggedIn && cell.who.includes(role) {
+                assert!(!matches!(reply.status, 401 | 403 | 405 | 500..), "{exchange}");
+            } else {
+                assert_eq!(reply.status, 403, "{exchange}");
+                reply.problem(403, "insufficient_permissions");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_protected_endpoint_accepts_a_missing_invalid_or_expired_token() {
     let world = World::with(without_quota).await;
     let short_lived = World::on(world.database.clone(), |settings| settings.auth.token_ttl_seconds = 1).await;
@@ -226,6 +274,8 @@ async fn no_protected_endpoint_accepts_a_missing_invalid_or_expired_token() {
     let ids = one_of_each(&admin).await;
     let (logged_out, expired) = (world.admin().await, short_lived.admin().await);
     logged_out.post("/auth/logout", json!({})).await.ok();
+    let (revoked, program) = admin.given_api_key(Role::Admin).await;
+    admin.delete(&format!("/api-keys/{revoked}")).await.ok();
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     let expired = world.at(0, &expired);
     let mut refusals = Vec::new();
@@ -234,6 +284,7 @@ async fn no_protected_endpoint_accepts_a_missing_invalid_or_expired_token() {
             (world.anonymous(), 401, "unauthenticated"),
             (world.anonymous().with_token("made.up.token"), 401, "unauthenticated"),
             (logged_out.clone(), 401, "unauthenticated"),
+            (program.clone(), 401, "unauthenticated"),
             (expired.clone(), 403, "token_expired"),
         ] {
             let request = (cell.request)(&ids);
@@ -282,7 +333,16 @@ async fn another_account_s_cursor_reveals_nothing_in_any_list() {
             for path in [with(&with_own, &format!("limit=100&after={cursor}")), with(path, &format!("limit=100&after={cursor}"))] {
                 let reply = admin.get(&path).await;
                 assert!(matches!(reply.status, 200 | 400 | 404), "{path} {reply:?}");
-                for foreign in [&theirs.card, &theirs.customer, &theirs.user, &theirs.session, &more.card, &more.customer] {
+                for foreign in [
+                    &theirs.card,
+                    &theirs.customer,
+                    &theirs.user,
+                    &theirs.session,
+                    &theirs.api_key,
+                    &theirs.payments.authorization,
+                    &more.card,
+                    &more.customer,
+                ] {
                     assert!(!reply.text.contains(foreign.as_str()), "{path} shows {foreign}");
                 }
             }

@@ -3,6 +3,8 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod api_key_limits;
+mod api_keys;
 mod architecture;
 mod audit;
 mod auth;

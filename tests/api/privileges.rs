@@ -54,6 +54,7 @@ async fn the_role_that_serves_can_change_neither_the_ledger_nor_the_schema() {
         "delete from audit_events",
         "truncate audit_events",
         "delete from accounts",
+        "delete from api_keys",
         "delete from customers",
         "update deployment set environment = 'production'",
         "delete from _sqlx_migrations",

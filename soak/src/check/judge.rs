@@ -1,268 +1,279 @@
-//! The rules for each card: the chain of movements, the operation behind each movement, and the order in real time.
+//! The rules for each card: what happened to it, the operation behind it, its order in real time, and why the rest was
+//! refused.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-};
+use std::collections::HashMap;
 
-use record::{Attempt, Kind};
+use record::{Body, Form, Kind};
 
 use crate::{
-    ledger::{Card, Ledger, Movement},
-    operation::{Decision, Operation, group, is_forbidden},
+    ledger::Card,
+    matching::{self, Matched},
+    operation::{Decision, History, Operation, Read},
+    order::{Order, Statuses},
+    timeline::{Event, Timeline},
+    verdict::{Rule, Verdict},
 };
 
-/// The rule that was violated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// `seq` counts from 1 without a gap, and each balance is the previous one plus the amount, and never negative.
-    Chain,
-    /// The movement of a 200 is missing or differs.
-    Lost,
-    /// A movement belongs neither to a 200 nor to an unanswered operation.
-    Doubled,
-    /// An operation was executed although every answer promised that nothing was done.
-    Denied,
-    /// A key has several definitive answers.
-    Answers,
-    /// An operation has no definitive answer, or got one that is forbidden.
-    Undecided,
-    /// The ledger contradicts the order in real time.
-    Order,
-    /// A read returned a balance that the card could not have had at that time.
-    Read,
-    /// A status is wrong, or forbids a movement.
-    Status,
-}
-
-/// One violation of a rule.
-#[derive(Debug)]
-pub struct Finding {
-    pub rule: Rule,
-    what: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.rule, self.what)
+/// Checks the complete history of a card against the database, and the answers that are stored under its keys.
+pub fn judge(id: &str, history: &History, card: &Card, stored: &HashMap<String, i16>, verdict: &mut Verdict) {
+    verdict.internal_errors += history.internal_errors;
+    for what in &history.forbidden {
+        verdict.found(Rule::Undecided, what.clone());
+    }
+    for operation in &history.operations {
+        check_answers(operation, verdict);
+        check_stored(operation, stored, verdict);
+    }
+    verdict.movements += card.movements.len();
+    verdict.entries += card.entries.len();
+    let timeline = Timeline::replay(id, card, verdict);
+    let matched = matching::match_events(id, &timeline, &history.operations, verdict);
+    let order = Order::check(id, &matched.times, verdict);
+    let changes: Vec<_> = history.operations.iter().filter(|operation| operation.request.kind == Kind::Status).collect();
+    let statuses = Statuses::of(&changes);
+    if card.status != statuses.last() {
+        verdict.found(Rule::Status, format!("{id} is {}, but was last set to {}", card.status, statuses.last()));
+    }
+    let judge = Judge { id, timeline: &timeline, matched: &matched, order: &order, statuses: &statuses };
+    for place in 0..timeline.events.len() {
+        judge.check_event(place, verdict);
+    }
+    for read in &history.reads {
+        judge.check_read(read, verdict);
+    }
+    for operation in &history.operations {
+        judge.check_refusal(operation, verdict);
     }
 }
 
-/// The result of the check.
-#[derive(Debug, Default)]
-pub struct Verdict {
-    pub findings: Vec<Finding>,
-    pub acknowledged: usize,
-    /// Sent without a key and never answered: executed or not, which cannot be resolved.
-    pub unanswered: usize,
-    /// Acknowledged only by a replay: executed, but the first answer did not arrive.
-    pub replayed_only: usize,
-    pub refused: usize,
-    pub reads: usize,
-    pub movements: usize,
-    pub internal_errors: usize,
-}
-
-impl Verdict {
-    /// Acknowledged writes that are missing from the ledger.
-    pub fn lost(&self) -> usize {
-        self.count(Rule::Lost)
-    }
-
-    /// Movements that no answer explains.
-    pub fn doubled(&self) -> usize {
-        self.count(Rule::Doubled)
-    }
-
-    fn count(&self, rule: Rule) -> usize {
-        self.findings.iter().filter(|finding| finding.rule == rule).count()
-    }
-
-    fn found(&mut self, rule: Rule, what: String) {
-        self.findings.push(Finding { rule, what });
-    }
-}
-
-/// An operation and its movement.
-struct Posting<'a> {
-    operation: &'a Operation<'a>,
-    movement: &'a Movement,
-}
-
-/// Checks a complete history against the resulting database.
-pub fn judge(attempts: &[Attempt], ledger: &Ledger) -> Verdict {
-    let mut verdict = Verdict::default();
-    for attempt in attempts.iter().filter(|attempt| is_forbidden(attempt)) {
-        verdict.internal_errors += usize::from(attempt.status == Some(500));
-        verdict.found(Rule::Undecided, format!("{} was answered {:?} {:?}", attempt.op, attempt.status, attempt.code));
-    }
-    let operations = group(attempts);
-    let mut by_card: BTreeMap<&str, Vec<&Operation<'_>>> = ledger.keys().map(|card| (card.as_str(), Vec::new())).collect();
-    for operation in &operations {
-        check_answers(operation, &mut verdict);
-        by_card.entry(operation.card).or_default().push(operation);
-    }
-    let mut reads: HashMap<&str, Vec<&Attempt>> = HashMap::new();
-    for read in attempts.iter().filter(|attempt| attempt.kind == Kind::Read && attempt.status == Some(200)) {
-        reads.entry(&read.card).or_default().push(read);
-    }
-    let nothing = Card::default();
-    for (id, operations) in by_card {
-        let card = ledger.get(id).unwrap_or(&nothing);
-        check_chain(id, card, &mut verdict);
-        let postings = match_movements(id, card, &operations, &mut verdict);
-        check_order(id, &postings, &mut verdict);
-        let mut sent: Vec<_> = postings.iter().map(|posting| posting.operation.invoked).collect();
-        sent.sort_unstable();
-        for read in reads.remove(id).unwrap_or_default() {
-            verdict.reads += 1;
-            check_read(read, card, &postings, &sent, &mut verdict);
-        }
-        check_statuses(id, card, &operations, &mut verdict);
-    }
-    for read in reads.into_values().flatten() {
-        verdict.found(Rule::Read, format!("{} read {}, which does not exist", read.op, read.card));
-    }
-    verdict
-}
-
-fn check_answers(operation: &Operation<'_>, verdict: &mut Verdict) {
+fn check_answers(operation: &Operation, verdict: &mut Verdict) {
     match operation.decisions.as_slice() {
-        [Decision::Executed(..)] => {
+        [Decision::Executed(_)] => {
             verdict.acknowledged += 1;
             verdict.replayed_only += usize::from(!operation.has_original_answer);
             if !operation.has_original_answer && !operation.may_be_executed {
-                verdict.found(Rule::Denied, format!("{} was executed, but every answer denied it", operation.key));
+                verdict.found(Rule::Denied, format!("{} was executed, but every answer denied it", operation.key()));
             }
         }
         [Decision::Refused(..)] => verdict.refused += 1,
-        [] if !operation.keyed => verdict.unanswered += 1,
-        [] => verdict.found(Rule::Undecided, format!("{} has no definitive answer", operation.key)),
-        several => verdict.found(Rule::Answers, format!("{} was answered {several:?}", operation.key)),
+        // Every later attempt comes too late as well, so that one at the end tells that nothing was done.
+        [] if operation.came_too_late => verdict.refused += 1,
+        [] if !operation.request.keyed => verdict.unanswered += 1,
+        [] => verdict.found(Rule::Undecided, format!("{} has no definitive answer", operation.key())),
+        several => verdict.found(Rule::Answers, format!("{} was answered {several:?}", operation.key())),
     }
 }
 
-fn check_chain(id: &str, card: &Card, verdict: &mut Verdict) {
-    verdict.movements += card.movements.len();
-    let (mut seq, mut balance) = (0, 0);
-    for movement in &card.movements {
-        if movement.seq != seq + 1 {
-            verdict.found(Rule::Chain, format!("{id}: seq {} follows {seq}", movement.seq));
-        }
-        if movement.balance_after != balance + movement.amount || movement.balance_after < 0 {
-            let Movement { seq, amount, balance_after, .. } = movement;
-            verdict.found(Rule::Chain, format!("{id}: at seq {seq}, {balance} plus {amount} is not {balance_after}"));
-        }
-        (seq, balance) = (movement.seq, movement.balance_after);
+/// What was done is stored under its key. A refusal may be.
+fn check_stored(operation: &Operation, stored: &HashMap<String, i16>, verdict: &mut Verdict) {
+    if !operation.request.keyed {
+        return;
     }
-    if (card.seq, card.balance) != (seq, balance) {
-        verdict.found(
-            Rule::Chain,
-            format!("{id}: the card has seq {} and balance {}, its movements end at {seq} and {balance}", card.seq, card.balance),
-        );
+    let stored = stored.get(operation.key()).copied();
+    verdict.stored += usize::from(stored.is_some());
+    let fits = match operation.decisions.first() {
+        Some(Decision::Executed(_)) => stored == Some(200),
+        Some(Decision::Refused(status, _)) => stored.is_none_or(|stored| i32::from(stored) == i32::from(*status)),
+        None => stored.is_none(),
+    };
+    if !fits {
+        verdict.found(Rule::Stored, format!("{} was answered {:?}, and {stored:?} is stored", operation.key(), operation.decisions));
     }
 }
 
-/// Matches operations with movements, one to one, by the movement id in the answer.
-fn match_movements<'a>(id: &str, card: &'a Card, operations: &[&'a Operation<'a>], verdict: &mut Verdict) -> Vec<Posting<'a>> {
-    let mut free: HashMap<&str, &Movement> = card.movements.iter().map(|movement| (movement.id.as_str(), movement)).collect();
-    if free.len() < card.movements.len() {
-        verdict.found(Rule::Doubled, format!("{id}: two movements have the same id"));
+/// A card's history, with the operations and the times of all that happened.
+struct Judge<'a> {
+    id: &'a str,
+    timeline: &'a Timeline<'a>,
+    matched: &'a Matched<'a>,
+    order: &'a Order,
+    statuses: &'a Statuses<'a>,
+}
+
+impl Judge<'_> {
+    /// Checks an event with the operation behind it: its answer, the card's status, and the reason if it is a decline.
+    fn check_event(&self, index: usize, verdict: &mut Verdict) {
+        let Some(operation) = self.matched.operations[index] else { return };
+        let event = &self.timeline.events[index];
+        let (from, to) = (operation.invoked, operation.acknowledged.unwrap_or(u64::MAX));
+        let declined = event.entry.filter(|entry| matches!(entry.kind.as_str(), "declined" | "increment_declined"));
+        if let Some(entry) = declined {
+            verdict.declined += 1;
+            let available = self.timeline.available(index) + self.timeline.due(index, entry.at);
+            let code = entry.decline.as_deref().unwrap_or("no code");
+            let justified = match code {
+                "insufficient_funds" => entry.amount > available && (operation.request.form != Form::Partial || available <= 0),
+                "authorization_not_open" => {
+                    self.timeline.standing(&entry.authorization, index).is_some_and(|standing| standing.status != "pending")
+                }
+                _ => self.is_of_status(code, from, to),
+            };
+            if !justified {
+                let what = format!("{}: {} was declined with {code}; {available} was available", self.id, operation.key());
+                verdict.found(Rule::Refusal, what);
+            }
+        } else {
+            verdict.approved += usize::from(event.entry.is_some_and(|entry| entry.ordinal == 1));
+            if let Some(permitted) = permitted_statuses(operation, event)
+                && !self.statuses.can_be(permitted, from, to)
+            {
+                let what = format!("{}: {} was executed, though the card was none of {permitted:?}", self.id, operation.key());
+                verdict.found(Rule::Status, what);
+            }
+        }
+        // The answer of an operation with two events tells how the second left the card.
+        let is_last = self.matched.operations.get(index + 1).copied().flatten().is_none_or(|next| !std::ptr::eq(next, operation));
+        if let Some(body) = operation.done().filter(|_| is_last) {
+            self.check_body(operation, body, event, index + 1, to, verdict);
+        }
     }
-    let mut postings = Vec::new();
-    for operation in operations.iter().filter(|operation| operation.acknowledged.is_some()) {
-        let Some((kind, amount)) = expected_movement(operation) else { continue };
-        let answered = operation.movement().unwrap_or("no movement");
-        let Some(movement) = free.remove(answered) else {
-            verdict.found(Rule::Lost, format!("{id}: {} was answered with {answered}, which is missing or taken", operation.key));
-            continue;
+
+    /// Compares an answer with the card and the authorisation after the event.
+    fn check_body(&self, operation: &Operation, body: &Body, event: &Event<'_>, place: usize, to: u64, verdict: &mut Verdict) {
+        let (balance, _) = self.timeline.money[place];
+        let held = body.held.or(body.available.map(|available| balance - available));
+        let money = body.balance == Some(balance)
+            && held.is_none_or(|held| self.timeline.can_show(held, place, operation.invoked, to))
+            && body.held.is_none_or(|held| body.available == Some(balance - held));
+        if !money {
+            let what = format!("{}: {} was answered with {body:?}, {:?} is left", self.id, operation.key(), self.timeline.money[place]);
+            verdict.found(Rule::Answers, what);
+        }
+        let named = event.entry.map(|entry| entry.authorization.as_str());
+        let named = named.or_else(|| event.movement.and_then(|movement| movement.authorization.as_deref()));
+        let stands = named.and_then(|named| self.timeline.standing(named, place));
+        let agrees = match (&body.authorization, stands) {
+            (Some(got), Some(stands)) => {
+                Some(got.id.as_str()) == named
+                    && (got.status.as_str(), got.sequence, got.sums) == (stands.status, stands.sequence, stands.sums)
+            }
+            (None, None) => true,
+            // The sandbox's answers have only the movement.
+            (None, Some(_)) => !operation.request.kind.is_of_network() && event.entry.is_none(),
+            (Some(_), None) => false,
         };
-        if (movement.kind.as_str(), movement.amount) != (kind, amount) {
-            verdict.found(Rule::Lost, format!("{id}: {answered} is not the {kind} of {amount} of {}", operation.key));
-        }
-        if !operation.decisions.contains(&Decision::Executed(Some(answered), Some(movement.balance_after))) {
-            verdict
-                .found(Rule::Answers, format!("{id}: {} was answered with a balance other than {}", operation.key, movement.balance_after));
-        }
-        postings.push(Posting { operation, movement });
-    }
-    // An unanswered operation without a key may have postings at most one matching movement.
-    let mut unanswered: Vec<_> = operations.iter().filter(|operation| !operation.keyed && operation.may_be_executed).collect();
-    unanswered.sort_by_key(|operation| operation.invoked);
-    for operation in unanswered {
-        let Some((kind, amount)) = expected_movement(operation) else { continue };
-        let matching = free.values().filter(|movement| (movement.kind.as_str(), movement.amount) == (kind, amount));
-        if let Some(movement) = matching.min_by_key(|movement| movement.seq).copied() {
-            free.remove(movement.id.as_str());
-            postings.push(Posting { operation, movement });
+        if !agrees {
+            let what = format!("{}: {} was answered with {:?}, not {stands:?}", self.id, operation.key(), body.authorization);
+            verdict.found(Rule::Answers, what);
         }
     }
-    for movement in free.into_values() {
-        verdict.found(Rule::Doubled, format!("{id}: no answer explains {} at seq {}", movement.id, movement.seq));
+
+    /// A read returns the money at a place that it can have met.
+    fn check_read(&self, read: &Read, verdict: &mut Verdict) {
+        verdict.reads += 1;
+        let places = self.order.places(read.invoked, read.ended);
+        let Body { balance, held, available, .. } = read.body;
+        let fits = places.clone().any(|place| {
+            let (balance_then, _) = self.timeline.money[place];
+            balance == Some(balance_then)
+                && held.is_some_and(|held| {
+                    available == Some(balance_then - held) && self.timeline.can_show(held, place, read.invoked, read.ended)
+                })
+        });
+        if !fits {
+            let what =
+                format!("{}: {} read {balance:?}, {held:?} held, {available:?}, which it had at none of {places:?}", self.id, read.op);
+            verdict.found(Rule::Read, what);
+        }
     }
-    postings.sort_by_key(|posting| posting.movement.seq);
-    postings
+
+    /// A refusal has a reason that held at a place that it can have met.
+    fn check_refusal(&self, operation: &Operation, verdict: &mut Verdict) {
+        let (Some((status, code)), Some(to)) = (operation.refusal(), operation.refused) else { return };
+        // The driver sends no status change that another can make impossible.
+        let (request, from) = (&operation.request, operation.invoked);
+        let timeline = self.timeline;
+        let at_some = |reason: &dyn Fn(usize) -> bool| self.order.places(from, to).any(reason);
+        let target = request.target.as_deref().unwrap_or_default();
+        let original = timeline.movement(target);
+        let asked = |left: i64| request.cents.map_or(left <= 0, |cents| cents > left);
+        let justified = match (request.kind, code) {
+            (Kind::Purchase | Kind::Withdrawal, "insufficient_funds") => {
+                at_some(&|place| asked(timeline.available(place) + timeline.due(place, from)))
+            }
+            (Kind::Adjust | Kind::Release | Kind::Expire, "authorization_not_open") => {
+                at_some(&|place| self.is_closed(target, place, to, &["captured", "reversed", "expired"]))
+            }
+            // What was reversed or has expired can be reversed once more, to no effect.
+            (Kind::Reverse, "authorization_not_open") => at_some(&|place| self.is_closed(target, place, to, &["captured"])),
+            // There is nothing left, and the request says no amount.
+            (Kind::Capture, "authorization_not_open") => {
+                request.cents.is_none() && at_some(&|place| self.is_closed(target, place, to, &["captured", "reversed", "expired"]))
+            }
+            (Kind::CaptureReversal | Kind::RefundReversal, "reversal_exceeds_original") => original
+                .is_some_and(|original| at_some(&|place| asked(original.amount.abs() - timeline.undone(original.seq, place).reversed))),
+            (Kind::NetworkRefund, "refund_exceeds_capture") => at_some(&|place| {
+                let linked = request.network_transaction.as_deref().and_then(|id| timeline.of_network_transaction(id));
+                let authorization = original.map_or(linked.or(Some(target)), |original| original.authorization.as_deref());
+                match (authorization.and_then(|authorization| timeline.standing(authorization, place)), original) {
+                    (Some(standing), _) => {
+                        let sums = standing.sums;
+                        asked(sums.captured - sums.capture_reversed - (sums.refunded - sums.refund_reversed))
+                    }
+                    (None, Some(original)) => {
+                        let undone = timeline.undone(original.seq, place);
+                        asked(-original.amount - undone.reversed - undone.refunded)
+                    }
+                    (None, None) => false,
+                }
+            }),
+            (Kind::Authorize | Kind::NetworkPurchase, "duplicate_network_transaction") => self.is_known(operation, to),
+            (Kind::TopUp | Kind::Refund | Kind::Purchase, _) => self.is_of_status(code, from, to),
+            _ => false,
+        };
+        if status != 409 || !justified {
+            let what = format!("{}: {request:?} was refused with {status} {code}, for which there was no reason", self.id);
+            verdict.found(Rule::Refusal, what);
+        }
+    }
+
+    /// Whether an authorisation has ended in one of these ways, or is due.
+    fn is_closed(&self, authorization: &str, place: usize, to: u64, ways: &[&str]) -> bool {
+        let standing = self.timeline.standing(authorization, place);
+        let has_ended = standing.is_some_and(|standing| ways.contains(&standing.status));
+        // A due hold is expired first: captured if something was.
+        let ends_as = standing.map_or("none", |standing| if standing.sums.captured > 0 { "captured" } else { "expired" });
+        has_ended || (ways.contains(&ends_as) && self.timeline.is_due(authorization, place, to))
+    }
+
+    /// Whether another authorisation can have used the `networkTransactionId` before.
+    fn is_known(&self, operation: &Operation, to: u64) -> bool {
+        let events = self.timeline.events.iter().zip(&self.matched.times);
+        let Some(asked) = operation.request.network_transaction.as_deref() else { return false };
+        let mut users = events.filter(|(event, _)| {
+            event.entry.is_some_and(|entry| {
+                let row = self.timeline.card.authorizations.get(&entry.authorization);
+                entry.ordinal == 1 && row.and_then(|row| row.network_transaction.as_deref()) == Some(asked)
+            })
+        });
+        users.any(|(_, times)| times.invoked < to)
+    }
+
+    /// Whether the card can have had the status that a code names.
+    fn is_of_status(&self, code: &str, from: u64, to: u64) -> bool {
+        let statuses: &[&str] = match code {
+            "card_blocked" => &["blocked"],
+            "card_cancelled" => &["cancelled"],
+            "card_inactive" => &["inactive"],
+            "card_not_active" => &["inactive", "blocked", "cancelled"],
+            _ => return false,
+        };
+        self.statuses.can_be(statuses, from, to)
+    }
 }
 
-/// The kind and the amount of the movement that an operation makes, if it makes one.
-const fn expected_movement(operation: &Operation<'_>) -> Option<(&'static str, i64)> {
-    match operation.kind {
-        Kind::TopUp => Some(("top_up", operation.cents)),
-        Kind::Purchase => Some(("purchase", -operation.cents)),
-        Kind::Refund => Some(("refund", operation.cents)),
-        Kind::Read | Kind::Status => None,
-    }
-}
-
-/// Checks from the last movement to the first that no later one was acknowledged before this one was sent.
-fn check_order(id: &str, postings: &[Posting<'_>], verdict: &mut Verdict) {
-    let mut first: Option<(u64, i64)> = None;
-    for Posting { operation, movement } in postings.iter().rev() {
-        if let Some((acknowledged, seq)) = first
-            && acknowledged < operation.invoked
-        {
-            verdict.found(Rule::Order, format!("{id}: seq {seq} was acknowledged before seq {} was sent", movement.seq));
-        }
-        let acknowledged = (operation.acknowledged.unwrap_or(u64::MAX), movement.seq);
-        first = Some(first.map_or(acknowledged, |first| first.min(acknowledged)));
-    }
-}
-
-/// A read returns the balance after some movement: not before the last one acknowledged when the read began, and not
-/// after the last one sent when it ended.
-fn check_read(read: &Attempt, card: &Card, postings: &[Posting<'_>], sent: &[u64], verdict: &mut Verdict) {
-    // Searched from the end, since most older movements do not matter for this read.
-    let acknowledged = |posting: &&Posting<'_>| posting.operation.acknowledged.is_some_and(|ended| ended < read.invoked);
-    let oldest = postings.iter().rev().find(acknowledged).map_or(0, |posting| posting.movement.seq);
-    let sent = sent.partition_point(|invoked| *invoked < read.ended);
-    let newest = i64::try_from(sent).unwrap_or(i64::MAX);
-    let balance_at_0 = (oldest == 0).then_some(0);
-    let later = card.movements[card.movements.partition_point(|movement| movement.seq < oldest)..]
-        .iter()
-        .take_while(|movement| movement.seq <= newest);
-    let later = later.map(|movement| movement.balance_after);
-    if !balance_at_0.into_iter().chain(later).any(|balance| read.balance == Some(balance)) {
-        let what =
-            format!("{} read {:?} of {}, which is not the balance at any seq from {oldest} to {newest}", read.op, read.balance, read.card);
-        verdict.found(Rule::Read, what);
-    }
-}
-
-/// The status changes of a card are sent one at a time, so the last one counts. No movement may follow a cancellation.
-fn check_statuses(id: &str, card: &Card, operations: &[&Operation<'_>], verdict: &mut Verdict) {
-    let done = || operations.iter().filter(|operation| operation.kind == Kind::Status && operation.acknowledged.is_some());
-    let last = done().max_by_key(|operation| operation.invoked).and_then(|operation| operation.to).unwrap_or("active");
-    if card.status != last {
-        verdict.found(Rule::Status, format!("{id} is {}, but was last set to {last}", card.status));
-    }
-    let cancelled = done().filter(|operation| operation.to == Some("cancelled")).filter_map(|operation| operation.acknowledged).min();
-    for operation in operations.iter().filter(|operation| expected_movement(operation).is_some() && operation.acknowledged.is_some()) {
-        if cancelled.is_some_and(|cancelled| cancelled < operation.invoked) {
-            verdict.found(Rule::Status, format!("{id}: {} was executed after the card was cancelled", operation.key));
-        }
+/// The statuses in which a card permits what was done; none if it permits it in any.
+fn permitted_statuses(operation: &Operation, event: &Event<'_>) -> Option<&'static [&'static str]> {
+    let first = event.entry.is_some_and(|entry| entry.ordinal == 1);
+    match operation.request.kind {
+        Kind::TopUp => Some(&["inactive", "active"]),
+        Kind::Refund => Some(&["inactive", "active", "blocked"]),
+        Kind::Purchase | Kind::Increment => Some(&["active"]),
+        Kind::Authorize | Kind::NetworkPurchase if first && operation.request.form != Form::StandIn => Some(&["active"]),
+        _ => None,
     }
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
+#[path = "tests/mod.rs"]
 mod tests;

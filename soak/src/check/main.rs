@@ -1,30 +1,41 @@
-//! The checker: proves from the recorded history and the tables that nothing was lost, doubled or reordered.
+//! The checker: proves from the recorded history and the tables that nothing was lost, doubled or reordered, and that no
+//! card paid what it could not.
 //!
-//! It shares only the record of an attempt with the driver, and none of its judgements. It prints counts to standard output
-//! and findings to standard error, and exits with 1 if there are findings.
+//! It shares only the record of an attempt with the driver, and none of its judgements; of the service it shares nothing.
+//! It holds one card's history at a time. It prints counts to standard output and findings to standard error, and exits with
+//! 1 if there are findings.
 
 mod judge;
 mod ledger;
+mod matching;
 mod operation;
+mod order;
+mod standing;
+mod timeline;
+mod verdict;
 
 use std::{
+    collections::BTreeMap,
     error::Error,
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, Write, stderr, stdout},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::Parser;
-use record::Attempt;
+use uuid::Uuid;
 
-/// The maximum number of printed findings.
-const MAX_SHOWN: usize = 40;
+use self::{
+    ledger::Ledger,
+    operation::{History, Operation},
+    verdict::{Rule, Verdict},
+};
 
 /// Checks the history of a soak against its database.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The recorded attempts, one JSON object per line.
+    /// The folder of the recorded attempts: a file for each card, one JSON object per line.
     #[arg(long)]
     history: PathBuf,
     /// The database to check against.
@@ -44,34 +55,70 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
-    let mut attempts = Vec::new();
-    for line in BufReader::new(File::open(&arguments.history)?).lines() {
-        attempts.push(serde_json::from_str::<Attempt>(&line?)?);
-    }
-    let ledger = ledger::read(&arguments.database_url).await?;
-    let verdict = judge::judge(&attempts, &ledger);
+    let mut ledger = Ledger::open(&arguments.database_url).await?;
+    let verdict = check(&arguments.history, &mut ledger).await?;
     let mut out = stdout().lock();
     for (name, number) in [
         ("acknowledged operations", verdict.acknowledged),
         ("executed, but the first answer was lost", verdict.replayed_only),
         ("without a key and without an answer", verdict.unanswered),
         ("refused operations", verdict.refused),
+        ("approved authorisations", verdict.approved),
+        ("declined", verdict.declined),
+        ("holds that ran out of time", verdict.expired),
         ("reads checked", verdict.reads),
         ("movements", verdict.movements),
-        ("lost", verdict.lost()),
-        ("doubled", verdict.doubled()),
+        ("entries of authorisations", verdict.entries),
+        ("lost", verdict.lost),
+        ("doubled", verdict.doubled),
         ("answers with status 500", verdict.internal_errors),
     ] {
         writeln!(out, "{name} {number}")?;
     }
     let mut errors = stderr().lock();
-    for finding in verdict.findings.iter().take(MAX_SHOWN) {
+    for finding in &verdict.kept {
         writeln!(errors, "{finding}")?;
     }
-    if verdict.findings.len() > MAX_SHOWN {
-        writeln!(errors, "... {} findings in total", verdict.findings.len())?;
+    if verdict.findings > verdict.kept.len() {
+        writeln!(errors, "... {} findings in total", verdict.findings)?;
     }
     // An empty history would pass every rule.
-    let sound = verdict.findings.is_empty() && verdict.acknowledged > 0;
+    let sound = verdict.findings == 0 && verdict.acknowledged > 0;
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks one card after the other, and what belongs to none.
+async fn check(folder: &Path, ledger: &mut Ledger) -> Result<Verdict, Box<dyn Error>> {
+    let mut verdict = Verdict::default();
+    let mut files = BTreeMap::new();
+    for file in fs::read_dir(folder)? {
+        let path = file?.path();
+        if let Some(card) = path.file_stem().and_then(|name| name.to_str()) {
+            files.insert(card.to_owned(), path);
+        }
+    }
+    let mut cards = ledger.cards().await?;
+    for card in files.keys() {
+        cards.entry(card.clone()).or_insert((Uuid::nil(), Uuid::nil()));
+    }
+    for (id, place) in cards {
+        let history = files.get(&id).map_or_else(|| Ok(History::default()), |file| read(file))?;
+        let card = ledger.card(place).await?;
+        let keys: Vec<_> = history.operations.iter().filter(|operation| operation.request.keyed).map(Operation::key).collect();
+        let stored = ledger.stored(place.0, &keys).await?;
+        judge::judge(&id, &history, &card, &stored, &mut verdict);
+    }
+    let stored = usize::try_from(ledger.stored_in_total().await?)?;
+    if stored != verdict.stored {
+        verdict.found(Rule::Stored, format!("{stored} answers are stored, {} of keys that were sent", verdict.stored));
+    }
+    Ok(verdict)
+}
+
+fn read(file: &Path) -> Result<History, Box<dyn Error>> {
+    let mut history = History::default();
+    for line in BufReader::new(File::open(file)?).lines() {
+        history.add(serde_json::from_str(&line?)?);
+    }
+    Ok(history)
 }

@@ -1,52 +1,26 @@
 //! Sends one request to one replica, waits for the answer or hangs up, and records the attempt.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::OnceLock, time::Duration};
 
-use record::{Attempt, Kind};
+use record::{Answer, Attempt, Kind};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::{
     sync::RwLock,
     time::{sleep, timeout},
 };
-use uuid::Uuid;
 
-use crate::history::History;
+use crate::{
+    answer::{NoAnswer, receive},
+    history::History,
+    request::Operation,
+};
 
 /// The maximum time that a client waits for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The number of login attempts, at each replica in turn, half a second apart.
 const LOGIN_ATTEMPTS: usize = 60;
-
-/// An operation that must be executed once, however often it is sent.
-#[derive(Clone, Debug)]
-pub struct Operation {
-    /// Its `Idempotency-Key`, or its name in the history.
-    pub key: String,
-    /// Whether it is sent with its key, and hence may be retried.
-    pub keyed: bool,
-    /// The card's id.
-    pub card: String,
-    /// The kind of the request.
-    pub kind: Kind,
-    /// The amount; 0 if there is none.
-    pub cents: i64,
-    /// The new status of a status change.
-    pub to: Option<&'static str>,
-}
-
-impl Operation {
-    /// A new operation with a unique key.
-    pub fn new(card: &str, kind: Kind, cents: i64, to: Option<&'static str>) -> Self {
-        Self { key: Uuid::now_v7().to_string(), keyed: true, card: card.to_owned(), kind, cents, to }
-    }
-
-    /// The same operation without a key, which is never retried.
-    pub fn without_key(self) -> Self {
-        Self { keyed: false, ..self }
-    }
-}
 
 /// The outcome of an attempt, as the client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,16 +37,19 @@ pub enum Outcome {
     InUse,
     /// Unknown, because the driver aborted this attempt.
     HungUp,
+    /// Not executed by this attempt, because its `expiresAt` is too near by now. An earlier attempt may still execute it.
+    TooLate,
     /// An answer that no client may get, which the checker reports too.
     Wrong,
 }
 
-/// The API as the clients see it: all replicas, and a shared token.
+/// The API as the clients see it: all replicas, a shared token, and a key of the network.
 #[derive(Debug)]
 pub struct Api {
     http: Client,
     bases: Vec<String>,
     token: RwLock<String>,
+    network_key: OnceLock<String>,
     /// The record of every attempt.
     pub history: History,
 }
@@ -81,7 +58,7 @@ impl Api {
     /// An API at these base URLs, without a token.
     pub fn new(bases: Vec<String>, history: History) -> Result<Self, Box<dyn Error>> {
         let http = Client::builder().no_proxy().timeout(CLIENT_TIMEOUT).build()?;
-        Ok(Self { http, bases, token: RwLock::new(String::new()), history })
+        Ok(Self { http, bases, token: RwLock::new(String::new()), network_key: OnceLock::new(), history })
     }
 
     /// The number of replicas.
@@ -121,6 +98,15 @@ impl Api {
         self.token.read().await.clone()
     }
 
+    /// Creates the key that requests of the network are sent with. No faults are injected yet, so every failure is an error.
+    pub async fn create_network_key(&self) -> Result<(), Box<dyn Error>> {
+        let body = json!({"name": "soak", "role": "network"});
+        let request = self.http.post(format!("{}/api-keys", self.bases[0])).bearer_auth(self.token().await).json(&body);
+        let created: Value = request.send().await?.error_for_status()?.json().await?;
+        let key = created["key"].as_str().ok_or("the new API key is not in its answer")?;
+        self.network_key.set(key.to_owned()).map_err(|_| "there is a key already".into())
+    }
+
     /// Creates an active card without money. No faults are injected yet, so every failure is an error.
     pub async fn create_card(&self) -> Result<String, Box<dyn Error>> {
         let token = self.token().await;
@@ -134,127 +120,63 @@ impl Api {
     }
 
     /// Sends an operation to a replica and records the attempt. Hangs up after `patience`, if given.
-    pub async fn attempt(&self, client: usize, operation: &Operation, replica: usize, patience: Option<Duration>) -> Outcome {
+    pub async fn attempt(
+        &self,
+        client: usize,
+        operation: &Operation,
+        replica: usize,
+        patience: Option<Duration>,
+    ) -> (Outcome, Option<Answer>) {
         let token = self.token().await;
         let request = self.request(operation, replica, &token);
         let invoked = self.history.now();
         let answer = match patience {
-            Some(patience) => timeout(patience, answer(request)).await,
-            None => Ok(answer(request).await),
+            Some(patience) => timeout(patience, receive(request)).await,
+            None => Ok(receive(request).await),
         };
         let ended = self.history.now();
         let hung_up = answer.is_err();
         let refused = matches!(answer, Ok(Err(NoAnswer::Refused)));
         let answer = answer.ok().and_then(Result::ok);
-        let body = answer.as_ref().map_or(&Value::Null, |answer| &answer.body);
-        let movement = match operation.kind {
-            Kind::TopUp => body["movementId"].as_str(),
-            Kind::Purchase | Kind::Refund => body["movement"]["id"].as_str(),
-            Kind::Read | Kind::Status => None,
-        };
-        let attempt = Attempt {
-            client,
-            op: operation.key.clone(),
-            keyed: operation.keyed,
-            card: operation.card.clone(),
-            kind: operation.kind,
-            cents: operation.cents,
-            to: operation.to.map(str::to_owned),
-            replica,
-            invoked,
-            ended,
-            status: answer.as_ref().map(|answer| answer.status),
-            replayed: answer.as_ref().is_some_and(|answer| answer.replayed),
-            balance: body["balance"].as_number().and_then(|number| cents(&number.to_string())),
-            movement: movement.map(str::to_owned),
-            code: body["code"].as_str().map(str::to_owned),
-            hung_up,
-            refused,
-        };
+        let attempt = Attempt { request: operation.request.clone(), client, replica, invoked, ended, answer, hung_up, refused };
         self.history.write(&attempt);
         if hung_up {
             self.history.tally.hang_ups.add();
-            return Outcome::HungUp;
+            return (Outcome::HungUp, None);
         }
         if refused {
-            return Outcome::NotExecuted;
+            return (Outcome::NotExecuted, None);
         }
-        let outcome = outcome(attempt.status, attempt.code.as_deref());
+        let outcome = outcome(operation.request.kind, attempt.answer.as_ref());
         if outcome == Outcome::LoginAgain && self.login(&token).await.is_err() {
-            return Outcome::Unknown;
+            return (Outcome::Unknown, None);
         }
-        outcome
+        (outcome, attempt.answer)
     }
 
     fn request(&self, operation: &Operation, replica: usize, token: &str) -> RequestBuilder {
-        let base = &self.bases[replica];
-        let card = &operation.card;
-        let amount = format!("{}.{:02}", operation.cents / 100, operation.cents % 100);
-        let post = |path: &str, body: String| {
-            let request = self.http.post(format!("{base}{path}")).header("content-type", "application/json").body(body);
-            if operation.keyed { request.header("idempotency-key", &operation.key) } else { request }
-        };
-        let request = match operation.kind {
-            Kind::TopUp => post("/balances/add", format!(r#"{{"cardId":"{card}","amount":{amount}}}"#)),
-            Kind::Purchase => post("/sandbox/purchases", format!(r#"{{"cardId":"{card}","amount":{amount},"description":"soak"}}"#)),
-            Kind::Refund => post("/sandbox/refunds", format!(r#"{{"cardId":"{card}","amount":{amount},"description":"soak"}}"#)),
-            Kind::Read => self.http.get(format!("{base}/cards/{card}")),
-            Kind::Status => {
-                let request = self.http.patch(format!("{base}/cards/status")).header("idempotency-key", &operation.key);
-                request.json(&json!({"cardId": card, "status": operation.to}))
-            }
-        };
-        request.bearer_auth(token)
+        let Operation { request, method, path, body } = operation;
+        let sent = self.http.request(method.clone(), format!("{}{path}", self.bases[replica]));
+        let sent = if body.is_empty() { sent } else { sent.header("content-type", "application/json").body(body.clone()) };
+        let sent = if request.keyed && request.kind != Kind::Read { sent.header("idempotency-key", &request.op) } else { sent };
+        let network_key = self.network_key.get().filter(|_| request.kind.is_of_network());
+        sent.bearer_auth(network_key.map_or(token, String::as_str))
     }
 }
 
-struct Answer {
-    status: u16,
-    replayed: bool,
-    body: Value,
-}
-
-/// The complete answer. A partial body does not count, since its content is unknown.
-async fn answer(request: RequestBuilder) -> Result<Answer, NoAnswer> {
-    let response = request.send().await.map_err(|error| if error.is_connect() { NoAnswer::Refused } else { NoAnswer::Broken })?;
-    let status = response.status().as_u16();
-    let replayed = response.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
-    let body = response.bytes().await.map_err(|_| NoAnswer::Broken)?;
-    let body = serde_json::from_slice(&body).map_err(|_| NoAnswer::Broken)?;
-    Ok(Answer { status, replayed, body })
-}
-
-/// Why there is no answer.
-enum NoAnswer {
-    /// The connection was refused.
-    Refused,
-    /// The connection broke or timed out.
-    Broken,
-}
-
-fn outcome(status: Option<u16>, code: Option<&str>) -> Outcome {
-    match (status, code) {
-        (Some(409), Some("idempotency_key_in_use")) => Outcome::InUse,
-        (Some(200 | 404 | 409), _) => Outcome::Definitive,
-        (Some(401), _) | (Some(403), Some("token_expired")) => Outcome::LoginAgain,
+fn outcome(kind: Kind, answer: Option<&Answer>) -> Outcome {
+    match answer.map(|answer| (answer.status, answer.code.as_deref())) {
+        Some((409, Some("idempotency_key_in_use"))) => Outcome::InUse,
+        Some((200 | 404 | 409, _)) => Outcome::Definitive,
+        // A key of the network does not end during the soak.
+        Some((401, _) | (403, Some("token_expired"))) if !kind.is_of_network() => Outcome::LoginAgain,
+        Some((400, _)) if kind == Kind::Authorize => Outcome::TooLate,
         // A 500 fails the run, but its effect must still be resolved. 502 and 504 come from a load balancer that lost its
         // replica during the request.
-        (None | Some(500), _) | (Some(502..=504), Some("outcome_unknown")) => Outcome::Unknown,
-        (Some(429 | 503), _) => Outcome::NotExecuted,
-        _ => Outcome::Wrong,
+        None | Some((500, _) | (502..=504, Some("outcome_unknown"))) => Outcome::Unknown,
+        Some((429 | 503, _)) => Outcome::NotExecuted,
+        Some(_) => Outcome::Wrong,
     }
-}
-
-/// Converts a JSON number with at most two decimals to cents, without binary floating point.
-fn cents(number: &str) -> Option<i64> {
-    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
-    let decimals = match decimals.len() {
-        0 => 0,
-        1 => decimals.parse::<i64>().ok()?.checked_mul(10)?,
-        2 => decimals.parse().ok()?,
-        _ => return None,
-    };
-    whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(decimals)
 }
 
 #[cfg(test)]
@@ -262,26 +184,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cents_are_exact() {
-        for (number, expected) in
-            [("0", 0), ("0.0", 0), ("12.3", 1230), ("12.34", 1234), ("0.07", 7), ("90071992547409.91", 9_007_199_254_740_991)]
-        {
-            assert_eq!(cents(number), Some(expected), "{number}");
-        }
-        assert_eq!(cents("1.234"), None);
-        assert_eq!(cents("1e3"), None);
-    }
-
-    #[test]
     fn only_a_final_answer_is_definitive() {
-        assert_eq!(outcome(Some(200), None), Outcome::Definitive);
-        assert_eq!(outcome(Some(409), Some("insufficient_funds")), Outcome::Definitive);
-        assert_eq!(outcome(Some(409), Some("idempotency_key_in_use")), Outcome::InUse);
-        assert_eq!(outcome(Some(503), Some("outcome_unknown")), Outcome::Unknown);
-        assert_eq!(outcome(Some(502), Some("outcome_unknown")), Outcome::Unknown);
-        assert_eq!(outcome(Some(502), None), Outcome::Wrong);
-        assert_eq!(outcome(Some(503), Some("unavailable")), Outcome::NotExecuted);
-        assert_eq!(outcome(None, None), Outcome::Unknown);
-        assert_eq!(outcome(Some(422), Some("idempotency_key_reused")), Outcome::Wrong);
+        let outcome =
+            |kind, status, code: Option<&str>| outcome(kind, Some(&Answer { status, code: code.map(str::to_owned), ..Answer::default() }));
+        assert_eq!(outcome(Kind::TopUp, 200, None), Outcome::Definitive);
+        assert_eq!(outcome(Kind::Purchase, 409, Some("insufficient_funds")), Outcome::Definitive);
+        assert_eq!(outcome(Kind::TopUp, 409, Some("idempotency_key_in_use")), Outcome::InUse);
+        assert_eq!(outcome(Kind::TopUp, 503, Some("outcome_unknown")), Outcome::Unknown);
+        assert_eq!(outcome(Kind::TopUp, 502, Some("outcome_unknown")), Outcome::Unknown);
+        assert_eq!(outcome(Kind::TopUp, 502, None), Outcome::Wrong);
+        assert_eq!(outcome(Kind::TopUp, 503, Some("unavailable")), Outcome::NotExecuted);
+        assert_eq!(outcome(Kind::TopUp, 401, None), Outcome::LoginAgain);
+        assert_eq!(outcome(Kind::Capture, 401, None), Outcome::Wrong);
+        assert_eq!(outcome(Kind::Authorize, 400, Some("validation_failed")), Outcome::TooLate);
+        assert_eq!(outcome(Kind::Capture, 400, Some("validation_failed")), Outcome::Wrong);
+        assert_eq!(super::outcome(Kind::TopUp, None), Outcome::Unknown);
     }
 }

@@ -11,13 +11,21 @@ use tokio::{
     time::sleep,
 };
 
-use crate::api::{Api, Operation, Outcome};
+use crate::{
+    api::{Api, Outcome},
+    book::Book,
+    mix,
+    request::{Draft, Operation},
+};
 
 /// How long an operation is retried before it is left for the end.
 const RETRY_FOR: Duration = Duration::from_secs(60);
 
 /// How long the remaining operations are retried once nothing is killed any more.
 const FINAL_RETRY_FOR: Duration = Duration::from_secs(60);
+
+/// How long a card is the one that many clients use. No card's history then grows with the whole history.
+const HOT_FOR: Duration = Duration::from_secs(60);
 
 /// The status changes of a reserved card.
 const STATUS_CHANGES: [&str; 3] = ["blocked", "active", "cancelled"];
@@ -27,8 +35,12 @@ const STATUS_CHANGES: [&str; 3] = ["blocked", "active", "cancelled"];
 pub struct Workload {
     /// The service.
     pub api: Arc<Api>,
-    /// Every card. The first is the hot one, and the last few are reserved for status changes.
+    /// Every card. One after the other is the hot one, and the last few are reserved for status changes.
     pub cards: Vec<String>,
+    /// What the clients know of the cards' payments.
+    pub book: Book,
+    /// When the clients began.
+    pub began: Instant,
     /// The number of completed status changes of each reserved card.
     pub completed_changes: Vec<Mutex<usize>>,
     /// Operations without a definitive answer yet.
@@ -39,7 +51,8 @@ impl Workload {
     /// A workload on these cards, of which the last `reserved` change their status.
     pub fn new(api: Arc<Api>, cards: Vec<String>, reserved: usize) -> Self {
         let completed_changes = (0..reserved).map(|_| Mutex::new(0)).collect();
-        Self { api, cards, completed_changes, undecided: Mutex::default() }
+        let book = Book::new(&cards);
+        Self { api, cards, book, began: Instant::now(), completed_changes, undecided: Mutex::default() }
     }
 
     /// Runs one client until the end.
@@ -49,18 +62,14 @@ impl Workload {
                 self.change_status(client).await;
                 continue;
             }
-            let hot = rand::random_bool(0.3);
-            let card = &self.cards[if hot { 0 } else { rand::random_range(0..self.cards.len()) }];
-            // Income and spending are about equal, so that some purchases find insufficient funds.
-            let (kind, cents) = match rand::random_range(0..100) {
-                0..60 => (Kind::TopUp, rand::random_range(1..=10_000)),
-                60..85 => (Kind::Purchase, rand::random_range(1..=25_000)),
-                85..90 => (Kind::Refund, rand::random_range(1..=5_000)),
-                _ => (Kind::Read, 0),
-            };
-            let operation = Operation::new(card, kind, cents, None);
-            let keyless = kind != Kind::Read && rand::random_bool(0.3);
-            self.perform(client, if keyless { operation.without_key() } else { operation }).await;
+            let hot = usize::try_from(self.began.elapsed().as_secs() / HOT_FOR.as_secs()).unwrap_or(0) % self.cards.len();
+            let index = if rand::random_bool(0.3) { hot } else { rand::random_range(0..self.cards.len()) };
+            let card = &self.cards[index];
+            // The book is unlocked before anything is sent.
+            let next = self.book.of(card).map(|mut payments| mix::next(card, &mut payments));
+            if let Some(operation) = next {
+                self.perform(client, operation).await;
+            }
         }
     }
 
@@ -71,7 +80,7 @@ impl Workload {
         let mut remaining = 0;
         for (operation, by_kill) in undecided {
             let patience = FINAL_RETRY_FOR.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
-            if self.retry(0, &operation, patience).await {
+            if self.retry(0, &operation, patience, true).await {
                 self.count_resolved(by_kill);
             } else {
                 remaining += 1;
@@ -83,7 +92,7 @@ impl Workload {
     async fn perform(&self, client: usize, operation: Operation) {
         let tally = &self.api.history.tally;
         let patience = rand::random_bool(0.05).then(|| Duration::from_millis(rand::random_range(0..=50)));
-        if operation.kind == Kind::Read || !operation.keyed {
+        if operation.request.kind == Kind::Read || !operation.request.keyed {
             self.send(client, &operation, patience).await;
             return;
         }
@@ -108,7 +117,7 @@ impl Workload {
         // Only an unknown outcome shows that a kill hit a request. Hang-ups and faster duplicates are the driver's own
         // doing, and a rejected request was not executed.
         let by_kill = first == Outcome::Unknown;
-        if decided(second) || self.retry(client, &operation, RETRY_FOR).await {
+        if decided(second) || self.retry(client, &operation, RETRY_FOR, false).await {
             self.count_resolved(by_kill);
         } else {
             self.undecided.lock().await.push((operation, by_kill));
@@ -116,17 +125,24 @@ impl Workload {
     }
 
     async fn send(&self, client: usize, operation: &Operation, patience: Option<Duration>) -> Outcome {
-        self.api.attempt(client, operation, rand::random_range(0..self.api.replicas()), patience).await
+        let replica = rand::random_range(0..self.api.replicas());
+        let (outcome, answer) = self.api.attempt(client, operation, replica, patience).await;
+        if let Some(answer) = answer {
+            self.book.learn(&operation.request, &answer);
+        }
+        outcome
     }
 
-    /// Retries at any replica until there is a definitive answer.
-    async fn retry(&self, client: usize, operation: &Operation, patience: Duration) -> bool {
+    /// Retries at any replica until there is a definitive answer. At the end nothing can be in progress any more, so that
+    /// an attempt that comes too late tells that the earlier ones did nothing.
+    async fn retry(&self, client: usize, operation: &Operation, patience: Duration, at_end: bool) -> bool {
         let began = Instant::now();
         let mut pause = 20;
         while began.elapsed() < patience {
             match self.send(client, operation, None).await {
                 Outcome::Definitive | Outcome::Wrong => return true,
                 Outcome::LoginAgain => {}
+                Outcome::TooLate => return at_end,
                 Outcome::Unknown | Outcome::NotExecuted | Outcome::InUse | Outcome::HungUp => {
                     sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
                     pause = (pause * 2).min(500);
@@ -142,8 +158,8 @@ impl Workload {
         let Ok(mut step) = self.completed_changes[index].try_lock() else { return };
         let Some(to) = STATUS_CHANGES.get(*step) else { return };
         let card = &self.cards[self.cards.len() - 1 - index];
-        let operation = Operation::new(card, Kind::Status, 0, Some(to));
-        if self.retry(client, &operation, RETRY_FOR).await {
+        let operation = Draft::new(card, Kind::Status, None).to(to).build(None);
+        if self.retry(client, &operation, RETRY_FOR, false).await {
             *step += 1;
         } else {
             *step = STATUS_CHANGES.len();

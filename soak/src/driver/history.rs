@@ -1,15 +1,16 @@
-//! Writes every attempt to `history.jsonl`, and counts what only the driver knows.
+//! Writes every attempt to the file of its card, and counts what only the driver knows.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     error::Error,
-    fs::File,
-    io::{BufWriter, Write},
-    path::Path,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use record::Attempt;
@@ -47,39 +48,54 @@ pub struct Tally {
     pub unrecorded: Count,
 }
 
-/// The history file and its clock.
+/// The history's files, one a card, and its clock. A card's file is all that the checker needs to hold at a time.
 #[derive(Debug)]
 pub struct History {
-    file: Mutex<BufWriter<File>>,
+    folder: PathBuf,
+    files: Mutex<HashMap<String, BufWriter<File>>>,
     began: Instant,
+    began_at: u64,
     /// The counts.
     pub tally: Tally,
 }
 
 impl History {
     /// A new, empty history.
-    pub fn create(path: &Path) -> Result<Self, Box<dyn Error>> {
-        let file = Mutex::new(BufWriter::new(File::create_new(path)?));
-        Ok(Self { file, began: Instant::now(), tally: Tally::default() })
+    pub fn create(folder: &Path) -> Result<Self, Box<dyn Error>> {
+        fs::create_dir(folder)?;
+        let began_at = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?;
+        Ok(Self { folder: folder.to_owned(), files: Mutex::default(), began: Instant::now(), began_at, tally: Tally::default() })
     }
 
-    /// Nanoseconds since the history began.
+    /// Nanoseconds since 1970. It never goes back, even if the system's clock does.
     pub fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(self.began.elapsed().as_nanos()).map_or(u64::MAX, |elapsed| self.began_at.saturating_add(elapsed))
     }
 
     /// Appends an attempt. Failures are counted, and fail the run at the end.
     pub fn write(&self, attempt: &Attempt) {
         self.tally.attempts.add();
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = serde_json::to_writer(&mut *file, attempt).map_err(Into::into).and_then(|()| file.write_all(b"\n"));
-        if written.is_err() {
+        if self.append(attempt).is_err() {
             self.tally.unrecorded.add();
         }
     }
 
-    /// Writes everything to the file.
+    fn append(&self, attempt: &Attempt) -> io::Result<()> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match files.entry(attempt.request.card.clone()) {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(new) => {
+                let path = self.folder.join(format!("{}.jsonl", attempt.request.card));
+                new.insert(BufWriter::new(File::create_new(path)?))
+            }
+        };
+        serde_json::to_writer(&mut *file, attempt)?;
+        file.write_all(b"\n")
+    }
+
+    /// Writes everything to the files.
     pub fn flush(&self) -> Result<(), Box<dyn Error>> {
-        Ok(self.file.lock().unwrap_or_else(PoisonError::into_inner).flush()?)
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(files.values_mut().try_for_each(Write::flush)?)
     }
 }

@@ -3,13 +3,17 @@
 //! Exits with 0 if nothing was lost or doubled, with 1 if something was or the soak failed, and with 2 if too few kills hit
 //! a request to prove anything.
 
+mod answer;
 mod api;
+mod book;
 mod chaos;
 mod client;
 mod cluster;
 mod history;
+mod mix;
 mod replica;
 mod report;
+mod request;
 
 use std::{
     error::Error,
@@ -112,8 +116,8 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     let replicas = (0..REPLICAS).map(|index| Replica::start(binary, &url, folder.join(format!("replica-{index}.log"))));
     let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
     let bases = replicas.iter().map(Replica::base).collect();
-    let history_file = folder.join("history.jsonl");
-    let api = Arc::new(Api::new(bases, History::create(&history_file)?)?);
+    let history = folder.join("history");
+    let api = Arc::new(Api::new(bases, History::create(&history)?)?);
     let mut chaos = Chaos::new(cluster, replicas);
     chaos.settle(&api).await?;
     let mut clients = Clients::start(&api).await?;
@@ -133,7 +137,7 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
 
     progress("checking");
     let mut report = Report::new(minutes, &api.history.tally, Some(&chaos), undecided);
-    report.check(&history_file, &url).await?;
+    report.check(&history, &url).await?;
     report.verify_ledger(binary, &url).await?;
     let Chaos { cluster, mut replicas, .. } = chaos;
     for replica in &mut replicas {
@@ -146,15 +150,15 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
 
 /// Runs only the clients and the proof.
 async fn soak_through(base: &str, url: &str, minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<dyn Error>> {
-    let history_file = folder.join("history.jsonl");
-    let api = Arc::new(Api::new(vec![base.to_owned()], History::create(&history_file)?)?);
+    let history = folder.join("history");
+    let api = Arc::new(Api::new(vec![base.to_owned()], History::create(&history)?)?);
     let mut clients = Clients::start(&api).await?;
     wait(minutes, &api).await;
     let undecided = clients.finish().await?;
     api.history.flush()?;
     progress("checking");
     let mut report = Report::new(minutes, &api.history.tally, None, undecided);
-    report.check(&history_file, url).await?;
+    report.check(&history, url).await?;
     report.verify_ledger(binary, url).await?;
     Ok(report)
 }
@@ -167,9 +171,10 @@ struct Clients {
 }
 
 impl Clients {
-    /// Logs in, creates the cards, and starts the clients.
+    /// Logs in, creates the key of the network and the cards, and starts the clients.
     async fn start(api: &Arc<Api>) -> Result<Self, Box<dyn Error>> {
         api.login("").await?;
+        api.create_network_key().await?;
         let mut cards = Vec::new();
         for _ in 0..CARDS {
             cards.push(api.create_card().await?);

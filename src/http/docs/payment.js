@@ -1,7 +1,8 @@
 // Runs the calls of the section "How a card pays". Each step of the page shows the request that is sent, with
 // placeholders such as {cardId} for what earlier steps answered:
 //   data-keep="authorizationId=authorization.id"   what to keep of the answer, and where it is; a bare name is both
-//   data-show="authorization.status decline"       which members of the answer to list, by their paths
+//   data-show="entry.kind movements:type,amount"   what to list of the answer: members by their paths, and of an object or
+//                                                  of each object in a list only some
 //   data-restart                                   forget everything that was kept
 'use strict';
 
@@ -124,11 +125,12 @@ function startPayment({ token, onAnswer }) {
     const outcome = make('p', { className: response.ok ? 'outcome' : 'refused' });
     outcome.textContent = response.ok ? `${response.status} in ${took} ms` : `${response.status} ${answer.code}: ${answer.detail}`;
     const members = make('dl', {});
-    for (const path of response.ok ? step.show : []) {
+    for (const shown of response.ok ? step.show : []) {
+      const [path, names] = shown.split(':');
       const value = member(answer, path);
       if (value === undefined) continue;
       members.append(make('dt', { textContent: path }));
-      for (const each of Array.isArray(value) ? value : [value]) members.append(make('dd', { textContent: words(each) }));
+      for (const each of Array.isArray(value) ? value : [value]) members.append(make('dd', { textContent: words(each, names?.split(',')) }));
     }
     const whole = make('details', {}, make('summary', { textContent: 'Whole response' }));
     const code = make('code', { textContent: JSON.stringify(answer, null, 2), tabIndex: 0 });
@@ -151,10 +153,10 @@ function startPayment({ token, onAnswer }) {
     return path.split('.').reduce((value, name) => value?.[name], answer);
   }
 
-  /** A member of an answer in a line. */
-  function words(value) {
+  /** A value in a line: of an object, these members or all simple ones. */
+  function words(value, names = Object.keys(value ?? {})) {
     if (typeof value !== 'object' || value === null) return String(value);
-    return Object.entries(value).filter(([, each]) => each !== null && typeof each !== 'object').map(([name, each]) => `${name}: ${each}`).join(', ');
+    return names.filter((name) => value[name] !== null && typeof value[name] !== 'object').map((name) => `${name}: ${value[name]}`).join(', ');
   }
 
   function make(name, properties, ...children) {

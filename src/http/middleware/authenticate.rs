@@ -1,6 +1,6 @@
-//! Authentication and quota. It checks the token in memory first, then the session and the quota.
+//! Authentication and quota. It checks the token or the API key in memory first, then the session or the key, and the quota.
 //!
-//! In this order, a forged or expired token never reaches the database.
+//! In this order, a forged or expired token and a mistyped key never reach the database.
 
 use std::time::Instant;
 
@@ -13,13 +13,15 @@ use axum::{
 
 use super::rate_limit;
 use crate::domain::{
-    actor::{Actor, Origin, Principal},
+    actor::Origin,
+    api_key::{self, PresentedKey},
     quota::QuotaSnapshot,
 };
 use crate::{
     http::{App, address::ClientAddress, error::Error},
     service::{
-        auth::{Caller, Claims},
+        admission::Credential,
+        auth::Caller,
         error::{Error as ServiceError, chain},
     },
 };
@@ -31,19 +33,17 @@ pub(in crate::http) async fn require(app: &App, mut request: Request, next: Next
     };
     // A user can always end a session, even when the quota is used up or the token has expired.
     let is_logout = request.uri().path() == "/auth/logout";
-    let claims = match read_token(app, source, request.headers(), is_logout) {
-        Ok(claims) => claims,
+    let credential = match read_credential(app, source, request.headers(), is_logout) {
+        Ok(credential) => credential,
         Err(error) => return Error::from(error).into_response(),
     };
-    let (mut response, quota) = match admit(app, source, origin.clone(), &claims, is_logout).await {
+    let (mut response, quota) = match admit(app, source, origin.clone(), &credential, is_logout).await {
         Ok((caller, quota)) => {
             request.extensions_mut().insert(caller);
-            (next.run(request).await, Some(quota))
+            (next.run(request).await, quota)
         }
         Err(ServiceError::QuotaExceeded(quota)) => {
-            let actor =
-                Actor { account: claims.account, principal: Principal::User { user: claims.user, session: claims.session, origin } };
-            if let Err(error) = Box::pin(app.services.admission.report_exhausted(&actor, &quota)).await {
+            if let Err(error) = Box::pin(app.services.admission.report_exhausted(&credential, origin, &quota)).await {
                 tracing::error!(cause = chain(&error), "the exhausted quota could not be recorded in the audit log");
             }
             (Error::from(ServiceError::QuotaExceeded(quota)).into_response(), Some(quota))
@@ -56,21 +56,31 @@ pub(in crate::http) async fn require(app: &App, mut request: Request, next: Next
     response
 }
 
-fn read_token(app: &App, source: ClientAddress, headers: &HeaderMap, is_logout: bool) -> Result<Claims, ServiceError> {
-    let claims = bearer(headers)
-        .ok_or(ServiceError::Unauthenticated)
-        .and_then(|token| if is_logout { app.services.auth.verify_for_logout(token) } else { app.services.auth.verify(token) });
-    claims.map_err(|error| refused(app, source, error))
+/// Reads the token or the API key. Both are checked as far as that needs no look-up.
+fn read_credential(app: &App, source: ClientAddress, headers: &HeaderMap, is_logout: bool) -> Result<Credential, ServiceError> {
+    let credential = bearer(headers).ok_or(ServiceError::Unauthenticated).and_then(|text| {
+        if text.starts_with(api_key::PREFIX) {
+            let key = PresentedKey::parse(text, app.environment).ok_or(ServiceError::Unauthenticated)?;
+            return Ok(Credential::Key(key));
+        }
+        let auth = &app.services.auth;
+        if is_logout { auth.verify_for_logout(text) } else { auth.verify(text) }.map(Credential::Token)
+    });
+    credential.map_err(|error| refused(app, source, error))
 }
 
 async fn admit(
     app: &App,
     source: ClientAddress,
     origin: Origin,
-    claims: &Claims,
+    credential: &Credential,
     bypass_quota: bool,
-) -> Result<(Caller, QuotaSnapshot), ServiceError> {
-    app.services.admission.admit(claims, origin, bypass_quota).await.map_err(|error| refused(app, source, error))
+) -> Result<(Caller, Option<QuotaSnapshot>), ServiceError> {
+    // Keys can be made up, so an address that is blocked gets none of them looked up.
+    if !app.services.admission.is_proven(credential) {
+        app.failed_authentications.check(source, Instant::now())?;
+    }
+    app.services.admission.admit(credential, origin, bypass_quota).await.map_err(|error| refused(app, source, error))
 }
 
 /// Counts a failed authentication against its address. Past the limit it is answered with 429 instead.
@@ -86,7 +96,7 @@ fn refused(app: &App, source: ClientAddress, error: ServiceError) -> ServiceErro
     error
 }
 
-/// The token of exactly one `Authorization: Bearer` header.
+/// The token or the API key of exactly one `Authorization: Bearer` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let only = given.next()?;

@@ -16,12 +16,13 @@ use super::{
     balances::Balance,
     code::Code,
     command::{Keyed, respond},
-    error::Result,
+    error::{Error, Result},
     extract::Gateway,
+    faults::{self, FaultCode},
     movement_body::MovementBody,
     openapi::{Operation, Tag},
 };
-use crate::service::ledger::Stepped;
+use crate::service::{error::Error as ServiceError, ledger::Stepped};
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DecidedAuthorization")]
@@ -51,8 +52,14 @@ pub(super) async fn authorize<const SANDBOX: bool>(
 ) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, Decided::of);
     let Authorize(new) = command.body;
-    let outcome = app.services.ledger.authorize(&caller.actor(), new, idempotent).await?;
-    Ok(respond(outcome, Decided::of))
+    match app.services.ledger.authorize(&caller.actor(), new, idempotent).await {
+        // Known only once the key is: a request that is repeated later gets its response.
+        Err(ServiceError::HoldEndOutOfRange) => {
+            let fault = faults::fault("expiresAt", FaultCode::OutOfRange, "must be 1 minute to 60 days ahead");
+            Err(Error::Validation(vec![fault]))
+        }
+        outcome => Ok(respond(outcome?, Decided::of)),
+    }
 }
 
 #[derive(Serialize, JsonSchema)]

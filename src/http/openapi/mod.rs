@@ -24,7 +24,8 @@ use super::routes::Entry;
 const ABOUT: &str = "\
 The Core API provides a simple and minimal interface to manage customers, virtual cards, balances, and authentication.
 
-**Authentication.** Log in at `POST /auth/login` and send the token as `Authorization: Bearer <token>`.
+**Authentication.** Log in at `POST /auth/login` and send the token as `Authorization: Bearer <token>`. A program sends an API key of \
+`POST /api-keys` in the same place.
 
 **Money** is a JSON number with at most two decimals, up to 90071992547409.91. The service is exact to the cent. A client that reads it as a \
 64-bit binary float is exact up to 70368744177664.00.
@@ -37,7 +38,8 @@ includes the filters.
 **Idempotency.** A `POST` or `PATCH` with an `Idempotency-Key` is executed once: the same request under the same key gets the same \
 response again, with `Idempotent-Replayed: true`. Keys belong to the account and are kept for at least 24 hours.
 
-**Rate limit.** Each account has a quota of requests per clock hour. Every response to an authenticated request reports it.
+**Rate limit.** Each account has a quota of requests per clock hour. Every response to an authenticated request reports it. Requests with a \
+`network` key are not counted: such a key has a limit of requests per second.
 
 **Errors** are `application/problem+json` (RFC 9457). Switch on `code`, which never changes. Their `type` links to the meaning of the code and \
 what to do about it. An unknown path is a 404 `route_not_found`, a method that a path does not accept a 405 \
@@ -81,6 +83,7 @@ pub(super) fn document<'a>(entries: impl Iterator<Item = &'a Entry>, has_sandbox
         "components": {
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The `token` of `POST /auth/login` or `POST /auth/refresh`."},
+                "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "cak_...", "description": "An API key: the `key` of `POST /api-keys`."},
             },
             "schemas": components,
             "responses": problems.responses,
@@ -117,7 +120,11 @@ fn operation(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Prob
     if !text.about.is_empty() {
         operation["description"] = text.about.into();
     }
-    operation["security"] = if entry.inputs.authenticated { json!([{"token": []}]) } else { json!([]) };
+    operation["security"] = match (entry.inputs.authenticated, entry.inputs.needs_session) {
+        (true, false) => json!([{"token": []}, {"apiKey": []}]),
+        (true, true) => json!([{"token": []}]),
+        (false, _) => json!([]),
+    };
     let parameters = parameters(entry, generator);
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();

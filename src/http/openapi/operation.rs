@@ -21,6 +21,7 @@ pub(super) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schem
 pub(in crate::http) enum Tag {
     Authentication,
     Users,
+    ApiKeys,
     Audit,
     Customers,
     VirtualCards,
@@ -36,6 +37,7 @@ impl Tag {
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Authentication,
         Self::Users,
+        Self::ApiKeys,
         Self::Audit,
         Self::Customers,
         Self::VirtualCards,
@@ -51,6 +53,7 @@ impl Tag {
         match self {
             Self::Authentication => "Authentication",
             Self::Users => "Users",
+            Self::ApiKeys => "API Keys",
             Self::Audit => "Audit",
             Self::Customers => "Customers",
             Self::VirtualCards => "Virtual Cards",
@@ -67,6 +70,7 @@ impl Tag {
         match self {
             Self::Authentication => "Logins, sessions and their tokens.",
             Self::Users => "The account's users and their roles. For admins.",
+            Self::ApiKeys => "Keys with which programs call the API without a login. For admins.",
             Self::Audit => "The audit log: who did what, and from where. For admins.",
             Self::Customers => "The customers that cards are assigned to.",
             Self::VirtualCards => "Issue cards, assign them and change their status.",

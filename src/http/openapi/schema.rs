@@ -48,7 +48,7 @@ schema! {
     Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
     Role => "Role", words("The role of a user or of an API key. Only API keys have the role `network`.", &Self::ALL.map(Self::name));
     EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
-    Name => "Name", text("A full name: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Juan Perez");
+    Name => "Name", text("A name: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Juan Perez");
     Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Online purchase - Amazon");
     Email => "Email", json_schema!({
         "description": "An email address of a mailbox on a named host: ASCII, at most 254 characters, trimmed.",

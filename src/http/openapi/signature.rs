@@ -20,6 +20,8 @@ use crate::http::{
 #[derive(Debug, Default)]
 pub(in crate::http) struct Inputs {
     pub(super) authenticated: bool,
+    /// A user's token is needed: an API key has no session.
+    pub(super) needs_session: bool,
     pub(super) idempotent: bool,
     /// Whether the `Idempotency-Key` must be there.
     pub(super) key_required: bool,
@@ -70,6 +72,7 @@ impl Input for HeaderMap {
 
 impl Input for LoggedIn {
     fn describe(inputs: &mut Inputs) {
+        inputs.needs_session = true;
         inputs.require_login();
     }
 }

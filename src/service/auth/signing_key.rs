@@ -2,8 +2,14 @@
 
 use std::collections::HashSet;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
+
+use crate::service::error::Error;
 
 /// The minimum length of a signing key, in bytes (RFC 7518, 3.2: the length of the hash).
 pub const MIN_KEY_BYTES: usize = 32;
@@ -59,6 +65,18 @@ impl SigningKey {
             return Err(KeyFault::Weak(kid));
         }
         Ok(Self { kid, secret })
+    }
+
+    /// 32 bytes that depend on this key and the text, and do not reveal the key: HMAC-SHA256.
+    ///
+    /// # Errors
+    /// Fails only because of a bug.
+    pub fn derive(&self, text: &str) -> Result<[u8; 32], Error> {
+        let key = EncodingKey::from_secret(self.secret.expose_secret());
+        let encoded =
+            sign(text.as_bytes(), &key, Algorithm::HS256).map_err(|error| Error::internal("deriving from a signing key", error))?;
+        let bytes = URL_SAFE_NO_PAD.decode(encoded).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or_else(|| Error::internal("deriving from a signing key", "not 32 bytes"))
     }
 
     /// Reads `kid:base64,kid:base64`.

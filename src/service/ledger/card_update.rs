@@ -10,7 +10,11 @@ use super::{
     card_write::{Author, CardWrite, Link},
     position_cache::CachedPosition,
 };
-use crate::domain::{error::Refusal, hold_time::HoldTimes, id::AccountId, posting};
+use crate::domain::{
+    hold_time::{self, HoldTimes},
+    id::AccountId,
+    posting,
+};
 use crate::service::idempotency::Outcome;
 
 /// How early a hold counts as due, because the time of a batch is an estimate. A card with such a hold takes the pessimistic
@@ -73,7 +77,7 @@ pub(super) fn plan(
         let update = index.filter(|_| !*is_blocked).and_then(|index| updates.get_mut(index));
         let is_new = call.request.network_transaction().is_none_or(|id| transactions.insert((card.0, id.to_owned())));
         let planned = update.filter(|_| is_new).and_then(|update| {
-            let result = add(&mut update.write, &call, at, hold_times).ok()?;
+            let result = add(&mut update.write, &call, at, hold_times)?;
             Some((update, result))
         });
         let Some((update, result)) = planned else {
@@ -87,18 +91,20 @@ pub(super) fn plan(
     (updates, left_over)
 }
 
-fn add(write: &mut CardWrite, call: &LedgerCall, at: DateTime<Utc>, hold_times: &HoldTimes) -> Result<Planned, Refusal> {
+fn add(write: &mut CardWrite, call: &LedgerCall, at: DateTime<Utc>, hold_times: &HoldTimes) -> Option<Planned> {
     let request = &call.request;
     let by = Author::from(&request.actor);
     match &request.work {
         Work::Post { posting, .. } => {
-            let entry = posting::post(write.to, posting.kind, posting.amount)?;
+            let entry = posting::post(write.to, posting.kind, posting.amount).ok()?;
             let movement = write.post((at, &by), posting.kind, entry, &posting.description, Link::default());
-            Ok(Planned::Posted(Posted { movement, balance: write.balance() }))
+            Some(Planned::Posted(Posted { movement, balance: write.balance() }))
         }
+        // The pessimistic path looks for a stored response first.
+        Work::Authorize { new, .. } if new.expires_at.is_some_and(|end| !hold_time::may_end(at, end)) => None,
         Work::Authorize { new, .. } => {
-            let stepped = write.try_to(|write| write.authorize((at, &by), new, hold_times))?;
-            Ok(Planned::Authorized(Box::new(stepped)))
+            let stepped = write.try_to(|write| write.authorize((at, &by), new, hold_times)).ok()?;
+            Some(Planned::Authorized(Box::new(stepped)))
         }
     }
 }

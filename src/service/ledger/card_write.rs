@@ -78,7 +78,8 @@ pub(super) struct Link {
     pub(super) authorization: Option<AuthorizationId>,
     /// The movement of the same card that it reverses or refunds.
     pub(super) related: Option<(i64, MovementId)>,
-    pub(super) merchant: Option<Merchant>,
+    /// As a JSON object.
+    pub(super) merchant: Option<String>,
 }
 
 /// What an entry says beside the sums.
@@ -130,7 +131,7 @@ impl CardWrite {
             created_at: at,
             authorization_id: link.authorization,
             related_id: link.related.map(|(_, id)| id),
-            merchant: link.merchant.filter(|merchant| *merchant != Merchant::default()).map(|merchant| to_json(&merchant)),
+            merchant: link.merchant,
         };
         let related_seq = link.related.map(|(seq, _)| seq);
         self.movements.push(MovementRow { movement: movement.clone(), related_seq, by: by.clone() });
@@ -241,7 +242,8 @@ impl CardWrite {
         let movement = match (captures, remarks.posts) {
             (Some(captured), Some((movement_kind, description))) => {
                 let posted = posting::post_unconditionally(self.to, movement_kind, captured)?;
-                let link = Link { authorization: Some(authorization.id), related: None, merchant: Some(authorization.merchant()) };
+                let link =
+                    Link { authorization: Some(authorization.id), related: None, merchant: merchant_json(&authorization.merchant()) };
                 Some(self.post((at, by), movement_kind, posted, &description, link))
             }
             _ => {
@@ -343,6 +345,11 @@ impl CardWrite {
     pub(super) fn step_kinds(&self) -> impl Iterator<Item = EntryKind> + '_ {
         self.entries.iter().filter(|row| row.entry.ordinal > 1).filter_map(|row| row.entry.kind.known().ok())
     }
+}
+
+/// A merchant of which anything is known, as a JSON object.
+pub(super) fn merchant_json(merchant: &Merchant) -> Option<String> {
+    (*merchant != Merchant::default()).then(|| to_json(merchant))
 }
 
 /// Serialising these types to memory cannot fail.

@@ -11,9 +11,14 @@ use super::{
     locked_card::LockedCard,
 };
 use crate::database::Pool;
-use crate::domain::{actor::Actor, error::Refusal, hold_time::HoldTimes, posting};
+use crate::domain::{
+    actor::Actor,
+    error::Refusal,
+    hold_time::{self, HoldTimes},
+    posting,
+};
 use crate::service::{
-    error::Result,
+    error::{Error, Result},
     idempotency::{self, IdempotentRequest, Outcome},
     unit::Unit,
 };
@@ -70,6 +75,9 @@ impl Unit for Authorize<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Stepped> {
         let card = self.new.card.ok_or(Refusal::CardNotFound)?;
         let mut locked = LockedCard::lock(connection, (self.actor.account, card)).await?;
+        if self.new.expires_at.is_some_and(|end| !hold_time::may_end(locked.at, end)) {
+            return Err(Error::HoldEndOutOfRange);
+        }
         let stepped = locked.write.authorize((locked.at, &Author::from(self.actor)), self.new, self.hold_times)?;
         locked.write(connection).await?;
         Ok(stepped)

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::{
     CardKey, Ledger, Movement,
     authorization::{Authorization, CardBalance, Stepped, describe},
-    card_write::{Author, Link, Remarks},
+    card_write::{Author, Link, Remarks, merchant_json},
     locked_card::LockedCard,
     store,
 };
@@ -318,7 +318,7 @@ impl Unit for PostCapture<'_> {
                 return Ok(Linked { movement, authorization: Some(authorization), balance });
             }
         }
-        let link = Link { merchant: Some(merchant.clone()), ..Link::default() };
+        let link = Link { merchant: merchant_json(merchant), ..Link::default() };
         let (movement, _) = locked.write.post_linked((locked.at, &by), (MovementKind::Capture, *amount), description, link, None)?;
         let balance = locked.write.balance();
         locked.write(connection).await?;
@@ -350,7 +350,7 @@ impl Unit for Refund<'_> {
         let account = self.actor.account;
         let card = card.ok_or(Refusal::CardNotFound)?;
         let mut locked = LockedCard::lock(connection, (account, card)).await?;
-        let mut link = Link { merchant: Some(merchant.clone()), ..Link::default() };
+        let mut link = Link { merchant: merchant_json(merchant), ..Link::default() };
         match original {
             Original::None => {}
             Original::Authorization(id) => link.authorization = Some(id.ok_or(Refusal::AuthorizationNotFound)?),
@@ -369,15 +369,14 @@ impl Unit for Refund<'_> {
                 }
                 link.authorization = movement.authorization_id;
                 link.related = Some((movement.seq, id));
+                link.merchant = link.merchant.or(movement.merchant);
             }
         }
         let authorization = match link.authorization {
             Some(id) => {
                 let authorization = locked.authorization(connection, id).await?;
                 let standing = authorization.standing()?.refund(*amount)?;
-                if *merchant == Merchant::default() {
-                    link.merchant = Some(authorization.merchant());
-                }
+                link.merchant = link.merchant.or_else(|| merchant_json(&authorization.merchant()));
                 Some((authorization, standing))
             }
             None => None,
@@ -438,8 +437,7 @@ impl Unit for Reverse<'_> {
             None => None,
         };
         let description: Description = original.description.parse().unwrap_or_else(|_| Description::of_a_payment());
-        let link = Link { authorization: original.authorization_id, related: Some((original.seq, id)), merchant: None };
-        let link = Link { merchant: authorization.as_ref().map(|(authorization, _)| authorization.merchant()), ..link };
+        let link = Link { authorization: original.authorization_id, related: Some((original.seq, id)), merchant: original.merchant };
         post(connection, self.actor, locked, (kind, amount), &description, link, authorization).await
     }
 }

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use sqlx::PgConnection;
 
 use super::{CardKey, Ledger, locked_card::LockedCard, store};
-use crate::domain::authorization::EntryKind;
+use crate::domain::{authorization::EntryKind, currency::Currency};
 use crate::service::{
     error::Result,
     unit::{self, Unit},
@@ -70,8 +70,11 @@ impl Ledger {
     /// # Errors
     /// The database is unavailable.
     pub async fn report_held_money(&self) -> Result<()> {
-        for (currency, held) in unit::read(&self.pool, |connection| Box::pin(store::held_money(connection))).await? {
-            metrics::money_held(currency.code(), held);
+        let held = unit::read(&self.pool, |connection| Box::pin(store::held_money(connection))).await?;
+        // A currency of which nothing is held is in no row.
+        for currency in Currency::ALL {
+            let minor_units = held.iter().find(|(of, _)| *of == currency).map_or(0, |(_, held)| *held);
+            metrics::money_held(currency.code(), minor_units);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::domain::{
     word::Word,
 };
 
+use self::store::AccountAndHash;
 use super::{
     accounts, audit,
     auth::{self, NewPassword, Passwords},
@@ -76,14 +77,14 @@ impl Users {
         Self { pool, passwords }
     }
 
-    /// Creates an account with its first admin, unless that admin's email is taken. Several replicas may seed one database
-    /// at once. Accepts any password, even a published one.
+    /// Creates an account with its first admin, unless that admin's email is taken. Returns the account. Several replicas may
+    /// seed one database at once. Accepts any password, even a published one.
     ///
     /// # Errors
     /// The database is unavailable.
-    pub async fn seed(&self, name: &Name, email: &Email, password: &SecretString) -> Result<()> {
-        if self.a_hash_of(email).await?.is_some() {
-            return Ok(());
+    pub async fn seed(&self, name: &Name, email: &Email, password: &SecretString) -> Result<AccountId> {
+        if let Some(seeded) = self.first_with(email).await? {
+            return Ok(seeded.account_id);
         }
         let hash = self.passwords.hash(password, None).await?;
         let actor = Actor::command_line(AccountId::new());
@@ -91,8 +92,8 @@ impl Users {
         unit::write(&self.pool, &Seed { name, admin }).await
     }
 
-    /// The password hash of some user with this email, in any account. Users with the same email share its salt.
-    async fn a_hash_of(&self, email: &Email) -> Result<Option<String>> {
+    /// The first user with this email, in any account. Users with the same email share the salt of its hash.
+    async fn first_with(&self, email: &Email) -> Result<Option<AccountAndHash>> {
         let email_key = email.key();
         unit::read(&self.pool, move |connection| Box::pin(async move { store::find_hash(connection, &email_key).await })).await
     }
@@ -102,7 +103,7 @@ impl Users {
     /// # Errors
     /// [`Refusal::DuplicateUser`]; [`Refusal::AccountNotFound`].
     pub async fn create(&self, actor: &Actor, new: NewUser, idempotent: Option<&IdempotentRequest<User>>) -> Result<Outcome<User>> {
-        let same_email = self.a_hash_of(&new.email).await?;
+        let same_email = self.first_with(&new.email).await?.map(|first| first.password_hash);
         let hash = self.passwords.hash(new.password.secret(), same_email.as_deref()).await?;
         let create = Create { actor, email: &new.email, hash: &hash, role: new.role.role() };
         idempotency::write_once(&self.pool, idempotent, &create).await
@@ -183,16 +184,17 @@ struct Seed<'a> {
 }
 
 impl Unit for Seed<'_> {
-    type Output = ();
+    type Output = AccountId;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<()> {
+    async fn run(&self, connection: &mut PgConnection) -> Result<AccountId> {
+        let account = self.admin.actor.account;
         store::lock_seeding(connection).await?;
-        if store::find_hash(ReadConnection::within(connection), &self.admin.email.key()).await?.is_some() {
+        if let Some(seeded) = store::find_hash(ReadConnection::within(connection), &self.admin.email.key()).await? {
             // Another replica was first.
-            return Ok(());
+            return Ok(seeded.account_id);
         }
-        accounts::create_in(connection, self.admin.actor.account, self.name, None).await?;
-        self.admin.run(connection).await.map(drop)
+        accounts::create_in(connection, account, self.name, None).await?;
+        self.admin.run(connection).await.map(|_| account)
     }
 }
 

@@ -127,21 +127,28 @@ pub(super) async fn set(connection: &mut PgConnection, account: AccountId, id: U
     Ok(())
 }
 
-/// The password hash of the first user with this email. Looks in all accounts.
-pub(super) async fn find_hash(mut connection: ReadConnection<'_>, email_key: &str) -> Result<Option<String>> {
-    let hash = sqlx::query_scalar!(
-        "
-        select password_hash
+/// The account and the password hash of a user.
+pub(super) struct AccountAndHash {
+    pub(super) account_id: AccountId,
+    pub(super) password_hash: String,
+}
+
+/// The first user with this email. Looks in all accounts.
+pub(super) async fn find_hash(mut connection: ReadConnection<'_>, email_key: &str) -> Result<Option<AccountAndHash>> {
+    let first = sqlx::query_as!(
+        AccountAndHash,
+        r#"
+        select account_id as "account_id: AccountId", password_hash
         from users
         where email_key = $1
         order by created_at, account_id
         limit 1
-        ",
+        "#,
         email_key,
     )
     .fetch_optional(connection.executor())
     .await?;
-    Ok(hash)
+    Ok(first)
 }
 
 /// Lets one transaction at a time seed the database.

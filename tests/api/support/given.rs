@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use core_api::domain::card::CardStatus;
+use core_api::domain::{card::CardStatus, role::Role};
 use serde_json::{Value, json};
 
 use super::{Actor, Reply};
@@ -42,6 +42,12 @@ impl Actor {
         let card = self.given_card_in(CardStatus::Active).await;
         self.add(&card, amount).await.ok();
         card
+    }
+
+    /// Creates an API key with this role. Returns its id, and a client with the key.
+    pub async fn given_api_key(&self, role: Role) -> (String, Self) {
+        let issued = self.post("/api-keys", json!({"name": "A program", "role": role.name()})).await.ok();
+        (text(&issued["apiKeyId"]), self.with_token(&text(&issued["key"])))
     }
 
     pub async fn add(&self, card: &str, amount: Value) -> Reply {

@@ -35,6 +35,9 @@ impl Problems {
         if !entry.inputs.authenticated {
             name.push_str(".open");
         }
+        if entry.inputs.by_gateways {
+            name.push_str(".gateway");
+        }
         if is_replayable(entry, status) {
             name.push_str(".replayable");
         }
@@ -170,7 +173,8 @@ fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, 
     };
     add("X-Request-Id", true);
     // These may be sent before the quota is known: before authentication or counting, or after the session has ended.
-    let may_lack_quota = matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
+    // Gateways have a quota of their own, which no header tells.
+    let may_lack_quota = entry.inputs.by_gateways || matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
     for name in QUOTA.iter().filter(|_| entry.inputs.authenticated) {
         add(name, !may_lack_quota);
     }

@@ -23,6 +23,8 @@ pub(in crate::http) struct Inputs {
     /// A user's token is needed: an API key has no session.
     pub(super) needs_session: bool,
     pub(super) idempotent: bool,
+    /// Whether gateways call it, whose requests are not counted in the account's hour.
+    pub(super) by_gateways: bool,
     /// Whether the `Idempotency-Key` must be there.
     pub(super) key_required: bool,
     pub(super) path_id: Option<SchemaOf>,
@@ -97,12 +99,14 @@ impl Input for Manager {
 
 impl Input for Gateway {
     fn describe(inputs: &mut Inputs) {
+        inputs.by_gateways = true;
         inputs.require_login();
     }
 }
 
 impl Input for AuthorizationReader {
     fn describe(inputs: &mut Inputs) {
+        inputs.by_gateways = true;
         inputs.require_login();
     }
 }

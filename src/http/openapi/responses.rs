@@ -35,7 +35,7 @@ impl Problems {
         if !entry.inputs.authenticated {
             name.push_str(".open");
         }
-        if entry.inputs.by_gateways {
+        if entry.inputs.admits_gateways {
             name.push_str(".gateway");
         }
         if is_replayable(entry, status) {
@@ -172,9 +172,9 @@ fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, 
         headers.insert(name.to_owned(), json!({"$ref": format!("#/components/headers/{component}")}));
     };
     add("X-Request-Id", true);
-    // These may be sent before the quota is known: before authentication or counting, or after the session has ended.
-    // Gateways have a quota of their own, which no header tells.
-    let may_lack_quota = entry.inputs.by_gateways || matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
+    // These may be sent before the quota is known: before authentication or counting, or after the session has ended. The
+    // requests of gateways are not counted.
+    let may_lack_quota = entry.inputs.admits_gateways || matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
     for name in QUOTA.iter().filter(|_| entry.inputs.authenticated) {
         add(name, !may_lack_quota);
     }

@@ -22,9 +22,9 @@ pub(in crate::http) struct Inputs {
     pub(super) authenticated: bool,
     /// A user's token is needed: an API key has no session.
     pub(super) needs_session: bool,
+    /// Gateways may call it, whose requests the account's hour does not count.
+    pub(super) admits_gateways: bool,
     pub(super) idempotent: bool,
-    /// Whether gateways call it, whose requests are not counted in the account's hour.
-    pub(super) by_gateways: bool,
     /// Whether the `Idempotency-Key` must be there.
     pub(super) key_required: bool,
     pub(super) path_id: Option<SchemaOf>,
@@ -99,14 +99,14 @@ impl Input for Manager {
 
 impl Input for Gateway {
     fn describe(inputs: &mut Inputs) {
-        inputs.by_gateways = true;
+        inputs.admits_gateways = true;
         inputs.require_login();
     }
 }
 
 impl Input for AuthorizationReader {
     fn describe(inputs: &mut Inputs) {
-        inputs.by_gateways = true;
+        inputs.admits_gateways = true;
         inputs.require_login();
     }
 }

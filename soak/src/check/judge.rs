@@ -100,7 +100,8 @@ impl Judge<'_> {
         if let Some(entry) = declined {
             verdict.declined += 1;
             let available = self.timeline.available(index) + self.timeline.due(index, entry.at);
-            let code = entry.decline.as_deref().unwrap_or("no code");
+            let row = self.timeline.card.authorizations.get(&entry.authorization);
+            let code = entry.decline.as_ref().or(row.and_then(|row| row.decline.as_ref())).map_or("no code", String::as_str);
             let justified = match code {
                 "insufficient_funds" => entry.amount > available && (operation.request.form != Form::Partial || available <= 0),
                 "authorization_not_open" => {

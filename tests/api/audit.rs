@@ -27,7 +27,7 @@ async fn an_event_records_user_session_subject_before_after_request_and_address(
     let event = events(&admin, "").await[0].clone();
     assert!(event["id"].as_str().is_some_and(|id| id.starts_with("evt_")) && event["date"].is_string(), "{event}");
     let expected = json!({
-        "id": event["id"], "type": "card_status_changed", "userId": user, "sessionId": session, "subjectId": card,
+        "id": event["id"], "type": "card_status_changed", "userId": user, "sessionId": session, "apiKeyId": null, "subjectId": card,
         "before": {"status": "inactive"}, "after": {"status": "active"},
         "requestId": "the-request", "address": "127.0.0.1", "date": event["date"],
     });

@@ -73,6 +73,7 @@ impl Prober<'_> {
         for (name, value) in [
             ("authorization", secret.to_owned()),
             ("authorization", format!("Bearer {secret}")),
+            ("authorization", format!("Bearer cak_sandbox_{secret}")),
             ("authorization", format!("Basic {secret}")),
             ("authorization", format!("Bearer eyJhbGciOiJIUzI1NiJ9.{secret}.{secret}")),
             ("idempotency-key", format!("{secret} {secret}")),

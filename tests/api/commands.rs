@@ -125,6 +125,9 @@ async fn every_command_refuses_an_account_that_does_not_exist() {
         vec!["user", "list", "--account", unknown],
         vec!["user", "create", "--account", unknown, "--email", "ana@acme.com", "--role", "viewer"],
         vec!["user", "disable", "--account", unknown, "usr_01h455vb4pex5vsknk084sn02q"],
+        vec!["key", "list", "--account", unknown],
+        vec!["key", "create", "--account", unknown, "--name", "gateway", "--role", "network"],
+        vec!["key", "revoke", "--account", unknown, "key_01h455vb4pex5vsknk084sn02q"],
     ] {
         let refused = run(core_api_on(&database).env("CORE_API__LOG__LEVEL", "error").args(&arguments).stdin(Stdio::null()));
         assert_refused(&refused, "no account has this one");
@@ -137,4 +140,51 @@ async fn every_command_refuses_an_account_that_does_not_exist() {
     let unlimited = core_api_on(&database).args(["account", "create", "Acme", "--rate-limit", "0"]).output().expect("its end");
     let message = String::from_utf8_lossy(&unlimited.stderr).into_owned();
     assert!(unlimited.status.code() == Some(2) && message.contains("from 1 to 4294967295, such as 5000"), "{message}");
+}
+
+#[tokio::test]
+async fn an_api_key_created_from_the_command_line_works_until_it_is_revoked() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let audit = admin.get("/audit-events?type=account_created").await.ok();
+    let account = audit["auditEvents"][0]["subjectId"].as_str().expect("an id").to_owned();
+    let core_api = |arguments: &[&str]| run(core_api_on(&world.database).args(arguments).stdin(Stdio::null()));
+    let printed = |arguments: &[&str]| {
+        let output = core_api(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let create = ["key", "create", "--account", &account, "--name", "Back office", "--role", "viewer"];
+    let output = printed(&[&create[..], &["--expires-in", "90d"]].concat());
+    // One line, so that a shell can put it into a variable.
+    let key = output.strip_suffix('\n').expect("a line").to_owned();
+    assert!(key.starts_with("cak_sandbox_") && !key.contains('\n'), "{key}");
+    let program = world.anonymous().with_token(&key);
+    program.get("/cards").await.ok();
+    program.post("/cards", json!({"currency": "USD"})).await.problem(403, "insufficient_permissions");
+    let lifetime = "select extract(epoch from expires_at - created_at)::bigint from api_keys where name = 'Back office'";
+    assert!((7_775_990..=7_776_010).contains(&world.database.number(lifetime).await));
+
+    let listed = admin.get("/api-keys").await.ok();
+    let (seeded, id) = (&listed["apiKeys"][0], listed["apiKeys"][1]["apiKeyId"].as_str().expect("an id"));
+    let lines = printed(&["key", "list", "--account", &account]);
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines[0], format!("{}\tSandbox gateway\tnetwork\tactive", seeded["apiKeyId"].as_str().expect("an id")));
+    assert!(lines[1].starts_with(&format!("{id}\tBack office\tviewer\tactive until 20")), "{lines:?}");
+
+    assert_eq!(printed(&["key", "revoke", "--account", &account, id]), "");
+    program.get("/cards").await.problem(401, "unauthenticated");
+    assert!(printed(&["key", "list", "--account", &account]).ends_with("\tBack office\tviewer\trevoked\n"));
+    let refused = core_api(&["key", "revoke", "--account", &account, "key_01h455vb4pex5vsknk084sn02q"]);
+    assert_refused(&refused, "the account has no API key with this id");
+    for (option, value) in [("--role", "root"), ("--expires-in", "soon"), ("--name", " ")] {
+        let refused = core_api_on(&world.database).args(create).args([option, value]).output().expect("its end");
+        assert_eq!(refused.status.code(), Some(2), "{option} {value}");
+    }
+    let gateway = ["user", "create", "--account", &account, "--email", "gateway@acme.com", "--role", "network"];
+    let refused = core_api_on(&world.database).args(gateway).stdin(Stdio::null()).output().expect("its end");
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && message.contains("a user's role is admin, operator or viewer"), "{message}");
+    let logged = "select count(*) from audit_events where type in ('api_key_created', 'api_key_revoked') and user_id is null";
+    assert_eq!(world.database.number(logged).await, 2 + 2, "2 of the seeded accounts and 2 of this test");
 }

@@ -22,6 +22,7 @@ async fn send_everything(actor: &Actor) -> Vec<String> {
     let card = admin.given_card_with(json!(5)).await;
     let purchase = json!({"cardId": card, "amount": 1, "description": "canary description"});
     admin.post("/sandbox/purchases", purchase).await.ok();
+    secrets.extend(use_keys(&admin).await);
     for body in ["{\"canary\":", "canary", "{\"email\":\"canary\",\"password\":7}"] {
         assert_eq!(actor.send(Method::POST, "/auth/login", body).await.status, 400);
     }
@@ -39,6 +40,22 @@ async fn send_everything(actor: &Actor) -> Vec<String> {
     secrets
 }
 
+/// Uses API keys, also where none belongs, and returns them.
+async fn use_keys(admin: &Actor) -> Vec<String> {
+    let text_of = |issued: &Value| issued["key"].as_str().expect("a key").to_owned();
+    let issued = admin.post("/api-keys", json!({"name": "canary program", "role": "network"})).await.ok();
+    let (path, key) = (format!("/api-keys/{}", issued["apiKeyId"].as_str().expect("an id")), text_of(&issued));
+    admin.with_token(&key).get("/cards").await.problem(403, "insufficient_permissions");
+    admin.with_token(&format!("{key}0")).get("/cards").await.problem(401, "unauthenticated");
+    admin.get(&format!("/cards/{key}")).await.problem(404, "card_not_found");
+    admin.get(&format!("/cards?{key}={key}")).await.problem(400, "validation_failed");
+    admin.post("/cards", json!({"currency": key})).await.problem(400, "validation_failed");
+    let rolled = text_of(&admin.post(&format!("{path}/roll"), json!({"overlapSeconds": 60})).await.ok());
+    admin.delete(&path).await.ok();
+    // A part of the secret would be a secret as well.
+    [key, rolled].iter().flat_map(|key| [key.clone(), key[64..90].to_owned()]).collect()
+}
+
 /// Runs a server at this log level, and returns its log and what must not be in it.
 async fn log_of_everything(level: &str) -> (Vec<String>, Vec<String>) {
     let database = Database::new().await;
@@ -53,8 +70,18 @@ async fn the_log_is_json_with_one_line_per_request_and_no_secret() {
     let parsed: Vec<Value> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))).collect();
     let requests = parsed.iter().filter(|line| line["method"].is_string()).count();
-    assert_eq!(requests, 19, "{lines:#?}");
-    for event in ["login", "login_failed", "refresh", "refresh_failed", "password_changed", "logout"] {
+    assert_eq!(requests, 27, "{lines:#?}");
+    for event in [
+        "login",
+        "login_failed",
+        "refresh",
+        "refresh_failed",
+        "password_changed",
+        "logout",
+        "api_key_created",
+        "api_key_rolled",
+        "api_key_revoked",
+    ] {
         assert!(parsed.iter().any(|line| line["event"] == event), "{event} is not in {lines:#?}");
     }
     for secret in secrets {

@@ -41,7 +41,7 @@ async function makeCard(page) {
   assert.equal(status, 200);
   const { createdAt, ...rest } = body;
   assert.ok(createdAt);
-  assert.deepEqual(rest, { cardId, status: 'active', currency: 'USD', balance: 500, customerId });
+  assert.deepEqual(rest, { cardId, status: 'active', currency: 'USD', balance: 500, held: 0, available: 500, customerId });
 }
 
 const getCard = (page) => page.locator('.opblock[id$="-getCard"]');
@@ -192,6 +192,41 @@ test('login, refresh and logout operations update the session of the page', () =
     assert.equal((await call(page, 'listCards')).status, 401);
   }));
 
+test('an API key works in place of a login', () =>
+  visiting(browser, { refusals: [401, 403] }, async (page) => {
+    await logIn(page);
+    const { body: issued } = await call(page, 'createApiKey', { body: { name: 'Browser', role: 'network' } });
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByText('Or use an API key').click();
+    const use = async (key) => {
+      await page.locator('#key').fill(key);
+      await page.getByRole('button', { name: 'Use this key' }).click();
+    };
+    await use(issued.key.replace(/.$/, (last) => (last === '0' ? '1' : '0')));
+    await page.getByRole('alert').getByText('Send a valid token or API key').waitFor();
+    await use(` ${issued.key} `);
+    await page.getByRole('heading', { name: 'Using an API key' }).waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'logged-in');
+    assert.equal(await page.getByRole('alert').innerText(), '');
+    assert.equal(await page.locator('#key').inputValue(), '', 'the key does not stay in the form');
+    await screenshot(page, 'desktop-key');
+    assert.equal((await call(page, 'listAuthorizations')).status, 200);
+    assert.equal((await call(page, 'listCards')).status, 403);
+    assert.equal((await call(page, 'logout')).status, 403, 'a key has no session');
+    await page.getByRole('button', { name: 'Forget the key' }).click();
+    await page.locator('#login').waitFor();
+    assert.equal((await call(page, 'listAuthorizations')).status, 401);
+
+    await use(issued.key);
+    await page.getByRole('heading', { name: 'Using an API key' }).waitFor();
+    const { token } = await (await fetch(`${API}/auth/login`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"email":"test@example.com","password":"test123"}',
+    })).json();
+    await fetch(`${API}/api-keys/${issued.apiKeyId}`, { method: 'DELETE', headers: { Authorization: `Bearer ${token}` } });
+    assert.equal((await call(page, 'listAuthorizations')).status, 401);
+    await page.locator('#login').waitFor();
+  }));
+
 test('a session that was ended elsewhere is shown as ended', () =>
   visiting(browser, { refusals: [401] }, async (page) => {
     const [login] = await Promise.all([page.waitForResponse(`${API}/auth/login`), logIn(page)]);
@@ -208,7 +243,7 @@ test('the example can be copied and works', () =>
     const script = await page.evaluate(() => navigator.clipboard.readText());
     assert.ok(script.startsWith(`API=${API}\n`), script);
     const printed = execFileSync('sh', ['-c', script.replace('juan@email.com', newEmail())], { encoding: 'utf8' });
-    assert.match(printed, /"status":"active","currency":"USD","balance":500,"customerId":"cus_/);
+    assert.match(printed, /"status":"active","currency":"USD","balance":500,"held":0,"available":500,"customerId":"cus_/);
   }));
 
 test('the page has no login in production', () =>

@@ -1,8 +1,13 @@
-// The page around Swagger UI: it follows logins, refreshes and logouts, and authorises later calls with the token.
+// The page around Swagger UI: it follows logins, refreshes and logouts, and authorises later calls with the token or the
+// API key.
 'use strict';
 
 (() => {
+  // Swagger UI's dialog has both. The page enters keys as tokens too, so that operations which need a session get them as well,
+  // and their answer says what is wrong.
   const SCHEME = 'token';
+  const SCHEMES = [SCHEME, 'apiKey'];
+  const isKey = (held) => held?.startsWith('cak_');
   const element = (id) => document.getElementById(id);
 
   // The email and expiry of the token. Swagger UI holds the token itself until the page is left.
@@ -67,7 +72,28 @@
     }
   });
 
+  element('use-key').addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const key = element('key').value.trim();
+    // Every role may read authorisations.
+    const headers = { Authorization: `Bearer ${key}` };
+    const answer = await send(event.submitter, '/authorizations?limit=1', { method: 'GET', headers });
+    if (answer?.ok && isKey(key)) {
+      element('key').value = '';
+      ui.preauthorizeApiKey(SCHEME, key);
+      element('logged-in').focus();
+    } else if (answer) {
+      if (answer.ok) element('problem').textContent = 'This is a token and not an API key.';
+      element('key').focus();
+    }
+  });
+
   element('logout').addEventListener('click', async (event) => {
+    if (isKey(token())) {
+      forget();
+      element('email').focus();
+      return;
+    }
     const answer = await send(event.target, '/auth/logout', { headers: { Authorization: `Bearer ${token()}` } });
     if (answer) {
       updateSession('/auth/logout', answer.status, answer.body);
@@ -75,7 +101,7 @@
     }
   });
 
-  /** Sends a POST for a button of the panel, and shows a failure there. */
+  /** Sends a request for a button of the panel, and shows a failure there. */
   async function send(button, path, request) {
     element('problem').textContent = '';
     button.disabled = true;
@@ -95,28 +121,37 @@
   /** A login or a refresh authorises later calls. A logout or an invalid token ends that. */
   function updateSession(path, status, body, email) {
     if ((path === '/auth/login' || path === '/auth/refresh') && status === 200 && body?.token) {
+      forget();
       session = { token: body.token, expiresAt: body.expiresAt, email };
       ui.preauthorizeApiKey(SCHEME, body.token);
     } else if ((path === '/auth/logout' && status === 200) || body?.code === 'token_expired' || body?.code === 'unauthenticated') {
-      session = {};
-      if (token()) ui.authActions.logout([SCHEME]);
+      forget();
     }
   }
 
-  function token() {
-    return ui.authSelectors.authorized()?.getIn([SCHEME, 'value']);
+  function forget() {
+    session = {};
+    if (token()) ui.authActions.logout(SCHEMES);
   }
 
-  /** Shows the token that Swagger UI holds, since its own dialog can also change it. */
+  /** The token or the API key that Swagger UI holds. */
+  function token() {
+    const held = ui.authSelectors.authorized();
+    return SCHEMES.map((scheme) => held?.getIn([scheme, 'value'])).find(Boolean);
+  }
+
+  /** Shows what Swagger UI holds, since its own dialog can also change it. */
   function showSession() {
     const held = token();
     if (held === shown) return;
     shown = held;
     const { email, expiresAt } = session.token === held ? session : {};
-    const who = `Logged in${email ? ` as ${email}` : ''}`;
+    const who = isKey(held) ? 'Using an API key' : `Logged in${email ? ` as ${email}` : ''}`;
     const time = expiresAt && new Date(expiresAt).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-    const until = `Calls from this page send the token${time ? ` until ${time}` : ''}.`;
+    const until = `Calls from this page send the ${isKey(held) ? 'key' : 'token'}${time ? ` until ${time}` : ''}.`;
     element('login').hidden = Boolean(held);
+    element('with-key').hidden = Boolean(held);
+    element('logout').textContent = isKey(held) ? 'Forget the key' : 'Log out';
     element('logged-in').hidden = !held;
     element('problem').textContent = '';
     element('who').textContent = who;

@@ -35,6 +35,9 @@ impl Problems {
         if !entry.inputs.authenticated {
             name.push_str(".open");
         }
+        if entry.inputs.admits_gateways {
+            name.push_str(".gateway");
+        }
         if is_replayable(entry, status) {
             name.push_str(".replayable");
         }
@@ -169,8 +172,9 @@ fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, 
         headers.insert(name.to_owned(), json!({"$ref": format!("#/components/headers/{component}")}));
     };
     add("X-Request-Id", true);
-    // These may be sent before the quota is known: before authentication or counting, or after the session has ended.
-    let may_lack_quota = matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
+    // These may be sent before the quota is known: before authentication or counting, or after the session has ended. The
+    // requests of gateways are not counted.
+    let may_lack_quota = entry.inputs.admits_gateways || matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
     for name in QUOTA.iter().filter(|_| entry.inputs.authenticated) {
         add(name, !may_lack_quota);
     }

@@ -22,6 +22,8 @@ pub(in crate::http) struct Inputs {
     pub(super) authenticated: bool,
     /// A user's token is needed: an API key has no session.
     pub(super) needs_session: bool,
+    /// Gateways may call it, whose requests the account's hour does not count.
+    pub(super) admits_gateways: bool,
     pub(super) idempotent: bool,
     /// Whether the `Idempotency-Key` must be there.
     pub(super) key_required: bool,
@@ -97,12 +99,14 @@ impl Input for Manager {
 
 impl Input for Gateway {
     fn describe(inputs: &mut Inputs) {
+        inputs.admits_gateways = true;
         inputs.require_login();
     }
 }
 
 impl Input for AuthorizationReader {
     fn describe(inputs: &mut Inputs) {
+        inputs.admits_gateways = true;
         inputs.require_login();
     }
 }

@@ -102,7 +102,11 @@ impl ApiKeys {
     ) -> Result<Outcome<IssuedKey>> {
         let id = ApiKeyId::new();
         let text = self.text(actor.account, id, rand::random());
-        idempotency::write_once(&self.pool, idempotent, &Create { actor, id, new: &new, text: &text }).await
+        let outcome = idempotency::write_once(&self.pool, idempotent, &Create { actor, id, new: &new, text: &text }).await?;
+        if let Outcome::Fresh(IssuedKey { key, .. }) = &outcome {
+            tracing::info!(event = "api_key_created", account = %actor.account, api_key = %key.id, role = new.role.name());
+        }
+        Ok(outcome)
     }
 
     /// One key.
@@ -145,7 +149,12 @@ impl ApiKeys {
         idempotent: Option<&IdempotentRequest<IssuedKey>>,
     ) -> Result<Outcome<IssuedKey>> {
         let secret = rand::random();
-        idempotency::write_once(&self.pool, idempotent, &Roll { actor, id, overlap, secret, environment: self.environment }).await
+        let roll = Roll { actor, id, overlap, secret, environment: self.environment };
+        let outcome = idempotency::write_once(&self.pool, idempotent, &roll).await?;
+        if let Outcome::Fresh(IssuedKey { key, .. }) = &outcome {
+            tracing::info!(event = "api_key_rolled", account = %actor.account, api_key = %key.id, overlap_seconds = overlap.as_secs());
+        }
+        Ok(outcome)
     }
 
     /// Makes sure that an account of the sandbox has a key for a gateway, which depends on the account and the signing key

@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
 use super::{
+    balance_body::Balance,
     openapi::payment_schema::{self, CheckSchema, MetadataSchema},
     time::Timestamp,
 };
@@ -17,7 +18,7 @@ use crate::domain::{
     money::Money,
     word::Word,
 };
-use crate::service::ledger::{Authorization, AuthorizationEntry};
+use crate::service::ledger::{Authorization, AuthorizationEntry, Stepped};
 
 /// A merchant. What the network did not tell is null.
 #[derive(Serialize, JsonSchema)]
@@ -230,6 +231,26 @@ impl AuthorizationBody {
     /// With its steps.
     pub(super) fn with(authorization: &Authorization, entries: &[AuthorizationEntry]) -> Self {
         Self { entries: Some(entries.iter().map(EntryBody::from).collect()), ..authorization.into() }
+    }
+}
+
+/// A step that posts nothing.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SteppedAuthorization")]
+pub(super) struct SteppedBody {
+    authorization: AuthorizationBody,
+    /// The step.
+    entry: Option<EntryBody>,
+    balance: Balance,
+}
+
+impl SteppedBody {
+    pub(super) fn of(stepped: &Stepped) -> Self {
+        Self {
+            authorization: (&stepped.authorization).into(),
+            entry: stepped.entries.last().map(EntryBody::from),
+            balance: (&stepped.balance).into(),
+        }
     }
 }
 

@@ -9,13 +9,12 @@ use strum::VariantArray as _;
 
 use super::{
     App,
-    authorization_body::AuthorizationBody,
+    authorization_body::{AuthorizationBody, SteppedBody},
     code::Code,
     command::{Command, respond},
     error::Result,
     extract::{AuthorizationReader, NoQuery, PathId, Writer},
     json::{Fields, FromFields},
-    network::steps::SteppedBody,
     openapi::{Filter, Operation, Tag, payment_schema::names},
     page::{Cursor, Page},
     query::Query,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     App,
+    balance_body::Balance,
     code::Code,
     command::{Command, respond},
     error::Result,
@@ -14,13 +15,11 @@ use super::{
     openapi::{Operation, Tag},
 };
 use crate::domain::{
-    currency::Currency,
     error::Refusal,
     id::{CardId, MovementId},
     money::{Amount, Money},
     posting::MovementKind,
     text::Description,
-    word::Word,
 };
 use crate::service::ledger::{CardBalance, Posted, Posting};
 
@@ -121,27 +120,6 @@ pub(super) async fn withdraw(State(app): State<App>, Writer(caller): Writer, com
     Ok(respond(outcome, Withdrawn::of))
 }
 
-/// A card's money.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Balance {
-    card_id: CardId,
-    /// What was posted to the card.
-    balance: Money,
-    currency: Word<Currency>,
-    /// What is held for authorizations that were not captured yet.
-    held: Money,
-    /// What can be spent: `balance` less `held`. It is below zero if a network took more than there was.
-    available: Money,
-}
-
-impl From<&CardBalance> for Balance {
-    fn from(card: &CardBalance) -> Self {
-        let CardBalance { card: card_id, currency, balance, held, available, .. } = *card;
-        Self { card_id, balance, currency: currency.into(), held, available }
-    }
-}
-
 /// `GET /balances/{cardId}`
 pub(super) const GET: Operation = Operation::new("getBalance", Tag::Balances, "Get Balance")
     .about("Retrieve a card's money: its balance, what is held of it for authorizations, and what is available. A hold that is due to expire is no longer part of `held`.")
@@ -157,6 +135,5 @@ pub(super) async fn get(
 ) -> Result<JsonBody<Balance>> {
     let id = id.map_err(|_| Refusal::CardNotFound)?;
     let card = app.services.cards.get(caller.account, id).await?;
-    let (balance, held, available) = (card.balance, card.held, card.balance.less(card.held));
-    Ok(JsonBody(Balance { card_id: card.id, balance, currency: card.currency, held, available }))
+    Ok(JsonBody((&card).into()))
 }

@@ -7,14 +7,15 @@ use serde::Serialize;
 
 use super::{
     App,
+    authorization_body::SteppedBody,
     code::Code,
     command::{Command, respond},
     error::Result,
     extract::{PathId, Writer},
     json::{Fields, FromFields},
     movement_body::MovementBody,
-    network::{postings::linked_original, steps::SteppedBody},
     openapi::{Operation, Tag},
+    original::linked_original,
 };
 use crate::domain::{
     id::{AuthorizationId, CardId},

@@ -53,6 +53,8 @@ async fn every_bad_request_gets_its_documented_4xx_and_writes_nothing() {
         ("POST", "/balances/add"),
         ("POST", "/sandbox/purchases"),
         ("POST", "/sandbox/refunds"),
+        ("POST", "/balances/withdraw"),
+        ("POST", "/network/authorizations"),
     ] {
         for body in malformed() {
             corpus.body("invalid_json", method, path, body).await;

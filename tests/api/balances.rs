@@ -21,9 +21,10 @@ async fn a_top_up_returns_the_balance_and_records_a_movement() {
     let added = admin.add(&card, json!(100)).await.ok();
     let movement = added["movementId"].clone();
     assert!(movement.as_str().is_some_and(|id| id.starts_with("mov_")));
-    assert_eq!(added, json!({"cardId": card, "balance": 100, "movementId": movement}));
+    assert_eq!(added, json!({"cardId": card, "balance": 100, "available": 100, "movementId": movement}));
     assert_eq!(admin.card(&card).await["balance"], 100);
-    assert_eq!(admin.get(&format!("/balances/{card}")).await.ok(), json!({"cardId": card, "balance": 100, "currency": "USD"}));
+    let money = json!({"cardId": card, "balance": 100, "currency": "USD", "held": 0, "available": 100});
+    assert_eq!(admin.get(&format!("/balances/{card}")).await.ok(), money);
     let movements = admin.movements(&card).await;
     assert_eq!(movements.len(), 1);
     assert_eq!((&movements[0]["id"], &movements[0]["description"]), (&movement, &json!("Balance top-up")));

@@ -9,10 +9,10 @@ use crate::support::{Actor, Reply, World};
 
 /// What a later migration would do before its version writes new words.
 const LATER_SCHEMA: &str = "alter table users drop constraint users_role_known;
+    alter table api_keys drop constraint api_keys_role_known;
     alter table cards drop constraint cards_status_known, drop constraint cards_currency_known;
     alter table movements drop constraint movements_kind_known;
-    alter table idempotency_keys drop constraint idempotency_keys_status_decided;
-    alter table audit_events drop constraint audit_events_subject_known";
+    alter table idempotency_keys drop constraint idempotency_keys_status_decided";
 
 async fn shown(actor: &Actor, path: &str) -> Value {
     Reply::undocumented(actor.request(Method::GET, path)).await.ok()
@@ -21,17 +21,22 @@ async fn shown(actor: &Actor, path: &str) -> Value {
 #[tokio::test]
 async fn a_role_of_a_later_version_permits_nothing_and_fails_only_its_own_requests() {
     let (world, admin) = World::with_admin().await;
-    let (id, user) = world.new_user(&admin, "gateway@example.com", Role::Viewer).await;
+    let (id, user) = world.new_user(&admin, "auditor@example.com", Role::Viewer).await;
+    let (_, program) = admin.given_api_key(Role::Viewer).await;
     world.database.execute(LATER_SCHEMA).await;
-    world.database.execute("update users set role = 'network' where email_key = 'gateway@example.com'").await;
-    // Sent together, so that both are in one batch.
+    world.database.execute("update users set role = 'auditor' where email_key = 'auditor@example.com'").await;
+    world.database.execute("update api_keys set role = 'auditor' where name = 'A program'").await;
+    // Sent together, so that they are in one batch.
     for _ in 0..20 {
-        let (refused, admitted) = tokio::join!(user.get("/cards"), admin.get("/cards"));
-        refused.problem(403, "insufficient_permissions");
+        let (refused, unknown, admitted) = tokio::join!(user.get("/cards"), program.get("/cards"), admin.get("/cards"));
+        for refused in [refused, unknown] {
+            refused.problem(403, "insufficient_permissions");
+        }
         admitted.ok();
     }
+    assert_eq!(shown(&admin, "/api-keys").await["apiKeys"][1]["role"], "auditor");
     let listed = shown(&admin, "/users").await;
-    assert_eq!(listed["users"][1]["role"], "network", "{listed}");
+    assert_eq!(listed["users"][1]["role"], "auditor", "{listed}");
     admin.patch(&format!("/users/{id}"), json!({"role": "viewer"})).await.problem(503, "unavailable");
 }
 

@@ -13,7 +13,7 @@ use self::payment::{Authorize, Purchase};
 use super::{
     App,
     authorization_body::AuthorizationBody,
-    balances::Balance,
+    balance_body::Balance,
     code::Code,
     command::{Keyed, respond},
     error::{Error, Result},

@@ -2,16 +2,16 @@
 
 use strum::VariantArray as _;
 
+use super::super::{
+    faults::{self, FaultCode},
+    json::{Fields, FromFields},
+    openapi::payment_schema::{self, names},
+};
 use crate::domain::{
     authorization::AuthorizationKind,
     currency::CurrencyCode,
     decision::{Asked, DeclineCode},
     merchant::{EntryMode, Merchant, MerchantAmount, MerchantCurrency},
-};
-use crate::http::{
-    faults::{self, FaultCode},
-    json::{Fields, FromFields},
-    openapi::payment_schema::{self, names},
 };
 use crate::service::ledger::{Details, NewAuthorization};
 

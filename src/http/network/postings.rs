@@ -4,16 +4,10 @@ use axum::{extract::State, response::Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::payment::merchant;
-use crate::domain::{
-    id::{AuthorizationId, MovementId},
-    merchant::NetworkTransactionId,
-    money::Amount,
-};
-use crate::http::{
+use super::super::{
     App,
     authorization_body::AuthorizationBody,
-    balances::Balance,
+    balance_body::Balance,
     code::Code,
     command::{Keyed, respond},
     error::Result,
@@ -21,7 +15,10 @@ use crate::http::{
     json::{Fields, FromFields},
     movement_body::MovementBody,
     openapi::{Operation, Tag},
+    original::linked_original,
 };
+use super::payment::merchant;
+use crate::domain::{id::MovementId, merchant::NetworkTransactionId, money::Amount};
 use crate::service::{
     auth::Caller,
     ledger::{ForcePost, Linked, NetworkRefund, Original, ReversalKind},
@@ -95,17 +92,6 @@ fn original(fields: &mut Fields<'_>) -> Original {
     match linked_original(fields) {
         Original::None => network.map_or(Original::None, Original::NetworkTransaction),
         linked => linked,
-    }
-}
-
-/// What a refund names by its id.
-pub(in crate::http) fn linked_original(fields: &mut Fields<'_>) -> Original {
-    let authorization: Option<Option<AuthorizationId>> = fields.optional("authorizationId", Fields::id);
-    let movement: Option<Option<MovementId>> = fields.optional("movementId", Fields::id);
-    match (authorization, movement) {
-        (Some(authorization), _) => Original::Authorization(authorization),
-        (None, Some(movement)) => Original::Movement(movement),
-        (None, None) => Original::None,
     }
 }
 

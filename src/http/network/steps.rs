@@ -4,15 +4,10 @@ use axum::{extract::State, response::Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::domain::{
-    id::AuthorizationId,
-    money::{Amount, Money},
-    text::{Description, Reason},
-};
-use crate::http::{
+use super::super::{
     App,
-    authorization_body::{AuthorizationBody, EntryBody},
-    balances::Balance,
+    authorization_body::{AuthorizationBody, EntryBody, SteppedBody},
+    balance_body::Balance,
     code::Code,
     command::{Keyed, respond},
     error::Result,
@@ -21,27 +16,12 @@ use crate::http::{
     movement_body::MovementBody,
     openapi::{Operation, Tag},
 };
+use crate::domain::{
+    id::AuthorizationId,
+    money::{Amount, Money},
+    text::{Description, Reason},
+};
 use crate::service::ledger::{StepRequest, Stepped};
-
-/// A step that posts nothing.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "SteppedAuthorization")]
-pub(in crate::http) struct SteppedBody {
-    authorization: AuthorizationBody,
-    /// The step.
-    entry: Option<EntryBody>,
-    balance: Balance,
-}
-
-impl SteppedBody {
-    pub(in crate::http) fn of(stepped: &Stepped) -> Self {
-        Self {
-            authorization: (&stepped.authorization).into(),
-            entry: stepped.entries.last().map(EntryBody::from),
-            balance: (&stepped.balance).into(),
-        }
-    }
-}
 
 pub(in crate::http) struct IncrementRequest {
     amount: Amount,
@@ -164,8 +144,12 @@ pub(in crate::http) struct CapturedBody {
 
 impl CapturedBody {
     fn of(stepped: &Stepped) -> Self {
-        let SteppedBody { authorization, entry, balance } = SteppedBody::of(stepped);
-        Self { authorization, entry, movement: stepped.movement.as_ref().map(MovementBody::from), balance }
+        Self {
+            authorization: (&stepped.authorization).into(),
+            entry: stepped.entries.last().map(EntryBody::from),
+            movement: stepped.movement.as_ref().map(MovementBody::from),
+            balance: (&stepped.balance).into(),
+        }
     }
 }
 

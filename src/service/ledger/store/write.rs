@@ -134,10 +134,10 @@ macro_rules! write_statement {
                 select *
                 from unnest(
                     $21::uuid[], $22::uuid[], $23::uuid[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[],
-                    $28::bigint[], $29::bigint[], $30::bigint[], $31::bigint[]
+                    $28::bigint[], $29::timestamptz[], $30::bigint[], $31::bigint[], $32::bigint[]
                 ) with ordinality as card_update (
-                    account_id, card_id, customer_id, status, balance, held, seq, event_seq, next_balance, next_seq,
-                    next_event_seq, number
+                    account_id, card_id, customer_id, status, balance, held, seq, event_seq, holds_due_at, next_balance,
+                    next_seq, next_event_seq, number
                 )
             ), used_once as (
                 select key.account_id, key.card_id, key.key as used
@@ -157,6 +157,7 @@ macro_rules! write_statement {
                     and cards.held = updates.held
                     and cards.seq = updates.seq
                     and cards.event_seq = updates.event_seq
+                    and cards.holds_due_at is not distinct from updates.holds_due_at
                     and cards.customer_id is not distinct from updates.customer_id
                     and not exists (
                         select from duplicates
@@ -245,6 +246,7 @@ macro_rules! write_statement {
             &updates.held,
             &updates.seq,
             &updates.event_seq,
+            &updates.holds_due_at as &[Option<DateTime<Utc>>],
             &updates.next_balance,
             &updates.next_seq,
             &updates.next_event_seq,
@@ -265,13 +267,13 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                     held = hold.next_held,
                     holds_due_at = hold.next_holds_due_at
                 from locked
-                join unnest($32::bigint[], $33::timestamptz[]) with ordinality as hold (next_held, next_holds_due_at, number)
+                join unnest($33::bigint[], $34::timestamptz[]) with ordinality as hold (next_held, next_holds_due_at, number)
                     on hold.number = locked.number
         ",
         "
                 union all
                 select stored.account_id, transaction.card_id, stored.network_transaction_id
-                from unnest($34::uuid[], $35::uuid[], $52::text[]) as transaction (account_id, card_id, id)
+                from unnest($35::uuid[], $36::uuid[], $53::text[]) as transaction (account_id, card_id, id)
                 join authorizations stored
                     on stored.account_id = transaction.account_id and stored.network_transaction_id = transaction.id
         ",
@@ -287,11 +289,11 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                 select created.*, $1, $1
                 from applied
                 join unnest(
-                    $34::uuid[], $35::uuid[], $36::uuid[], $37::text[], $38::text[], $39::bigint[], $40::bigint[],
-                    $41::bigint[], $42::bigint[], $43::bigint[], $44::text[], $45::text[], $46::text[], $47::text[],
-                    $48::text[], $49::text[], $50::text[], $51::boolean[], $52::text[], $53::text[], $54::text[],
-                    $55::text[], $56::text[], $57::text[], $58::text[], $59::text[], $60::integer[], $61::bigint[],
-                    $62::bigint[], $63::timestamptz[]
+                    $35::uuid[], $36::uuid[], $37::uuid[], $38::text[], $39::text[], $40::bigint[], $41::bigint[],
+                    $42::bigint[], $43::bigint[], $44::bigint[], $45::text[], $46::text[], $47::text[], $48::text[],
+                    $49::text[], $50::text[], $51::text[], $52::boolean[], $53::text[], $54::text[], $55::text[],
+                    $56::text[], $57::text[], $58::text[], $59::text[], $60::text[], $61::integer[], $62::bigint[],
+                    $63::bigint[], $64::timestamptz[]
                 ) as created (
                     account_id, card_id, id, status, kind, requested, authorized, held, captured, merchant_amount,
                     merchant_currency, merchant_id, merchant_name, merchant_category, merchant_city, merchant_country,
@@ -320,9 +322,9 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                     updated_at = $1
                 from applied
                 join unnest(
-                    $64::uuid[], $65::uuid[], $66::uuid[], $67::text[], $68::bigint[], $69::bigint[], $70::bigint[],
-                    $71::bigint[], $72::bigint[], $73::bigint[], $74::bigint[], $75::bigint[], $76::bigint[], $77::bigint[],
-                    $78::integer[], $79::bigint[], $80::bigint[], $81::timestamptz[]
+                    $65::uuid[], $66::uuid[], $67::uuid[], $68::text[], $69::bigint[], $70::bigint[], $71::bigint[],
+                    $72::bigint[], $73::bigint[], $74::bigint[], $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[],
+                    $79::integer[], $80::bigint[], $81::bigint[], $82::timestamptz[]
                 ) as changed (
                     account_id, card_id, id, status, authorized, held, captured, excess, reversed, expired, released,
                     capture_reversed, refunded, refund_reversed, last_ordinal, entry_sequence, sequence, expires_at
@@ -337,9 +339,9 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                 select entry.*, $1
                 from applied
                 join unnest(
-                    $82::uuid[], $83::uuid[], $84::bigint[], $85::uuid[], $86::uuid[], $87::integer[], $88::bigint[],
-                    $89::text[], $90::bigint[], $91::bigint[], $92::bigint[], $93::bigint[], $94::bigint[], $95::bigint[],
-                    $96::text[], $97::text[], $98::text[], $99::text[], $100::uuid[], $101::uuid[], $102::text[]
+                    $83::uuid[], $84::uuid[], $85::bigint[], $86::uuid[], $87::uuid[], $88::integer[], $89::bigint[],
+                    $90::text[], $91::bigint[], $92::bigint[], $93::bigint[], $94::bigint[], $95::bigint[], $96::bigint[],
+                    $97::text[], $98::text[], $99::text[], $100::text[], $101::uuid[], $102::uuid[], $103::text[]
                 ) as entry (
                     account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
                     held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,

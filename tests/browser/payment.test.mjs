@@ -50,6 +50,7 @@ test('all steps run, from a new card to the history of its authorisation', () =>
     await screenshot(page, 'desktop-payment-opened');
     await payWholly(page);
     assert.deepEqual(await purse(page), ['400', '0', '400']);
+    assert.equal(await page.locator('#progress').innerText(), 'All 11 steps succeeded.');
 
     const authorised = await members(page, 4);
     assert.deepEqual(authorised['authorization.status'], ['pending']);

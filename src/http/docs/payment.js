@@ -28,6 +28,7 @@ function startPayment({ token, onAnswer }) {
 
   everything.addEventListener('click', () => whileBusy(async () => {
     for (const step of steps) if (!(await run(step))) return;
+    progress.textContent = `All ${steps.length} steps succeeded.`;
   }));
 
   card.addEventListener('input', () => {

@@ -68,6 +68,7 @@ const SALT: usize = 16;
 /// A statement that waits for the lock past the end of the hour may find a window of the next hour and counts in it. (A
 /// window further ahead was written by a wrong clock, and restarts.) The commit does not wait for the disk, because no
 /// money is written.
+#[expect(clippy::too_many_lines, reason = "it is one statement")]
 pub(super) async fn admit(connection: &mut PgConnection, asked: &Asked, per_hour: i32) -> Result<Vec<Row>> {
     let Asked { sessions, keys } = asked;
     let column = |of: fn(&SessionRequests) -> Uuid| sessions.iter().map(of).collect::<Vec<Uuid>>();

@@ -40,8 +40,9 @@ enum Why {
 }
 
 /// Every statement that does not keep to one account's shard, by its file and function.
-const CROSSING: [(&str, Why, &str); 21] = [
-    ("admission::admit", Why::List, "the quotas of requests that came together"),
+const CROSSING: [(&str, Why, &str); 23] = [
+    ("admission::admit_all", Why::List, "the quotas of requests that came together"),
+    ("admission::admit_sessions", Why::List, "the quotas of requests that came together, with sessions alone"),
     ("audit::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
     ("auth::delete_ended_sessions", Why::AnyAccount, "deletes what is old, whoever's it is"),
     ("auth::delete_tokens_of_ended_sessions", Why::AnyAccount, "deletes what is old, whoever's it is"),
@@ -61,6 +62,7 @@ const CROSSING: [(&str, Why, &str); 21] = [
     ("ledger/store/write::write_movements", Why::List, "writes a batch"),
     ("ledger/verify::accounts", Why::AnyAccount, "finds every account"),
     ("ledger::positions", Why::List, "reads the cards of a batch"),
+    ("ledger/store/authorizations::find_authorizations", Why::List, "reads the authorisations of a batch"),
     ("users::find_hash", Why::AnyAccount, "users with the same email share a salt"),
 ];
 

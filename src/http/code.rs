@@ -218,7 +218,7 @@ codes! {
         means: "The Content-Type is missing or is not application/json in UTF-8, or the Content-Encoding says that the body is compressed."
         do: "Send Content-Type: application/json and an uncompressed body."
 
-    RateLimitExceeded "rate_limit_exceeded" TOO_MANY_REQUESTS "The permitted requests are used up"
+    RateLimitExceeded "rate_limit_exceeded" TOO_MANY_REQUESTS "The hour's requests are used up"
         means: "The account has used all its requests of this clock hour, across all users, sessions and API keys. Or a network key, which the hour does not count, has sent more requests per second than it may. This request was not counted, and nothing was done."
         do: "Wait for the time in Retry-After. In every counted response, X-RateLimit-Remaining says how many are left and X-RateLimit-Reset when the next hour begins."
 

@@ -1,6 +1,6 @@
 //! Holds that are due: gone for every reader and every decision at once, and written down once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use core_api::domain::role::Role;
 use serde_json::{Value, json};
@@ -188,6 +188,12 @@ async fn the_sweeper_does_not_wait_for_a_locked_card() {
     let locks = world.database.lock_rows("cards").await;
     let other = world.other_admin().await;
     let (_, free) = given_due(&world, &other, 100).await;
+    // Longer than from one sweep to the next.
+    let waiters = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(6) {
+        assert_eq!(world.database.number(waiters).await, 0, "the sweeper waits for a lock");
+    }
     let swept = "select count(*) from authorizations where status = 'expired'";
     let before = world.entries_of_kind(&locked, "expiry").await;
     world.database.wait_for(1 + before, swept).await;

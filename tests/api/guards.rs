@@ -178,7 +178,11 @@ async fn held_money_is_spent_by_nothing_that_can_be_refused() {
     ] {
         let refused = connection.execute(AssertSqlSafe(movements(10_000, 1, lines))).await.expect_err("held money is spent");
         // A server that knows no holds takes it for a lost race, and tries again.
-        assert_eq!(refused.as_database_error().and_then(|error| error.code()).as_deref(), Some("40001"), "{lines:?}: {refused}");
+        assert_eq!(
+            refused.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref(),
+            Some("40001"),
+            "{lines:?}: {refused}"
+        );
     }
     for (kind, is_linked) in [("purchase", OWN), ("withdrawal", OWN), ("transfer_out", OWN), ("withdrawal", NETWORK)] {
         let overdraws = movements(10_000, 1, &[(kind, -10_001, is_linked)]);

@@ -124,7 +124,7 @@ fn is_so(why: Option<Why>, statement: &Statement, touched: Option<&Touched>) -> 
 /// `docs/scaling.md`, each paragraph in one line.
 fn scaling() -> String {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scaling.md")).expect("the document");
-    text.replace("\n|", "\0|").replace("\n", " ").replace('\0', "\n")
+    text.replace("\n|", "\0|").replace('\n', " ").replace('\0', "\n")
 }
 
 /// What `docs/scaling.md` lists in its table.

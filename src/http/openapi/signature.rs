@@ -18,7 +18,6 @@ use crate::http::{
 
 /// The properties of an endpoint that follow from its handler's parameters.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
 pub(in crate::http) struct Inputs {
     pub(super) authenticated: bool,
     pub(super) callers: Callers,

@@ -30,6 +30,7 @@ use crate::service::{
     error::{Error, Result},
     unit,
 };
+use crate::telemetry::metrics;
 
 /// How many times calls are decided in a batch before they take the pessimistic path.
 const ATTEMPTS: usize = 3;
@@ -204,6 +205,9 @@ impl Executor {
         for (number, CardUpdate { write, calls }) in (1..).zip(updates) {
             match outcomes.by_number.remove(&number) {
                 Some(CardOutcome::Applied) => {
+                    for kind in write.step_kinds() {
+                        metrics::authorization_step(kind.name());
+                    }
                     self.cache.insert(write.card, CachedPosition { position: write.to, as_of: at });
                     for call in calls {
                         call.confirm();

@@ -116,6 +116,7 @@ impl<T> Command<T> {
 pub(super) fn respond<R, J: Serialize>(outcome: Outcome<R>, body: impl Fn(&R) -> J) -> Response {
     match outcome {
         Outcome::Fresh(done) => JsonBody(body(&done)).into_response(),
+        Outcome::Stored(_, body) => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
         Outcome::Replayed(stored) => {
             metrics::replayed();
             let (status, media_type) = match stored.kind {

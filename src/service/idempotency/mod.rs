@@ -114,8 +114,20 @@ impl<T> fmt::Debug for IdempotentRequest<T> {
 pub enum Outcome<T> {
     /// The request was done now.
     Fresh(T),
+    /// The request was done now, and this is the body of the response that is stored under its key.
+    Stored(T, Vec<u8>),
     /// The request was answered before, with this response.
     Replayed(StoredResponse),
+}
+
+impl<T> Outcome<T> {
+    /// What was done now.
+    pub(super) const fn done(&self) -> Option<&T> {
+        match self {
+            Self::Fresh(done) | Self::Stored(done, _) => Some(done),
+            Self::Replayed(_) => None,
+        }
+    }
 }
 
 /// The keys whose requests wait or run in this replica. A second request under such a key is refused at once, before it

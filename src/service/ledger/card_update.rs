@@ -26,6 +26,8 @@ const DUE_EARLY: TimeDelta = TimeDelta::seconds(1);
 pub(super) struct PendingCall {
     pub(super) call: LedgerCall,
     result: Planned,
+    /// The body of the response, if it is to be stored under an idempotency key.
+    pub(super) body: Option<Vec<u8>>,
 }
 
 /// The result of a call, if it is written.
@@ -98,7 +100,8 @@ pub(super) fn plan(calls: Vec<LedgerCall>, known: &Known, at: DateTime<Utc>, hol
             left_over.push(call);
             continue;
         };
-        update.calls.push(PendingCall { call, result });
+        let body = render(&call, &result);
+        update.calls.push(PendingCall { call, result, body });
     }
     updates.retain(|update| !update.calls.is_empty());
     (updates, left_over)
@@ -130,24 +133,31 @@ fn add(write: &mut CardWrite, call: &LedgerCall, known: &Known, at: DateTime<Utc
     }
 }
 
-impl PendingCall {
-    /// The body of the response to store under the call's idempotency key, if it has one.
-    pub(super) fn stored_body(&self) -> Option<Vec<u8>> {
-        match (&self.call.request.work, &self.result) {
-            (Work::Post { idempotent, .. }, Planned::Posted(posted)) => Some((idempotent.as_ref()?.render)(Ok(posted))),
-            (Work::Authorize { idempotent, .. } | Work::Step { idempotent, .. }, Planned::Stepped(stepped)) => {
-                Some((idempotent.as_ref()?.render)(Ok(stepped)))
-            }
-            _ => None,
+/// The body of the response to store under the call's idempotency key, if it has one.
+fn render(call: &LedgerCall, result: &Planned) -> Option<Vec<u8>> {
+    match (&call.request.work, result) {
+        (Work::Post { idempotent, .. }, Planned::Posted(posted)) => Some((idempotent.as_ref()?.render)(Ok(posted))),
+        (Work::Authorize { idempotent, .. } | Work::Step { idempotent, .. }, Planned::Stepped(stepped)) => {
+            Some((idempotent.as_ref()?.render)(Ok(stepped)))
         }
+        _ => None,
     }
+}
 
+impl PendingCall {
     /// Tells the caller that it was written.
     pub(super) fn confirm(self) {
         self.call.reply(Ok(match self.result {
-            Planned::Posted(posted) => Done::Posted(Outcome::Fresh(posted)),
-            Planned::Stepped(stepped) => Done::Stepped(Box::new(Outcome::Fresh(*stepped))),
+            Planned::Posted(posted) => Done::Posted(outcome(posted, self.body)),
+            Planned::Stepped(stepped) => Done::Stepped(Box::new(outcome(*stepped, self.body))),
         }));
+    }
+}
+
+fn outcome<T>(done: T, body: Option<Vec<u8>>) -> Outcome<T> {
+    match body {
+        Some(body) => Outcome::Stored(done, body),
+        None => Outcome::Fresh(done),
     }
 }
 

@@ -209,7 +209,7 @@ impl Ledger {
             }
             None => Box::pin(pessimistic::post(&self.pool, actor, &posting, idempotent.as_ref())).await?,
         };
-        if matches!(outcome, Outcome::Fresh(_)) {
+        if outcome.done().is_some() {
             metrics::posting_written(kind);
         }
         Ok(outcome)
@@ -234,7 +234,7 @@ impl Ledger {
             }
             None => Box::pin(pessimistic::authorize(&self.pool, actor, &new, &self.hold_times, idempotent.as_ref())).await?,
         };
-        if let Outcome::Fresh(Stepped { authorization, movement, .. }) = &outcome {
+        if let Some(Stepped { authorization, movement, .. }) = outcome.done() {
             metrics::authorization_decided(
                 authorization.outcome(),
                 authorization.decline_code.as_ref().map_or("none", |code| code.known().map_or("unknown", DeclineCode::name)),

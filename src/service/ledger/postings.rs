@@ -129,7 +129,7 @@ impl Ledger {
     }
 
     fn posted(&self, account: AccountId, outcome: Outcome<Linked>) -> Outcome<Linked> {
-        if let Outcome::Fresh(Linked { movement, balance, .. }) = &outcome {
+        if let Some(Linked { movement, balance, .. }) = outcome.done() {
             self.forget((account, balance.card));
             metrics::posting_written(movement.kind.known().map_or("unknown", MovementKind::name));
         }

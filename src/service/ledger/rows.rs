@@ -259,13 +259,13 @@ impl Rows {
     }
 
     fn push_key(&mut self, (account, card): CardKey, call: &PendingCall) {
-        let (Some((key, fingerprint)), Some(body)) = (call.call.request.key(), call.stored_body()) else { return };
+        let (Some((key, fingerprint)), Some(body)) = (call.call.request.key(), &call.body) else { return };
         push!(&mut self.keys, {
             account_id: account.into(),
             card_id: card.into(),
             key: key.as_str().to_owned(),
             fingerprint: fingerprint.to_vec(),
-            body: body,
+            body: body.clone(),
         });
     }
 

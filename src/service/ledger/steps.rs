@@ -94,7 +94,7 @@ impl Ledger {
                 *outcome
             }
         };
-        if let Outcome::Fresh(Stepped { authorization, movement, .. }) = &outcome {
+        if let Some(Stepped { authorization, movement, .. }) = outcome.done() {
             self.forget((actor.account, authorization.card_id));
             if movement.is_some() {
                 metrics::posting_written(MovementKind::Capture.name());

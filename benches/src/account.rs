@@ -23,6 +23,19 @@ pub const KEY_DIGITS: usize = 16;
 pub const OWNER: (&str, &str) = ("test@example.com", "test123");
 const OTHER: (&str, &str) = ("admin@company.com", "secure_password");
 
+/// What a request with a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    /// A top-up.
+    TopUp,
+    /// A purchase.
+    Purchase,
+    /// An authorisation.
+    Authorization,
+    /// An authorisation of the one card.
+    HotAuthorization,
+}
+
 /// A logged-in account with cards.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -110,10 +123,15 @@ impl Account {
         self.cards.iter().map(|card| self.top_up(card, None)).collect()
     }
 
-    /// A purchase or a top-up of each card with a placeholder for a key, and the offset of that.
-    pub fn keyed(&self, purchases: bool) -> (Vec<Vec<u8>>, usize) {
+    /// Requests with a placeholder for a key, and the offset of that: one for each card, or for one card alone.
+    pub fn keyed(&self, what: Keyed) -> (Vec<Vec<u8>>, usize) {
         let key = "0".repeat(KEY_DIGITS);
-        let each = self.cards.iter().map(|card| if purchases { self.purchase(card, &key) } else { self.top_up(card, Some(&key)) });
+        let cards = if what == Keyed::HotAuthorization { self.cards.get(..1).unwrap_or_default() } else { &self.cards };
+        let each = cards.iter().map(|card| match what {
+            Keyed::TopUp => self.top_up(card, Some(&key)),
+            Keyed::Purchase => self.purchase(card, &key),
+            Keyed::Authorization | Keyed::HotAuthorization => self.authorization(card, &key),
+        });
         let each: Vec<Vec<u8>> = each.collect();
         let at = each.first().and_then(|request| request.windows(KEY_DIGITS).position(|part| part == key.as_bytes()));
         (each, at.unwrap_or_default())
@@ -151,6 +169,17 @@ impl Account {
 
     fn top_up(&self, card: &str, key: Option<&str>) -> Vec<u8> {
         self.post("/balances/add", &json!({"cardId": card, "amount": 1}), key)
+    }
+
+    /// The capture of an authorisation.
+    pub fn capture(&self, id: &str, key: &str) -> Vec<u8> {
+        self.post(&format!("/network/authorizations/{id}/captures"), &json!({}), Some(key))
+    }
+
+    fn authorization(&self, card: &str, key: &str) -> Vec<u8> {
+        let merchant = json!({"id": "5665270011000168", "name": "AMAZON.COM", "mcc": "5734", "city": "Seattle", "country": "US"});
+        let body = json!({"cardId": card, "amount": 0.01, "currency": "USD", "entryMode": "ecommerce", "merchant": merchant});
+        self.post("/network/authorizations", &body, Some(key))
     }
 
     fn purchase(&self, card: &str, key: &str) -> Vec<u8> {
@@ -205,8 +234,8 @@ mod tests {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let cards = vec!["card_a".to_owned(), "card_b".to_owned()];
         let account = Account { address, token: "t".to_owned(), cards, card_with_history: None };
-        for purchases in [false, true] {
-            let (each, at) = account.keyed(purchases);
+        for what in [Keyed::TopUp, Keyed::Purchase, Keyed::Authorization, Keyed::HotAuthorization] {
+            let (each, at) = account.keyed(what);
             for request in each {
                 assert_eq!(&request[at - 17..at], b"Idempotency-Key: ");
                 assert_eq!(&request[at + KEY_DIGITS..at + KEY_DIGITS + 2], b"\r\n");

@@ -12,7 +12,10 @@ use std::{
 use bench::{Failure, http::Connection};
 use tokio::task::JoinSet;
 
-use crate::{account::KEY_DIGITS, sample::Sample};
+use crate::{
+    account::{Account, KEY_DIGITS},
+    sample::Sample,
+};
 
 /// Requests that are prepared before the measurement. Each client repeatedly sends a random one.
 #[derive(Debug)]
@@ -21,17 +24,34 @@ pub struct Requests {
     /// The offset of a key that must be new in every request.
     key_at: Option<usize>,
     next_key: AtomicU64,
+    /// The account, if each request is an authorisation whose capture is sent after it.
+    captures_of: Option<Account>,
 }
 
 impl Requests {
     /// These requests as they are.
     pub fn plain(each: Vec<Vec<u8>>) -> Arc<Self> {
-        Arc::new(Self { each, key_at: None, next_key: AtomicU64::new(0) })
+        Arc::new(Self { each, key_at: None, next_key: AtomicU64::new(0), captures_of: None })
     }
 
     /// These requests with a new key every time, starting at `first_key`.
     pub fn keyed(each: Vec<Vec<u8>>, key_at: usize, first_key: u64) -> Arc<Self> {
-        Arc::new(Self { each, key_at: Some(key_at), next_key: AtomicU64::new(first_key) })
+        Arc::new(Self { each, key_at: Some(key_at), next_key: AtomicU64::new(first_key), captures_of: None })
+    }
+
+    /// These authorisations with a new key every time, each followed by its capture, which has a new key too.
+    pub fn captured(account: Account, (each, key_at): (Vec<Vec<u8>>, usize), first_key: u64) -> Arc<Self> {
+        Arc::new(Self { each, key_at: Some(key_at), next_key: AtomicU64::new(first_key), captures_of: Some(account) })
+    }
+
+    /// The capture of the authorisation that an answer is about.
+    fn capture(&self, answer: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(account) = &self.captures_of else { return Ok(None) };
+        let answer = std::str::from_utf8(answer)?;
+        let (_, id) = answer.split_once("\"id\":\"auth_").ok_or("the answer has no authorization")?;
+        let id = id.split_once('"').ok_or("the id has no end")?.0;
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(account.capture(&format!("auth_{id}"), &format!("{key:0KEY_DIGITS$}"))))
     }
 
     /// The next unused key.
@@ -75,7 +95,9 @@ async fn work(mut connection: Connection, seed: u64, requests: Arc<Requests>, un
     let mut began = Instant::now();
     while began < until {
         requests.write(random.next(), &mut request)?;
-        connection.send(&request).await?;
+        if let Some(capture) = requests.capture(connection.send(&request).await?)? {
+            connection.send(&capture).await?;
+        }
         let now = Instant::now();
         times.push(u64::try_from((now - began).as_micros())?);
         began = now;

@@ -57,6 +57,8 @@ enum Line {
     Keys,
     /// Purchases with an Idempotency-Key each, against top-ups with one.
     Purchases,
+    /// Authorisations with an Idempotency-Key each: over 5,000 cards, of one card, and captured after
+    Payments,
     /// Top-ups of one card.
     Hot,
     /// Top-ups of other cards during a load on one card, against the same load on all cards.

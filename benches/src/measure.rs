@@ -1,6 +1,6 @@
 //! The whole benchmark, from start to end.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use bench::{
     Failure, Testbed, allow_open_files,
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::{
     Arguments, Line,
-    account::Account,
+    account::{Account, Keyed},
     growth, hashes, idle, lists,
     load::{self, Requests},
     pgbench::{Pgbench, Script},
@@ -74,7 +74,7 @@ async fn rates(testbed: &Testbed, pgbench: Pgbench, arguments: &Arguments, repor
     progress("creating 5,000 cards");
     let mut account = Account::log_in(server.address()).await?;
     account.create_cards().await?;
-    if arguments.wants(Line::Purchases) {
+    if arguments.wants(Line::Purchases) || arguments.wants(Line::Payments) {
         account.prepare_purchases().await?;
     }
     if arguments.wants(Line::Page) {
@@ -147,6 +147,11 @@ async fn machine(postgres: &Postgres, pgbench: &Pgbench, arguments: &Arguments) 
 }
 
 impl Bench<'_> {
+    fn keyed(&self, what: Keyed) -> Arc<Requests> {
+        let (each, key_at) = self.account.keyed(what);
+        Requests::keyed(each, key_at, self.next_key)
+    }
+
     /// Runs a workload. A checkpoint before it flushes earlier writes, so that no run pays for another.
     async fn run(&mut self, (work, clients): Run) -> Result<Sample, Failure> {
         self.testbed.postgres.query("postgres", "checkpoint")?;
@@ -154,10 +159,11 @@ impl Bench<'_> {
             Work::Pgbench(script) => return self.pgbench.run(&self.testbed.postgres, script, clients, self.time).await,
             Work::Argon2 => return hashes::run(self.time).await,
             Work::Spread => Requests::plain(self.account.top_ups()),
-            Work::Keys | Work::Purchases => {
-                let (each, key_at) = self.account.keyed(work == Work::Purchases);
-                Requests::keyed(each, key_at, self.next_key)
-            }
+            Work::Keys => self.keyed(Keyed::TopUp),
+            Work::Purchases => self.keyed(Keyed::Purchase),
+            Work::Authorize => self.keyed(Keyed::Authorization),
+            Work::AuthorizeHot => self.keyed(Keyed::HotAuthorization),
+            Work::AuthorizeAndCapture => Requests::captured(self.account.clone(), self.account.keyed(Keyed::Authorization), self.next_key),
             Work::Hot => Requests::plain(self.account.hot_top_up()),
             Work::Others | Work::OthersBesideSpread | Work::OthersBesideHot => Requests::plain(self.account.other_top_ups()),
             Work::Read => Requests::plain(self.account.reads()),
@@ -171,6 +177,9 @@ impl Bench<'_> {
             Work::Spread
             | Work::Keys
             | Work::Purchases
+            | Work::Authorize
+            | Work::AuthorizeHot
+            | Work::AuthorizeAndCapture
             | Work::Hot
             | Work::Others
             | Work::Read
@@ -189,9 +198,7 @@ impl Bench<'_> {
             }
         };
         let sample = sample.await;
-        if matches!(work, Work::Keys | Work::Purchases) {
-            self.next_key = requests.next_key();
-        }
+        self.next_key = self.next_key.max(requests.next_key());
         sample.map_err(|error| format!("{work:?}, {clients} clients: {error}").into())
     }
 }

@@ -11,6 +11,12 @@ pub enum Work {
     Keys,
     /// Purchases with keys, over all cards.
     Purchases,
+    /// Authorisations with keys, over all cards.
+    Authorize,
+    /// Authorisations with keys, of one card.
+    AuthorizeHot,
+    /// Authorisations with keys, over all cards, each with its capture.
+    AuthorizeAndCapture,
     /// Top-ups of one card.
     Hot,
     /// Top-ups of a few other cards.
@@ -92,6 +98,17 @@ pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
             Against::Run((Work::Keys, 256)),
             Some(90),
         ),
+        entry(Line::Payments, "authorisations over 5,000 cards, with keys", (Work::Authorize, 64), Against::BestPgbench, None),
+        entry(Line::Payments, "authorisations over 5,000 cards, with keys", (Work::Authorize, 256), Against::BestPgbench, Some(80)),
+        entry(
+            Line::Payments,
+            "authorisations of one card, with keys",
+            (Work::AuthorizeHot, 256),
+            Against::Run((Work::Pgbench(Script::Hot), 256)),
+            Some(500),
+        ),
+        entry(Line::Payments, "authorisations, each then captured", (Work::AuthorizeAndCapture, 64), Against::Nothing, None),
+        entry(Line::Payments, "authorisations, each then captured", (Work::AuthorizeAndCapture, 256), Against::Nothing, None),
         entry(Line::Hot, "top-ups of one card", (Work::Hot, 256), Against::Run((Work::Pgbench(Script::Hot), 256)), Some(800)),
         entry(Line::Beside, "other cards", (Work::Others, OTHERS), Against::Nothing, None),
         entry(Line::Beside, "other cards, during load on all cards", BESIDE_SPREAD, Against::Nothing, None),

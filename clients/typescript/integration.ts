@@ -94,7 +94,7 @@ export function types() {
   true satisfies Same<Codes<'/customers', 'post', 409>, 'duplicate_email' | 'idempotency_key_in_use'>;
   true satisfies Same<Codes<'/cards/{cardId}', 'get', 404>, 'card_not_found'>;
   true satisfies Same<Moments['from'], string | undefined>;
-  true satisfies Same<Change, { role?: Schemas['Role'] | null; disabled?: boolean | null }>;
+  true satisfies Same<Change, { role?: 'admin' | 'operator' | 'viewer' | null; disabled?: boolean | null }>;
   // @ts-expect-error a currency that there is not
   void api.POST('/cards', { body: { currency: 'GBP' } });
   // @ts-expect-error the amount is a number

@@ -16,6 +16,8 @@ pub enum Kind {
     Refund,
     /// `GET /cards/{cardId}`
     Read,
+    /// `GET /authorizations/{id}`
+    ReadAuthorization,
     /// `PATCH /cards/status`
     Status,
     /// `POST /network/authorizations`
@@ -45,6 +47,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub const fn is_read(self) -> bool {
+        matches!(self, Self::Read | Self::ReadAuthorization)
+    }
+
     /// Whether only the network may send it, in production.
     #[must_use]
     pub const fn is_of_network(self) -> bool {

@@ -230,7 +230,13 @@ impl From<&Authorization> for AuthorizationBody {
 impl AuthorizationBody {
     /// With its steps.
     pub(super) fn with(authorization: &Authorization, entries: &[AuthorizationEntry]) -> Self {
-        Self { entries: Some(entries.iter().map(EntryBody::from).collect()), ..authorization.into() }
+        let mut entries: Vec<EntryBody> = entries.iter().map(EntryBody::from).collect();
+        // The database has the decision on the authorization once, and not with its first entry as well.
+        if let Some(first) = entries.first_mut().filter(|first| first.ordinal == 1) {
+            first.decline = DeclineBody::of(authorization.decline_code.as_ref(), authorization.decline_message.as_deref());
+            first.checks = authorization.checks.as_deref().and_then(stored);
+        }
+        Self { entries: Some(entries), ..authorization.into() }
     }
 }
 

@@ -196,6 +196,6 @@ pub(super) async fn release(
 ) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, SteppedBody::of);
     let request = StepRequest::Release { reason: command.body.reason.as_str().to_owned() };
-    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent.as_ref()).await?;
+    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), request, idempotent).await?;
     Ok(respond(outcome, SteppedBody::of))
 }

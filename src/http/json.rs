@@ -265,7 +265,9 @@ impl<'a> Fields<'a> {
     /// Which of two fields are present: both, or neither.
     pub(super) fn together(&mut self, names: [&'static str; 2]) -> [bool; 2] {
         if let Some(body) = &mut self.body_schema {
-            names.iter().for_each(|name| body.optional(name));
+            for name in &names {
+                body.optional(name);
+            }
             return [true; 2];
         }
         let present = names.map(|name| self.has(name));

@@ -148,6 +148,6 @@ pub(super) async fn expire(
     command: Command<ExpireRequest>,
 ) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, SteppedBody::of);
-    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), StepRequest::Expire, idempotent.as_ref()).await?;
+    let outcome = app.services.ledger.step(&caller.actor(), id.ok(), StepRequest::Expire, idempotent).await?;
     Ok(respond(outcome, SteppedBody::of))
 }

@@ -12,6 +12,7 @@ use core_api::service::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Executor as _, Row as _};
 
 use crate::support::{Actor, World};
 
@@ -297,10 +298,8 @@ async fn a_change_by_a_key_that_was_revoked_meanwhile_is_refused() {
     let (id, manager) = admin.given_api_key(Role::Admin).await;
     let (writer, _) = admin.given_api_key(Role::Operator).await;
     manager.get("/api-keys").await.ok();
-    let account: uuid::Uuid = sqlx::query_scalar("select account_id from api_keys where name = 'A program'")
-        .fetch_one(&mut world.database.connect().await)
-        .await
-        .expect("the account");
+    let row = world.database.connect().await.fetch_one("select account_id from api_keys where name = 'A program'").await;
+    let account: uuid::Uuid = row.expect("the account").get(0);
     let keys = ApiKeys::new(world.database.pool(), Environment::Sandbox);
     let create = async |key: &str| {
         let origin = Origin { request_id: "request".into(), address: "127.0.0.1".into() };

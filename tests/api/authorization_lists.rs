@@ -1,5 +1,6 @@
 //! `GET /authorizations`: filters, pages and what they refuse.
 
+use chrono::{DateTime, FixedOffset, SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -86,12 +87,21 @@ async fn from_is_inclusive_and_to_is_exclusive() {
     for amount in 1..=3 {
         admin.given_hold(&card, json!(amount)).await;
     }
-    let dated = "update authorizations set created_at = '2025-02-10T12:00:00Z' where requested = 200;
-        update authorizations set created_at = '2025-02-10T11:59:59.999999Z' where requested = 100";
-    world.database.execute(dated).await;
-    assert_eq!(amounts(&admin, "?from=2025-02-10T12:00:00Z&to=2025-02-11").await, [2]);
-    assert_eq!(amounts(&admin, "?from=2025-02-10&to=2025-02-10T12:00:00Z").await, [1]);
-    assert_eq!(amounts(&admin, "?from=2025-02-10T13:00:00%2B01:00").await, [3, 2]);
+    let seconds = world.database.number("select extract(epoch from now())::bigint - 60").await;
+    let dated = format!(
+        "update authorizations set created_at = to_timestamp({seconds}) where requested = 200;
+         update authorizations set created_at = to_timestamp({seconds}) - interval '1 microsecond' where requested = 100"
+    );
+    world.database.execute(&dated).await;
+    let moment = DateTime::from_timestamp(seconds, 0).expect("a time");
+    let (utc, elsewhere) =
+        (moment.to_rfc3339_opts(SecondsFormat::Secs, true), moment.with_timezone(&FixedOffset::east_opt(3600).expect("an offset")));
+    assert_eq!(amounts(&admin, &format!("?from={utc}")).await, [3, 2]);
+    assert_eq!(amounts(&admin, &format!("?to={utc}")).await, [1]);
+    let elsewhere = elsewhere.to_rfc3339_opts(SecondsFormat::Secs, true).replace('+', "%2B");
+    assert_eq!(amounts(&admin, &format!("?from={elsewhere}&status=pending")).await, [3, 2]);
+    let next = (moment + TimeDelta::seconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    assert_eq!(amounts(&admin, &format!("?from={utc}&to={next}")).await, [2]);
 }
 
 #[tokio::test]
@@ -134,7 +144,7 @@ async fn a_cursor_carries_its_filters_and_refuses_others() {
     }
     let first = admin.get(&format!("/authorizations?limit=2&status=pending&cardId={card}")).await.ok();
     let cursor = first["nextCursor"].as_str().expect("a next page");
-    for carried in ["", "&status=pending", &format!("&cardId={card}")] {
+    for carried in ["", &format!("&cardId={card}&status=pending")] {
         assert_eq!(amounts(&admin, &format!("?limit=2{carried}&after={cursor}")).await, [2, 1], "{carried}");
     }
     for list in

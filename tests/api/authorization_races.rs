@@ -283,6 +283,10 @@ async fn nothing_is_approved_once_a_card_is_cancelled_and_all_else_still_settles
         all.sort_by_key(|item| item["sequence"].as_i64());
         let pending: Vec<_> = all.iter().filter(|item| item["id"] != hold.as_str()).map(|item| item["status"] == "pending").collect();
         assert!(pending.is_sorted_by(|earlier, later| earlier >= later), "an approval after a decline");
+        for replica in 0..3 {
+            let late = world.at(replica, &admin).authorize(&card, json!(1)).await.ok();
+            assert_eq!(late["authorization"]["decline"]["code"], "card_cancelled");
+        }
         admin.network_refund(&card, json!(5), json!({})).await.ok();
         admin.withdraw(&card, json!(405 - approved)).await.ok();
         admin.add(&card, json!(1)).await.problem(409, "card_cancelled");

@@ -159,7 +159,7 @@ async fn a_force_post_is_never_refused_and_is_the_capture_of_the_authorization_t
     let answer = admin.network("captures", named(&card, "known", 60)).await.ok();
     let posted = movement(&admin, &card, &answer).await;
     assert_eq!((&posted["authorizationId"], &posted["description"]), (&json!(hold), &json!("Hotel")));
-    assert_eq!(answer["authorization"], admin.authorization(&hold).await);
+    admin.history(&answer["authorization"]).await;
     assert_eq!(
         (sums(&answer["authorization"]).as_str(), position(&answer["balance"]).as_str()),
         ("captured 100 0 60 0 0 0 40", "438 0 438")

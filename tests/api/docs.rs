@@ -37,7 +37,7 @@ async fn the_page_loads_only_files_that_this_server_serves() {
 
     let scripts = loaded(&page.text, "<script src=\"");
     let styles = loaded(&page.text, "<link rel=\"stylesheet\" href=\"");
-    assert_eq!((scripts.len(), styles.len()), (2, 2), "{scripts:?} {styles:?}");
+    assert_eq!((scripts.len(), styles.len()), (3, 2), "{scripts:?} {styles:?}");
     for (path, kind) in scripts.iter().map(|path| (path, "text/javascript")).chain(styles.iter().map(|path| (path, "text/css"))) {
         let file = client.get(path).await;
         assert_eq!(file.status, 200, "{path}");

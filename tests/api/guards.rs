@@ -55,7 +55,8 @@ async fn the_database_rejects_an_inconsistent_ledger() {
                 .to_owned(),
             "ahead of its card",
         ),
-        ("update cards set balance = -1".to_owned(), "cards_balance_bounds"),
+        ("update cards set balance = -1".to_owned(), "without its movements"),
+        ("update cards set balance = -9007199254740992".to_owned(), "cards_balance_bounds"),
         (
             "insert into cards (account_id, id, number, currency, balance) select account_id, gen_random_uuid(), 99, 'USD', 1 from cards"
                 .to_owned(),
@@ -71,6 +72,141 @@ async fn the_database_rejects_an_inconsistent_ledger() {
     assert_eq!(admin.card(&card).await["balance"], 81);
     connection.execute(AssertSqlSafe(post_two(4, 8_200, 8_300, 5, 8_300))).await.expect("two consistent movements are written together");
     assert_eq!(admin.card(&card).await["balance"], 83);
+}
+
+/// Writes movements to the only card, each of a kind, an amount and whether it belongs to the only authorisation.
+fn movements(balance: i64, seq: i64, lines: &[(&str, i64, bool)]) -> String {
+    let (mut after, mut values) = (balance, Vec::new());
+    for (place, (kind, amount, is_linked)) in (seq + 1..).zip(lines) {
+        after += amount;
+        values.push(format!("('{kind}', {amount}::bigint, {after}::bigint, {place}::bigint, {is_linked})"));
+    }
+    format!(
+        "with moved as (update cards set balance = {after}, seq = seq + {count}, event_seq = event_seq + {count})
+         insert into movements (account_id, card_id, seq, id, kind, amount, balance_after, description, created_at, authorization_id)
+         select cards.account_id, cards.id, line.seq, gen_random_uuid(), line.kind, line.amount, line.after, 'x', now(),
+             case when line.is_linked then authorizations.id end
+         from cards, authorizations, (values {values}) as line (kind, amount, after, seq, is_linked)",
+        count = lines.len(),
+        values = values.join(", "),
+    )
+}
+
+/// Raises the only hold from 3,000 to 4,000: the entry, its authorisation and its card, as they are given.
+fn increment(entry_held: i64, ordinal: i64, authorization_held: i64, (card_held, event_seq): (i64, i64)) -> String {
+    format!(
+        "with raised as (
+             update authorizations
+             set held = {authorization_held}, authorized = {authorization_held}, last_ordinal = {ordinal}, entry_sequence = 3
+         ), card as (
+             update cards set held = {card_held}, event_seq = {event_seq}
+         )
+         insert into authorization_entries (
+             account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount, held_before,
+             held_after, card_balance, card_held, created_at
+         )
+         select account_id, card_id, 3, gen_random_uuid(), authorization_id, 2, 2, 'increment', 1000, 3000, {entry_held}, 10000,
+             4000, now()
+         from authorization_entries"
+    )
+}
+
+#[tokio::test]
+async fn the_database_rejects_inconsistent_holds() {
+    let (world, admin) = World::with_admin().await;
+    let card = admin.given_card_with(json!(100)).await;
+    admin.given_hold(&card, json!(30)).await;
+    let mut connection = world.database.connect().await;
+    for (tampering, reason) in [
+        ("update cards set held = 0", "held money of card"),
+        ("update cards set held = held + 1, event_seq = event_seq + 1", "held money of card"),
+        ("update cards set held = -1", "cards_held_bounds"),
+        (&increment(4_000, 2, 4_000, (4_001, 3)), "held money of card"),
+        (&increment(4_000, 2, 4_000, (3_000, 2)), "ahead of its card"),
+        (&increment(4_000, 2, 4_001, (4_000, 3)), "does not stand where its entries leave it"),
+        (&increment(4_000, 3, 4_000, (4_000, 3)), "does not stand where its entries leave it"),
+        ("update authorizations set held = 2000, reversed = 1000", "does not stand where its entries leave it"),
+        ("update authorizations set entry_sequence = 1", "does not stand where its entries leave it"),
+        (
+            "insert into authorizations (account_id, id, card_id, status, kind, requested, authorized, held, entry_mode, response_code, decided_by,
+                 last_ordinal, entry_sequence, sequence, created_at, updated_at)
+             select account_id, gen_random_uuid(), card_id, 'declined', kind, 1, 0, 0, entry_mode, '51', decided_by, 1, 2, 2, now(), now()
+             from authorizations",
+            "does not stand where its entries leave it",
+        ),
+        ("update authorization_entries set amount = 1", "append-only"),
+        ("delete from authorization_entries", "append-only"),
+        ("truncate authorization_entries", "append-only"),
+        ("delete from authorizations", "authorizations stay"),
+        ("truncate authorizations", "authorizations stay"),
+        ("update authorizations set id = gen_random_uuid()", "authorizations stay"),
+        ("update authorizations set card_id = gen_random_uuid()", "authorizations stay"),
+        ("update authorizations set account_id = gen_random_uuid()", "authorizations stay"),
+        ("insert into cards (account_id, id, number, currency, held) select account_id, gen_random_uuid(), 99, 'USD', 1 from cards", "begin empty"),
+        ("insert into cards (account_id, id, number, currency, event_seq) select account_id, gen_random_uuid(), 99, 'USD', 1 from cards", "begin empty"),
+        ("update authorizations set reversed = 1", "authorizations_add_up"),
+        ("update authorizations set captured = 1", "authorizations_add_up"),
+        ("update authorizations set held = 0, expired = 3000", "authorizations_pending_hold"),
+        ("update authorizations set status = 'captured'", "authorizations_pending_hold"),
+        ("update authorizations set expires_at = null", "authorizations_pending_expire"),
+        ("update authorizations set capture_reversed = 1", "authorizations_return_what_was_taken"),
+        ("update authorizations set refunded = 1", "authorizations_return_what_was_taken"),
+        ("update authorizations set expired = -1, released = 1", "authorizations_bounds"),
+    ] {
+        let refused = connection.execute(AssertSqlSafe(tampering.to_owned())).await.expect_err(tampering);
+        assert!(refused.to_string().contains(reason), "{tampering}: {refused}");
+    }
+    connection.execute(AssertSqlSafe(increment(4_000, 2, 4_000, (4_000, 3)))).await.expect("a consistent increment is written");
+    assert_eq!(admin.card(&card).await["held"], 40);
+}
+
+#[tokio::test]
+async fn held_money_is_spent_by_nothing_that_can_be_refused() {
+    const OWN: bool = false;
+    const NETWORK: bool = true;
+    let (world, admin) = World::with_admin().await;
+    let card = admin.given_card_with(json!(100)).await;
+    admin.given_hold(&card, json!(30)).await;
+    let mut connection = world.database.connect().await;
+    for lines in [
+        &[("purchase", -7_001, OWN)][..],
+        &[("withdrawal", -7_001, OWN)],
+        &[("transfer_out", -7_001, OWN)],
+        &[("purchase", -4_000, OWN), ("purchase", -3_001, OWN)],
+        &[("purchase", -8_000, OWN), ("top_up", 999, OWN)],
+        &[("top_up", 1_000, OWN), ("capture", -8_000, OWN), ("withdrawal", -1, OWN)],
+    ] {
+        let refused = connection.execute(AssertSqlSafe(movements(10_000, 1, lines))).await.expect_err("held money is spent");
+        // A server that knows no holds takes it for a lost race, and tries again.
+        assert_eq!(
+            refused.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref(),
+            Some("40001"),
+            "{lines:?}: {refused}"
+        );
+    }
+    for (kind, is_linked) in [("purchase", OWN), ("withdrawal", OWN), ("transfer_out", OWN), ("withdrawal", NETWORK)] {
+        let overdraws = movements(10_000, 1, &[(kind, -10_001, is_linked)]);
+        let refused = connection.execute(AssertSqlSafe(overdraws)).await.expect_err(kind);
+        assert!(refused.to_string().contains("movements_balance_bounds"), "{kind}: {refused}");
+    }
+    let mut seq = 1;
+    let mut balance = 10_000;
+    for lines in [
+        &[("purchase", -4_000, OWN), ("withdrawal", -3_000, OWN)][..],
+        &[("capture", -1_000, NETWORK)],
+        &[("top_up", 100, OWN)],
+        &[("purchase", -500, NETWORK)],
+        &[("capture", -2_000, OWN)],
+        &[("refund", 500, OWN), ("refund_reversal", -500, OWN)],
+        &[("purchase", -100, NETWORK)],
+        &[("top_up", 10, OWN)],
+    ] {
+        connection.execute(AssertSqlSafe(movements(balance, seq, lines))).await.unwrap_or_else(|error| panic!("{lines:?}: {error}"));
+        balance += lines.iter().map(|(_, amount, _)| amount).sum::<i64>();
+        seq += i64::try_from(lines.len()).expect("few");
+    }
+    assert_eq!(balance, -490);
+    assert_eq!(world.database.number("select balance from cards").await, balance);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,6 +53,7 @@ mod openapi;
 mod output;
 mod pages;
 mod payment_access;
+mod payment_fields;
 mod payment_keys;
 mod previous_release;
 mod privileges;

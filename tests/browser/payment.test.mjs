@@ -50,6 +50,7 @@ test('all steps run, from a new card to the history of its authorisation', () =>
     await screenshot(page, 'desktop-payment-opened');
     await payWholly(page);
     assert.deepEqual(await purse(page), ['400', '0', '400']);
+    assert.equal(await page.locator('#progress').innerText(), 'All 11 steps succeeded.');
 
     const authorised = await members(page, 4);
     assert.deepEqual(authorised['authorization.status'], ['pending']);
@@ -94,7 +95,7 @@ test('all steps run, from a new card to the history of its authorisation', () =>
 test('steps run one by one, and each says what it needs', () =>
   visiting(browser, { refusals: [409] }, async (page) => {
     await runAll(page).click();
-    assert.match(await refusal(page, 1), /^Log in/);
+    assert.match(await refusal(page, 1), /^Log in or enter an API key first/);
     await logIn(page);
     await step(page, 6).getByRole('button', { name: 'Run' }).click();
     assert.equal(await refusal(page, 6), 'Run step 4 first: its answer has the authorizationId.');
@@ -111,7 +112,7 @@ test('steps run one by one, and each says what it needs', () =>
     await run(page, 4);
     assert.deepEqual(await purse(page), ['500', '200', '300']);
 
-    await cancel(cardId);
+    await send('PATCH', '/cards/status', await adminToken(), { cardId, status: 'cancelled' });
     await run(page, 3);
     assert.match(await refusal(page, 3), /^409 invalid_status_transition: /);
     assert.match(await page.locator('#progress').innerText(), /^Activate it: 409 invalid_status_transition/);
@@ -136,19 +137,37 @@ test('a card that exists already can pay', () =>
     assert.deepEqual(await purse(page), ['500', '100', '400']);
   }));
 
-/** Cancels a card behind the page's back. */
-async function cancel(cardId) {
-  const login = await fetch(`${API}/auth/login`, {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"email":"test@example.com","password":"test123"}',
-  });
-  const { token } = await login.json();
-  const response = await fetch(`${API}/cards/status`, {
-    method: 'PATCH',
-    headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` },
-    body: JSON.stringify({ cardId, status: 'cancelled' }),
-  });
-  assert.equal(response.status, 200);
+test('a network key pays with a card of its account, and makes none', () =>
+  visiting(browser, { refusals: [403] }, async (page) => {
+    const token = await adminToken();
+    const { cardId } = await send('POST', '/cards', token, { currency: 'USD' });
+    await send('POST', '/balances/add', token, { cardId, amount: 500 });
+    await send('PATCH', '/cards/status', token, { cardId, status: 'active' });
+    const { key } = await send('POST', '/api-keys', token, { name: 'Browser', role: 'network' });
+    await page.getByText('Or use an API key').click();
+    await page.locator('#key').fill(key);
+    await page.getByRole('button', { name: 'Use this key' }).click();
+    await page.getByRole('heading', { name: 'Using an API key' }).waitFor();
+
+    await page.getByLabel('Card', { exact: true }).fill(cardId);
+    await runAll(page).click();
+    await done(page);
+    assert.match(await refusal(page, 1), /^403 insufficient_permissions: /);
+    assert.equal(await page.getByLabel('Card', { exact: true }).inputValue(), cardId, 'a failed step forgets nothing');
+    for (const number of [4, 6, 7, 8, 9, 11]) await run(page, number);
+    assert.deepEqual(await purse(page), ['400', '0', '400']);
+    await screenshot(page, 'desktop-payment-key');
+  }));
+
+/** Sends a request behind the page's back, and returns the answer to a success. */
+async function send(method, path, token, body) {
+  const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) };
+  const response = await fetch(API + path, { method, headers, body: JSON.stringify(body) });
+  assert.equal(response.status, 200, `${method} ${path}`);
+  return response.json();
 }
+
+const adminToken = async () => (await send('POST', '/auth/login', undefined, { email: 'test@example.com', password: 'test123' })).token;
 
 test('a phone shows a payment without horizontal scrolling', () =>
   visiting(browser, { viewport: PHONE, hasTouch: true, isMobile: true, colorScheme: 'dark' }, async (page) => {

@@ -10,6 +10,7 @@ use crate::{
     matching::{self, Matched},
     operation::{Decision, History, Operation, Read},
     order::{Order, Statuses},
+    standing::Standing,
     timeline::{Event, Timeline},
     verdict::{Rule, Verdict},
 };
@@ -100,7 +101,8 @@ impl Judge<'_> {
         if let Some(entry) = declined {
             verdict.declined += 1;
             let available = self.timeline.available(index) + self.timeline.due(index, entry.at);
-            let code = entry.decline.as_deref().unwrap_or("no code");
+            let row = self.timeline.card.authorizations.get(&entry.authorization);
+            let code = entry.decline.as_ref().or(row.and_then(|row| row.decline.as_ref())).map_or("no code", String::as_str);
             let justified = match code {
                 "insufficient_funds" => entry.amount > available && (operation.request.form != Form::Partial || available <= 0),
                 "authorization_not_open" => {
@@ -143,10 +145,7 @@ impl Judge<'_> {
         let named = named.or_else(|| event.movement.and_then(|movement| movement.authorization.as_deref()));
         let stands = named.and_then(|named| self.timeline.standing(named, place));
         let agrees = match (&body.authorization, stands) {
-            (Some(got), Some(stands)) => {
-                Some(got.id.as_str()) == named
-                    && (got.status.as_str(), got.sequence, got.sums) == (stands.status, stands.sequence, stands.sums)
-            }
+            (Some(got), Some(_)) => Some(got.id.as_str()) == named && is_at(got, stands),
             (None, None) => true,
             // The sandbox's answers have only the movement.
             (None, Some(_)) => !operation.request.kind.is_of_network() && event.entry.is_none(),
@@ -158,10 +157,19 @@ impl Judge<'_> {
         }
     }
 
-    /// A read returns the money at a place that it can have met.
+    /// A read returns the money, or the authorisation, at a place that it can have met.
     fn check_read(&self, read: &Read, verdict: &mut Verdict) {
         verdict.reads += 1;
         let places = self.order.places(read.invoked, read.ended);
+        if let Some(target) = &read.target {
+            let stood = |place| self.timeline.standing(target, place);
+            let fits = |got: &record::Authorization| got.id == *target && places.clone().any(|place| is_at(got, stood(place)));
+            if !read.body.authorization.as_ref().is_some_and(fits) {
+                let what = format!("{}: {} read {:?}, as which it stood at none of {places:?}", self.id, read.op, read.body.authorization);
+                verdict.found(Rule::Read, what);
+            }
+            return;
+        }
         let Body { balance, held, available, .. } = read.body;
         let fits = places.clone().any(|place| {
             let (balance_then, _) = self.timeline.money[place];
@@ -260,6 +268,11 @@ impl Judge<'_> {
         };
         self.statuses.can_be(statuses, from, to)
     }
+}
+
+/// Whether an authorisation was answered as it stands.
+fn is_at(got: &record::Authorization, stands: Option<&Standing>) -> bool {
+    stands.is_some_and(|stands| (got.status.as_str(), got.sequence, got.sums) == (stands.status, stands.sequence, stands.sums))
 }
 
 /// The statuses in which a card permits what was done; none if it permits it in any.

@@ -49,6 +49,8 @@ pub struct Authorization {
     pub requested: i64,
     pub stand_in: bool,
     pub network_transaction: Option<String>,
+    /// Why it was declined. An entry says it only of an increment.
+    pub decline: Option<String>,
     pub sequence: i64,
     /// Nanoseconds since 1970.
     pub expires_at: Option<u64>,
@@ -137,7 +139,7 @@ impl Ledger {
         }
         let sql = "select id::text, status, requested, decided_by = 'stand_in', network_transaction_id, sequence,
             (extract(epoch from expires_at) * 1000000)::bigint, authorized, held, captured, excess, reversed, expired, released,
-            capture_reversed, refunded, refund_reversed
+            capture_reversed, refunded, refund_reversed, decline_code
             from authorizations where account_id = $account and card_id = $card";
         for row in self.0.fetch_all(of_card(sql)).await? {
             let authorization = Authorization {
@@ -145,6 +147,7 @@ impl Ledger {
                 requested: row.try_get(2)?,
                 stand_in: row.try_get(3)?,
                 network_transaction: row.try_get(4)?,
+                decline: row.try_get(17)?,
                 sequence: row.try_get(5)?,
                 expires_at: row.try_get::<Option<i64>, _>(6)?.map(nanoseconds),
                 sums: Sums {

@@ -37,7 +37,7 @@ struct Index<'a> {
 /// Matches all events of a card.
 pub fn match_events<'a>(id: &str, timeline: &Timeline<'_>, operations: &'a [Operation], verdict: &mut Verdict) -> Matched<'a> {
     let events = &timeline.events;
-    let index = index(id, events, verdict);
+    let index = index(events);
     let mut behind: Vec<Option<&Operation>> = vec![None; events.len()];
     for operation in operations.iter().filter(|operation| operation.request.kind != Kind::Status) {
         let Some(body) = operation.done() else { continue };
@@ -79,18 +79,18 @@ fn expiry(event: &Event<'_>, timeline: &Timeline<'_>) -> Option<u64> {
     timeline.card.authorizations.get(&entry.authorization)?.expires_at.filter(|due| *due <= entry.at)
 }
 
-fn index<'a>(id: &str, events: &[Event<'a>], verdict: &mut Verdict) -> Index<'a> {
+/// Of two events with the same id the second is found, and nothing explains the first.
+fn index<'a>(events: &[Event<'a>]) -> Index<'a> {
     let mut index = Index { movements: HashMap::new(), entries: HashMap::new(), first_entries: HashMap::new() };
     for (place, event) in events.iter().enumerate() {
-        let mut taken = event.movement.and_then(|movement| index.movements.insert(movement.id.as_str(), place));
-        if let Some(entry) = event.entry {
-            taken = taken.or(index.entries.insert(entry.id.as_str(), place));
-            if entry.ordinal == 1 {
-                taken = taken.or(index.first_entries.insert(entry.authorization.as_str(), place));
-            }
+        if let Some(movement) = event.movement {
+            index.movements.insert(&movement.id, place);
         }
-        if taken.is_some() {
-            verdict.found(Rule::Doubled, format!("{id}: two events have the ids of {event:?}"));
+        if let Some(entry) = event.entry {
+            index.entries.insert(&entry.id, place);
+            if entry.ordinal == 1 {
+                index.first_entries.insert(&entry.authorization, place);
+            }
         }
     }
     index
@@ -223,7 +223,7 @@ fn is_one_made_by(operation: &Operation, place: usize, timeline: &Timeline<'_>) 
             posting(kind, sign * request.cents.unwrap_or(left))
                 && movement.is_some_and(|got| got.related_seq == Some(original.seq) && got.authorization == original.authorization)
         }),
-        Kind::Read | Kind::Status => false,
+        Kind::Read | Kind::ReadAuthorization | Kind::Status => false,
     }
 }
 

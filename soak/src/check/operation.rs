@@ -73,6 +73,8 @@ impl Operation {
 #[derive(Debug)]
 pub struct Read {
     pub op: String,
+    /// The authorisation that was read; none if it was the card.
+    pub target: Option<String>,
     pub invoked: u64,
     pub ended: u64,
     pub body: Body,
@@ -97,10 +99,10 @@ impl History {
             self.internal_errors += usize::from(answer.as_ref().is_some_and(|(status, _)| *status == 500));
             self.forbidden.push(format!("{} ({:?}) was answered {answer:?}", attempt.request.op, attempt.request.kind));
         }
-        if attempt.request.kind == Kind::Read {
+        if attempt.request.kind.is_read() {
             if let Some(answer) = attempt.answer.filter(|answer| answer.status == 200) {
                 let (invoked, ended) = (attempt.invoked, attempt.ended);
-                self.reads.push(Read { op: attempt.request.op, invoked, ended, body: answer.body });
+                self.reads.push(Read { op: attempt.request.op, target: attempt.request.target, invoked, ended, body: answer.body });
             }
             return;
         }

@@ -48,8 +48,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The maximum number of findings that are kept. All are counted.
-const MAX_KEPT: usize = 40;
+/// The maximum number of findings that are kept of each rule. All are counted.
+const MAX_KEPT: usize = 8;
 
 /// The result of the check.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Verdict {
         self.findings += 1;
         self.lost += usize::from(rule == Rule::Lost);
         self.doubled += usize::from(rule == Rule::Doubled);
-        if self.kept.len() < MAX_KEPT {
+        if self.kept.iter().filter(|finding| finding.rule == rule).count() < MAX_KEPT {
             self.kept.push(Finding { rule, what });
         }
     }

@@ -158,7 +158,7 @@ impl Api {
         let Operation { request, method, path, body } = operation;
         let sent = self.http.request(method.clone(), format!("{}{path}", self.bases[replica]));
         let sent = if body.is_empty() { sent } else { sent.header("content-type", "application/json").body(body.clone()) };
-        let sent = if request.keyed && request.kind != Kind::Read { sent.header("idempotency-key", &request.op) } else { sent };
+        let sent = if request.keyed && !request.kind.is_read() { sent.header("idempotency-key", &request.op) } else { sent };
         let network_key = self.network_key.get().filter(|_| request.kind.is_of_network());
         sent.bearer_auth(network_key.map_or(token, String::as_str))
     }

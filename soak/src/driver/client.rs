@@ -92,7 +92,7 @@ impl Workload {
     async fn perform(&self, client: usize, operation: Operation) {
         let tally = &self.api.history.tally;
         let patience = rand::random_bool(0.05).then(|| Duration::from_millis(rand::random_range(0..=50)));
-        if operation.request.kind == Kind::Read || !operation.request.keyed {
+        if operation.request.kind.is_read() || !operation.request.keyed {
             self.send(client, &operation, patience).await;
             return;
         }

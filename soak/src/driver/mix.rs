@@ -10,12 +10,13 @@ use crate::{
 
 /// The kinds and how often each is sent, in a thousand. Income and spending are about equal, so that some approvals find
 /// insufficient funds.
-const SHARES: [(Kind, u32); 17] = [
+const SHARES: [(Kind, u32); 18] = [
     (Kind::TopUp, 290),
     (Kind::Withdrawal, 20),
     (Kind::Purchase, 75),
     (Kind::Refund, 20),
-    (Kind::Read, 80),
+    (Kind::Read, 60),
+    (Kind::ReadAuthorization, 20),
     (Kind::Authorize, 180),
     (Kind::NetworkPurchase, 50),
     (Kind::Increment, 35),
@@ -78,6 +79,7 @@ fn step(card: &str, kind: Kind, payments: &mut Payments) -> Option<Draft> {
     let some = |most| rand::random_range(1..=most);
     let new = |cents: Option<i64>| Draft::new(card, kind, cents);
     match kind {
+        Kind::ReadAuthorization => Some(new(None).on(if chance(0.5) { payments.open.any()? } else { payments.closed.any()? }.id)),
         Kind::Increment => Some(new(Some(some(4_000))).on(payments.open.any()?.id)),
         Kind::Adjust => Some(new(Some(if chance(0.1) { 0 } else { some(12_000) })).on(payments.open.any()?.id)),
         Kind::Reverse | Kind::Capture => {

@@ -118,7 +118,8 @@ fn spawn(binary: &Path, database_url: &str, port: u16, log: &Path) -> Result<Chi
 pub fn service(binary: &Path, database_url: &str) -> Command {
     let mut command = Command::new(binary);
     command.env_clear().env("DATABASE_URL", database_url).env("CORE_API_ENV", "sandbox");
-    command.env("CORE_API__RATE_LIMIT__PER_HOUR", "1000000000").env("CORE_API__LOG__LEVEL", "warn");
+    command.env("CORE_API__RATE_LIMIT__PER_HOUR", "1000000000").env("CORE_API__API_KEYS__REQUESTS_PER_SECOND", "1000000");
+    command.env("CORE_API__LOG__LEVEL", "warn");
     command
 }
 

@@ -76,7 +76,7 @@ impl Draft {
     pub fn build(self, hold: Option<Duration>) -> Operation {
         let request = self.0;
         let method = match request.kind {
-            Kind::Read => Method::GET,
+            Kind::Read | Kind::ReadAuthorization => Method::GET,
             Kind::Status => Method::PATCH,
             _ => Method::POST,
         };
@@ -98,6 +98,7 @@ fn path(request: &Request) -> String {
         Kind::Purchase => "/sandbox/purchases".to_owned(),
         Kind::Refund => "/sandbox/refunds".to_owned(),
         Kind::Read => format!("/cards/{}", request.card),
+        Kind::ReadAuthorization => format!("/authorizations/{target}"),
         Kind::Status => "/cards/status".to_owned(),
         Kind::Authorize => "/network/authorizations".to_owned(),
         Kind::NetworkPurchase => "/network/purchases".to_owned(),
@@ -158,7 +159,7 @@ fn body(request: &Request, hold: Option<Duration>) -> String {
                 body.text(if target.starts_with("auth_") { "authorizationId" } else { "movementId" }, target);
             }
         }
-        Kind::Read => return String::new(),
+        Kind::Read | Kind::ReadAuthorization => return String::new(),
         _ => {}
     }
     body.write()

@@ -47,7 +47,8 @@ const fn sums(of: &Standing) -> [(char, Money); 10] {
 /// The status and the sums that are not 0, as in `pending A100 H40 C60`.
 fn shown(standing: &Standing) -> String {
     let sums = sums(standing).into_iter().filter(|(_, sum)| *sum != Money::ZERO);
-    let sums = sums.map(|(name, sum)| format!(" {name}{}", sum.minor())).collect::<String>();
+    let sums: Vec<String> = sums.map(|(name, sum)| format!(" {name}{}", sum.minor())).collect();
+    let sums = sums.concat();
     format!("{}{sums}", standing.status.name())
 }
 
@@ -234,11 +235,10 @@ fn no_more_is_given_back_than_was_taken() {
         assert_eq!(standing.reverse_refund(amount(1)), Err(Refusal::ReversalExceedsOriginal));
     }
     // Also of an amount that no sum could take.
-    for given_back in [Standing { capture_reversed: money(1), refunded: money(1), refund_reversed: money(1), ..captured }] {
-        assert_eq!(given_back.reverse_capture(amount(MAX_MINOR)), Err(Refusal::ReversalExceedsOriginal));
-        assert_eq!(given_back.refund(amount(MAX_MINOR)), Err(Refusal::RefundExceedsCapture));
-        assert_eq!(given_back.reverse_refund(amount(MAX_MINOR)), Err(Refusal::ReversalExceedsOriginal));
-    }
+    let given_back = Standing { capture_reversed: money(1), refunded: money(1), refund_reversed: money(1), ..captured };
+    assert_eq!(given_back.reverse_capture(amount(MAX_MINOR)), Err(Refusal::ReversalExceedsOriginal));
+    assert_eq!(given_back.refund(amount(MAX_MINOR)), Err(Refusal::RefundExceedsCapture));
+    assert_eq!(given_back.reverse_refund(amount(MAX_MINOR)), Err(Refusal::ReversalExceedsOriginal));
 }
 
 #[test]

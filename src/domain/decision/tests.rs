@@ -138,7 +138,7 @@ fn of_the_checks_that_fail_the_first_in_precedence_is_the_decline() {
         (Active, None, purchase, 401, &["funds"], "insufficient_funds"),
     ] {
         for partial_approval in [false, true] {
-            let asked = Asked { currency, kind, partial_approval, ..asks(minor) };
+            let asked = Asked { kind, currency, partial_approval, ..asks(minor) };
             let decision = decide(&card(status), &asked);
             assert_eq!(failed(&decision), fails, "{asked:?}");
             let is_partial = partial_approval && fails == ["funds"];

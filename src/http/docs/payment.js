@@ -3,7 +3,7 @@
 //   data-keep="authorizationId=authorization.id"   what to keep of the answer, and where it is; a bare name is both
 //   data-show="entry.kind movements:type,amount"   what to list of the answer: members by their paths, and of an object or
 //                                                  of each object in a list only some
-//   data-restart                                   forget everything that was kept
+//   data-restart                                   a success begins anew: forget everything that was kept
 'use strict';
 
 /** Makes the steps runnable. `token()` is the token to send, and `onAnswer` is told of every answer. */
@@ -28,6 +28,7 @@ function startPayment({ token, onAnswer }) {
 
   everything.addEventListener('click', () => whileBusy(async () => {
     for (const step of steps) if (!(await run(step))) return;
+    progress.textContent = `All ${steps.length} steps succeeded.`;
   }));
 
   card.addEventListener('input', () => {
@@ -60,8 +61,7 @@ function startPayment({ token, onAnswer }) {
 
   /** Sends the request of a step and shows the answer. Whether it succeeded. */
   async function run(step) {
-    if (!token()) return refuse(step, 'Log in to the sandbox first, at the top of this page.');
-    if ('restart' in step.item.dataset) forget();
+    if (!token()) return refuse(step, 'Log in or enter an API key first, at the top of this page.');
     step.key = newKey();
     fill();
     const missing = /\{(\w+)\}/.exec(step.request.textContent)?.[1];
@@ -76,6 +76,7 @@ function startPayment({ token, onAnswer }) {
       const answer = await response.json();
       const took = Math.round(performance.now() - began);
       onAnswer(path, response.status, answer);
+      if (response.ok && 'restart' in step.item.dataset) forget();
       report(step, response, answer, took);
       if (!response.ok) return false;
       for (const { name, path: where } of step.keep) kept.set(name, member(answer, where));

@@ -16,7 +16,7 @@ use crate::domain::{
 use crate::service::ledger::{Details, NewAuthorization};
 
 /// An authorisation. Only the sandbox can be asked to decline.
-pub(in crate::http) struct Authorize<const SANDBOX: bool>(pub(super) NewAuthorization);
+pub(in super::super) struct Authorize<const SANDBOX: bool>(pub(super) NewAuthorization);
 
 impl<const SANDBOX: bool> FromFields for Authorize<SANDBOX> {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
@@ -27,7 +27,7 @@ impl<const SANDBOX: bool> FromFields for Authorize<SANDBOX> {
 }
 
 /// An authorisation that is captured at once.
-pub(in crate::http) struct Purchase<const SANDBOX: bool>(pub(super) NewAuthorization);
+pub(in super::super) struct Purchase<const SANDBOX: bool>(pub(super) NewAuthorization);
 
 impl<const SANDBOX: bool> FromFields for Purchase<SANDBOX> {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {

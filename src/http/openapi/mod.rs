@@ -13,12 +13,12 @@ mod signature;
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use self::responses::Problems;
 pub(super) use self::{
     body_schema::BodySchema,
     operation::{Filter, Operation, Tag},
     signature::{Inputs, Signature},
 };
+use self::{responses::Problems, signature::Callers};
 use super::routes::Entry;
 
 const ABOUT: &str = "\
@@ -120,9 +120,9 @@ fn operation(entry: &Entry, generator: &mut SchemaGenerator, problems: &mut Prob
     if !text.about.is_empty() {
         operation["description"] = text.about.into();
     }
-    operation["security"] = match (entry.inputs.authenticated, entry.inputs.needs_session) {
-        (true, false) => json!([{"token": []}, {"apiKey": []}]),
-        (true, true) => json!([{"token": []}]),
+    operation["security"] = match (entry.inputs.authenticated, entry.inputs.callers) {
+        (true, Callers::Roles | Callers::Gateways) => json!([{"token": []}, {"apiKey": []}]),
+        (true, Callers::Sessions) => json!([{"token": []}]),
         (false, _) => json!([]),
     };
     let parameters = parameters(entry, generator);

@@ -8,7 +8,7 @@ use axum::http::{Method, StatusCode};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
-use super::{example_of, operation::SuccessBody};
+use super::{example_of, operation::SuccessBody, signature::Callers};
 use crate::http::{code::Code, routes::Entry};
 
 const QUOTA: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
@@ -35,7 +35,7 @@ impl Problems {
         if !entry.inputs.authenticated {
             name.push_str(".open");
         }
-        if entry.inputs.admits_gateways {
+        if entry.inputs.callers == Callers::Gateways {
             name.push_str(".gateway");
         }
         if is_replayable(entry, status) {
@@ -174,7 +174,7 @@ fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, 
     add("X-Request-Id", true);
     // These may be sent before the quota is known: before authentication or counting, or after the session has ended. The
     // requests of gateways are not counted.
-    let may_lack_quota = entry.inputs.admits_gateways || matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
+    let may_lack_quota = entry.inputs.callers == Callers::Gateways || matches!(status.as_u16(), 401 | 403 | 429 | 500 | 503);
     for name in QUOTA.iter().filter(|_| entry.inputs.authenticated) {
         add(name, !may_lack_quota);
     }

@@ -20,16 +20,25 @@ use crate::http::{
 #[derive(Debug, Default)]
 pub(in crate::http) struct Inputs {
     pub(super) authenticated: bool,
-    /// A user's token is needed: an API key has no session.
-    pub(super) needs_session: bool,
-    /// Gateways may call it, whose requests the account's hour does not count.
-    pub(super) admits_gateways: bool,
+    pub(super) callers: Callers,
     pub(super) idempotent: bool,
     /// Whether the `Idempotency-Key` must be there.
     pub(super) key_required: bool,
     pub(super) path_id: Option<SchemaOf>,
     pub(super) body: Option<SchemaOf>,
     pub(super) codes: Vec<Code>,
+}
+
+/// Who may call an endpoint that needs a token or an API key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Callers {
+    /// Users and programs, by their role.
+    #[default]
+    Roles,
+    /// Users alone: an API key has no session.
+    Sessions,
+    /// Also gateways, whose requests the account's hour does not count.
+    Gateways,
 }
 
 impl Inputs {
@@ -74,7 +83,7 @@ impl Input for HeaderMap {
 
 impl Input for LoggedIn {
     fn describe(inputs: &mut Inputs) {
-        inputs.needs_session = true;
+        inputs.callers = Callers::Sessions;
         inputs.require_login();
     }
 }
@@ -99,14 +108,14 @@ impl Input for Manager {
 
 impl Input for Gateway {
     fn describe(inputs: &mut Inputs) {
-        inputs.admits_gateways = true;
+        inputs.callers = Callers::Gateways;
         inputs.require_login();
     }
 }
 
 impl Input for AuthorizationReader {
     fn describe(inputs: &mut Inputs) {
-        inputs.admits_gateways = true;
+        inputs.callers = Callers::Gateways;
         inputs.require_login();
     }
 }

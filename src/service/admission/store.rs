@@ -55,65 +55,23 @@ pub(super) struct Row {
 /// How many random bytes blind the comparison of keys.
 const SALT: usize = 16;
 
-/// Finds the user of each session and the role of each key, and counts the requests of those that are live, up to the quota of
-/// each account. One statement: the lock of the account's usage row makes the count exact over all replicas. Accounts are locked
-/// in the order of their ids, so that two statements cannot deadlock.
-///
-/// Hashes of keys are compared after both are hashed once more with a salt that is new for each statement. How long Postgres
-/// takes to compare the results depends on the salt, and tells nothing about the stored hash.
-///
-/// The first request of a key in an hour marks the key as used. A key whose row is locked is left for a later request, so
-/// that nothing waits and nothing deadlocks for it.
-///
-/// A statement that waits for the lock past the end of the hour may find a window of the next hour and counts in it. (A
-/// window further ahead was written by a wrong clock, and restarts.) The commit does not wait for the disk, because no
-/// money is written.
-pub(super) async fn admit(connection: &mut PgConnection, asked: &Asked, per_hour: i32) -> Result<Vec<Row>> {
-    let Asked { sessions, keys } = asked;
-    let column = |of: fn(&SessionRequests) -> Uuid| sessions.iter().map(of).collect::<Vec<Uuid>>();
-    let key_column = |of: fn(&KeyRequests) -> Uuid| keys.iter().map(of).collect::<Vec<Uuid>>();
-    let salt: [u8; SALT] = rand::random();
-    let blinded: Vec<Vec<u8>> =
-        keys.iter().map(|asked| Sha256::new().chain_update(salt).chain_update(asked.key.hash).finalize().to_vec()).collect();
-    let uncounted: Vec<String> =
-        Role::ALL.into_iter().filter(|role| !role.counts_towards_quota()).map(|role| role.name().to_owned()).collect();
-    let rows = sqlx::query_as!(
-        Row,
-        r#"
+/// The statement. The literals are its parts about keys: those that are asked for and those that are live, and how they are counted
+/// and marked. A batch without keys names no table of them, and pays nothing for them.
+macro_rules! admit_statement {
+    ($keys:literal, $asked:literal, $callers:literal, $counted:literal, $used:literal, $sessions:expr, $per_hour:expr, $($more:expr),*) => {{
+        let column = |of: fn(&SessionRequests) -> Uuid| $sessions.iter().map(of).collect::<Vec<Uuid>>();
+        sqlx::query_as!(
+            Row,
+            r#"
         with asked_sessions as materialized (
             select *
             from unnest($1::uuid[], $2::uuid[], $3::uuid[], $5::bigint[]) with ordinality
                 as asked (account_id, session_id, user_id, requests, number)
-        ), asked_keys as materialized (
-            select account_id, key_id, blinded_hash, requests, cardinality($1::uuid[]) + number as number
-            from unnest($6::uuid[], $7::uuid[], $8::bytea[], $9::bigint[]) with ordinality
-                as asked (account_id, key_id, blinded_hash, requests, number)
-        ), asked as (
+"#
+                + $keys + r#"        ), asked as (
             select number, account_id from asked_sessions
-            union all
-            select number, account_id from asked_keys
-        ), keys as materialized (
-            select
-                asked_keys.number,
-                asked_keys.account_id,
-                asked_keys.key_id,
-                asked_keys.requests,
-                api_keys.role,
-                accounts.requests_per_hour,
-                api_keys.last_used_at
-            from asked_keys
-            join api_keys on api_keys.account_id = asked_keys.account_id and api_keys.id = asked_keys.key_id
-            join accounts on accounts.account_id = asked_keys.account_id
-            where api_keys.revoked_at is null
-                and (api_keys.expires_at is null or api_keys.expires_at > now())
-                and (
-                    sha256($10::bytea || api_keys.secret_hash) = asked_keys.blinded_hash
-                    or (
-                        api_keys.previous_expires_at > now()
-                        and sha256($10::bytea || api_keys.previous_hash) = asked_keys.blinded_hash
-                    )
-                )
-        ), callers as materialized (
+"#
+                + $asked + r#"        ), callers as materialized (
             select
                 asked_sessions.number,
                 asked_sessions.account_id,
@@ -128,10 +86,8 @@ pub(super) async fn admit(connection: &mut PgConnection, asked: &Asked, per_hour
                 and sessions.ended_at is null
                 and sessions.expires_at > now()
                 and users.disabled_at is null
-            union all
-            select number, account_id, requests, role, requests_per_hour
-            from keys
-        ), counted as (
+"#
+                + $callers + r#"        ), counted as (
             insert into quota_usage as usage (account_id, window_start, used, admitted, per_hour)
             select
                 account_id,
@@ -140,8 +96,8 @@ pub(super) async fn admit(connection: &mut PgConnection, asked: &Asked, per_hour
                 least(sum(requests), coalesce(min(requests_per_hour), $4))::integer,
                 coalesce(min(requests_per_hour), $4)
             from callers
-            where role <> all($11::text[])
-            group by account_id
+"#
+                + $counted + r#"            group by account_id
             order by account_id
             on conflict (account_id) do update
             set
@@ -163,21 +119,8 @@ pub(super) async fn admit(connection: &mut PgConnection, asked: &Asked, per_hour
             where usage.used < excluded.per_hour
                 or usage.window_start - excluded.window_start not in (interval '0', interval '1 hour')
             returning account_id, used, admitted, window_start
-        ), unused as (
-            select account_id, id
-            from api_keys
-            where (account_id, id) in (
-                select account_id, key_id
-                from keys
-                where last_used_at is null or last_used_at < date_trunc('hour', now(), 'UTC')
-            )
-            for no key update skip locked
-        ), used as (
-            update api_keys
-            set last_used_at = date_trunc('hour', now(), 'UTC')
-            from unused
-            where api_keys.account_id = unused.account_id and api_keys.id = unused.id
-        ), unsynced as (
+"#
+                + $used + r#"        ), unsynced as (
             select set_config('synchronous_commit', 'off', true)
         )
         select
@@ -193,19 +136,110 @@ pub(super) async fn admit(connection: &mut PgConnection, asked: &Asked, per_hour
         left join callers on callers.number = asked.number
         left join counted on counted.account_id = asked.account_id
         "#,
-        &column(|session| session.account.into()),
-        &column(|session| session.session.into()),
-        &column(|session| session.user.into()),
+            &column(|session| session.account.into()),
+            &column(|session| session.session.into()),
+            &column(|session| session.user.into()),
+            $per_hour,
+            &$sessions.iter().map(|session| session.requests).collect::<Vec<i64>>(),
+            $($more),*
+        )
+    }};
+}
+
+/// Finds the user of each session and the role of each key, and counts the requests of those that are live, up to the quota of
+/// each account. One statement: the lock of the account's usage row makes the count exact over all replicas. Accounts are locked
+/// in the order of their ids, so that two statements cannot deadlock.
+///
+/// Hashes of keys are compared after both are hashed once more with a salt that is new for each statement. How long Postgres
+/// takes to compare the results depends on the salt, and tells nothing about the stored hash.
+///
+/// The first request of a key in an hour marks the key as used. A key whose row is locked is left for a later request, so
+/// that nothing waits and nothing deadlocks for it.
+///
+/// A statement that waits for the lock past the end of the hour may find a window of the next hour and counts in it. (A
+/// window further ahead was written by a wrong clock, and restarts.) The commit does not wait for the disk, because no
+/// money is written.
+pub(super) async fn admit(connection: &mut PgConnection, Asked { sessions, keys }: &Asked, per_hour: i32) -> Result<Vec<Row>> {
+    if keys.is_empty() {
+        admit_sessions(connection, sessions, per_hour).await
+    } else {
+        admit_all(connection, sessions, keys, per_hour).await
+    }
+}
+
+async fn admit_sessions(connection: &mut PgConnection, sessions: &[SessionRequests], per_hour: i32) -> Result<Vec<Row>> {
+    Ok(admit_statement!("", "", "", "", "", sessions, per_hour,).fetch_all(connection).await?)
+}
+
+async fn admit_all(connection: &mut PgConnection, sessions: &[SessionRequests], keys: &[KeyRequests], per_hour: i32) -> Result<Vec<Row>> {
+    let key_column = |of: fn(&KeyRequests) -> Uuid| keys.iter().map(of).collect::<Vec<Uuid>>();
+    let salt: [u8; SALT] = rand::random();
+    let blinded: Vec<Vec<u8>> =
+        keys.iter().map(|asked| Sha256::new().chain_update(salt).chain_update(asked.key.hash).finalize().to_vec()).collect();
+    let uncounted: Vec<String> =
+        Role::ALL.into_iter().filter(|role| !role.counts_towards_quota()).map(|role| role.name().to_owned()).collect();
+    let statement = admit_statement!(
+        "), asked_keys as materialized (
+            select account_id, key_id, blinded_hash, requests, cardinality($1::uuid[]) + number as number
+            from unnest($6::uuid[], $7::uuid[], $8::bytea[], $9::bigint[]) with ordinality
+                as asked (account_id, key_id, blinded_hash, requests, number)
+        ), keys as materialized (
+            select
+                asked_keys.number,
+                asked_keys.account_id,
+                asked_keys.key_id,
+                asked_keys.requests,
+                api_keys.role,
+                accounts.requests_per_hour,
+                api_keys.last_used_at
+            from asked_keys
+            join api_keys on api_keys.account_id = asked_keys.account_id and api_keys.id = asked_keys.key_id
+            join accounts on accounts.account_id = asked_keys.account_id
+            where api_keys.revoked_at is null
+                and (api_keys.expires_at is null or api_keys.expires_at > now())
+                and (
+                    sha256($10::bytea || api_keys.secret_hash) = asked_keys.blinded_hash
+                    or (
+                        api_keys.previous_expires_at > now()
+                        and sha256($10::bytea || api_keys.previous_hash) = asked_keys.blinded_hash
+                    )
+                )
+        ",
+        "
+            union all
+            select number, account_id from asked_keys
+        ",
+        "
+            union all
+            select number, account_id, requests, role, requests_per_hour
+            from keys
+        ",
+        "
+            where role <> all($11::text[])
+        ",
+        "), unused as (
+            select account_id, id
+            from api_keys
+            where (account_id, id) in (
+                select account_id, key_id
+                from keys
+                where last_used_at is null or last_used_at < date_trunc('hour', now(), 'UTC')
+            )
+            for no key update skip locked
+        ), used as (
+            update api_keys
+            set last_used_at = date_trunc('hour', now(), 'UTC')
+            from unused
+            where api_keys.account_id = unused.account_id and api_keys.id = unused.id
+        ",
+        sessions,
         per_hour,
-        &sessions.iter().map(|session| session.requests).collect::<Vec<i64>>(),
         &key_column(|asked| asked.key.account.into()),
         &key_column(|asked| asked.key.id.into()),
         &blinded,
         &keys.iter().map(|key| key.requests).collect::<Vec<i64>>(),
         salt.as_slice(),
-        &uncounted,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows)
+        &uncounted
+    );
+    Ok(statement.fetch_all(connection).await?)
 }

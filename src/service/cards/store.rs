@@ -126,7 +126,7 @@ pub(super) async fn page(
                 when held > 0 and holds_due_at <= now() then held - coalesce((
                     select sum(due.held)
                     from authorizations due
-                    where due.account_id = cards.account_id
+                    where due.account_id = $1
                         and due.card_id = cards.id
                         and due.status = 'pending'
                         and due.expires_at <= now()

@@ -9,7 +9,7 @@ use crate::domain::{
     card::CardStatus,
     currency::Currency,
     decision::{Asked, DeclineCode},
-    id::{AuthorizationId, CardId, CustomerId, EntryId, MovementId},
+    id::{AccountId, AuthorizationId, CardId, CustomerId, EntryId, MovementId},
     merchant::{
         EntryMode, Merchant, MerchantAmount, MerchantCategory, MerchantCity, MerchantCountry, MerchantId, MerchantName,
         NetworkTransactionId,
@@ -56,6 +56,8 @@ pub struct Details {
 /// An authorisation.
 #[derive(Clone, Debug)]
 pub struct Authorization {
+    /// The account.
+    pub(super) account_id: AccountId,
     /// Its id.
     pub id: AuthorizationId,
     /// The card.
@@ -130,6 +132,8 @@ pub struct Authorization {
     pub entry_sequence: i64,
     /// The sequence number of its newest change.
     pub sequence: i64,
+    /// The sequence number of the newest of all that happened to the card, when this was read.
+    pub(super) card_sequence: i64,
     /// When it was asked for, by the database's clock.
     pub created_at: DateTime<Utc>,
     /// When what it holds expires.

@@ -11,26 +11,32 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 
 use super::{
-    CardKey, Done, LedgerBatch, LedgerCall, LedgerRequest, Work,
-    card_update::{self, CardOutcome, CardUpdate},
-    pessimistic,
+    CardKey, Done, LedgerBatch, LedgerCall, LedgerRequest, Target, TargetKey, Work,
+    authorization::Authorization,
+    card_update::{self, CardOutcome, CardUpdate, Known},
+    confused, pessimistic,
     position_cache::{CachedPosition, PositionCache},
     rows::Rows,
+    steps,
     store::{self, Outcomes, Written},
 };
 use crate::database::Pools;
-use crate::domain::hold_time::HoldTimes;
+use crate::domain::{
+    hold_time::HoldTimes,
+    id::{AccountId, AuthorizationId},
+};
 use crate::service::{
     batch,
     error::{Error, Result},
     unit,
 };
+use crate::telemetry::metrics;
 
 /// How many times calls are decided in a batch before they take the pessimistic path.
 const ATTEMPTS: usize = 3;
 
-/// How many cards of a batch are on the pessimistic path at a time.
-const PESSIMISTIC_CARDS: usize = 8;
+/// How many cards and authorisations of a batch are on the pessimistic path at a time.
+const PESSIMISTIC_TARGETS: usize = 8;
 
 /// The calls that an attempt did not reply to.
 #[derive(Default)]
@@ -50,7 +56,7 @@ pub(super) struct Executor {
 
 impl Executor {
     /// Executes a batch: every call gets its own reply.
-    pub(super) async fn execute(&self, calls: Vec<LedgerCall>, mut batch: LedgerBatch) {
+    pub(super) async fn run(&self, calls: Vec<LedgerCall>, mut batch: LedgerBatch) {
         let (mut retry, mut pessimistic) = (calls, Vec::new());
         for _ in 0..ATTEMPTS {
             if retry.is_empty() {
@@ -64,33 +70,38 @@ impl Executor {
         if retry.is_empty() {
             return;
         }
-        let mut cards: HashMap<CardKey, Vec<LedgerCall>> = HashMap::new();
+        let mut targets: HashMap<TargetKey, Vec<LedgerCall>> = HashMap::new();
         for call in retry {
-            cards.entry(call.request.card_key()).or_default().push(call);
+            targets.entry(call.request.target_key()).or_default().push(call);
         }
-        batch.release(&cards.keys().copied().collect());
-        stream::iter(cards)
-            .for_each_concurrent(PESSIMISTIC_CARDS, async |(card, calls)| {
+        batch.release(&targets.keys().copied().collect());
+        stream::iter(targets)
+            .for_each_concurrent(PESSIMISTIC_TARGETS, async |((account, target), calls)| {
                 for call in calls {
-                    let reply = if call.since.elapsed() > batch::MAX_WAIT {
-                        Err(Error::Overloaded)
-                    } else {
-                        self.execute_alone(&call.request).await
-                    };
+                    let reply =
+                        if call.since.elapsed() > batch::MAX_WAIT { Err(Error::Overloaded) } else { self.run_alone(&call.request).await };
                     call.reply(reply);
                 }
-                self.cache.invalidate(&card);
+                // The service forgets the card of an authorisation, which it knows by then.
+                if let Target::Card(card) = target {
+                    self.cache.invalidate(&(account, card));
+                }
             })
             .await;
     }
 
-    async fn execute_alone(&self, LedgerRequest { actor, work, .. }: &LedgerRequest) -> Result<Done> {
+    async fn run_alone(&self, LedgerRequest { actor, target, work }: &LedgerRequest) -> Result<Done> {
         let pool = &self.pools.requests;
         match work {
             Work::Post { posting, idempotent } => pessimistic::post(pool, actor, posting, idempotent.as_ref()).await.map(Done::Posted),
             Work::Authorize { new, idempotent } => {
                 let outcome = pessimistic::authorize(pool, actor, new, &self.hold_times, idempotent.as_ref()).await?;
-                Ok(Done::Authorized(Box::new(outcome)))
+                Ok(Done::Stepped(Box::new(outcome)))
+            }
+            Work::Step { request, idempotent } => {
+                let Target::Authorization(id) = *target else { return Err(confused()) };
+                let outcome = steps::take_alone(pool, actor, id, request, &self.hold_times, idempotent.as_ref()).await?;
+                Ok(Done::Stepped(Box::new(outcome)))
             }
         }
     }
@@ -104,7 +115,7 @@ impl Executor {
                 return Unanswered::default();
             }
         };
-        let (updates, left_over) = card_update::plan(calls, |card| known.get(card).copied(), at, &self.hold_times);
+        let (updates, left_over) = card_update::plan(calls, &known, at, &self.hold_times);
         if updates.is_empty() {
             return Unanswered { pessimistic: left_over, ..Unanswered::default() };
         }
@@ -115,15 +126,28 @@ impl Executor {
         }
     }
 
-    /// The positions of the calls' cards, from the cache or else from the database, and the time to write at. That is an
-    /// estimate of the database's clock, not before the time at which any of the positions was written or read. If another
-    /// transaction writes to a card meanwhile, the card's update conflicts.
-    async fn load(&self, calls: &[LedgerCall]) -> Result<(HashMap<CardKey, CachedPosition>, DateTime<Utc>)> {
+    /// What the calls are decided on, and the time to write at. That is an estimate of the database's clock, not before the time
+    /// at which any of the positions was written or read. If another transaction writes to a card meanwhile, the card's update
+    /// conflicts.
+    async fn load(&self, calls: &[LedgerCall]) -> Result<(Known, DateTime<Utc>)> {
         let pool = &self.pools.batches;
-        let (mut known, mut misses) = (HashMap::new(), HashSet::new());
-        for card in calls.iter().map(|call| call.request.card_key()) {
+        let mut known = Known { authorizations: self.load_authorizations(calls).await?, ..Known::default() };
+        let mut misses = HashSet::new();
+        for authorization in known.authorizations.values() {
+            let card = (authorization.account_id, authorization.card_id);
+            match self.cache.get(&card).filter(|cached| cached.position.sequence == authorization.card_sequence) {
+                Some(position) => drop(known.positions.insert(card, position)),
+                None => drop(misses.insert(card)),
+            }
+        }
+        for call in calls {
+            let Target::Card(card) = call.request.target else { continue };
+            let card = (call.request.actor.account, card);
+            if misses.contains(&card) {
+                continue;
+            }
             match self.cache.get(&card) {
-                Some(position) => drop(known.insert(card, position)),
+                Some(position) => drop(known.positions.entry(card).or_insert(position)),
                 None => drop(misses.insert(card)),
             }
         }
@@ -133,7 +157,7 @@ impl Executor {
             for (card, position) in found {
                 self.cache.insert(card, position);
                 self.cache.observe(position.as_of);
-                known.insert(card, position);
+                known.positions.insert(card, position);
             }
         }
         let now = if let Some(now) = self.cache.now() {
@@ -143,8 +167,31 @@ impl Executor {
             self.cache.observe(now);
             now
         };
-        let at = known.values().map(|known| known.as_of).fold(now, DateTime::max);
+        // A change of an authorisation is one of its card: where the card has moved on, the authorisation may have, too.
+        let Known { positions, authorizations } = &mut known;
+        authorizations.retain(|(account, _), authorization| {
+            let position = positions.get(&(*account, authorization.card_id));
+            position.is_some_and(|known| known.position.sequence == authorization.card_sequence)
+        });
+        let at = known.positions.values().map(|known| known.as_of).fold(now, DateTime::max);
         Ok((known, at))
+    }
+
+    /// The authorisations that the calls name.
+    async fn load_authorizations(&self, calls: &[LedgerCall]) -> Result<HashMap<(AccountId, AuthorizationId), Authorization>> {
+        let named = calls.iter().filter_map(|call| match call.request.target {
+            Target::Authorization(id) => Some((call.request.actor.account, id)),
+            Target::Card(_) => None,
+        });
+        let named: Vec<_> = named.collect::<HashSet<_>>().into_iter().collect();
+        if named.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = unit::read(&self.pools.batches, move |connection| {
+            Box::pin(async move { store::find_authorizations(connection, &named).await })
+        });
+        let found = found.await?.into_iter().map(|authorization| ((authorization.account_id, authorization.id), authorization));
+        Ok(found.collect())
     }
 
     async fn write(&self, updates: &[CardUpdate], at: DateTime<Utc>) -> Result<Written> {
@@ -158,6 +205,9 @@ impl Executor {
         for (number, CardUpdate { write, calls }) in (1..).zip(updates) {
             match outcomes.by_number.remove(&number) {
                 Some(CardOutcome::Applied) => {
+                    for kind in write.step_kinds() {
+                        metrics::authorization_step(kind.name());
+                    }
                     self.cache.insert(write.card, CachedPosition { position: write.to, as_of: at });
                     for call in calls {
                         call.confirm();

@@ -5,14 +5,15 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    CardKey, Done, LedgerCall, Posted, Work,
-    authorization::Stepped,
+    CardKey, Done, LedgerCall, Posted, Target, Work,
+    authorization::{Authorization, Stepped},
     card_write::{Author, CardWrite, Link},
     position_cache::CachedPosition,
+    steps,
 };
 use crate::domain::{
     hold_time::{self, HoldTimes},
-    id::AccountId,
+    id::{AccountId, AuthorizationId},
     posting,
 };
 use crate::service::idempotency::Outcome;
@@ -30,7 +31,7 @@ pub(super) struct PendingCall {
 /// The result of a call, if it is written.
 enum Planned {
     Posted(Posted),
-    Authorized(Box<Stepped>),
+    Stepped(Box<Stepped>),
 }
 
 /// All that a batch does to a card. It is written together or not at all.
@@ -49,27 +50,39 @@ pub(super) enum CardOutcome {
     Conflict { known: Option<CachedPosition>, used: Vec<String> },
 }
 
-/// Decides calls on the positions that their cards are `known` to have had, to be written `at` this time. Returns the updates
+/// What calls are decided on.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The positions that cards had.
+    pub(super) positions: HashMap<CardKey, CachedPosition>,
+    /// Authorisations as they were when their cards had those positions.
+    pub(super) authorizations: HashMap<(AccountId, AuthorizationId), Authorization>,
+}
+
+/// Decides calls on what is `known` of their cards, to be written `at` this time. Returns the updates
 /// to write, and the calls that are left over.
 ///
 /// A posting that would be refused is left over, with every later call to its card: the database checks the position before
 /// it writes, but nothing checks a refusal. An authorisation that is declined is written like any other.
-pub(super) fn plan(
-    calls: Vec<LedgerCall>,
-    known: impl Fn(&CardKey) -> Option<CachedPosition>,
-    at: DateTime<Utc>,
-    hold_times: &HoldTimes,
-) -> (Vec<CardUpdate>, Vec<LedgerCall>) {
+pub(super) fn plan(calls: Vec<LedgerCall>, known: &Known, at: DateTime<Utc>, hold_times: &HoldTimes) -> (Vec<CardUpdate>, Vec<LedgerCall>) {
     let (mut updates, mut left_over): (Vec<CardUpdate>, Vec<LedgerCall>) = Default::default();
     // For each card the index of its update, and whether a call to it was left over.
     let mut cards: HashMap<CardKey, (Option<usize>, bool)> = HashMap::new();
     let mut transactions: HashSet<(AccountId, String)> = HashSet::new();
     for call in calls {
-        let card = call.request.card_key();
+        let account = call.request.actor.account;
+        let card = match call.request.target {
+            Target::Card(card) => Some((account, card)),
+            Target::Authorization(id) => known.authorizations.get(&(account, id)).map(|authorization| (account, authorization.card_id)),
+        };
+        let Some(card) = card else {
+            left_over.push(call);
+            continue;
+        };
         let (index, is_blocked) = cards.entry(card).or_default();
         if index.is_none() && !*is_blocked {
-            let position = known(&card).map(|known| known.position).filter(|position| !position.may_have_due_holds(at + DUE_EARLY));
-            *index = position.map(|position| {
+            let position = known.positions.get(&card).map(|known| known.position);
+            *index = position.filter(|position| !position.may_have_due_holds(at + DUE_EARLY)).map(|position| {
                 updates.push(CardUpdate { write: CardWrite::new(card, position), calls: Vec::new() });
                 updates.len() - 1
             });
@@ -77,7 +90,7 @@ pub(super) fn plan(
         let update = index.filter(|_| !*is_blocked).and_then(|index| updates.get_mut(index));
         let is_new = call.request.network_transaction().is_none_or(|id| transactions.insert((card.0, id.to_owned())));
         let planned = update.filter(|_| is_new).and_then(|update| {
-            let result = add(&mut update.write, &call, at, hold_times)?;
+            let result = add(&mut update.write, &call, known, at, hold_times)?;
             Some((update, result))
         });
         let Some((update, result)) = planned else {
@@ -91,7 +104,7 @@ pub(super) fn plan(
     (updates, left_over)
 }
 
-fn add(write: &mut CardWrite, call: &LedgerCall, at: DateTime<Utc>, hold_times: &HoldTimes) -> Option<Planned> {
+fn add(write: &mut CardWrite, call: &LedgerCall, known: &Known, at: DateTime<Utc>, hold_times: &HoldTimes) -> Option<Planned> {
     let request = &call.request;
     let by = Author::from(&request.actor);
     match &request.work {
@@ -104,7 +117,15 @@ fn add(write: &mut CardWrite, call: &LedgerCall, at: DateTime<Utc>, hold_times: 
         Work::Authorize { new, .. } if new.expires_at.is_some_and(|end| !hold_time::may_end(at, end)) => None,
         Work::Authorize { new, .. } => {
             let stepped = write.try_to(|write| write.authorize((at, &by), new, hold_times)).ok()?;
-            Some(Planned::Authorized(Box::new(stepped)))
+            Some(Planned::Stepped(Box::new(stepped)))
+        }
+        Work::Step { request: step, .. } => {
+            let Target::Authorization(id) = request.target else { return None };
+            // Another step of the batch may have changed it already.
+            let changed = write.changed.iter().find(|changed| changed.id == id);
+            let authorization = changed.or_else(|| known.authorizations.get(&(request.actor.account, id)))?.clone();
+            let stepped = write.try_to(|write| steps::take(write, (at, &by), authorization, step, hold_times)).ok()?;
+            Some(Planned::Stepped(Box::new(stepped)))
         }
     }
 }
@@ -114,7 +135,9 @@ impl PendingCall {
     pub(super) fn stored_body(&self) -> Option<Vec<u8>> {
         match (&self.call.request.work, &self.result) {
             (Work::Post { idempotent, .. }, Planned::Posted(posted)) => Some((idempotent.as_ref()?.render)(Ok(posted))),
-            (Work::Authorize { idempotent, .. }, Planned::Authorized(stepped)) => Some((idempotent.as_ref()?.render)(Ok(stepped))),
+            (Work::Authorize { idempotent, .. } | Work::Step { idempotent, .. }, Planned::Stepped(stepped)) => {
+                Some((idempotent.as_ref()?.render)(Ok(stepped)))
+            }
             _ => None,
         }
     }
@@ -123,7 +146,7 @@ impl PendingCall {
     pub(super) fn confirm(self) {
         self.call.reply(Ok(match self.result {
             Planned::Posted(posted) => Done::Posted(Outcome::Fresh(posted)),
-            Planned::Authorized(stepped) => Done::Authorized(Box::new(Outcome::Fresh(*stepped))),
+            Planned::Stepped(stepped) => Done::Stepped(Box::new(Outcome::Fresh(*stepped))),
         }));
     }
 }

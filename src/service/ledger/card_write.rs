@@ -16,7 +16,7 @@ use crate::domain::{
     error::Refusal,
     hold_time::HoldTimes,
     id::{ApiKeyId, AuthorizationId, EntryId, MovementId, UserId},
-    merchant::{Merchant, MerchantCategory},
+    merchant::{Merchant, MerchantAmount, MerchantCategory},
     metadata::Metadata,
     money::{Amount, Money},
     posting::{self, Entry, MovementKind, Position},
@@ -99,7 +99,7 @@ impl CardWrite {
     ///
     /// # Errors
     /// Those of `add`.
-    pub(super) fn try_to<T>(&mut self, add: impl FnOnce(&mut Self) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    pub(super) fn try_to<T, E>(&mut self, add: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let (to, movements, created, changed, entries) =
             (self.to, self.movements.len(), self.created.len(), self.changed.len(), self.entries.len());
         add(self).inspect_err(|_| {
@@ -181,6 +181,7 @@ impl CardWrite {
         let Merchant { id, name, category, city, country } = details.merchant.clone();
         let decline = verdict.decline();
         Authorization {
+            account_id: self.card.0,
             id: AuthorizationId::new(),
             card_id: self.card.1,
             customer_id: self.to.customer,
@@ -198,7 +199,7 @@ impl CardWrite {
             capture_reversed: Money::ZERO,
             refunded: Money::ZERO,
             refund_reversed: Money::ZERO,
-            merchant_amount: details.merchant_amount.map(|amount| amount.minor()),
+            merchant_amount: details.merchant_amount.map(MerchantAmount::minor),
             merchant_currency: details.merchant_amount.map(|amount| amount.currency().code().to_owned()),
             merchant_id: id,
             merchant_name: name,
@@ -218,6 +219,7 @@ impl CardWrite {
             last_ordinal: 0,
             entry_sequence: 0,
             sequence: 0,
+            card_sequence: self.to.sequence,
             created_at: at,
             expires_at: None,
             updated_at: at,
@@ -239,17 +241,13 @@ impl CardWrite {
         let held_before = authorization.held;
         let held = self.to.held.less(held_before).plus(standing.held).ok_or(Refusal::BalanceLimitExceeded)?;
         authorization.stand(standing);
-        let movement = match (captures, remarks.posts) {
-            (Some(captured), Some((movement_kind, description))) => {
-                let posted = posting::post_unconditionally(self.to, movement_kind, captured)?;
-                let link =
-                    Link { authorization: Some(authorization.id), related: None, merchant: merchant_json(&authorization.merchant()) };
-                Some(self.post((at, by), movement_kind, posted, &description, link))
-            }
-            _ => {
-                self.to.sequence += 1;
-                None
-            }
+        let movement = if let (Some(captured), Some((movement_kind, description))) = (captures, remarks.posts) {
+            let posted = posting::post_unconditionally(self.to, movement_kind, captured)?;
+            let link = Link { authorization: Some(authorization.id), related: None, merchant: merchant_json(&authorization.merchant()) };
+            Some(self.post((at, by), movement_kind, posted, &description, link))
+        } else {
+            self.to.sequence += 1;
+            None
         };
         if let Some(due) = authorization.expires_at.filter(|_| standing.held > Money::ZERO) {
             self.to.add_hold_due(due, at);
@@ -308,6 +306,8 @@ impl CardWrite {
         remarks: Remarks,
     ) -> Result<Stepped, Refusal> {
         let (entry, movement) = self.enter(at_by, &mut authorization, taken, remarks)?;
+        // Each is written once.
+        self.changed.retain(|changed| changed.id != authorization.id);
         self.changed.push(authorization.clone());
         Ok(Stepped { authorization, entries: vec![entry], movement, balance: self.balance() })
     }

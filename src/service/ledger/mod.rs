@@ -12,6 +12,7 @@ mod card_write;
 mod locked_card;
 mod pessimistic;
 mod position_cache;
+mod postings;
 mod rows;
 mod steps;
 mod store;
@@ -24,7 +25,8 @@ use chrono::{DateTime, Utc};
 
 pub use self::{
     authorization::{Authorization, AuthorizationEntry, AuthorizationFilter, CardBalance, Details, NewAuthorization, Stepped},
-    steps::{ForcePost, Linked, NetworkRefund, Original, ReversalKind, StepRequest},
+    postings::{ForcePost, Linked, NetworkRefund, Original, ReversalKind},
+    steps::StepRequest,
     verify::{Checkpoint, Drift, Fault, Progress, verify},
 };
 use self::{batched::Executor, position_cache::PositionCache};
@@ -115,53 +117,66 @@ pub struct MovementFilter {
 /// A card of an account.
 type CardKey = (AccountId, CardId);
 
-/// What a batch is asked to do to a card.
+/// What a batch is asked to do.
 struct LedgerRequest {
     actor: Actor,
-    card: CardId,
+    target: Target,
     work: Work,
 }
+
+/// What a request names. A batch finds the card of an authorisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Target {
+    Card(CardId),
+    Authorization(AuthorizationId),
+}
+
+/// What no two batches work on at a time.
+type TargetKey = (AccountId, Target);
 
 enum Work {
     Post { posting: Posting, idempotent: Option<IdempotentRequest<Posted>> },
     Authorize { new: Box<NewAuthorization>, idempotent: Option<IdempotentRequest<Stepped>> },
+    Step { request: StepRequest, idempotent: Option<IdempotentRequest<Stepped>> },
 }
 
-/// What it did, in the order of [`Work`].
+/// What it did.
 enum Done {
     Posted(Outcome<Posted>),
-    Authorized(Box<Outcome<Stepped>>),
+    Stepped(Box<Outcome<Stepped>>),
 }
 
 impl LedgerRequest {
-    const fn card_key(&self) -> CardKey {
-        (self.actor.account, self.card)
+    const fn target_key(&self) -> TargetKey {
+        (self.actor.account, self.target)
     }
 
     /// The idempotency key and the fingerprint.
     fn key(&self) -> Option<(&Key, &[u8; 32])> {
         match &self.work {
             Work::Post { idempotent, .. } => idempotent.as_ref().map(|request| (&request.key, &request.fingerprint)),
-            Work::Authorize { idempotent, .. } => idempotent.as_ref().map(|request| (&request.key, &request.fingerprint)),
+            Work::Authorize { idempotent, .. } | Work::Step { idempotent, .. } => {
+                idempotent.as_ref().map(|request| (&request.key, &request.fingerprint))
+            }
         }
     }
 
     fn network_transaction(&self) -> Option<&str> {
         match &self.work {
-            Work::Post { .. } => None,
+            Work::Post { .. } | Work::Step { .. } => None,
             Work::Authorize { new, .. } => new.details.network_transaction_id.as_ref().map(NetworkTransactionId::as_str),
         }
     }
 }
 
 type LedgerCall = Call<LedgerRequest, Done>;
-type LedgerBatch = Batch<CardKey, LedgerRequest, Done>;
+type LedgerBatch = Batch<TargetKey, LedgerRequest, Done>;
 
 /// The service of money.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: Pool,
-    batcher: Batcher<CardKey, LedgerRequest, Done>,
+    batcher: Batcher<TargetKey, LedgerRequest, Done>,
     in_flight: Arc<InFlightKeys>,
     cache: Arc<PositionCache>,
     hold_times: Arc<HoldTimes>,
@@ -174,7 +189,7 @@ impl Ledger {
         let on_dropped = || Error::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed));
         let batcher = Batcher::new(Config { name: "ledger", max_in_flight: MAX_IN_FLIGHT, on_dropped }, move |calls, batch| {
             let executor = Arc::clone(&executor);
-            async move { executor.execute(calls, batch).await }
+            async move { executor.run(calls, batch).await }
         });
         Self { pool: pools.requests, batcher, in_flight: Arc::default(), cache, hold_times }
     }
@@ -189,7 +204,7 @@ impl Ledger {
         let outcome = match posting.card {
             Some(card) => {
                 let work = Work::Post { posting, idempotent };
-                let Done::Posted(outcome) = self.call(actor, card, work).await? else { return Err(confused()) };
+                let Done::Posted(outcome) = self.call(actor, Target::Card(card), work).await? else { return Err(confused()) };
                 outcome
             }
             None => Box::pin(pessimistic::post(&self.pool, actor, &posting, idempotent.as_ref())).await?,
@@ -214,7 +229,7 @@ impl Ledger {
         let outcome = match new.card {
             Some(card) => {
                 let work = Work::Authorize { new: Box::new(new), idempotent };
-                let Done::Authorized(outcome) = self.call(actor, card, work).await? else { return Err(confused()) };
+                let Done::Stepped(outcome) = self.call(actor, Target::Card(card), work).await? else { return Err(confused()) };
                 *outcome
             }
             None => Box::pin(pessimistic::authorize(&self.pool, actor, &new, &self.hold_times, idempotent.as_ref())).await?,
@@ -231,9 +246,9 @@ impl Ledger {
         Ok(outcome)
     }
 
-    async fn call(&self, actor: &Actor, card: CardId, work: Work) -> Result<Done> {
-        let request = LedgerRequest { actor: actor.clone(), card, work };
-        self.batcher.call([request.card_key()], request).await
+    async fn call(&self, actor: &Actor, target: Target, work: Work) -> Result<Done> {
+        let request = LedgerRequest { actor: actor.clone(), target, work };
+        self.batcher.call([request.target_key()], request).await
     }
 
     /// At most `limit` movements of a card that pass the filter, before position `before` or the newest, newest first.

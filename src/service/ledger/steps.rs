@@ -1,12 +1,15 @@
-//! The steps of a payment after its authorisation, and the postings of the network. Each is one transaction under the lock
-//! of the card's row, which comes before the lock of the authorisation's.
+//! The steps of a payment after its authorisation. Steps that arrive together are written together, as postings are. Those
+//! that a batch cannot write, and those that are audited, are transactions of their own, under the lock of the card's row,
+//! which comes before the lock of the authorisation's.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{
-    CardKey, Ledger, Movement,
-    authorization::{Authorization, CardBalance, Stepped, describe},
-    card_write::{Author, Link, Remarks, merchant_json},
+    CardKey, Done, Ledger, Target, Work,
+    authorization::{Authorization, Stepped, describe},
+    card_write::{Author, CardWrite, Remarks},
+    confused,
     locked_card::LockedCard,
     store,
 };
@@ -14,20 +17,20 @@ use crate::database::Pool;
 use crate::domain::{
     actor::Actor,
     audit_event::Event,
-    authorization::{EntryKind, Standing, Step, Taken},
+    authorization::{EntryKind, Step, Taken},
     decision::{self, Verdict},
     error::Refusal,
     hold_time::HoldTimes,
-    id::{AccountId, AuthorizationId, CardId, MovementId},
-    merchant::{Merchant, MerchantCategory, NetworkTransactionId},
+    id::AuthorizationId,
+    merchant::MerchantCategory,
     money::{Amount, Money},
-    posting::MovementKind,
+    posting::{MovementKind, Position},
     text::Description,
 };
 use crate::service::{
     audit,
     error::Result,
-    idempotency::{self, IdempotentRequest, Outcome},
+    idempotency::{self, IdempotentRequest, InFlightKeys, Outcome},
     unit::Unit,
 };
 use crate::telemetry::metrics;
@@ -64,60 +67,6 @@ pub enum StepRequest {
     Expire,
 }
 
-/// A capture that no authorisation preceded, or perhaps one that is found by the network's id.
-#[derive(Clone, Debug)]
-pub struct ForcePost {
-    /// The card. None if the request's id is malformed, so that no card can have it.
-    pub card: Option<CardId>,
-    /// How much.
-    pub amount: Amount,
-    /// The description of the movement.
-    pub description: Description,
-    /// The merchant.
-    pub merchant: Merchant,
-    /// The network's id of the transaction.
-    pub network_transaction_id: Option<NetworkTransactionId>,
-}
-
-/// What a refund returns the money of.
-#[derive(Clone, Debug)]
-pub enum Original {
-    /// Of nothing that is known.
-    None,
-    /// Of an authorisation. None if the request's id is malformed.
-    Authorization(Option<AuthorizationId>),
-    /// Of a capture or a purchase. None if the request's id is malformed.
-    Movement(Option<MovementId>),
-    /// Of the authorisation with the network's id, if there is one.
-    NetworkTransaction(NetworkTransactionId),
-}
-
-/// A refund of the network.
-#[derive(Clone, Debug)]
-pub struct NetworkRefund {
-    /// The card. None if the request's id is malformed, so that no card can have it.
-    pub card: Option<CardId>,
-    /// How much.
-    pub amount: Amount,
-    /// The description of the movement.
-    pub description: Description,
-    /// The merchant.
-    pub merchant: Merchant,
-    /// What it returns the money of.
-    pub original: Original,
-}
-
-/// A posting of the network that was written.
-#[derive(Clone, Debug)]
-pub struct Linked {
-    /// The movement.
-    pub movement: Movement,
-    /// The authorisation that it belongs to, after it.
-    pub authorization: Option<Authorization>,
-    /// The card's money after it.
-    pub balance: CardBalance,
-}
-
 impl Ledger {
     /// Takes a step of an authorisation. The id is None if the request's id is malformed.
     ///
@@ -128,10 +77,23 @@ impl Ledger {
         actor: &Actor,
         authorization: Option<AuthorizationId>,
         request: StepRequest,
-        idempotent: Option<&IdempotentRequest<Stepped>>,
+        idempotent: Option<IdempotentRequest<Stepped>>,
     ) -> Result<Outcome<Stepped>> {
-        let unit = TakeStep { actor, authorization, request: &request, hold_times: &self.hold_times };
-        let outcome = self.once(idempotent, &unit).await?;
+        let outcome = match (authorization, &request) {
+            // A release is audited. An expiry is the sandbox's, and rare.
+            (None, _) | (_, StepRequest::Release { .. } | StepRequest::Expire) => {
+                let unit = TakeStep { actor, authorization, request: &request, hold_times: &self.hold_times };
+                self.once(idempotent.as_ref(), &unit).await?
+            }
+            (Some(id), _) => {
+                let _key = idempotent.as_ref().map(|request| InFlightKeys::enter(&self.in_flight, request)).transpose()?;
+                let work = Work::Step { request, idempotent };
+                let Done::Stepped(outcome) = self.call(actor, Target::Authorization(id), work).await? else {
+                    return Err(confused());
+                };
+                *outcome
+            }
+        };
         if let Outcome::Fresh(Stepped { authorization, movement, .. }) = &outcome {
             self.forget((actor.account, authorization.card_id));
             if movement.is_some() {
@@ -141,92 +103,32 @@ impl Ledger {
         Ok(outcome)
     }
 
-    /// Captures money that no hold covers. If it has the network's id of an authorisation of the card, it is that one's capture.
-    ///
-    /// # Errors
-    /// The card does not exist, or its balance would leave its bounds.
-    pub async fn force_post(
+    pub(super) async fn once<T: Send + Sync, U: Unit<Output = T>>(
         &self,
-        actor: &Actor,
-        request: ForcePost,
-        idempotent: Option<&IdempotentRequest<Linked>>,
-    ) -> Result<Outcome<Linked>> {
-        let outcome = self.once(idempotent, &PostCapture { actor, request: &request }).await?;
-        Ok(self.posted(actor.account, outcome))
+        idempotent: Option<&IdempotentRequest<T>>,
+        unit: &U,
+    ) -> Result<Outcome<T>> {
+        let _key = idempotent.map(|request| InFlightKeys::enter(&self.in_flight, request)).transpose()?;
+        Box::pin(idempotency::write_once(&self.pool, idempotent, unit)).await
     }
 
-    /// Returns money to a card, for a merchant.
-    ///
-    /// # Errors
-    /// The card, or what the refund names, does not exist. More would be refunded than is left of it. The card's balance would
-    /// leave its bounds.
-    pub async fn refund(
-        &self,
-        actor: &Actor,
-        request: NetworkRefund,
-        idempotent: Option<&IdempotentRequest<Linked>>,
-    ) -> Result<Outcome<Linked>> {
-        let outcome = self.once(idempotent, &Refund { actor, request: &request }).await?;
-        Ok(self.posted(actor.account, outcome))
-    }
-
-    /// Takes a movement back, or a part of it: a capture or a purchase if `kind` is a capture's reversal, a refund if it is a
-    /// refund's. The id is None if the request's id is malformed.
-    ///
-    /// # Errors
-    /// The movement does not exist, less is left of it, or the card's balance would leave its bounds.
-    pub async fn reverse(
-        &self,
-        actor: &Actor,
-        movement: Option<MovementId>,
-        kind: ReversalKind,
-        amount: Option<Amount>,
-        idempotent: Option<&IdempotentRequest<Linked>>,
-    ) -> Result<Outcome<Linked>> {
-        let outcome = self.once(idempotent, &Reverse { actor, movement, kind, amount }).await?;
-        Ok(self.posted(actor.account, outcome))
-    }
-
-    async fn once<T: Send + Sync, U: Unit<Output = T>>(&self, idempotent: Option<&IdempotentRequest<T>>, unit: &U) -> Result<Outcome<T>> {
-        let _key = idempotent.map(|request| idempotency::InFlightKeys::enter(&self.in_flight, request)).transpose()?;
-        Box::pin(idempotency::write_once(self.pool(), idempotent, unit)).await
-    }
-
-    const fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    fn posted(&self, account: AccountId, outcome: Outcome<Linked>) -> Outcome<Linked> {
-        if let Outcome::Fresh(Linked { movement, balance, .. }) = &outcome {
-            self.forget((account, balance.card));
-            metrics::posting_written(movement.kind.known().map_or("unknown", MovementKind::name));
-        }
-        outcome
-    }
-
-    /// A batch that still believes the card to stand where it stood would only find out, and be decided again.
-    fn forget(&self, card: CardKey) {
+    /// Forgets a card that was written. A batch on its former position would be a conflict, and be decided again.
+    pub(super) fn forget(&self, card: CardKey) {
         self.cache.invalidate(&card);
     }
 }
 
-/// Which movements are taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReversalKind {
-    /// Captures and purchases.
-    Capture,
-    /// Refunds.
-    Refund,
-}
-
-impl ReversalKind {
-    const fn of(self, original: MovementKind) -> Option<MovementKind> {
-        match (self, original) {
-            (Self::Capture, MovementKind::Capture | MovementKind::Purchase) => Some(MovementKind::CaptureReversal),
-            (Self::Refund, MovementKind::Refund) => Some(MovementKind::RefundReversal),
-            _ => None,
-        }
-    }
+/// One step in a transaction of its own.
+pub(super) async fn take_alone(
+    pool: &Pool,
+    actor: &Actor,
+    authorization: AuthorizationId,
+    request: &StepRequest,
+    hold_times: &HoldTimes,
+    idempotent: Option<&IdempotentRequest<Stepped>>,
+) -> Result<Outcome<Stepped>> {
+    let unit = TakeStep { actor, authorization: Some(authorization), request, hold_times };
+    idempotency::write_once(pool, idempotent, &unit).await
 }
 
 struct TakeStep<'a> {
@@ -244,200 +146,70 @@ impl Unit for TakeStep<'_> {
         let id = self.authorization.ok_or(Refusal::AuthorizationNotFound)?;
         let card = store::card_of_authorization(connection, account, id).await?.ok_or(Refusal::AuthorizationNotFound)?;
         let mut locked = LockedCard::lock(connection, (account, card)).await?;
-        let mut authorization = locked.authorization(connection, id).await?;
-        let (taken, remarks) = self.decide(&locked, &mut authorization)?;
+        let authorization = locked.authorization(connection, id).await?;
         let by = if matches!(self.request, StepRequest::Expire) { Author::default() } else { Author::from(self.actor) };
-        let stepped = locked.write.step((locked.at, &by), authorization, taken, remarks)?;
+        let stepped = take(&mut locked.write, (locked.at, &by), authorization, self.request, self.hold_times)?;
         locked.write(connection).await?;
-        if let StepRequest::Release { .. } = self.request {
-            let event = Event::AuthorizationReleased { authorization: id, amount: taken.amount };
+        if let (StepRequest::Release { .. }, Some(entry)) = (self.request, stepped.entries.last()) {
+            let event = Event::AuthorizationReleased { authorization: id, amount: entry.amount };
             audit::record_in(connection, self.actor, event).await?;
         }
         Ok(stepped)
     }
 }
 
-impl TakeStep<'_> {
-    fn decide(&self, locked: &LockedCard, authorization: &mut Authorization) -> Result<(Taken, Remarks)> {
-        let standing = authorization.standing()?;
-        let mut remarks = Remarks::default();
-        let step = match self.request {
-            StepRequest::Increment(by) => {
-                let decision = decision::decide_increment(&locked.write.to, standing.status, *by);
-                if let Verdict::Declined(_) = decision.verdict {
-                    let taken = Taken { standing, kind: EntryKind::IncrementDeclined, amount: by.money(), captures: None };
-                    return Ok((taken, Remarks { decision: Some(decision), ..remarks }));
-                }
-                let category = authorization.merchant_category.as_ref().map(MerchantCategory::as_str);
-                let until = locked.at + self.hold_times.of(authorization.kind.known()?, category);
-                authorization.expires_at = authorization.expires_at.max(Some(until));
-                Step::Increment(*by)
-            }
-            StepRequest::Adjust(to) => Step::Adjust(*to),
-            StepRequest::Reverse { amount, reason } => {
-                remarks.reason.clone_from(reason);
-                Step::Reverse(*amount)
-            }
-            StepRequest::Capture { amount, is_final, description } => {
-                let description = description.clone().unwrap_or_else(|| describe(&authorization.merchant()));
-                remarks.posts = Some((MovementKind::Capture, description));
-                Step::Capture { amount: *amount, is_final: *is_final }
-            }
-            StepRequest::Release { reason } => {
-                remarks.reason = Some(reason.clone());
-                Step::Release
-            }
-            StepRequest::Expire => Step::Expire,
-        };
-        Ok((standing.take(step)?, remarks))
-    }
+/// Decides a step of an authorisation, and adds it to what is written to its card.
+///
+/// # Errors
+/// The status does not permit the step, the card would hold or owe more than it can, or the authorisation is of a later
+/// version.
+pub(super) fn take(
+    write: &mut CardWrite,
+    (at, by): (DateTime<Utc>, &Author),
+    mut authorization: Authorization,
+    request: &StepRequest,
+    hold_times: &HoldTimes,
+) -> Result<Stepped> {
+    let (taken, remarks) = decide(&write.to, at, &mut authorization, request, hold_times)?;
+    Ok(write.step((at, by), authorization, taken, remarks)?)
 }
 
-struct PostCapture<'a> {
-    actor: &'a Actor,
-    request: &'a ForcePost,
-}
-
-impl Unit for PostCapture<'_> {
-    type Output = Linked;
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<Linked> {
-        let ForcePost { card, amount, description, merchant, network_transaction_id } = self.request;
-        let (account, by) = (self.actor.account, Author::from(self.actor));
-        let card = card.ok_or(Refusal::CardNotFound)?;
-        let mut locked = LockedCard::lock(connection, (account, card)).await?;
-        if let Some(found) = network_authorization(connection, (account, card), network_transaction_id.as_ref()).await? {
-            let authorization = locked.authorization(connection, found).await?;
-            // What was declined has no hold that could be captured: its clearing stands by itself.
-            if let Ok(taken) = authorization.standing()?.take(Step::Capture { amount: Some(*amount), is_final: true }) {
-                let remarks = Remarks { posts: Some((MovementKind::Capture, description.clone())), ..Remarks::default() };
-                let Stepped { authorization, movement, balance, .. } =
-                    locked.write.step((locked.at, &by), authorization, taken, remarks)?;
-                locked.write(connection).await?;
-                let movement = movement.ok_or_else(|| crate::service::error::Error::internal("capturing", "a capture posts a movement"))?;
-                return Ok(Linked { movement, authorization: Some(authorization), balance });
+fn decide(
+    card: &Position,
+    at: DateTime<Utc>,
+    authorization: &mut Authorization,
+    request: &StepRequest,
+    hold_times: &HoldTimes,
+) -> Result<(Taken, Remarks)> {
+    let standing = authorization.standing()?;
+    let mut remarks = Remarks::default();
+    let step = match request {
+        StepRequest::Increment(by) => {
+            let decision = decision::decide_increment(card, standing.status, *by);
+            if let Verdict::Declined(_) = decision.verdict {
+                let taken = Taken { standing, kind: EntryKind::IncrementDeclined, amount: by.money(), captures: None };
+                return Ok((taken, Remarks { decision: Some(decision), ..remarks }));
             }
+            let category = authorization.merchant_category.as_ref().map(MerchantCategory::as_str);
+            let until = at + hold_times.of(authorization.kind.known()?, category);
+            authorization.expires_at = authorization.expires_at.max(Some(until));
+            Step::Increment(*by)
         }
-        let link = Link { merchant: merchant_json(merchant), ..Link::default() };
-        let (movement, _) = locked.write.post_linked((locked.at, &by), (MovementKind::Capture, *amount), description, link, None)?;
-        let balance = locked.write.balance();
-        locked.write(connection).await?;
-        Ok(Linked { movement, authorization: None, balance })
-    }
-}
-
-/// The authorisation of a card with the network's id.
-async fn network_authorization(
-    connection: &mut PgConnection,
-    (account, card): CardKey,
-    id: Option<&NetworkTransactionId>,
-) -> Result<Option<AuthorizationId>> {
-    let Some(id) = id else { return Ok(None) };
-    let found = store::by_network_transaction(connection, account, id).await?;
-    Ok(found.filter(|(_, of)| *of == card).map(|(authorization, _)| authorization))
-}
-
-struct Refund<'a> {
-    actor: &'a Actor,
-    request: &'a NetworkRefund,
-}
-
-impl Unit for Refund<'_> {
-    type Output = Linked;
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<Linked> {
-        let NetworkRefund { card, amount, description, merchant, original } = self.request;
-        let account = self.actor.account;
-        let card = card.ok_or(Refusal::CardNotFound)?;
-        let mut locked = LockedCard::lock(connection, (account, card)).await?;
-        let mut link = Link { merchant: merchant_json(merchant), ..Link::default() };
-        match original {
-            Original::None => {}
-            Original::Authorization(id) => link.authorization = Some(id.ok_or(Refusal::AuthorizationNotFound)?),
-            Original::NetworkTransaction(id) => link.authorization = network_authorization(connection, (account, card), Some(id)).await?,
-            Original::Movement(id) => {
-                let id = id.ok_or(Refusal::MovementNotFound)?;
-                let movement = store::find_original(connection, account, id).await?.filter(|movement| movement.card_id == card);
-                let movement = movement.ok_or(Refusal::MovementNotFound)?;
-                ReversalKind::Capture.of(movement.kind.known()?).ok_or(Refusal::MovementNotFound)?;
-                if movement.authorization_id.is_none() {
-                    let given_back = store::given_back(connection, (account, card), movement.seq).await?;
-                    let left = movement.amount.negated().less(given_back.reversed).less(given_back.refunded);
-                    if amount.money() > left {
-                        return Err(Refusal::RefundExceedsCapture.into());
-                    }
-                }
-                link.authorization = movement.authorization_id;
-                link.related = Some((movement.seq, id));
-                link.merchant = link.merchant.or(movement.merchant);
-            }
+        StepRequest::Adjust(to) => Step::Adjust(*to),
+        StepRequest::Reverse { amount, reason } => {
+            remarks.reason.clone_from(reason);
+            Step::Reverse(*amount)
         }
-        let authorization = match link.authorization {
-            Some(id) => {
-                let authorization = locked.authorization(connection, id).await?;
-                let standing = authorization.standing()?.refund(*amount)?;
-                link.merchant = link.merchant.or_else(|| merchant_json(&authorization.merchant()));
-                Some((authorization, standing))
-            }
-            None => None,
-        };
-        post(connection, self.actor, locked, (MovementKind::Refund, *amount), description, link, authorization).await
-    }
-}
-
-/// Writes a movement of the network, with the authorisation that it belongs to.
-async fn post(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    mut locked: LockedCard,
-    posting: (MovementKind, Amount),
-    description: &Description,
-    link: Link,
-    authorization: Option<(Authorization, Standing)>,
-) -> Result<Linked> {
-    let by = Author::from(actor);
-    let (movement, authorization) = locked.write.post_linked((locked.at, &by), posting, description, link, authorization)?;
-    let balance = locked.write.balance();
-    locked.write(connection).await?;
-    Ok(Linked { movement, authorization, balance })
-}
-
-struct Reverse<'a> {
-    actor: &'a Actor,
-    movement: Option<MovementId>,
-    kind: ReversalKind,
-    amount: Option<Amount>,
-}
-
-impl Unit for Reverse<'_> {
-    type Output = Linked;
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<Linked> {
-        let account = self.actor.account;
-        let id = self.movement.ok_or(Refusal::MovementNotFound)?;
-        let original = store::find_original(connection, account, id).await?.ok_or(Refusal::MovementNotFound)?;
-        let kind = self.kind.of(original.kind.known()?).ok_or(Refusal::MovementNotFound)?;
-        let card = (account, original.card_id);
-        let mut locked = LockedCard::lock(connection, card).await?;
-        let given_back = store::given_back(connection, card, original.seq).await?;
-        let size = if original.amount < Money::ZERO { original.amount.negated() } else { original.amount };
-        let left = size.less(given_back.reversed);
-        let amount = self.amount.or_else(|| Amount::new(left)).filter(|amount| amount.money() <= left);
-        let amount = amount.ok_or(Refusal::ReversalExceedsOriginal)?;
-        let authorization = match original.authorization_id {
-            Some(id) => {
-                let authorization = locked.authorization(connection, id).await?;
-                let standing = authorization.standing()?;
-                let standing = match self.kind {
-                    ReversalKind::Capture => standing.reverse_capture(amount)?,
-                    ReversalKind::Refund => standing.reverse_refund(amount)?,
-                };
-                Some((authorization, standing))
-            }
-            None => None,
-        };
-        let description: Description = original.description.parse().unwrap_or_else(|_| Description::of_a_payment());
-        let link = Link { authorization: original.authorization_id, related: Some((original.seq, id)), merchant: original.merchant };
-        post(connection, self.actor, locked, (kind, amount), &description, link, authorization).await
-    }
+        StepRequest::Capture { amount, is_final, description } => {
+            let description = description.clone().unwrap_or_else(|| describe(&authorization.merchant()));
+            remarks.posts = Some((MovementKind::Capture, description));
+            Step::Capture { amount: *amount, is_final: *is_final }
+        }
+        StepRequest::Release { reason } => {
+            remarks.reason = Some(reason.clone());
+            Step::Release
+        }
+        StepRequest::Expire => Step::Expire,
+    };
+    Ok((standing.take(step)?, remarks))
 }

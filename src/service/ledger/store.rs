@@ -1,14 +1,16 @@
-//! The SQL of the ledger: what is read. `write` has what is written, and `authorizations` and `originals` have the rest.
+//! The SQL of the ledger: what is read. `write` has what is written, `outcome` what that answers, and
+//! `authorizations` and `originals` have the rest.
 
 mod authorizations;
 mod originals;
+mod outcome;
 mod write;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::{authorizations::*, originals::*, write::*};
+pub(super) use self::{authorizations::*, originals::*, outcome::*, write::*};
 use super::{CardKey, Movement, MovementFilter, position_cache::CachedPosition};
 use crate::domain::{
     card::CardStatus,
@@ -145,8 +147,8 @@ pub(super) async fn page(
             case when related_seq is not null then (
                 select original.id
                 from movements original
-                where original.account_id = movements.account_id
-                    and original.card_id = movements.card_id
+                where original.account_id = $1
+                    and original.card_id = $2
                     and original.seq = movements.related_seq
             ) end as "related_id: MovementId",
             merchant

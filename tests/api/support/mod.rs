@@ -13,6 +13,7 @@ mod pgbouncer;
 mod reply;
 pub mod shards;
 pub mod socket;
+pub mod sql;
 mod standby;
 mod world;
 

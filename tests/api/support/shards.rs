@@ -80,14 +80,14 @@ const LOCKED: &str = "
 /// Where the tables are, and that the statements of a function are planned for their values, too.
 const SETTINGS: &str = "set local search_path = shards, public; set local plan_cache_mode = force_custom_plan";
 
-/// The columns that need a value, and the customer of a card, by which cards are found.
+/// The columns that need a value, and those of a card that statements compare.
 const COLUMNS: &str = "
     select relname::text, attname::text, typname::text
     from pg_class
     join pg_attribute on attrelid = pg_class.oid
     join pg_type on pg_type.oid = atttypid
     where relnamespace = 'shards'::regnamespace and relkind in ('r', 'p') and not relispartition
-        and attnum > 0 and (attnotnull or attname = 'customer_id') and attidentity = ''
+        and attnum > 0 and (attnotnull or attname in ('customer_id', 'holds_due_at')) and attidentity = ''
     order by relname, attnum";
 
 /// The account that every statement is asked for.
@@ -270,5 +270,11 @@ fn refill(table: &str, columns: &[(String, String)], own_ids: bool, is_target: b
 
 /// What a column of the sample rows holds.
 fn value(name: &str, kind: &str, own_ids: bool) -> String {
-    if name == "account_id" || kind == "uuid" && own_ids { "own.id".to_owned() } else { format!("{}::{kind}", sample(kind, OTHER)) }
+    match name {
+        "account_id" => "own.id".to_owned(),
+        // A list of roles is of those that do not count.
+        "role" => "'counted'".to_owned(),
+        _ if kind == "uuid" && own_ids => "own.id".to_owned(),
+        _ => format!("{}::{kind}", sample(kind, OTHER)),
+    }
 }

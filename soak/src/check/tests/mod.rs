@@ -196,11 +196,11 @@ impl World {
     /// A declined authorisation.
     fn decline(&mut self, op: &str, asked: i64, code: &str) -> &mut Attempt {
         let id = format!("auth_{op}");
-        let entry = self.entry(op, &id, "declined", asked, |row| {
-            let network_transaction = Some(op.to_owned());
-            *row = Authorization { status: "declined".to_owned(), requested: asked, network_transaction, ..Authorization::default() };
+        self.entry(op, &id, "declined", asked, |row| {
+            let (network_transaction, decline) = (Some(op.to_owned()), Some(code.to_owned()));
+            *row =
+                Authorization { status: "declined".to_owned(), requested: asked, network_transaction, decline, ..Authorization::default() };
         });
-        entry.decline = Some(code.to_owned());
         let body = self.answered(&id);
         let attempt = self.done(op, Kind::Authorize, asked, body);
         attempt.request.network_transaction = Some(op.to_owned());

@@ -94,7 +94,6 @@ fn a_step_that_its_status_forbids_is_found() {
     let mut world = world();
     world.step("late", (Kind::Increment, "increment"), "auth_a", (Some(1), 1), |row| {
         (row.sums.authorized, row.sums.held) = (61, 1);
-        row.status = "pending".to_owned();
     });
     world.assert_found(Rule::Hold);
 }
@@ -157,6 +156,7 @@ fn a_decline_that_had_no_reason_is_found() {
     assert_eq!(world.rules(), [Rule::Refusal]);
     // What the network has approved is not declined at all.
     world.attempt("e").request.form = Form::StandIn;
+    world.card.authorizations.get_mut("auth_e").expect("it").stand_in = true;
     world.assert_found(Rule::Lost);
     let mut world = self::world();
     world.step("up", (Kind::Increment, "increment_declined"), "auth_a", (Some(4), 4), unchanged);
@@ -201,6 +201,43 @@ fn a_refused_step_that_had_no_reason_is_found() {
 }
 
 #[test]
+fn a_refund_of_a_purchase_without_an_authorisation_is_refused_only_beyond_it() {
+    for (cents, expected) in [(31, vec![]), (30, vec![Rule::Refusal])] {
+        let mut world = world();
+        world.post("p", Kind::Purchase, 30);
+        world.refused("x", Kind::NetworkRefund, cents, "refund_exceeds_capture").request.target = Some("mov_p".to_owned());
+        assert_eq!(world.rules(), expected, "{cents}");
+    }
+}
+
+#[test]
+fn held_money_is_a_reason_to_refuse() {
+    for (cents, expected) in [(4, vec![]), (3, vec![Rule::Refusal])] {
+        let mut world = world();
+        world.authorize("e", 70, 70, Form::Plain);
+        world.refused("x", Kind::Withdrawal, cents, "insufficient_funds");
+        assert_eq!(world.rules(), expected, "{cents}");
+    }
+}
+
+#[test]
+fn a_read_of_an_authorisation_as_it_never_stood_is_found() {
+    let mut world = world();
+    let body = world.answered("auth_a");
+    let read = world.send("ra", Kind::ReadAuthorization, None);
+    read.request.target = Some("auth_a".to_owned());
+    read.answer = Some(Answer { status: 200, body, ..Answer::default() });
+    world.assert_sound();
+    // It shows what was not yet so when it ended.
+    let (invoked, ended) = (world.attempt("ra").invoked, world.attempt("ra").ended);
+    (world.attempt("ra").invoked, world.attempt("ra").ended) = (world.attempt("g").ended + 1, world.attempt("k").invoked);
+    assert_eq!(world.rules(), [Rule::Read]);
+    (world.attempt("ra").invoked, world.attempt("ra").ended) = (invoked, ended);
+    world.answer("ra").body.authorization.as_mut().expect("it").sums.held = 1;
+    assert_eq!(world.rules(), [Rule::Read]);
+}
+
+#[test]
 fn a_network_transaction_is_a_duplicate_only_of_an_earlier_one() {
     let mut world = world();
     let attempt = world.refused("x", Kind::Authorize, 1, "duplicate_network_transaction");
@@ -239,8 +276,9 @@ fn undoing_more_than_there_was_is_found() {
 
 #[test]
 fn an_answer_that_contradicts_the_ledger_is_found() {
-    let changes: [fn(&mut Body); 6] = [
+    let changes: [fn(&mut Body); 7] = [
         |body| body.balance = Some(79),
+        |body| (body.held, body.available) = (Some(41), Some(39)),
         |body| body.held = Some(41),
         |body| body.available = Some(41),
         |body| body.authorization.as_mut().expect("it").sums.captured = 21,

@@ -174,8 +174,11 @@ fn a_refusal_that_had_no_reason_is_found() {
     let mut world = world();
     world.refused("e", Kind::Purchase, 1, "card_blocked");
     assert_eq!(world.rules(), [Rule::Refusal]);
-    world.attempt("e").answer = Some(Answer { status: 404, code: Some("card_not_found".to_owned()), ..Answer::default() });
-    assert_eq!(world.rules(), [Rule::Refusal]);
+    for code in ["card_not_found", "insufficient_funds"] {
+        world.attempt("e").request.cents = Some(1000);
+        world.attempt("e").answer = Some(Answer { status: 404, code: Some(code.to_owned()), ..Answer::default() });
+        assert_eq!(world.rules(), [Rule::Refusal], "{code}");
+    }
 }
 
 #[test]

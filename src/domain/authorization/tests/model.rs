@@ -45,8 +45,9 @@ impl Model {
     /// The model's sums in the order of [`sums`].
     fn sums(&self) -> [i128; 10] {
         let hold = self.hold();
-        let [a, c, e, r, x, o, k, f, g] = ["A", "cE", "E", "R", "X", "O", "K", "F", "G"].map(|names| self.sum(names));
-        [a, hold, c, e, r, x, o, k, f, g]
+        let [authorized, rest @ ..] = ["A", "cE", "E", "R", "X", "O", "K", "F", "G"].map(|names| self.sum(names));
+        let [captured, excess, reversed, expired, released, capture_reversed, refunded, refund_reversed] = rest;
+        [authorized, hold, captured, excess, reversed, expired, released, capture_reversed, refunded, refund_reversed]
     }
 
     fn events_of(&self, wish: Wish) -> Result<Vec<Event>, &'static str> {
@@ -144,11 +145,13 @@ fn any_start() -> impl Strategy<Value = Option<i64>> {
 
 /// What holds of the sums at any time. They are printed and read as text, and so compared without the code's arithmetic.
 fn assert_invariants(standing: &Standing) -> Result<(), TestCaseError> {
-    let [a, h, c, e, r, x, o, k, f, g] = sums(standing).map(|(_, sum)| i128::from(sum.minor()));
-    prop_assert_eq!(a, h + r + x + o + c - e);
-    prop_assert!(e <= c && k <= c && g <= f && f - g <= c);
-    prop_assert!([a, h, c, e, r, x, o, k, f, g].into_iter().all(|sum| (0..=i128::from(MAX_MINOR)).contains(&sum)));
-    prop_assert_eq!(standing.status == AuthorizationStatus::Pending, h > 0);
+    let all = sums(standing).map(|(_, sum)| i128::from(sum.minor()));
+    let [authorized, held, captured, excess, reversed, expired, released, capture_reversed, refunded, refund_reversed] = all;
+    prop_assert_eq!(authorized, held + reversed + expired + released + captured - excess);
+    prop_assert!(excess <= captured && capture_reversed <= captured && refund_reversed <= refunded);
+    prop_assert!(refunded - refund_reversed <= captured);
+    prop_assert!(all.into_iter().all(|sum| (0..=i128::from(MAX_MINOR)).contains(&sum)));
+    prop_assert_eq!(standing.status == AuthorizationStatus::Pending, held > 0);
     Ok(())
 }
 

@@ -25,7 +25,12 @@ fn money(minor: i64) -> Money {
 fn call((account, card): CardKey, kind: MovementKind, minor: i64) -> LedgerCall {
     let amount = Amount::new(money(minor)).expect("above zero");
     let posting = Posting { card: Some(card), kind, amount, description: "test".parse().expect("a description") };
-    Call::new(LedgerRequest { actor: Actor::command_line(account), card, work: Work::Post { posting, idempotent: None } }).0
+    Call::new(LedgerRequest {
+        actor: Actor::command_line(account),
+        target: Target::Card(card),
+        work: Work::Post { posting, idempotent: None },
+    })
+    .0
 }
 
 fn authorize((account, card): CardKey, minor: i64, transaction: Option<&str>) -> LedgerCall {
@@ -40,7 +45,12 @@ fn authorize((account, card): CardKey, minor: i64, transaction: Option<&str>) ->
     let network_transaction_id = transaction.map(|id| id.parse().expect("an id"));
     let details = Details { network_transaction_id, ..Details::default() };
     let new = Box::new(NewAuthorization { card: Some(card), asked, details, expires_at: None, is_purchase: false });
-    Call::new(LedgerRequest { actor: Actor::command_line(account), card, work: Work::Authorize { new, idempotent: None } }).0
+    Call::new(LedgerRequest {
+        actor: Actor::command_line(account),
+        target: Target::Card(card),
+        work: Work::Authorize { new, idempotent: None },
+    })
+    .0
 }
 
 fn hold_times() -> HoldTimes {
@@ -49,7 +59,13 @@ fn hold_times() -> HoldTimes {
 
 /// The plan at noon of calls to cards with these positions.
 fn plan_at_noon(calls: Vec<LedgerCall>, known: impl Fn(&CardKey) -> Option<Position>) -> (Vec<CardUpdate>, Vec<LedgerCall>) {
-    plan(calls, |card| known(card).map(|position| CachedPosition { position, as_of: DateTime::UNIX_EPOCH }), noon(), &hold_times())
+    let mut positions = HashMap::new();
+    for call in &calls {
+        let Target::Card(card) = call.request.target else { panic!("a card") };
+        let card = (call.request.actor.account, card);
+        positions.extend(known(&card).map(|position| (card, CachedPosition { position, as_of: DateTime::UNIX_EPOCH })));
+    }
+    plan(calls, &Known { positions, ..Known::default() }, noon(), &hold_times())
 }
 
 fn noon() -> DateTime<Utc> {
@@ -108,8 +124,8 @@ fn a_posting_that_would_be_refused_is_left_over_with_every_later_one_to_its_card
     let (updates, left_over) = plan_at_noon(calls, |_| Some(active(100, 0)));
     let applied: Vec<_> = updates.iter().map(|update| (update.write.card, update.write.to)).collect();
     assert_eq!(applied, [(one, active(40, 1)), (two, active(101, 1))]);
-    let left_over: Vec<_> = left_over.iter().map(|call| call.request.card).collect();
-    assert_eq!(left_over, [one.1, one.1]);
+    let left_over: Vec<_> = left_over.iter().map(|call| call.request.target).collect();
+    assert_eq!(left_over, [Target::Card(one.1), Target::Card(one.1)]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::super::{
     CardKey,
@@ -27,6 +28,7 @@ macro_rules! select_authorizations {
             Authorization,
             r#"
             select
+                authorizations.account_id as "account_id: AccountId",
                 authorizations.id as "id: AuthorizationId",
                 authorizations.card_id as "card_id: CardId",
                 cards.customer_id as "customer_id: CustomerId",
@@ -64,6 +66,7 @@ macro_rules! select_authorizations {
                 authorizations.last_ordinal,
                 authorizations.entry_sequence,
                 authorizations.sequence,
+                cards.event_seq as card_sequence,
                 authorizations.created_at,
                 authorizations.expires_at,
                 authorizations.updated_at
@@ -93,6 +96,24 @@ pub(in super::super) async fn find_with_entries(
     let Some(authorization) = found else { return Ok(None) };
     let entries = entries(connection, account, &authorization).await?;
     Ok(Some((authorization, entries)))
+}
+
+/// Those of the authorisations that exist.
+pub(in super::super) async fn find_authorizations(
+    mut connection: ReadConnection<'_>,
+    wanted: &[(AccountId, AuthorizationId)],
+) -> Result<Vec<Authorization>> {
+    let accounts: Vec<Uuid> = wanted.iter().map(|(account, _)| (*account).into()).collect();
+    let ids: Vec<Uuid> = wanted.iter().map(|(_, id)| (*id).into()).collect();
+    let found = select_authorizations!(
+        "join unnest($1::uuid[], $2::uuid[]) as wanted (account_id, id)
+            on wanted.account_id = authorizations.account_id and wanted.id = authorizations.id",
+        &accounts,
+        &ids
+    )
+    .fetch_all(connection.executor())
+    .await?;
+    Ok(found)
 }
 
 /// One authorisation of a card that is locked, locked too.

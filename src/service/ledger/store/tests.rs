@@ -18,7 +18,11 @@ use crate::{
         batch::Call,
         cards::Cards,
         idempotency::{IdempotentRequest, Outcome},
-        ledger::{LedgerCall, LedgerRequest, Posted, Posting, Work, card_update, card_update::CardOutcome, rows::Rows},
+        ledger::{
+            LedgerCall, LedgerRequest, Posted, Posting, Target, Work, card_update,
+            card_update::{CardOutcome, Known},
+            rows::Rows,
+        },
         unit::ReadConnection,
     },
 };
@@ -83,12 +87,12 @@ fn top_up((account, card): CardKey, key: Option<&str>) -> LedgerCall {
         fingerprint: [7; 32],
         render: Box::new(|_: std::result::Result<&Posted, Refusal>| Vec::new()),
     });
-    Call::new(LedgerRequest { actor: Actor::command_line(account), card, work: Work::Post { posting, idempotent } }).0
+    Call::new(LedgerRequest { actor: Actor::command_line(account), target: Target::Card(card), work: Work::Post { posting, idempotent } }).0
 }
 
 fn rows(calls: Vec<LedgerCall>, decided_on: &HashMap<CardKey, CachedPosition>) -> Rows {
     let times = HoldTimes { purchase: 7, preauthorization: 30, cash: 3, by_category: BTreeMap::new() };
-    let (updates, _) = card_update::plan(calls, |card| decided_on.get(card).copied(), Utc::now(), &times);
+    let (updates, _) = card_update::plan(calls, &Known { positions: decided_on.clone(), ..Known::default() }, Utc::now(), &times);
     Rows::of_batch(&updates, Utc::now())
 }
 

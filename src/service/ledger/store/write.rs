@@ -1,62 +1,14 @@
 //! The statement that writes cards.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    super::{card_update::CardOutcome, position_cache::CachedPosition, rows::Rows},
-    PositionRow,
+    super::rows::Rows,
+    outcome::{Outcomes, Row, Written},
 };
 use crate::domain::{card::CardStatus, currency::Currency, id::CustomerId, money::Money, word::Word};
-
-/// What the statement came to.
-pub(in super::super) enum Written {
-    /// Each update was applied, or is a conflict.
-    Outcomes(Outcomes),
-    /// Another transaction stored a response under a key, or an authorisation with a network transaction id, after the
-    /// statement began. Nothing was written, and its transaction is over.
-    LostRace(sqlx::Error),
-}
-
-/// The outcomes of the updates of a batch.
-#[derive(Default)]
-pub(in super::super) struct Outcomes {
-    /// By the number of the update, from 1.
-    pub(in super::super) by_number: HashMap<i64, CardOutcome>,
-    /// The database's clock after reading every position.
-    pub(in super::super) now: Option<DateTime<Utc>>,
-}
-
-impl Outcomes {
-    /// Whether the only update was applied.
-    pub(in super::super) fn is_applied(&self) -> bool {
-        matches!(self.by_number.get(&1), Some(CardOutcome::Applied))
-    }
-
-    /// Whether the only update has a key or an id that is used already.
-    pub(in super::super) fn is_used(&self) -> bool {
-        matches!(self.by_number.get(&1), Some(CardOutcome::Conflict { used, .. }) if !used.is_empty())
-    }
-}
-
-/// A row of the answer: the numbers of the updates that were applied, or a conflict.
-struct Row {
-    now: DateTime<Utc>,
-    applied: Option<Vec<i64>>,
-    conflict: Option<i64>,
-    customer_id: Option<CustomerId>,
-    status: Option<Word<CardStatus>>,
-    currency: Option<Word<Currency>>,
-    balance: Option<Money>,
-    held: Option<Money>,
-    seq: Option<i64>,
-    event_seq: Option<i64>,
-    holds_due_at: Option<DateTime<Utc>>,
-    used: Option<Vec<String>>,
-}
 
 /// Applies each update whose card still has the position that the update was decided on: writes the card, its movements, its
 /// authorisations with their entries, and the stored responses. Skips all other updates. Returns the outcome of each.
@@ -80,39 +32,13 @@ pub(in super::super) async fn write(connection: &mut PgConnection, rows: &Rows) 
         }
         other => other?,
     };
-    let mut outcomes = Outcomes::default();
-    for row in rows {
-        outcomes.now = Some(row.now);
-        outcomes.by_number.extend(row.applied.iter().flatten().map(|number| (*number, CardOutcome::Applied)));
-        if let Some(number) = row.conflict {
-            let used = row.used.clone().unwrap_or_default();
-            outcomes.by_number.insert(number, CardOutcome::Conflict { known: row.known(), used });
-        }
-    }
-    Ok(Written::Outcomes(outcomes))
+    Ok(Written::Outcomes(Outcomes::of(rows)))
 }
 
-impl Row {
-    /// The position of a card in conflict, unless it does not exist or has a word of a later version.
-    fn known(self) -> Option<CachedPosition> {
-        let position = PositionRow {
-            customer_id: self.customer_id,
-            status: self.status?,
-            currency: self.currency?,
-            balance: self.balance?,
-            held: self.held?,
-            seq: self.seq?,
-            event_seq: self.event_seq?,
-            holds_due_at: self.holds_due_at,
-        };
-        Some(CachedPosition { position: position.try_into().ok()?, as_of: self.now })
-    }
-}
-
-/// The statement. The first literals are its parts about authorisations: how updates set what is held, which network
-/// transaction ids are used already, and the inserts.
+/// The statement. The literals are its parts about authorisations: which network transaction ids are used already, and what is
+/// written of them.
 macro_rules! write_statement {
-    ($holds:literal, $used:literal, $authorizations:literal, $rows:expr, $($more:expr),*) => {{
+    ($used:literal, $authorizations:literal, $rows:expr, $($more:expr),*) => {{
         let Rows { at, updates, movements, keys, .. } = $rows;
         sqlx::query_as!(
             Row,
@@ -134,10 +60,11 @@ macro_rules! write_statement {
                 select *
                 from unnest(
                     $21::uuid[], $22::uuid[], $23::uuid[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[],
-                    $28::bigint[], $29::timestamptz[], $30::bigint[], $31::bigint[], $32::bigint[]
+                    $28::bigint[], $29::timestamptz[], $30::bigint[], $31::bigint[], $32::bigint[], $33::bigint[],
+                    $34::timestamptz[]
                 ) with ordinality as card_update (
                     account_id, card_id, customer_id, status, balance, held, seq, event_seq, holds_due_at, next_balance,
-                    next_seq, next_event_seq, number
+                    next_seq, next_event_seq, next_held, next_holds_due_at, number
                 )
             ), used_once as (
                 select key.account_id, key.card_id, key.key as used
@@ -149,7 +76,9 @@ macro_rules! write_statement {
                 from used_once
                 group by account_id, card_id
             ), locked as materialized (
-                select cards.account_id, cards.id, updates.next_balance, updates.next_seq, updates.next_event_seq, updates.number
+                select
+                    cards.account_id, cards.id, updates.next_balance, updates.next_held, updates.next_seq,
+                    updates.next_event_seq, updates.next_holds_due_at, updates.number
                 from updates
                 join cards on cards.account_id = updates.account_id and cards.id = updates.card_id
                 where cards.status = updates.status
@@ -169,9 +98,11 @@ macro_rules! write_statement {
                 update cards
                 set
                     balance = locked.next_balance,
+                    held = locked.next_held,
                     seq = locked.next_seq,
-                    event_seq = locked.next_event_seq
-            " + $holds + "
+                    event_seq = locked.next_event_seq,
+                    holds_due_at = locked.next_holds_due_at
+                from locked
                 where cards.account_id = locked.account_id and cards.id = locked.id
                 returning cards.account_id, cards.id as card_id, locked.number
             ), written as (
@@ -250,26 +181,21 @@ macro_rules! write_statement {
             &updates.next_balance,
             &updates.next_seq,
             &updates.next_event_seq,
+            &updates.next_held,
+            &updates.next_holds_due_at as &[Option<DateTime<Utc>>],
             $($more),*
         )
     }};
 }
 
 async fn write_movements(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
-    write_statement!("from locked", "", "", rows,).fetch_all(connection).await
+    write_statement!("", "", rows,).fetch_all(connection).await
 }
 
 #[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
 async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
     let Rows { created, changed, entries, .. } = rows;
     write_statement!(
-        ",
-                    held = hold.next_held,
-                    holds_due_at = hold.next_holds_due_at
-                from locked
-                join unnest($33::bigint[], $34::timestamptz[]) with ordinality as hold (next_held, next_holds_due_at, number)
-                    on hold.number = locked.number
-        ",
         "
                 union all
                 select stored.account_id, transaction.card_id, stored.network_transaction_id
@@ -349,8 +275,6 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                 ) on entry.account_id = applied.account_id and entry.card_id = applied.card_id
         ",
         rows,
-        &rows.updates.next_held,
-        &rows.updates.next_holds_due_at as &[Option<DateTime<Utc>>],
         &created.account_id,
         &created.card_id,
         &created.id,

@@ -40,7 +40,7 @@ async fn each_kind_of_tampering_is_found_and_named() {
             "insert into movements select account_id, card_id, 4, id, kind, amount, 6000, description, created_at from movements where seq = 3",
             &["the movements add up to 6000 and the card holds 7000"],
         ),
-        ("delete from cards", &["there are movements and no such card"]),
+        ("delete from cards", &["there are movements or authorizations and no such card"]),
     ] {
         let (world, admin) = World::with_admin().await;
         let card = admin.given_card_with(json!(100)).await;

@@ -161,7 +161,7 @@ impl fmt::Display for Drift {
             Fault::Overdrawn { seq, found } => write!(f, "movement {seq} may not overdraw the card and leaves {found}"),
             Fault::Balance { expected, found } => write!(f, "the movements add up to {expected} and the card holds {found}"),
             Fault::LastSequence { expected, found } => write!(f, "the last movement is {expected} and the card counts {found}"),
-            Fault::NoCard => f.write_str("there are movements and no such card"),
+            Fault::NoCard => f.write_str("there are movements or authorizations and no such card"),
             Fault::NoOriginal { seq } => write!(f, "movement {seq} reverses or refunds a movement that it cannot"),
             Fault::GivenBack { seq, most, found } => write!(f, "movement {seq} was of {most} and {found} of it was given back"),
             Fault::NoAuthorization { seq } => write!(f, "movement {seq} names an authorization that the card does not have"),

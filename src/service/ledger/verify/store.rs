@@ -227,7 +227,7 @@ pub(super) async fn movements(
                 else true
             end as "has_original!",
             case when kind in ('capture', 'purchase', 'refund') then (
-                select coalesce(least(sum(abs(back.amount)), 9223372036854775807), 0)::bigint
+                select least(coalesce(sum(abs(back.amount)), 0), 9223372036854775807)::bigint
                 from movements back
                 where back.account_id = $1
                     and back.card_id = movements.card_id
@@ -235,7 +235,7 @@ pub(super) async fn movements(
                     and back.kind in ('capture_reversal', 'refund_reversal')
             ) else 0 end as "reversed!",
             case when kind in ('capture', 'purchase') and authorization_id is null then (
-                select coalesce(least(sum(back.amount + coalesce(taken.amount, 0)), 9223372036854775807), 0)::bigint
+                select least(coalesce(sum(back.amount + coalesce(taken.amount, 0)), 0), 9223372036854775807)::bigint
                 from movements back
                 left join lateral (
                     select sum(taken_back.amount) as amount

@@ -27,7 +27,7 @@ pub(super) async fn run(after: Option<Checkpoint>) -> Result<ExitCode, Failure> 
         checkpoint = read.checkpoint;
         if let Some(after) = read.checkpoint.filter(|_| reported.elapsed() > REPORT_EVERY) {
             reported = Instant::now();
-            tracing::info!(cards = read.cards, movements = read.movements, %after, "verifying the ledger");
+            tracing::info!(cards = read.cards, movements = read.movements, authorizations = read.authorizations, %after, "verifying the ledger");
         }
     };
     let found = |drift: Drift| {
@@ -43,8 +43,9 @@ pub(super) async fn run(after: Option<Checkpoint>) -> Result<ExitCode, Failure> 
     })?;
     connection.close().await.map_err(DatabaseError::Connect).map_err(StartError::from)?;
     postgres.close()?;
-    printed =
-        printed.and_then(|()| print(&format_args!("{} cards and {} movements read, {drifts} drifts found", read.cards, read.movements)));
+    let Progress { cards, movements, authorizations, .. } = read;
+    let summary = format!("{cards} cards, {movements} movements and {authorizations} authorizations read, {drifts} drifts found");
+    printed = printed.and_then(|()| print(&summary));
     printed.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })?;
     Ok(if drifts == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -76,5 +76,6 @@ mod support;
 mod tenants;
 mod text;
 mod users;
+mod verify_holds;
 mod verify_ledger;
 mod withdrawals;

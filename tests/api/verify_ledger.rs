@@ -21,7 +21,7 @@ async fn a_consistent_ledger_passes() {
     admin.purchase(&card, json!(20.5)).await.ok();
     admin.refund(&card, json!(0.5)).await.ok();
     let output = verify(&world.database);
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2 cards and 3 movements read, 0 drifts found");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2 cards, 3 movements and 0 authorizations read, 0 drifts found");
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -40,7 +40,7 @@ async fn each_kind_of_tampering_is_found_and_named() {
             "insert into movements select account_id, card_id, 4, id, kind, amount, 6000, description, created_at from movements where seq = 3",
             &["the movements add up to 6000 and the card holds 7000"],
         ),
-        ("delete from cards", &["there are movements and no such card"]),
+        ("delete from cards", &["there are movements or authorizations and no such card"]),
     ] {
         let (world, admin) = World::with_admin().await;
         let card = admin.given_card_with(json!(100)).await;
@@ -72,11 +72,14 @@ async fn a_verification_can_go_on_after_an_account_or_a_card() {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
     let [first, last] = *accounts else { panic!("{} accounts", accounts.len()) };
-    assert_eq!(read(last.to_string()), "0 cards and 0 movements read, 0 drifts found");
+    assert_eq!(read(last.to_string()), "0 cards, 0 movements and 0 authorizations read, 0 drifts found");
     let whose = world.database.number(&format!("select count(*) from cards where account_id = '{}'", Uuid::from(first))).await;
-    assert_eq!(read(first.to_string()), format!("{0} cards and {0} movements read, 0 drifts found", 3 - whose));
+    assert_eq!(read(first.to_string()), format!("{0} cards, {0} movements and 0 authorizations read, 0 drifts found", 3 - whose));
     let (account, rest) = if whose == 2 { (first, 2) } else { (last, 1) };
-    assert_eq!(read(format!("{account}/{}", cards[0])), format!("{rest} cards and {rest} movements read, 0 drifts found"));
+    assert_eq!(
+        read(format!("{account}/{}", cards[0])),
+        format!("{rest} cards, {rest} movements and 0 authorizations read, 0 drifts found")
+    );
     let refused = core_api_on(&world.database).args(["verify-ledger", "--after", "card_1"]).output().expect("verify-ledger runs");
     assert_eq!(refused.status.code(), Some(2));
 }

@@ -1,81 +1,27 @@
-//! The verification of the ledger: replays the history of every card, which must result in the card's balance.
+//! The verification of the ledger: replays the history of every card, which must result in the card's balance and in what
+//! it holds.
 //!
 //! It reads one account after the other in small statements. None of them keeps a snapshot for long, and memory use is
 //! constant, regardless of the number of cards and movements. It can go on from where an earlier one ended.
 //!
-//! It is right while others write: one statement reads a card together with the number of its newest movement. Movements
-//! never change, so those up to that number can be read at any later moment.
+//! It is right while others write: one statement reads a card together with the numbers of its newest movement and of the
+//! newest entry of its authorisations. Both never change, so those up to these numbers can be read at any later moment. An
+//! authorisation changes: one statement reads it together with all of its entries.
 
+mod chains;
+mod fault;
+mod replay;
 mod store;
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashMap, fmt, str::FromStr};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::id::{AccountId, CardId, NotAnId};
+pub use self::fault::{Drift, Fault};
+use self::replay::Replay;
+use crate::domain::id::{AccountId, AuthorizationId, CardId, NotAnId};
 use crate::service::error::Result;
-
-/// A fault of a card. Amounts are in minor units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drift {
-    /// The account.
-    pub account: AccountId,
-    /// The card.
-    pub card: CardId,
-    /// The fault.
-    pub fault: Fault,
-}
-
-/// A contradiction between a card and its movements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// A movement is missing or duplicated.
-    Sequence {
-        /// The seq after the previous one.
-        expected: i64,
-        /// The seq of the movement.
-        found: i64,
-    },
-    /// The balance after a movement is not the previous balance plus its amount.
-    RunningBalance {
-        /// The seq of the movement.
-        seq: i64,
-        /// The previous balance plus the amount.
-        expected: i128,
-        /// The balance that the movement states.
-        found: i64,
-    },
-    /// The balance of the card is not the sum of its movements.
-    Balance {
-        /// The sum of the movements.
-        expected: i128,
-        /// The balance of the card.
-        found: i64,
-    },
-    /// The last seq of the card is not that of its newest movement.
-    LastSequence {
-        /// The seq of the newest movement.
-        expected: i64,
-        /// The last seq of the card.
-        found: i64,
-    },
-    /// The movements belong to a card that does not exist.
-    NoCard,
-}
-
-impl fmt::Display for Drift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: ", self.account, self.card)?;
-        match self.fault {
-            Fault::Sequence { expected, found } => write!(f, "movement {expected} is missing or doubled, {found} stands there"),
-            Fault::RunningBalance { seq, expected, found } => write!(f, "movement {seq} should leave {expected} and says {found}"),
-            Fault::Balance { expected, found } => write!(f, "the movements add up to {expected} and the card holds {found}"),
-            Fault::LastSequence { expected, found } => write!(f, "the last movement is {expected} and the card counts {found}"),
-            Fault::NoCard => f.write_str("there are movements and no such card"),
-        }
-    }
-}
 
 /// How much has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +30,8 @@ pub struct Progress {
     pub cards: u64,
     /// Movements.
     pub movements: u64,
+    /// Authorisations.
+    pub authorizations: u64,
     /// Everything up to here is verified. None: nothing yet.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -116,21 +64,74 @@ impl FromStr for Checkpoint {
     }
 }
 
-/// A card and the number of its newest movement, at one moment. Only movements name a card without a balance.
+/// A card and the numbers of its newest movement and its newest entry, at one moment. A card that does not exist, but is
+/// named by movements, entries or authorisations, has none of the others.
 struct CardRow {
     id: CardId,
     balance: Option<i64>,
+    held: Option<i64>,
     seq: Option<i64>,
+    sequence: Option<i64>,
     newest: Option<i64>,
+    newest_entry: Option<i64>,
 }
 
-/// The columns of a movement that the replay checks.
-#[derive(Clone, Copy)]
+/// The columns of a movement that the replay checks, and what other rows say of it.
 struct MovementRow {
     card: CardId,
     seq: i64,
     amount: i64,
     balance_after: i64,
+    may_overdraw: bool,
+    /// What it captured for an authorisation.
+    captured: i64,
+    has_authorization: bool,
+    has_original: bool,
+    /// What reversals gave back of it.
+    reversed: i64,
+    /// What refunds gave back of it, less what was taken back of them, if it belongs to no authorisation.
+    refunded: i64,
+}
+
+/// The columns of an entry that the replay checks.
+struct EntryRow {
+    card: CardId,
+    sequence: i64,
+    held_before: i64,
+    held_after: i64,
+    card_held: i64,
+    captured: i64,
+    fits_movement: bool,
+}
+
+/// The sums of an authorisation, and what its entries and movements add up to at the same moment.
+struct AuthorizationRow {
+    card: CardId,
+    id: AuthorizationId,
+    is_pending: bool,
+    authorized: i64,
+    held: i64,
+    captured: i64,
+    excess: i64,
+    reversed: i64,
+    expired: i64,
+    released: i64,
+    capture_reversed: i64,
+    refunded: i64,
+    refund_reversed: i64,
+    /// Whether each entry continues from the one before it, and the newest one leads to the authorisation.
+    is_chained: bool,
+    /// Its entries, as far as they were there when the card was read.
+    known_entries: i64,
+    entered_authorized: i64,
+    entered_captured: i64,
+    entered_excess: i64,
+    entered_reversed: i64,
+    entered_expired: i64,
+    entered_released: i64,
+    moved_capture_reversed: i64,
+    moved_refunded: i64,
+    moved_refund_reversed: i64,
 }
 
 /// The most rows of each statement.
@@ -139,10 +140,11 @@ struct PageSizes {
     accounts: i64,
     cards: i64,
     movements: i64,
+    authorizations: i64,
 }
 
 /// Even if each row is read from a slow disk, a statement takes two seconds.
-const PAGE_SIZES: PageSizes = PageSizes { accounts: 200, cards: 200, movements: 2_000 };
+const PAGE_SIZES: PageSizes = PageSizes { accounts: 200, cards: 200, movements: 2_000, authorizations: 500 };
 
 /// Reads every card and its movements, or those after a checkpoint. Calls `progress` after each page of cards, and `found`
 /// with each drift at once.
@@ -202,35 +204,67 @@ impl<P: FnMut(Progress), F: FnMut(Drift)> Verification<'_, P, F> {
 
     /// Replays the histories of a page of cards.
     async fn histories(&mut self, account: AccountId, cards: &[CardRow]) -> Result<()> {
-        let mut replays = cards.iter().map(|card| Replay::new(account, card)).peekable();
-        let with_movements = || cards.iter().filter_map(|card| Some((card.id, card.newest?)));
-        if let (Some((first, _)), Some(last)) = (with_movements().next(), with_movements().next_back()) {
-            let mut after = (first, i64::MIN);
+        let mut replays: Vec<Replay<'_>> = cards.iter().map(|card| Replay::new(account, card)).collect();
+        let places: HashMap<CardId, usize> = cards.iter().enumerate().map(|(place, card)| (card.id, place)).collect();
+        // A card that was created, and movements and entries that were written, after the page of cards was read are skipped.
+        if let Some((first, last)) = range(cards, |card| card.newest) {
+            let mut after = (first.0, i64::MIN);
             while after < last {
                 let page = store::movements(self.connection, account, after, last, self.pages.movements).await?;
                 let Some(end) = page.last() else { break };
                 after = (end.card, end.seq);
-                for movement in page {
-                    while let Some(finished) = replays.next_if(|replay| replay.card.id < movement.card) {
-                        self.end(&finished);
-                    }
-                    // A card that was created, and movements that were posted, after the page of cards was read are skipped.
-                    if let Some(replay) = replays.peek_mut().filter(|replay| replay.includes(movement)) {
+                for movement in &page {
+                    let replay = places.get(&movement.card).and_then(|place| replays.get_mut(*place));
+                    if let Some(replay) = replay.filter(|replay| replay.includes(movement)) {
                         self.read.movements += 1;
                         replay.apply(movement, &mut self.found);
                     }
                 }
             }
         }
+        if let Some((first, last)) = range(cards, |card| card.newest_entry) {
+            let mut after = (first.0, i64::MIN);
+            while after < last {
+                let page = store::entries(self.connection, account, after, last, self.pages.movements).await?;
+                let Some(end) = page.last() else { break };
+                after = (end.card, end.sequence);
+                for entry in &page {
+                    let replay = places.get(&entry.card).and_then(|place| replays.get_mut(*place));
+                    if let Some(replay) = replay.filter(|replay| replay.includes_entry(entry)) {
+                        replay.enter(entry, &mut self.found);
+                    }
+                }
+            }
+        }
+        self.authorizations(account, cards, (&places, &mut replays)).await?;
         for finished in replays {
-            self.end(&finished);
+            self.read.cards += u64::from(finished.card.balance.is_some());
+            finished.end(&mut self.found);
         }
         Ok(())
     }
 
-    fn end(&mut self, finished: &Replay<'_>) {
-        self.read.cards += u64::from(finished.card.balance.is_some());
-        finished.end(&mut self.found);
+    /// Checks the authorisations of a page of cards.
+    async fn authorizations(
+        &mut self,
+        account: AccountId,
+        cards: &[CardRow],
+        (places, replays): (&HashMap<CardId, usize>, &mut [Replay<'_>]),
+    ) -> Result<()> {
+        let (Some(first), Some(last)) = (cards.first(), cards.last()) else { return Ok(()) };
+        let mut after = (first.id, AuthorizationId::from(Uuid::nil()));
+        loop {
+            let page = chains::authorizations(self.connection, account, after, last.id, cards, self.pages.authorizations).await?;
+            let Some(end) = page.last() else { return Ok(()) };
+            after = (end.card, end.id);
+            for authorization in &page {
+                let replay = places.get(&authorization.card).and_then(|place| replays.get_mut(*place));
+                if let Some(replay) = replay.filter(|replay| replay.card.balance.is_some()) {
+                    self.read.authorizations += 1;
+                    replay.check(authorization, &mut self.found);
+                }
+            }
+        }
     }
 
     fn verified(&mut self, checkpoint: Checkpoint) {
@@ -244,50 +278,11 @@ fn after<Id: From<Uuid> + Into<Uuid>>(id: Id) -> Option<Id> {
     id.into().as_u128().checked_add(1).map(|next| Uuid::from_u128(next).into())
 }
 
-/// The replay of one card's history. Sums are 128 bits wide, so that no tampered amounts can overflow them.
-struct Replay<'a> {
-    account: AccountId,
-    card: &'a CardRow,
-    seq: i64,
-    sum: i128,
-    running: i128,
-}
-
-impl<'a> Replay<'a> {
-    const fn new(account: AccountId, card: &'a CardRow) -> Self {
-        Self { account, card, seq: 0, sum: 0, running: 0 }
-    }
-
-    /// Whether a movement belongs to the card, and was there when the card was read.
-    fn includes(&self, movement: MovementRow) -> bool {
-        self.card.balance.is_some() && self.card.id == movement.card && self.card.newest.is_some_and(|newest| movement.seq <= newest)
-    }
-
-    /// Continues from what the movement states even if it is wrong, so that each fault is reported once.
-    fn apply(&mut self, movement: MovementRow, found: &mut impl FnMut(Drift)) {
-        let mut drift = |fault| found(Drift { account: self.account, card: self.card.id, fault });
-        if movement.seq != self.seq + 1 {
-            drift(Fault::Sequence { expected: self.seq + 1, found: movement.seq });
-        }
-        let expected = self.running + i128::from(movement.amount);
-        if i128::from(movement.balance_after) != expected {
-            drift(Fault::RunningBalance { seq: movement.seq, expected, found: movement.balance_after });
-        }
-        self.seq = movement.seq;
-        self.sum += i128::from(movement.amount);
-        self.running = i128::from(movement.balance_after);
-    }
-
-    fn end(&self, found: &mut impl FnMut(Drift)) {
-        let mut drift = |fault| found(Drift { account: self.account, card: self.card.id, fault });
-        let (Some(balance), Some(seq)) = (self.card.balance, self.card.seq) else { return drift(Fault::NoCard) };
-        if i128::from(balance) != self.sum {
-            drift(Fault::Balance { expected: self.sum, found: balance });
-        }
-        if seq != self.seq {
-            drift(Fault::LastSequence { expected: self.seq, found: seq });
-        }
-    }
+/// The first and the last card that have a newest row, with its number.
+fn range(cards: &[CardRow], newest: impl Fn(&CardRow) -> Option<i64>) -> Option<((CardId, i64), (CardId, i64))> {
+    let mut numbered = cards.iter().filter_map(|card| Some((card.id, newest(card)?)));
+    let first = numbered.next()?;
+    Some((first, numbered.last().unwrap_or(first)))
 }
 
 #[cfg(test)]

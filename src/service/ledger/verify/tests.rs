@@ -8,12 +8,32 @@ use super::*;
 use crate::database::{self, private::PrivatePostgres};
 
 fn faults(balance: i64, last_seq: i64, movements: &[(i64, i64, i64)]) -> Vec<Fault> {
-    let card = CardRow { id: CardId::new(), balance: Some(balance), seq: Some(last_seq), newest: None };
+    let card = CardRow {
+        id: CardId::new(),
+        balance: Some(balance),
+        held: Some(0),
+        seq: Some(last_seq),
+        sequence: Some(0),
+        newest: None,
+        newest_entry: None,
+    };
     let mut replay = Replay::new(AccountId::new(), &card);
     let mut faults = Vec::new();
     let mut found = |drift: Drift| faults.push(drift.fault);
     for &(seq, amount, balance_after) in movements {
-        replay.apply(MovementRow { card: card.id, seq, amount, balance_after }, &mut found);
+        let movement = MovementRow {
+            card: card.id,
+            seq,
+            amount,
+            balance_after,
+            may_overdraw: false,
+            captured: 0,
+            has_authorization: true,
+            has_original: true,
+            reversed: 0,
+            refunded: 0,
+        };
+        replay.apply(&movement, &mut found);
     }
     replay.end(&mut found);
     faults
@@ -51,7 +71,7 @@ fn a_checkpoint_round_trips_through_text() {
 }
 
 /// So small that every page, also that of the movements of one card, is one of many.
-const SMALL: PageSizes = PageSizes { accounts: 2, cards: 2, movements: 3 };
+const SMALL: PageSizes = PageSizes { accounts: 2, cards: 2, movements: 3, authorizations: 1 };
 
 /// Five accounts. The first has no card, the others have one to four cards, and card n has n * 2 movements.
 const LEDGER: &str = "
@@ -129,7 +149,7 @@ fn last_digit(id: impl Into<Uuid>) -> u128 {
 #[tokio::test]
 async fn every_card_and_movement_is_read_once_however_small_the_pages() {
     let mut ledger = Ledger::new().await;
-    for pages in [SMALL, PAGE_SIZES, PageSizes { accounts: 1, cards: 1, movements: 1 }] {
+    for pages in [SMALL, PAGE_SIZES, PageSizes { accounts: 1, cards: 1, movements: 1, authorizations: 1 }] {
         let (read, drifts, _) = ledger.verify(pages, None).await;
         assert_eq!((read.cards, read.movements, drifts), (10, 40, Vec::new()));
     }
@@ -139,7 +159,7 @@ async fn every_card_and_movement_is_read_once_however_small_the_pages() {
 async fn the_same_faults_are_found_however_small_the_pages() {
     let mut ledger = Ledger::new().await;
     ledger.connection.execute(TAMPERING).await.expect("tampered");
-    for pages in [SMALL, PAGE_SIZES, PageSizes { accounts: 1, cards: 1, movements: 1 }] {
+    for pages in [SMALL, PAGE_SIZES, PageSizes { accounts: 1, cards: 1, movements: 1, authorizations: 1 }] {
         let (read, drifts, _) = ledger.verify(pages, None).await;
         let wanted = [
             "2/9 NoCard",

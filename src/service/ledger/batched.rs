@@ -93,7 +93,9 @@ impl Executor {
     async fn run_alone(&self, LedgerRequest { actor, target, work }: &LedgerRequest) -> Result<Done> {
         let pool = &self.pools.requests;
         match work {
-            Work::Post { posting, idempotent } => pessimistic::post(pool, actor, posting, idempotent.as_ref()).await.map(Done::Posted),
+            Work::Post { posting, idempotent } => {
+                pessimistic::post(pool, actor, posting, idempotent.as_ref()).await.map(|outcome| Done::Posted(Box::new(outcome)))
+            }
             Work::Authorize { new, idempotent } => {
                 let outcome = pessimistic::authorize(pool, actor, new, &self.hold_times, idempotent.as_ref()).await?;
                 Ok(Done::Stepped(Box::new(outcome)))

@@ -148,7 +148,7 @@ impl PendingCall {
     /// Tells the caller that it was written.
     pub(super) fn confirm(self) {
         self.call.reply(Ok(match self.result {
-            Planned::Posted(posted) => Done::Posted(outcome(posted, self.body)),
+            Planned::Posted(posted) => Done::Posted(Box::new(outcome(posted, self.body))),
             Planned::Stepped(stepped) => Done::Stepped(Box::new(outcome(*stepped, self.body))),
         }));
     }

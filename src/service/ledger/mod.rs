@@ -142,7 +142,7 @@ enum Work {
 
 /// What it did.
 enum Done {
-    Posted(Outcome<Posted>),
+    Posted(Box<Outcome<Posted>>),
     Stepped(Box<Outcome<Stepped>>),
 }
 
@@ -205,7 +205,7 @@ impl Ledger {
             Some(card) => {
                 let work = Work::Post { posting, idempotent };
                 let Done::Posted(outcome) = self.call(actor, Target::Card(card), work).await? else { return Err(confused()) };
-                outcome
+                *outcome
             }
             None => Box::pin(pessimistic::post(&self.pool, actor, &posting, idempotent.as_ref())).await?,
         };

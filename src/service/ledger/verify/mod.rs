@@ -8,7 +8,6 @@
 //! newest entry of its authorisations. Both never change, so those up to these numbers can be read at any later moment. An
 //! authorisation changes: one statement reads it together with all of its entries.
 
-mod chains;
 mod fault;
 mod replay;
 mod store;
@@ -254,7 +253,7 @@ impl<P: FnMut(Progress), F: FnMut(Drift)> Verification<'_, P, F> {
         let (Some(first), Some(last)) = (cards.first(), cards.last()) else { return Ok(()) };
         let mut after = (first.id, AuthorizationId::from(Uuid::nil()));
         loop {
-            let page = chains::authorizations(self.connection, account, after, last.id, cards, self.pages.authorizations).await?;
+            let page = store::authorizations(self.connection, account, after, last.id, cards, self.pages.authorizations).await?;
             let Some(end) = page.last() else { return Ok(()) };
             after = (end.card, end.id);
             for authorization in &page {

@@ -1,7 +1,10 @@
 //! The SQL of the verification. Each statement reads a page, so that no snapshot is old enough to hold vacuum back.
 
+mod chains;
+
 use sqlx::PgConnection;
 
+pub(super) use self::chains::authorizations;
 use super::{CardRow, EntryRow, MovementRow};
 use crate::domain::id::{AccountId, CardId};
 use crate::service::error::Result;

@@ -3,14 +3,14 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{AuthorizationRow, CardRow};
+use super::super::{AuthorizationRow, CardRow};
 use crate::domain::id::{AccountId, AuthorizationId, CardId};
 use crate::service::error::Result;
 
 /// The next authorisations after one place up to a card, in order of card and id, each with what its entries and movements
 /// add up to at the same moment. An entry leads to the one before it. A chain that tampering closed to a circle ends.
 #[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
-pub(super) async fn authorizations(
+pub(in super::super) async fn authorizations(
     connection: &mut PgConnection,
     account: AccountId,
     (after_card, after_id): (CardId, AuthorizationId),

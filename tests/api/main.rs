@@ -48,6 +48,7 @@ mod login_flood;
 mod login_limits;
 mod logs;
 mod metrics;
+mod migration_at_scale;
 mod movements;
 mod openapi;
 mod output;

@@ -67,9 +67,15 @@ macro_rules! write_statement {
                     next_seq, next_event_seq, next_held, next_holds_due_at, number
                 )
             ), used_once as (
+                -- A subquery that no plan turns into a join: a plan that was made while the table was small would read all of
+                -- it once it is large.
                 select key.account_id, key.card_id, key.key as used
                 from key
-                join idempotency_keys stored on stored.account_id = key.account_id and stored.key = key.key
+                where (
+                    select true
+                    from idempotency_keys stored
+                    where stored.account_id = key.account_id and stored.key = key.key
+                )
             " + $used + "
             ), duplicates as materialized (
                 select account_id, card_id, array_agg(used) as used
@@ -198,10 +204,13 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
     write_statement!(
         "
                 union all
-                select stored.account_id, transaction.card_id, stored.network_transaction_id
+                select transaction.account_id, transaction.card_id, transaction.id
                 from unnest($35::uuid[], $36::uuid[], $53::text[]) as transaction (account_id, card_id, id)
-                join authorizations stored
-                    on stored.account_id = transaction.account_id and stored.network_transaction_id = transaction.id
+                where (
+                    select true
+                    from authorizations stored
+                    where stored.account_id = transaction.account_id and stored.network_transaction_id = transaction.id
+                )
         ",
         "
             ), created as (
@@ -255,7 +264,9 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                     account_id, card_id, id, status, authorized, held, captured, excess, reversed, expired, released,
                     capture_reversed, refunded, refund_reversed, last_ordinal, entry_sequence, sequence, expires_at
                 ) on changed.account_id = applied.account_id and changed.card_id = applied.card_id
-                where authorizations.account_id = changed.account_id and authorizations.id = changed.id
+                where authorizations.account_id = changed.account_id
+                    and authorizations.card_id = changed.card_id
+                    and authorizations.id = changed.id
             ), entered as (
                 insert into authorization_entries (
                     account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,

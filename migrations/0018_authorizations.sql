@@ -112,9 +112,8 @@ create table authorizations (
     constraint authorizations_add_up check (authorized = held + reversed + expired + released + captured - excess),
     constraint authorizations_return_what_was_taken check (
         excess <= captured
-        and capture_reversed <= captured
         and refund_reversed <= refunded
-        and refunded - refund_reversed <= captured
+        and capture_reversed + refunded - refund_reversed <= captured
     ),
     constraint authorizations_pending_hold check ((status = 'pending') = (held > 0)),
     constraint authorizations_pending_expire check (status <> 'pending' or expires_at is not null)

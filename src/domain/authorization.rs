@@ -274,13 +274,20 @@ impl Standing {
         Self { status, ..self }
     }
 
+    /// What was captured, less what reversals and refunds have given back of it.
+    #[must_use]
+    pub fn returnable(self) -> Money {
+        less(less(self.captured, self.capture_reversed), less(self.refunded, self.refund_reversed))
+    }
+
     /// Some of what was captured is given back. The caller knows that the captured movement has as much left.
     ///
     /// # Errors
-    /// [`Refusal::ReversalExceedsOriginal`].
+    /// [`Refusal::ReversalExceedsOriginal`]: less than this is captured and not given back.
     pub fn reverse_capture(self, amount: Amount) -> Result<Self, Refusal> {
-        if amount.money() > less(self.captured, self.capture_reversed) {
-            return Err(Refusal::ReversalExceedsOriginal);
+        let left = self.returnable();
+        if amount.money() > left {
+            return Err(Refusal::ReversalExceedsOriginal(left));
         }
         Ok(Self { capture_reversed: sum(self.capture_reversed, amount.money())?, ..self })
     }
@@ -290,9 +297,9 @@ impl Standing {
     /// # Errors
     /// [`Refusal::RefundExceedsCapture`]: less than this is captured and not given back.
     pub fn refund(self, amount: Amount) -> Result<Self, Refusal> {
-        let left = less(less(self.captured, self.capture_reversed), less(self.refunded, self.refund_reversed));
+        let left = self.returnable();
         if amount.money() > left {
-            return Err(Refusal::RefundExceedsCapture);
+            return Err(Refusal::RefundExceedsCapture(left));
         }
         Ok(Self { refunded: sum(self.refunded, amount.money())?, ..self })
     }
@@ -302,8 +309,9 @@ impl Standing {
     /// # Errors
     /// [`Refusal::ReversalExceedsOriginal`].
     pub fn reverse_refund(self, amount: Amount) -> Result<Self, Refusal> {
-        if amount.money() > less(self.refunded, self.refund_reversed) {
-            return Err(Refusal::ReversalExceedsOriginal);
+        let left = less(self.refunded, self.refund_reversed);
+        if amount.money() > left {
+            return Err(Refusal::ReversalExceedsOriginal(left));
         }
         Ok(Self { refund_reversed: sum(self.refund_reversed, amount.money())?, ..self })
     }

@@ -3,6 +3,7 @@
 use super::{
     authorization::AuthorizationStatus,
     card::{CardStatus, TargetStatus},
+    money::Money,
 };
 
 /// Why a rule or the current state forbids a request.
@@ -80,12 +81,12 @@ pub enum Refusal {
     /// An authorisation of the account has this network transaction id already.
     #[error("network transaction id taken")]
     DuplicateNetworkTransaction,
-    /// More would be taken back than is left of the movement.
+    /// More would be taken back than this, which is left of the movement.
     #[error("reversal exceeds its original")]
-    ReversalExceedsOriginal,
-    /// More would be refunded than is left of what was captured.
+    ReversalExceedsOriginal(Money),
+    /// More would be refunded than this, which is left of what was captured.
     #[error("refund exceeds what was captured")]
-    RefundExceedsCapture,
+    RefundExceedsCapture(Money),
 }
 
 /// The two kinds of refusals.
@@ -123,8 +124,8 @@ impl Refusal {
             | Self::BalanceLimitExceeded
             | Self::AuthorizationNotOpen(_)
             | Self::DuplicateNetworkTransaction
-            | Self::ReversalExceedsOriginal
-            | Self::RefundExceedsCapture => RefusalKind::Conflict,
+            | Self::ReversalExceedsOriginal(_)
+            | Self::RefundExceedsCapture(_) => RefusalKind::Conflict,
         }
     }
 }

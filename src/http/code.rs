@@ -195,7 +195,7 @@ codes! {
         do: "Find it with GET /authorizations?networkTransactionId=. A repeated message keeps its Idempotency-Key, and gets the response to the first one."
 
     ReversalExceedsOriginal "reversal_exceeds_original" CONFLICT "More than is left of the movement"
-        means: "The movement and its earlier reversals leave less than this amount. Nothing was posted."
+        means: "The movement, less its earlier reversals and less what refunds gave back of it, leaves less than this amount. The detail tells how much. Nothing was posted."
         do: "Reverse at most what is left. Without an amount, all that is left is reversed."
 
     RefundExceedsCapture "refund_exceeds_capture" CONFLICT "More than was captured"

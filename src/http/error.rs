@@ -259,9 +259,15 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         Refusal::DuplicateNetworkTransaction => {
             (Code::DuplicateNetworkTransaction, "Another authorization has this networkTransactionId. Nothing was decided.")
         }
-        Refusal::ReversalExceedsOriginal => (Code::ReversalExceedsOriginal, "The movement has less left to reverse."),
-        Refusal::RefundExceedsCapture => {
-            (Code::RefundExceedsCapture, "Less is left to refund of what was captured. Post the refund without a link if it is right.")
+        Refusal::ReversalExceedsOriginal(left) => {
+            return (Code::ReversalExceedsOriginal, format!("Of this movement {} is left to reverse.", left.to_json()));
+        }
+        Refusal::RefundExceedsCapture(left) => {
+            let left = left.to_json();
+            return (
+                Code::RefundExceedsCapture,
+                format!("Of what was captured {left} is left to refund. Post the refund without a link if it is right."),
+            );
         }
     };
     (code, detail.to_owned())

@@ -151,6 +151,7 @@ async fn the_database_rejects_inconsistent_holds() {
         ("update authorizations set expires_at = null", "authorizations_pending_expire"),
         ("update authorizations set capture_reversed = 1", "authorizations_return_what_was_taken"),
         ("update authorizations set refunded = 1", "authorizations_return_what_was_taken"),
+        ("update authorizations set captured = 3, excess = 3, capture_reversed = 2, refunded = 2", "authorizations_return_what_was_taken"),
         ("update authorizations set expired = -1, released = 1", "authorizations_bounds"),
     ] {
         let refused = connection.execute(AssertSqlSafe(tampering.to_owned())).await.expect_err(tampering);

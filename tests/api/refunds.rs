@@ -4,7 +4,7 @@ use core_api::domain::card::CardStatus;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Actor, World,
+    Actor, Reply, World,
     payments::{id, position, returned},
 };
 
@@ -23,7 +23,7 @@ async fn given_capture(admin: &Actor, card: &str, amount: i64, name: &str) -> (S
     (hold, capture)
 }
 
-async fn reverse(admin: &Actor, refund: &str, body: Value) -> crate::support::Reply {
+async fn reverse(admin: &Actor, refund: &str, body: Value) -> Reply {
     admin.network(&format!("refunds/{refund}/reversals"), body).await
 }
 
@@ -117,6 +117,52 @@ async fn no_more_is_refunded_to_a_payment_than_it_took() {
     admin.step(&pending, "captures", json!({"amount": 40, "final": false})).await.ok();
     admin.network_refund(&card, json!(40), json!({"authorizationId": pending})).await.ok();
     assert_eq!(admin.position(&card).await, "501 60 441");
+}
+
+#[tokio::test]
+async fn what_a_refund_gave_back_is_not_given_back_by_a_reversal() {
+    let (world, admin) = World::with_admin().await;
+    let card = admin.given_card_with(json!(500)).await;
+    let reverse_capture = async |movement: &str, body: Value| admin.network(&format!("captures/{movement}/reversals"), body).await;
+    let refused = |reply: Reply, left: &str| {
+        let problem = reply.problem(409, "reversal_exceeds_original");
+        assert_eq!(problem["detail"], format!("Of this movement {left} is left to reverse."));
+    };
+    let (hold, capture) = given_capture(&admin, &card, 100, "named").await;
+    let bought = admin.network("purchases", json!({"cardId": card, "amount": 100})).await.ok();
+    let forced = id(&admin.force_post(&card, json!(100)).await.ok()["movement"]);
+    let simulated = id(&admin.purchase(&card, json!(100)).await.ok()["movement"]);
+    for (original, link) in [
+        (capture, json!({"authorizationId": hold})),
+        (id(&bought["movement"]), json!({"movementId": id(&bought["movement"])})),
+        (forced.clone(), json!({"movementId": forced})),
+        (simulated.clone(), json!({"movementId": simulated})),
+    ] {
+        let refund = id(&admin.network_refund(&card, json!(70), link.clone()).await.ok()["movement"]);
+        refused(reverse_capture(&original, json!({"amount": 30.01})).await, "30");
+        reverse(&admin, &refund, json!({"amount": 20})).await.ok();
+        refused(reverse_capture(&original, json!({"amount": 50.01})).await, "50");
+        reverse_capture(&original, json!({"amount": 9.5})).await.ok();
+        // Without an amount, what is left.
+        assert_eq!(reverse_capture(&original, json!({})).await.ok()["movement"]["amount"], 40.5);
+        refused(reverse_capture(&original, json!({})).await, "0");
+        let problem = admin.network_refund(&card, json!(0.01), link).await.problem(409, "refund_exceeds_capture");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.starts_with("Of what was captured 0 is left")), "{problem}");
+    }
+    assert_eq!(admin.position(&card).await, "500 0 500");
+    // Of two captures of one authorisation, each is given back once, and both together at most what both took.
+    let hold = admin.given_hold(&card, json!(100)).await;
+    let first = id(&admin.step(&hold, "captures", json!({"amount": 60, "final": false})).await.ok()["movement"]);
+    let second = id(&admin.step(&hold, "captures", json!({"amount": 40})).await.ok()["movement"]);
+    admin.network_refund(&card, json!(50), json!({"movementId": first})).await.ok();
+    refused(reverse_capture(&first, json!({"amount": 11})).await, "10");
+    reverse_capture(&second, json!({"amount": 30})).await.ok();
+    admin.network_refund(&card, json!(15), json!({"authorizationId": hold})).await.ok();
+    refused(reverse_capture(&first, json!({"amount": 6})).await, "5");
+    reverse_capture(&first, json!({})).await.ok();
+    assert_eq!(returned(&admin.authorization(&hold).await), "35 65 0");
+    assert_eq!(admin.position(&card).await, "500 0 500");
+    world.assert_ledger_is_clean().await;
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn drifts(connection: &mut PgConnection) -> (ledger::Progress, Vec<String>
 }
 
 /// Each with what is reported. Amounts are in cents, and the authorisations are told apart by what was asked for.
-const TAMPERINGS: [(&str, &[&str]); 25] = [
+const TAMPERINGS: [(&str, &[&str]); 27] = [
     (
         "update authorizations set authorized = authorized + 1 where requested = 10000",
         &["add up to 15000 and 15001 was authorized", "should have 15000 authorized and says 15001"],
@@ -108,6 +108,16 @@ const TAMPERINGS: [(&str, &[&str]); 25] = [
             "was of 3000 and 3001 of it was given back",
             "was of 4000 and 4001 of it was given back",
         ],
+    ),
+    (
+        "update movements set amount = 2001 where kind = 'capture_reversal';
+         update movements set related_seq = (select seq from movements where amount = -3000), authorization_id = null
+         where kind = 'capture_reversal'",
+        &["was of 3000 and 3001 of it was given back"],
+    ),
+    (
+        "update authorizations set capture_reversed = 5001 where requested = 5000",
+        &["8000 was captured for", "and 8001 of it was given back"],
     ),
     ("update movements set kind = 'purchase', balance_after = -1 where amount = -3000", &["may not overdraw the card and leaves -1"]),
 ];

@@ -208,16 +208,20 @@ impl Judge<'_> {
             (Kind::Capture, "authorization_not_open") => {
                 request.cents.is_none() && at_some(&|place| self.is_closed(target, place, to, &["captured", "reversed", "expired"]))
             }
-            (Kind::CaptureReversal | Kind::RefundReversal, "reversal_exceeds_original") => original
-                .is_some_and(|original| at_some(&|place| asked(original.amount.abs() - timeline.undone(original.seq, place).reversed))),
+            (Kind::CaptureReversal | Kind::RefundReversal, "reversal_exceeds_original") => original.is_some_and(|original| {
+                at_some(&|place| {
+                    let undone = timeline.undone(original.seq, place);
+                    let left = original.amount.abs() - undone.reversed - undone.refunded;
+                    let authorization = original.authorization.as_deref().filter(|_| request.kind == Kind::CaptureReversal);
+                    let standing = authorization.and_then(|authorization| timeline.standing(authorization, place));
+                    asked(standing.map_or(left, |standing| left.min(standing.returnable())))
+                })
+            }),
             (Kind::NetworkRefund, "refund_exceeds_capture") => at_some(&|place| {
                 let linked = request.network_transaction.as_deref().and_then(|id| timeline.of_network_transaction(id));
                 let authorization = original.map_or(linked.or(Some(target)), |original| original.authorization.as_deref());
                 match (authorization.and_then(|authorization| timeline.standing(authorization, place)), original) {
-                    (Some(standing), _) => {
-                        let sums = standing.sums;
-                        asked(sums.captured - sums.capture_reversed - (sums.refunded - sums.refund_reversed))
-                    }
+                    (Some(standing), _) => asked(standing.returnable()),
                     (None, Some(original)) => {
                         let undone = timeline.undone(original.seq, place);
                         asked(-original.amount - undone.reversed - undone.refunded)

@@ -32,6 +32,12 @@ impl Standing {
         begun.with(entry, 0)
     }
 
+    /// What was captured and not given back, by reversals or by refunds.
+    pub const fn returnable(&self) -> i64 {
+        let Sums { captured, capture_reversed, refunded, refund_reversed, .. } = self.sums;
+        captured - capture_reversed - (refunded - refund_reversed)
+    }
+
     /// The authorisation after one more entry, which captures what it names, if it captures.
     pub fn step(&self, entry: &Entry) -> Result<Self, String> {
         let mut next = self.clone();

@@ -180,7 +180,7 @@ impl<'a> Timeline<'a> {
             ("capture_reversal", Some(original)) => {
                 let undone = self.undone(original.seq, place);
                 self.note(original.seq, place, Undone { reversed: undone.reversed + taken, ..undone });
-                matches!(original.kind.as_str(), "capture" | "purchase") && undone.reversed + taken <= -original.amount
+                matches!(original.kind.as_str(), "capture" | "purchase") && undone.reversed + undone.refunded + taken <= -original.amount
             }
             ("refund_reversal", Some(original)) => {
                 let undone = self.undone(original.seq, place);
@@ -200,13 +200,11 @@ impl<'a> Timeline<'a> {
             ("capture_reversal" | "refund_reversal", None) => false,
             _ => true,
         };
-        let linked = movement.authorization.as_deref().filter(|_| movement.kind == "refund");
+        let gives_back = matches!(movement.kind.as_str(), "refund" | "capture_reversal");
+        let linked = movement.authorization.as_deref().filter(|_| gives_back);
         let fits = fits
-            && linked.is_none_or(|authorization| {
-                self.standing(authorization, place).is_some_and(|Standing { sums, .. }| {
-                    sums.refunded - sums.refund_reversed + taken <= sums.captured - sums.capture_reversed
-                })
-            });
+            && linked
+                .is_none_or(|authorization| self.standing(authorization, place).is_some_and(|standing| taken <= standing.returnable()));
         if !fits {
             verdict.found(Rule::Exceeded, format!("{id}: the {} {} of {taken} exceeds what was left", movement.kind, movement.id));
         }

@@ -206,39 +206,46 @@ fn a_capture_is_taken_whether_a_hold_covers_it_or_not() {
 fn no_more_is_given_back_than_was_taken() {
     let captured = standings()[2];
     let show = |result: Result<Standing, Refusal>| result.map(|standing| shown(&standing));
+    let too_much = |left: i64| Err(Refusal::ReversalExceedsOriginal(money(left)));
+    let too_much_refunded = |left: i64| Err(Refusal::RefundExceedsCapture(money(left)));
 
     assert_eq!(show(captured.reverse_capture(amount(60))).as_deref(), Ok("captured A100 C60 O40 K60"));
-    assert_eq!(captured.reverse_capture(amount(61)), Err(Refusal::ReversalExceedsOriginal));
+    assert_eq!(captured.reverse_capture(amount(61)), too_much(60));
     assert_eq!(show(captured.refund(amount(60))).as_deref(), Ok("captured A100 C60 O40 F60"));
-    assert_eq!(captured.refund(amount(61)), Err(Refusal::RefundExceedsCapture));
-    assert_eq!(captured.reverse_refund(amount(1)), Err(Refusal::ReversalExceedsOriginal));
+    assert_eq!(captured.refund(amount(61)), too_much_refunded(60));
+    assert_eq!(captured.reverse_refund(amount(1)), too_much(0));
 
-    // What was given back cannot be refunded, and what was taken back of a refund can be.
+    // What a reversal gave back is neither refunded nor reversed again.
     let given_back = Standing { capture_reversed: money(20), ..captured };
     assert_eq!(show(given_back.refund(amount(40))).as_deref(), Ok("captured A100 C60 O40 K20 F40"));
-    assert_eq!(given_back.refund(amount(41)), Err(Refusal::RefundExceedsCapture));
+    assert_eq!(given_back.refund(amount(41)), too_much_refunded(40));
     assert_eq!(show(given_back.reverse_capture(amount(40))).as_deref(), Ok("captured A100 C60 O40 K60"));
-    assert_eq!(given_back.reverse_capture(amount(41)), Err(Refusal::ReversalExceedsOriginal));
-    let refunded = Standing { refunded: money(60), ..captured };
-    assert_eq!(refunded.refund(amount(1)), Err(Refusal::RefundExceedsCapture));
-    assert_eq!(show(refunded.reverse_refund(amount(25))).as_deref(), Ok("captured A100 C60 O40 F60 G25"));
-    assert_eq!(refunded.reverse_refund(amount(61)), Err(Refusal::ReversalExceedsOriginal));
+    assert_eq!(given_back.reverse_capture(amount(41)), too_much(40));
+    // Nor what a refund gave back, but for what was taken back of it.
+    let refunded = Standing { refunded: money(50), ..captured };
+    assert_eq!(refunded.refund(amount(11)), too_much_refunded(10));
+    assert_eq!(refunded.reverse_capture(amount(11)), too_much(10));
+    assert_eq!(show(refunded.reverse_capture(amount(10))).as_deref(), Ok("captured A100 C60 O40 K10 F50"));
+    assert_eq!(show(refunded.reverse_refund(amount(25))).as_deref(), Ok("captured A100 C60 O40 F50 G25"));
+    assert_eq!(refunded.reverse_refund(amount(51)), too_much(50));
     let taken_back = Standing { refund_reversed: money(25), ..refunded };
-    assert_eq!(show(taken_back.refund(amount(25))).as_deref(), Ok("captured A100 C60 O40 F85 G25"));
-    assert_eq!(taken_back.refund(amount(26)), Err(Refusal::RefundExceedsCapture));
-    assert_eq!(taken_back.reverse_refund(amount(36)), Err(Refusal::ReversalExceedsOriginal));
+    assert_eq!(show(taken_back.refund(amount(35))).as_deref(), Ok("captured A100 C60 O40 F85 G25"));
+    assert_eq!(taken_back.refund(amount(36)), too_much_refunded(35));
+    assert_eq!(show(taken_back.reverse_capture(amount(35))).as_deref(), Ok("captured A100 C60 O40 K35 F50 G25"));
+    assert_eq!(taken_back.reverse_capture(amount(36)), too_much(35));
+    assert_eq!(taken_back.reverse_refund(amount(26)), too_much(25));
 
     // Nothing was captured: there is nothing to give back.
     for standing in [standings()[0], standings()[3], standings()[4], Standing::DECLINED] {
-        assert_eq!(standing.reverse_capture(amount(1)), Err(Refusal::ReversalExceedsOriginal));
-        assert_eq!(standing.refund(amount(1)), Err(Refusal::RefundExceedsCapture));
-        assert_eq!(standing.reverse_refund(amount(1)), Err(Refusal::ReversalExceedsOriginal));
+        assert_eq!(standing.reverse_capture(amount(1)), too_much(0));
+        assert_eq!(standing.refund(amount(1)), too_much_refunded(0));
+        assert_eq!(standing.reverse_refund(amount(1)), too_much(0));
     }
     // Also of an amount that no sum could take.
     let given_back = Standing { capture_reversed: money(1), refunded: money(1), refund_reversed: money(1), ..captured };
-    assert_eq!(given_back.reverse_capture(amount(MAX_MINOR)), Err(Refusal::ReversalExceedsOriginal));
-    assert_eq!(given_back.refund(amount(MAX_MINOR)), Err(Refusal::RefundExceedsCapture));
-    assert_eq!(given_back.reverse_refund(amount(MAX_MINOR)), Err(Refusal::ReversalExceedsOriginal));
+    assert_eq!(given_back.reverse_capture(amount(MAX_MINOR)), too_much(59));
+    assert_eq!(given_back.refund(amount(MAX_MINOR)), too_much_refunded(59));
+    assert_eq!(given_back.reverse_refund(amount(MAX_MINOR)), too_much(0));
 }
 
 #[test]

@@ -224,10 +224,9 @@ impl Unit for Refund<'_> {
                 let movement = movement.ok_or(Refusal::MovementNotFound)?;
                 ReversalKind::Capture.of(movement.kind.known()?).ok_or(Refusal::MovementNotFound)?;
                 if movement.authorization_id.is_none() {
-                    let given_back = store::given_back(connection, (account, card), movement.seq).await?;
-                    let left = movement.amount.negated().less(given_back.reversed).less(given_back.refunded);
+                    let left = left_of(connection, (account, card), &movement).await?;
                     if amount.money() > left {
-                        return Err(Refusal::RefundExceedsCapture.into());
+                        return Err(Refusal::RefundExceedsCapture(left).into());
                     }
                 }
                 link.authorization = movement.authorization_id;
@@ -246,6 +245,13 @@ impl Unit for Refund<'_> {
         };
         post(connection, self.actor, locked, (MovementKind::Refund, *amount), description, link, authorization).await
     }
+}
+
+/// What is left of a movement of a locked card: reversals and refunds that name it give it back. At least 0.
+async fn left_of(connection: &mut PgConnection, card: CardKey, original: &store::Original) -> Result<Money> {
+    let given_back = store::given_back(connection, card, original.seq).await?;
+    let size = if original.amount < Money::ZERO { original.amount.negated() } else { original.amount };
+    Ok(size.less(given_back.reversed).less(given_back.refunded).max(Money::ZERO))
 }
 
 /// Writes a movement of the network, with the authorisation that it belongs to.
@@ -282,14 +288,19 @@ impl Unit for Reverse<'_> {
         let kind = self.kind.of(original.kind.known()?).ok_or(Refusal::MovementNotFound)?;
         let card = (account, original.card_id);
         let mut locked = LockedCard::lock(connection, card).await?;
-        let given_back = store::given_back(connection, card, original.seq).await?;
-        let size = if original.amount < Money::ZERO { original.amount.negated() } else { original.amount };
-        let left = size.less(given_back.reversed);
-        let amount = self.amount.or_else(|| Amount::new(left)).filter(|amount| amount.money() <= left);
-        let amount = amount.ok_or(Refusal::ReversalExceedsOriginal)?;
+        let mut left = left_of(connection, card, &original).await?;
         let authorization = match original.authorization_id {
-            Some(id) => {
-                let authorization = locked.authorization(connection, id).await?;
+            Some(id) => Some(locked.authorization(connection, id).await?),
+            None => None,
+        };
+        if let (Some(authorization), ReversalKind::Capture) = (&authorization, self.kind) {
+            // Refunds may name the authorisation and not this capture.
+            left = left.min(authorization.standing()?.returnable());
+        }
+        let amount = self.amount.or_else(|| Amount::new(left)).filter(|amount| amount.money() <= left);
+        let amount = amount.ok_or(Refusal::ReversalExceedsOriginal(left))?;
+        let authorization = match authorization {
+            Some(authorization) => {
                 let standing = authorization.standing()?;
                 let standing = match self.kind {
                     ReversalKind::Capture => standing.reverse_capture(amount)?,

@@ -265,6 +265,17 @@ fn undoing_more_than_there_was_is_found() {
             assert_eq!(world.rules(), expected, "{kind:?} of {amount}");
         }
     }
+    // What a refund gave back is not given back once more: of 27 a refund leaves 7.
+    for (amount, expected) in [(7, vec![]), (8, vec![Rule::Exceeded])] {
+        let mut world = world();
+        world.undo("r2", (Kind::NetworkRefund, "refund"), 20, ("auth_a", Some("auth_a"), None), |sums| sums.refunded += 20);
+        world.refused("x", Kind::CaptureReversal, 8, "reversal_exceeds_original").request.target = Some("mov_f".to_owned());
+        world.assert_sound();
+        world.undo("k2", (Kind::CaptureReversal, "capture_reversal"), amount, ("mov_f", Some("auth_a"), Some(3)), |sums| {
+            sums.capture_reversed += amount;
+        });
+        assert_eq!(world.rules(), expected, "{amount}");
+    }
     // Without an authorisation, the movement is the limit.
     for (amount, expected) in [(30, vec![]), (31, vec![Rule::Exceeded])] {
         let mut world = world();

@@ -69,7 +69,7 @@ pub enum Fault {
         /// What it took or gave.
         most: i128,
         /// What was given or taken back.
-        found: i64,
+        found: i128,
     },
     /// A movement names an authorisation that its card does not have.
     NoAuthorization {
@@ -143,6 +143,15 @@ pub enum Fault {
         /// What the authorisation states.
         found: i64,
     },
+    /// Reversals and refunds gave more back of an authorisation than was captured.
+    Returned {
+        /// The authorisation.
+        authorization: AuthorizationId,
+        /// What was captured.
+        most: i64,
+        /// What was given back, less what was taken back of it.
+        found: i128,
+    },
     /// An authorisation is pending and holds nothing, or holds something and is not pending.
     PendingHold {
         /// The authorisation.
@@ -183,6 +192,9 @@ impl fmt::Display for Drift {
             }
             Fault::Sum { authorization, sum, expected, found } => {
                 write!(f, "{authorization} should have {expected} {sum} and says {found}")
+            }
+            Fault::Returned { authorization, most, found } => {
+                write!(f, "{most} was captured for {authorization} and {found} of it was given back")
             }
             Fault::PendingHold { authorization, held } => {
                 write!(f, "{authorization} holds {held}, and its status says otherwise")

@@ -60,10 +60,9 @@ impl<'a> Replay<'a> {
             drift(Fault::NoAuthorization { seq });
         }
         let most = i128::from(amount).abs();
-        for given_back in [movement.reversed, movement.refunded] {
-            if i128::from(given_back) > most {
-                drift(Fault::GivenBack { seq, most, found: given_back });
-            }
+        let given_back = i128::from(movement.reversed) + i128::from(movement.refunded);
+        if given_back > most {
+            drift(Fault::GivenBack { seq, most, found: given_back });
         }
         self.seq = seq;
         self.sum += i128::from(amount);
@@ -99,6 +98,10 @@ impl<'a> Replay<'a> {
         }
         if row.is_pending != (row.held > 0) {
             drift(Fault::PendingHold { authorization, held: row.held });
+        }
+        let given_back = i128::from(row.capture_reversed) + i128::from(row.refunded) - i128::from(row.refund_reversed);
+        if given_back > i128::from(row.captured) {
+            drift(Fault::Returned { authorization, most: row.captured, found: given_back });
         }
         if !row.is_chained {
             drift(Fault::EntryChain { authorization });

@@ -16,6 +16,8 @@ alter table cards
     add column holds_due_at timestamptz,
     add constraint cards_held_bounds check (held between 0 and 9007199254740991) not valid,
     add constraint cards_event_seq_not_negative check (event_seq >= 0) not valid,
+    -- What is held ends: without the moment, no reader and no sweeper would look for its end.
+    add constraint cards_held_money_is_due check (held = 0 or holds_due_at is not null) not valid,
     drop constraint cards_balance_bounds,
     -- A capture that nobody may refuse can take a balance below zero.
     add constraint cards_balance_bounds check (balance between -9007199254740991 and 9007199254740991) not valid;

@@ -3,6 +3,7 @@
 alter table cards
     validate constraint cards_held_bounds,
     validate constraint cards_event_seq_not_negative,
+    validate constraint cards_held_money_is_due,
     validate constraint cards_balance_bounds;
 
 alter table movements

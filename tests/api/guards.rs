@@ -121,6 +121,7 @@ async fn the_database_rejects_inconsistent_holds() {
         ("update cards set held = 0", "held money of card"),
         ("update cards set held = held + 1, event_seq = event_seq + 1", "held money of card"),
         ("update cards set held = -1", "cards_held_bounds"),
+        ("update cards set holds_due_at = null", "cards_held_money_is_due"),
         (&increment(4_000, 2, 4_000, (4_001, 3)), "held money of card"),
         (&increment(4_000, 2, 4_000, (3_000, 2)), "ahead of its card"),
         (&increment(4_000, 2, 4_001, (4_000, 3)), "does not stand where its entries leave it"),

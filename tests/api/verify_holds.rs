@@ -35,7 +35,7 @@ async fn drifts(connection: &mut PgConnection) -> (ledger::Progress, Vec<String>
 }
 
 /// Each with what is reported. Amounts are in cents, and the authorisations are told apart by what was asked for.
-const TAMPERINGS: [(&str, &[&str]); 27] = [
+const TAMPERINGS: [(&str, &[&str]); 29] = [
     (
         "update authorizations set authorized = authorized + 1 where requested = 10000",
         &["add up to 15000 and 15001 was authorized", "should have 15000 authorized and says 15001"],
@@ -84,6 +84,12 @@ const TAMPERINGS: [(&str, &[&str]); 27] = [
     (
         "update authorization_entries set card_held = card_held + 1 where kind = 'reversal'",
         &["should leave 9000 held on the card and says 9001"],
+    ),
+    ("update cards set holds_due_at = null", &["a hold expires before the card says that any may"]),
+    (
+        "update cards set holds_due_at = (
+            select min(expires_at) + interval '1 microsecond' from authorizations where status = 'pending' and card_id = cards.id)",
+        &["a hold expires before the card says that any may"],
     ),
     ("update cards set held = held + 1", &["the entries leave 9000 held and the card says 9001"]),
     (

@@ -97,6 +97,8 @@ pub enum Fault {
         /// What the card holds.
         found: i64,
     },
+    /// A hold expires before the moment at which the card says that the first may: nobody would look for it.
+    HidesDue,
     /// The newest entry has a higher sequence number than the card.
     EntrySequence {
         /// The sequence number of the newest entry.
@@ -179,6 +181,7 @@ impl fmt::Display for Drift {
                 write!(f, "entry {sequence} should leave {expected} held on the card and says {found}")
             }
             Fault::Held { expected, found } => write!(f, "the entries leave {expected} held and the card says {found}"),
+            Fault::HidesDue => f.write_str("a hold expires before the card says that any may"),
             Fault::EntrySequence { newest, found } => write!(f, "the newest entry is {newest} and the card counts {found}"),
             Fault::EntryCount { expected, found } => {
                 write!(f, "the authorizations lead to {expected} entries and the card has {found}")

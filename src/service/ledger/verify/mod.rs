@@ -71,6 +71,8 @@ struct CardRow {
     held: Option<i64>,
     seq: Option<i64>,
     sequence: Option<i64>,
+    /// Whether one of its holds expires before the moment at which the card says that the first may.
+    hides_due: bool,
     newest: Option<i64>,
     newest_entry: Option<i64>,
 }

@@ -139,6 +139,9 @@ impl<'a> Replay<'a> {
         if i128::from(held) != self.held {
             drift(Fault::Held { expected: self.held, found: held });
         }
+        if self.card.hides_due {
+            drift(Fault::HidesDue);
+        }
         if let Some(newest) = newest_entry.filter(|newest| *newest > sequence) {
             drift(Fault::EntrySequence { newest, found: sequence });
         }

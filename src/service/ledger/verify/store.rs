@@ -91,7 +91,7 @@ pub(super) async fn accounts(connection: &mut PgConnection, from: AccountId, lim
 }
 
 /// The next cards of an account from `from` on, in order of their ids, each with its newest movement and entry at the same
-/// moment: /// those that exist, and those that only movements,
+/// moment: those that exist, and those that only movements,
 /// entries or authorisations name.
 pub(super) async fn cards(connection: &mut PgConnection, account: AccountId, from: CardId, limit: i64) -> Result<Vec<CardRow>> {
     let cards = sqlx::query_as!(
@@ -171,6 +171,14 @@ pub(super) async fn cards(connection: &mut PgConnection, account: AccountId, fro
             cards.held as "held?",
             cards.seq as "seq?",
             cards.event_seq as "sequence?",
+            case when cards.held <> 0 then exists (
+                select
+                from authorizations
+                where authorizations.account_id = $1
+                    and authorizations.card_id = page.id
+                    and authorizations.status = 'pending'
+                    and (cards.holds_due_at is null or authorizations.expires_at < cards.holds_due_at)
+            ) else false end as "hides_due!",
             (select max(seq) from movements where account_id = $1 and card_id = page.id) as newest,
             (select max(sequence) from authorization_entries where account_id = $1 and card_id = page.id) as newest_entry
         from page

@@ -14,6 +14,7 @@ fn faults(balance: i64, last_seq: i64, movements: &[(i64, i64, i64)]) -> Vec<Fau
         held: Some(0),
         seq: Some(last_seq),
         sequence: Some(0),
+        hides_due: false,
         newest: None,
         newest_entry: None,
     };

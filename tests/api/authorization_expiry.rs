@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use core_api::domain::role::Role;
 use serde_json::{Value, json};
 use sqlx::Executor;
+use tokio::task::JoinSet;
 
 use crate::{
-    concurrency::three_replicas,
+    concurrency::{concurrently, count, three_replicas},
     support::{
         Actor, World,
         payments::{entries, position, sums},
@@ -177,6 +178,60 @@ async fn three_replicas_sweep_many_cards_and_each_hold_expires_once() {
     let wrong = "select count(*) from cards where holds_due_at is null or holds_due_at > (
         select min(expires_at) from authorizations where status = 'pending' and card_id = cards.id and account_id = cards.account_id)";
     assert_eq!(world.database.number(wrong).await, 0);
+    world.assert_ledger_is_clean().await;
+}
+
+/// A payment that was captured in time leaves its card due with nothing to expire, and most do. So does a hold that is not the
+/// first of its card: the card is looked at once for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_that_is_due_does_not_wait_behind_cards_with_nothing_to_expire() {
+    // One round is six seconds, and looks at a hundred cards.
+    let world = World::with(|settings| settings.authorization.sweep_seconds = 6).await;
+    let admin = world.admin().await;
+    let mut given = JoinSet::new();
+    for _ in 0..220 {
+        let admin = admin.clone();
+        given.spawn(async move {
+            let card = admin.given_card_with(json!(500)).await;
+            admin.given_hold(&card, json!(100)).await
+        });
+    }
+    assert_eq!(given.join_all().await.len(), 220);
+    let (_, due) = given_due(&world, &admin, 60).await;
+    let idle = "update cards set holds_due_at = now() - interval '1 hour' where held = 10000;
+        insert into cards (account_id, id, number, currency, holds_due_at)
+        select account_id, gen_random_uuid(), 1000000 + number, 'USD', now() - interval '1 day'
+        from accounts, generate_series(1, 2500) as number where account_id in (select account_id from cards)";
+    world.database.execute(idle).await;
+    world.database.wait_for(0, "select count(*) from authorizations where status = 'pending' and requested = 6000").await;
+    world.database.wait_for(0, "select count(*) from cards where holds_due_at < now()").await;
+    assert_eq!(sums(&admin.authorization(&due).await), "expired 60 0 0 0 0 60 0");
+    assert_eq!(world.database.number("select sum(held)::bigint from cards").await, 220 * 10_000);
+    world.assert_ledger_is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_holds_than_a_statement_expires_are_gone_for_the_next_decision() {
+    let world = three_replicas().await;
+    let admin = world.admin().await;
+    let card = admin.given_card_with(json!(1_200)).await;
+    for _ in 0..6 {
+        let replies = concurrently(&world, &admin, 200, |actor, _| {
+            let card = card.clone();
+            async move { actor.authorize(&card, json!(1)).await }
+        })
+        .await;
+        assert_eq!(count(&replies, 200), 200);
+    }
+    assert_eq!(admin.position(&card).await, "1200 1200 0");
+    let due = "update authorizations set expires_at = now() - interval '1 millisecond';
+        update cards set holds_due_at = now() - interval '1 millisecond'";
+    world.database.execute(due).await;
+    assert_eq!(admin.position(&card).await, "1200 0 1200");
+    let answer = admin.authorize(&card, json!(1_200)).await.ok();
+    assert_eq!(sums(&answer["authorization"]), "pending 1200 1200 0 0 0 0 0", "{answer}");
+    assert_eq!(position(&answer["balance"]), "1200 1200 0");
+    assert_eq!(world.database.number("select count(*) from authorization_entries where kind = 'expiry'").await, 1_200);
     world.assert_ledger_is_clean().await;
 }
 

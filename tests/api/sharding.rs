@@ -40,7 +40,7 @@ enum Why {
 }
 
 /// Every statement that does not keep to one account's shard, by its file and function.
-const CROSSING: [(&str, Why, &str); 23] = [
+const CROSSING: [(&str, Why, &str); 24] = [
     ("admission::admit_all", Why::List, "the quotas of requests that came together"),
     ("admission::admit_sessions", Why::List, "the quotas of requests that came together, with sessions alone"),
     ("audit::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
@@ -56,8 +56,9 @@ const CROSSING: [(&str, Why, &str); 23] = [
     ("deployment::environment", Why::Undivided, "the same row"),
     ("deployment::read", Why::Undivided, "the same row"),
     ("idempotency::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
-    ("ledger/store/authorizations::cards_due", Why::AnyAccount, "finds the cards with due holds, whoever's they are"),
-    ("ledger/store/authorizations::held_money", Why::AnyAccount, "sums up what is held for the metrics"),
+    ("ledger/store/sweep::cards_due", Why::AnyAccount, "finds the cards with due holds, whoever's they are"),
+    ("ledger/store/sweep::forget_idle_due", Why::AnyAccount, "finds the cards with nothing left that is due, whoever's they are"),
+    ("ledger/store/sweep::held_money", Why::AnyAccount, "sums up what is held for the metrics"),
     ("ledger/store/write::write_all", Why::List, "writes a batch with authorisations"),
     ("ledger/store/write::write_movements", Why::List, "writes a batch"),
     ("ledger/verify::accounts", Why::AnyAccount, "finds every account"),

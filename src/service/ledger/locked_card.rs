@@ -19,14 +19,16 @@ use crate::service::{
 };
 use crate::telemetry::metrics;
 
-/// The most holds that expire in one transaction. What is left expires in the next.
-const MAX_EXPIRED: i64 = 1_000;
+/// The most holds that expire in one statement.
+const EXPIRED_AT_ONCE: i64 = 1_000;
 
 /// A locked card, with what is to be written to it.
 pub(super) struct LockedCard {
     pub(super) write: CardWrite,
     /// The database's clock when the lock was there. Everything is written at this time.
     pub(super) at: DateTime<Utc>,
+    /// How many holds have expired.
+    pub(super) expired: usize,
 }
 
 impl LockedCard {
@@ -37,24 +39,31 @@ impl LockedCard {
     pub(super) async fn lock(connection: &mut PgConnection, card: CardKey) -> Result<Self> {
         let position = store::lock(connection, card.0, card.1).await?.ok_or(Refusal::CardNotFound)?;
         let at = store::now(ReadConnection::within(connection)).await?;
-        let mut locked = Self { write: CardWrite::new(card, position), at };
+        let mut locked = Self { write: CardWrite::new(card, position), at, expired: 0 };
         if position.holds_due_at.is_some_and(|due| due <= at) {
             locked.expire(connection).await?;
         }
         Ok(locked)
     }
 
+    /// Lets every hold expire that is due: what follows is decided on what is left. Only the last page waits for what follows,
+    /// to be written with it.
     async fn expire(&mut self, connection: &mut PgConnection) -> Result<()> {
-        let due = store::lock_due(connection, self.write.card, self.at, MAX_EXPIRED).await?;
-        let is_all = i64::try_from(due.len()).is_ok_and(|count| count < MAX_EXPIRED);
-        for authorization in due {
-            let taken = authorization.standing()?.take(Step::Expire)?;
-            self.write.step((self.at, &Author::default()), authorization, taken, Remarks::default())?;
+        loop {
+            let due = store::lock_due(connection, self.write.card, self.at, EXPIRED_AT_ONCE).await?;
+            let is_last = i64::try_from(due.len()).is_ok_and(|count| count < EXPIRED_AT_ONCE);
+            self.expired += due.len();
+            for authorization in due {
+                let taken = authorization.standing()?.take(Step::Expire)?;
+                self.write.step((self.at, &Author::default()), authorization, taken, Remarks::default())?;
+            }
+            if is_last {
+                self.write.to.holds_due_at = store::next_due(connection, self.write.card, self.at).await?;
+                return Ok(());
+            }
+            let rest = CardWrite::new(self.write.card, self.write.to);
+            write(connection, &std::mem::replace(&mut self.write, rest), self.at).await?;
         }
-        if is_all {
-            self.write.to.holds_due_at = store::next_due(connection, self.write.card, self.at).await?;
-        }
-        Ok(())
     }
 
     /// An authorisation of the card, as it is by now.
@@ -74,16 +83,20 @@ impl LockedCard {
     /// # Errors
     /// [`Refusal::DuplicateNetworkTransaction`].
     pub(super) async fn write(self, connection: &mut PgConnection) -> Result<()> {
-        match store::write(connection, &Rows::of_card(&self.write, self.at)).await? {
-            Written::Outcomes(outcomes) if outcomes.is_applied() => {}
-            Written::Outcomes(outcomes) if outcomes.is_used() => return Err(Refusal::DuplicateNetworkTransaction.into()),
-            // The next try sees what the other transaction wrote.
-            Written::LostRace(error) => return Err(Error::DatabaseUnavailable(Arc::new(error))),
-            Written::Outcomes(_) => return Err(Error::internal("writing a locked card", "the card has another position")),
-        }
-        for kind in self.write.step_kinds() {
-            metrics::authorization_step(kind.name());
-        }
-        Ok(())
+        write(connection, &self.write, self.at).await
     }
+}
+
+async fn write(connection: &mut PgConnection, card: &CardWrite, at: DateTime<Utc>) -> Result<()> {
+    match store::write(connection, &Rows::of_card(card, at)).await? {
+        Written::Outcomes(outcomes) if outcomes.is_applied() => {}
+        Written::Outcomes(outcomes) if outcomes.is_used() => return Err(Refusal::DuplicateNetworkTransaction.into()),
+        // The next try sees what the other transaction wrote.
+        Written::LostRace(error) => return Err(Error::DatabaseUnavailable(Arc::new(error))),
+        Written::Outcomes(_) => return Err(Error::internal("writing a locked card", "the card has another position")),
+    }
+    for kind in card.step_kinds() {
+        metrics::authorization_step(kind.name());
+    }
+    Ok(())
 }

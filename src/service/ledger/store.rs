@@ -1,16 +1,17 @@
 //! The SQL of the ledger: what is read. `write` has what is written, `outcome` what that answers, and
-//! `authorizations` and `originals` have the rest.
+//! `authorizations`, `originals` and `sweep` have the rest.
 
 mod authorizations;
 mod originals;
 mod outcome;
+mod sweep;
 mod write;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::{authorizations::*, originals::*, outcome::*, write::*};
+pub(super) use self::{authorizations::*, originals::*, outcome::*, sweep::*, write::*};
 use super::{CardKey, Movement, MovementFilter, position_cache::CachedPosition};
 use crate::domain::{
     card::CardStatus,

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use sqlx::PgConnection;
 
 use super::{CardKey, Ledger, locked_card::LockedCard, store};
-use crate::domain::{authorization::EntryKind, currency::Currency};
+use crate::domain::currency::Currency;
 use crate::service::{
     error::Result,
     unit::{self, Unit},
@@ -17,6 +17,9 @@ use crate::telemetry::metrics;
 /// How many cards are looked for at a time.
 const CARDS: i64 = 100;
 
+/// How many cards that hold nothing are taken off the list of those with due holds at a time.
+const IDLE_CARDS: i64 = 1_000;
+
 /// How many cards are swept side by side.
 const SIDE_BY_SIDE: usize = 4;
 
@@ -25,20 +28,21 @@ struct Sweep {
 }
 
 impl Unit for Sweep {
-    /// How many holds expired.
-    type Output = usize;
+    /// How many holds expired, if the card was written.
+    type Output = Option<usize>;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<usize> {
+    async fn run(&self, connection: &mut PgConnection) -> Result<Option<usize>> {
         // Another transaction that holds the card's lock sees to the holds that are due.
         if !store::try_lock_card(connection, self.card).await? {
-            return Ok(0);
+            return Ok(None);
         }
         let locked = LockedCard::lock(connection, self.card).await?;
-        let expired = locked.write.step_kinds().filter(|kind| *kind == EntryKind::Expiry).count();
-        if locked.write.to != locked.write.from {
-            locked.write(connection).await?;
+        let expired = locked.expired;
+        if locked.write.to == locked.write.from {
+            return Ok((expired > 0).then_some(expired));
         }
-        Ok(expired)
+        locked.write(connection).await?;
+        Ok(Some(expired))
     }
 }
 
@@ -48,21 +52,24 @@ impl Ledger {
     /// # Errors
     /// The database is unavailable.
     pub async fn expire_due_holds(&self) -> Result<bool> {
+        // A payment that was captured in time leaves its card due with nothing to expire. These are most, and one statement
+        // takes many off the list, so that a hold that is due does not wait behind them.
+        let idle = unit::autocommit(&self.pool, |connection| Box::pin(store::forget_idle_due(connection, IDLE_CARDS))).await?;
         let due = unit::read(&self.pool, |connection| Box::pin(store::cards_due(connection, CARDS))).await?;
         metrics::holds_overdue(due.first().map_or(Duration::ZERO, |(_, overdue)| *overdue));
         let is_all = i64::try_from(due.len()).is_ok_and(|count| count < CARDS);
         let swept = stream::iter(due).map(|(card, _)| async move {
             let expired = unit::write(&self.pool, &Sweep { card }).await?;
-            if expired > 0 {
+            if let Some(expired) = expired {
                 self.cache.invalidate(&card);
                 metrics::holds_expired(expired as u64);
             }
             Ok::<_, crate::service::error::Error>(expired)
         });
         let swept: Vec<_> = swept.buffer_unordered(SIDE_BY_SIDE).collect().await;
-        let expired = swept.into_iter().collect::<Result<Vec<usize>>>()?;
+        let swept = swept.into_iter().collect::<Result<Vec<_>>>()?;
         // If others hold all the locks, there is no hurry.
-        Ok(!is_all && expired.iter().any(|expired| *expired > 0))
+        Ok(idle == IDLE_CARDS.unsigned_abs() || !is_all && swept.iter().any(Option::is_some))
     }
 
     /// Reports what is held, by currency.

@@ -27,7 +27,7 @@ use crate::domain::{
     id::{AccountId, AuthorizationId, CardId, CustomerId},
     text::Reason,
 };
-use crate::service::ledger::{Authorization, AuthorizationFilter, StepRequest};
+use crate::service::ledger::{Authorization, AuthorizationFilter, AuthorizationPage, StepRequest};
 
 /// The filters of a list, as text that a cursor can carry.
 struct Filters {
@@ -108,7 +108,7 @@ impl Filters {
 
 /// `GET /authorizations`
 pub(super) const LIST: Operation = Operation::new("listAuthorizations", Tag::Authorizations, "List Authorizations")
-    .about("Retrieve the authorizations of your account, newest first, declined ones as well: all of them, or those that all filters fit. They come without their `entries`.")
+    .about("Retrieve the authorizations of your account, newest first, declined ones as well: all of them, or those that all filters fit. They come without their `entries`. A page with `limit` is looked for among at most 10000 authorizations: if few of them fit, it has fewer than `limit`, perhaps none, and a `nextCursor` that continues. Only a `nextCursor` of null ends the list.")
     .filters(&[
         Filter::new::<CardId>("cardId", "Only authorizations of this card."),
         Filter::new::<CustomerId>("customerId", "Only authorizations of this customer's cards."),
@@ -135,11 +135,14 @@ pub(super) async fn list(State(app): State<App>, AuthorizationReader(caller): Au
     query.done()?;
     let filter = filters.resolve(&app, caller.account).await?;
     let ledger = app.services.ledger.clone();
-    page.respond(
+    page.respond_in_parts(
         "authorizations",
         move |before, limit| {
             let (ledger, filter) = (ledger.clone(), filter.clone());
-            async move { ledger.authorizations(caller.account, filter, before, limit).await }
+            async move {
+                let AuthorizationPage { rows, stopped_at } = ledger.authorizations(caller.account, filter, before, limit).await?;
+                Ok((rows, stopped_at))
+            }
         },
         |authorization: &Authorization| (authorization.id, AuthorizationBody::from(authorization)),
     )

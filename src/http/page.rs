@@ -119,14 +119,35 @@ impl<P: Position> Page<P> {
         F: Fn(Option<P>, i64) -> Fetched + Send + Sync + 'static,
         Fetched: Future<Output = ServiceResult<Vec<R>>> + Send + 'static,
     {
+        let fetch = move |after, limit| {
+            let rows = fetch(after, limit);
+            async move { Ok((rows.await?, None)) }
+        };
+        self.respond_in_parts(name, fetch, row).await
+    }
+
+    /// As [`Self::respond`]. `fetch` may return fewer rows than there are, with the position that it came to.
+    pub(super) async fn respond_in_parts<R, J, F, Fetched>(
+        self,
+        name: &'static str,
+        fetch: F,
+        row: impl Fn(&R) -> (P, J) + Copy + Send + Sync + 'static,
+    ) -> Result<Response>
+    where
+        R: Send + 'static,
+        J: Serialize + 'static,
+        F: Fn(Option<P>, i64) -> Fetched + Send + Sync + 'static,
+        Fetched: Future<Output = ServiceResult<(Vec<R>, Option<P>)>> + Send + 'static,
+    {
         if let Some(limit) = self.limit {
             // One extra row shows whether more follow.
-            let mut rows = fetch(self.after, limit + 1).await?;
+            let (mut rows, stopped_at) = fetch(self.after, limit + 1).await?;
             let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
             if more {
                 rows.pop();
             }
-            let next = if more { rows.last().map(|last| Cursor::encode(&self.scope, row(last).0)) } else { None };
+            let next = if more { rows.last().map(|last| row(last).0) } else { stopped_at };
+            let next = next.map(|next| Cursor::encode(&self.scope, next));
             let mut body = format!("{{\"{name}\":[").into_bytes();
             write_rows(&mut body, &rows, row, true)?;
             body.extend_from_slice(b"],\"nextCursor\":");
@@ -137,25 +158,26 @@ impl<P: Position> Page<P> {
 
         let tail: &'static [u8] = if self.after.is_some() { b"],\"nextCursor\":null}" } else { b"]}" };
         // The first chunk is read before the response starts: an unreachable database causes a 503 and not half a list.
-        let first = fetch(self.after, CHUNK).await?;
+        let (first, stopped_at) = fetch(self.after, CHUNK).await?;
         let mut body = format!("{{\"{name}\":[").into_bytes();
         write_rows(&mut body, &first, row, true)?;
-        let Some(position) = more_after(&first, row) else {
+        let Some(position) = more_after(&first, row).or(stopped_at) else {
             body.extend_from_slice(tail);
             return Ok(json(Body::from(body)));
         };
-        let rest = stream::try_unfold((Some(position), fetch), move |(position, fetch)| async move {
+        let rest = stream::try_unfold((Some(position), first.is_empty(), fetch), move |(position, at_start, fetch)| async move {
             let Some(position) = position else { return Ok::<_, io::Error>(None) };
             // A separate task: if the client disconnects, a running statement still finishes.
-            let rows = tokio::spawn(fetch(Some(position), CHUNK)).await.map_err(io::Error::other)?;
-            let rows = rows.inspect_err(|error| tracing::error!(cause = chain(error), "a list was cut off")).map_err(io::Error::other)?;
+            let read = tokio::spawn(fetch(Some(position), CHUNK)).await.map_err(io::Error::other)?;
+            let (rows, stopped_at) =
+                read.inspect_err(|error| tracing::error!(cause = chain(error), "a list was cut off")).map_err(io::Error::other)?;
             let mut chunk = Vec::new();
-            write_rows(&mut chunk, &rows, row, false).map_err(io::Error::other)?;
-            let position = more_after(&rows, row);
+            write_rows(&mut chunk, &rows, row, at_start).map_err(io::Error::other)?;
+            let position = more_after(&rows, row).or(stopped_at);
             if position.is_none() {
                 chunk.extend_from_slice(tail);
             }
-            Ok(Some((Bytes::from(chunk), (position, fetch))))
+            Ok(Some((Bytes::from(chunk), (position, at_start && rows.is_empty(), fetch))))
         });
         let head = stream::once(async { Ok::<_, Infallible>(Bytes::from(body)) });
         let chunks = futures_util::StreamExt::chain(futures_util::StreamExt::map(head, |chunk| chunk.map_err(io::Error::other)), rest);

@@ -135,6 +135,79 @@ async fn the_pages_together_are_the_list_also_while_it_grows() {
     assert_eq!(amounts(&admin, "?limit=2").await, [8, 7]);
 }
 
+/// Adds this many authorisations, between the one that is there and those that follow: past the API, which would need a
+/// minute, and without entries.
+async fn given_many(world: &World, count: usize) {
+    let sql = format!(
+        "alter table authorizations disable trigger user;
+         insert into authorizations (account_id, id, card_id, status, kind, requested, authorized, held, entry_mode, response_code,
+             decided_by, decline_code, last_ordinal, entry_sequence, sequence, created_at, updated_at)
+         select account_id, gen_random_uuid(), card_id, 'declined', kind, 777, 0, 0, entry_mode, '51', decided_by,
+             'insufficient_funds', 1, 1, 1, created_at, created_at
+         from authorizations, generate_series(1, {count});
+         -- A millisecond after the first.
+         update authorizations many
+         set id = (
+             lpad(to_hex(('x' || replace(substr(one.id::text, 1, 13), '-', ''))::bit(48)::bigint + 1), 12, '0')
+             || replace(substr(many.id::text, 15), '-', '')
+         )::uuid
+         from authorizations one where many.requested = 777 and one.requested = 100;
+         alter table authorizations enable trigger user"
+    );
+    world.database.execute(&sql).await;
+}
+
+#[tokio::test]
+async fn a_page_reads_a_bounded_part_of_a_large_account_and_its_cursor_continues() {
+    let (world, admin) = World::with_admin().await;
+    let customer = admin.given_customer().await;
+    let (card, other) = (admin.given_card_with(json!(500)).await, admin.given_card_with(json!(500)).await);
+    admin.assign(&card, &customer).await.ok();
+    let shop = json!({"merchant": {"id": "shop", "name": "Shop"}});
+    admin.authorize_with(&card, json!(1), shop.clone()).await.ok();
+    given_many(&world, 25_000).await;
+    admin.authorize_with(&other, json!(2), shop).await.ok();
+    // Each page looks at ten thousand.
+    for (filter, sizes) in [
+        ("merchantId=shop", &[1, 0, 1][..]),
+        ("status=pending", &[1, 0, 1]),
+        (&format!("cardId={card}&merchantId=shop"), &[0, 0, 1]),
+        (&format!("customerId={customer}&status=pending"), &[0, 0, 1]),
+        ("declineCode=insufficient_funds&merchantId=shop", &[0, 0, 0]),
+        // An index leads to these.
+        (&format!("cardId={card}&status=pending"), &[1]),
+        (&format!("cardId={other}&merchantId=shop"), &[1]),
+        ("declineCode=card_blocked", &[0]),
+        ("networkTransactionId=none&merchantId=shop", &[0]),
+    ] {
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = admin.get(&format!("/authorizations?limit=5&{filter}{after}")).await.ok();
+            found.push(page["authorizations"].as_array().expect("a list").len());
+            match &page["nextCursor"] {
+                Value::Null => break,
+                cursor => after = format!("&after={}", cursor.as_str().expect("a string")),
+            }
+        }
+        assert_eq!(found, sizes, "{filter}");
+        // Without a limit the list goes on by itself.
+        assert_eq!(admin.authorizations(&format!("?{filter}")).await.len(), sizes.iter().sum::<usize>(), "{filter}");
+    }
+    // Nothing is left out, and nothing comes twice.
+    let (mut ids, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = admin.get(&format!("/authorizations?customerId={customer}{after}&limit=100")).await.ok();
+        ids.extend(page["authorizations"].as_array().expect("a list").iter().map(id));
+        match &page["nextCursor"] {
+            Value::Null => break,
+            cursor if ids.len() < 1_000 => after = format!("&after={}", cursor.as_str().expect("a string")),
+            _ => break,
+        }
+    }
+    assert_eq!(ids.len(), 1_000);
+    assert!(ids.is_sorted_by(|newer, older| newer > older));
+}
+
 #[tokio::test]
 async fn a_cursor_carries_its_filters_and_refuses_others() {
     let (_world, admin, other) = World::with_two_accounts().await;

@@ -254,15 +254,61 @@ pub struct AuthorizationFilter {
     pub to: Option<DateTime<Utc>>,
 }
 
+/// The authorisations of a list's page.
+#[derive(Clone, Debug)]
+pub struct AuthorizationPage {
+    /// Those that pass the filter, newest first.
+    pub rows: Vec<Authorization>,
+    /// Where the search stopped, if there may be more beyond. The rows may be few then, or none.
+    pub stopped_at: Option<AuthorizationId>,
+}
+
+/// What leads to the authorisations that a filter asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum ListPath {
+    /// All of the account.
+    Account,
+    /// Those of a card.
+    Card,
+    /// Those of a card that hold something.
+    Pending,
+    /// Those of a customer's cards.
+    Customer,
+    /// Those that were declined for a reason.
+    Decline,
+    /// The one with the network's id.
+    Network,
+}
+
+impl ListPath {
+    pub(super) fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 impl AuthorizationFilter {
-    /// The lowest and the highest id of the period: ids begin with the milliseconds of their replica's clock (RFC 9562). The
-    /// clocks of the replicas and of the database may differ by an hour.
-    pub(super) fn ids(&self) -> (Uuid, Uuid) {
+    /// The lowest and the highest id of the period, before another id: ids begin with the milliseconds of their replica's clock
+    /// (RFC 9562). The clocks of the replicas and of the database may differ by an hour.
+    pub(super) fn ids(&self, before: Option<AuthorizationId>) -> (Uuid, Uuid) {
         let slack = TimeDelta::hours(1);
         let start = |moment: DateTime<Utc>| u128::from(moment.timestamp_millis().clamp(0, (1 << 48) - 1).unsigned_abs()) << 80;
         let lowest = self.from.and_then(|from| from.checked_sub_signed(slack)).map_or(0, start);
         let highest = self.to.and_then(|to| to.checked_add_signed(slack)).map_or(u128::MAX, |to| start(to) | (u128::MAX >> 48));
-        (Uuid::from_u128(lowest), Uuid::from_u128(highest))
+        let before = before.map_or(u128::MAX, |before| Uuid::from(before).as_u128().saturating_sub(1));
+        (Uuid::from_u128(lowest), Uuid::from_u128(highest.min(before)))
+    }
+
+    /// The narrowest way to what it asks for.
+    pub(super) const fn path(&self) -> ListPath {
+        match (&self.network_transaction, self.card, self.customer, self.decline_code) {
+            (Some(_), ..) => ListPath::Network,
+            (_, Some(_), ..) if matches!(self.status, Some(AuthorizationStatus::Pending)) => ListPath::Pending,
+            (_, Some(_), ..) => ListPath::Card,
+            (_, _, Some(_), _) => ListPath::Customer,
+            (.., Some(_)) => ListPath::Decline,
+            _ => ListPath::Account,
+        }
     }
 }
 

@@ -24,7 +24,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 pub use self::{
-    authorization::{Authorization, AuthorizationEntry, AuthorizationFilter, CardBalance, Details, NewAuthorization, Stepped},
+    authorization::{
+        Authorization, AuthorizationEntry, AuthorizationFilter, AuthorizationPage, CardBalance, Details, NewAuthorization, Stepped,
+    },
     postings::{ForcePost, Linked, NetworkRefund, Original, ReversalKind},
     steps::StepRequest,
     verify::{Checkpoint, Drift, Fault, Progress, verify},
@@ -276,7 +278,8 @@ impl Ledger {
         Ok(found.ok_or(Refusal::AuthorizationNotFound)?)
     }
 
-    /// At most `limit` authorisations that pass the filter, before `before` or the newest, newest first.
+    /// At most `limit` authorisations that pass the filter, before `before` or the newest, newest first. A filter that little
+    /// passes is tried on a part of the account at a time.
     ///
     /// # Errors
     /// The database is unavailable.
@@ -286,7 +289,7 @@ impl Ledger {
         filter: AuthorizationFilter,
         before: Option<AuthorizationId>,
         limit: i64,
-    ) -> Result<Vec<Authorization>> {
+    ) -> Result<AuthorizationPage> {
         let page = unit::read(&self.pool, move |connection| {
             Box::pin(async move { store::authorizations_page(connection, account, &filter, before, limit).await })
         });

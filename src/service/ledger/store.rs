@@ -2,6 +2,7 @@
 //! `authorizations`, `originals` and `sweep` have the rest.
 
 mod authorizations;
+mod entries;
 mod originals;
 mod outcome;
 mod sweep;
@@ -11,7 +12,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::{authorizations::*, originals::*, outcome::*, sweep::*, write::*};
+pub(super) use self::{authorizations::*, entries::*, originals::*, outcome::*, sweep::*, write::*};
 use super::{CardKey, Movement, MovementFilter, position_cache::CachedPosition};
 use crate::domain::{
     card::CardStatus,

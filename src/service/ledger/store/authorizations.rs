@@ -6,18 +6,22 @@ use uuid::Uuid;
 
 use super::super::{
     CardKey,
-    authorization::{Authorization, AuthorizationEntry, AuthorizationFilter},
+    authorization::{Authorization, AuthorizationEntry, AuthorizationFilter, AuthorizationPage, ListPath},
 };
+use super::entries::entries;
 use crate::domain::{
-    authorization::{AuthorizationKind, AuthorizationStatus, DecidedBy, EntryKind},
+    authorization::{AuthorizationKind, AuthorizationStatus, DecidedBy},
     currency::Currency,
     decision::DeclineCode,
-    id::{AccountId, AuthorizationId, CardId, CustomerId, EntryId, MovementId},
+    id::{AccountId, AuthorizationId, CardId, CustomerId},
     merchant::{EntryMode, MerchantCategory, MerchantCity, MerchantCountry, MerchantId, MerchantName, NetworkTransactionId},
     money::Money,
     word::Word,
 };
 use crate::service::{error::Result, unit::ReadConnection};
+
+/// The most authorisations that a page is looked for in: no list reads more of a large account at a time.
+const SCANNED: i64 = 10_000;
 
 /// Reads authorisations with their cards. The literal is the rest of the statement.
 macro_rules! select_authorizations {
@@ -178,131 +182,194 @@ pub(in super::super) async fn next_due(
     Ok(next)
 }
 
-/// At most `limit` authorisations that pass the filter, before `before` or the newest, newest first.
+/// Authorisations that pass the filter, before `before` or the newest, newest first: at most `limit`, and of the first
+/// [`SCANNED`] that the filter's index leads to.
 ///
 /// Ids begin with the time at which they were made, by the clock of a replica. Those of a period are found by their ids, to
 /// the difference of the clocks, which `slack` allows for.
+///
+/// One of the branches runs: a plan that is kept would otherwise use one index for every filter.
 pub(in super::super) async fn authorizations_page(
     mut connection: ReadConnection<'_>,
     account: AccountId,
     filter: &AuthorizationFilter,
     before: Option<AuthorizationId>,
     limit: i64,
-) -> Result<Vec<Authorization>> {
-    let (lowest, highest) = filter.ids();
-    let page = select_authorizations!(
-        "where authorizations.account_id = $1
-            and ($2::uuid is null or authorizations.id < $2)
-            and authorizations.id >= $3
-            and authorizations.id <= $4
-            and ($5::uuid is null or authorizations.card_id = $5)
-            and ($6::uuid is null or cards.customer_id = $6)
-            and ($7::text is null or authorizations.status = $7)
-            and ($8::text is null or authorizations.decline_code = $8)
-            and ($9::text is null or authorizations.merchant_id = $9)
-            and ($10::text is null or authorizations.network_transaction_id = $10)
-            and ($11::timestamptz is null or authorizations.created_at >= $11)
-            and ($12::timestamptz is null or authorizations.created_at < $12)
-         order by authorizations.id desc
-         limit $13",
+) -> Result<AuthorizationPage> {
+    let (lowest, highest) = filter.ids(before);
+    let path = filter.path();
+    let connection = connection.executor();
+    let rows = select_authorizations!(
+        "join (
+            select scanned.id
+            from (
+                (
+                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
+                    from authorizations
+                    where $4 = 'account' and account_id = $1 and id between $2 and $3
+                    order by id desc
+                    limit $5
+                )
+                union all
+                (
+                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
+                    from authorizations
+                    where $4 = 'card' and account_id = $1 and card_id = $6 and id between $2 and $3
+                    order by id desc
+                    limit $5
+                )
+                union all
+                (
+                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
+                    from authorizations
+                    where $4 = 'pending' and account_id = $1 and card_id = $6 and status = 'pending' and id between $2 and $3
+                    order by id desc
+                    limit $5
+                )
+                union all
+                (
+                    select of_card.*
+                    from cards owned
+                    cross join lateral (
+                        select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
+                        from authorizations
+                        where account_id = $1 and card_id = owned.id and id between $2 and $3
+                        order by id desc
+                        limit $5
+                    ) of_card
+                    where $4 = 'customer' and owned.account_id = $1 and owned.customer_id = $7
+                    order by of_card.id desc
+                    limit $5
+                )
+                union all
+                (
+                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
+                    from authorizations
+                    where $4 = 'decline' and account_id = $1 and decline_code = $8 and id between $2 and $3
+                    order by id desc
+                    limit $5
+                )
+                union all
+                (
+                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
+                    from authorizations
+                    where $4 = 'network' and account_id = $1 and network_transaction_id = $9 and id between $2 and $3
+                )
+            ) scanned
+            where ($6::uuid is null or scanned.card_id = $6)
+                and ($7::uuid is null or exists (
+                    select from cards owner where owner.account_id = $1 and owner.id = scanned.card_id and owner.customer_id = $7
+                ))
+                and ($8::text is null or scanned.decline_code = $8)
+                and ($10::text is null or scanned.status = $10)
+                and ($11::text is null or scanned.merchant_id = $11)
+                and ($12::timestamptz is null or scanned.created_at >= $12)
+                and ($13::timestamptz is null or scanned.created_at < $13)
+            order by scanned.id desc
+            limit $14
+        ) page on page.id = authorizations.id
+        where authorizations.account_id = $1 and cards.account_id = $1
+        order by authorizations.id desc",
         account as AccountId,
-        before as Option<AuthorizationId>,
         lowest,
         highest,
+        path.name(),
+        SCANNED,
         filter.card as Option<CardId>,
         filter.customer as Option<CustomerId>,
-        filter.status.map(AuthorizationStatus::name),
         filter.decline_code.map(DeclineCode::name),
-        filter.merchant.as_deref(),
         filter.network_transaction.as_deref(),
+        filter.status.map(AuthorizationStatus::name),
+        filter.merchant.as_deref(),
         filter.from,
         filter.to,
         limit
     )
-    .fetch_all(connection.executor())
+    .fetch_all(&mut *connection)
     .await?;
-    Ok(page)
+    if i64::try_from(rows.len()).is_ok_and(|count| count >= limit) || path == ListPath::Network {
+        return Ok(AuthorizationPage { rows, stopped_at: None });
+    }
+    // Authorisations that were made in between move the end, but not before what was read.
+    let end = end_of_scan(connection, account, (lowest, highest), filter, path).await?;
+    let stopped_at = end.map(|end| rows.last().map_or(end, |last| end.min(last.id)));
+    Ok(AuthorizationPage { rows, stopped_at })
 }
 
-/// The entries of an authorisation in their order. Each leads to the one before it.
-async fn entries(connection: &mut PgConnection, account: AccountId, authorization: &Authorization) -> Result<Vec<AuthorizationEntry>> {
-    let entries = sqlx::query_as!(
-        AuthorizationEntry,
+/// The last of the authorisations that [`authorizations_page`] reads. None: it reads all.
+async fn end_of_scan(
+    connection: &mut PgConnection,
+    account: AccountId,
+    (lowest, highest): (Uuid, Uuid),
+    filter: &AuthorizationFilter,
+    path: ListPath,
+) -> Result<Option<AuthorizationId>> {
+    let last = sqlx::query_scalar!(
         r#"
-        with recursive entry as (
-            select *
-            from authorization_entries
-            where account_id = $1 and card_id = $2 and sequence = $3
+        select id as "id!: AuthorizationId"
+        from (
+            (
+                select id
+                from authorizations
+                where $4 = 'account' and account_id = $1 and id between $2 and $3
+                order by id desc
+                limit $5
+            )
             union all
-            select earlier.*
-            from entry
-            join authorization_entries earlier
-                on earlier.account_id = $1 and earlier.card_id = $2 and earlier.sequence = entry.previous_sequence
-        )
-        select
-            entry.id as "id!: EntryId",
-            entry.ordinal as "ordinal!",
-            entry.kind as "kind!: Word<EntryKind>",
-            entry.amount as "amount!: Money",
-            entry.held_before as "held_before!: Money",
-            entry.held_after as "held_after!: Money",
-            movements.id as "movement_id?: MovementId",
-            entry.sequence as "sequence!",
-            entry.decline_code as "decline_code: Word<DeclineCode>",
-            entry.decline_message,
-            entry.checks,
-            entry.reason,
-            entry.created_at as "created_at!"
-        from entry
-        left join movements
-            on movements.account_id = $1 and movements.card_id = $2 and movements.seq = entry.movement_seq
-        order by entry.ordinal
+            (
+                select id
+                from authorizations
+                where $4 = 'card' and account_id = $1 and card_id = $6 and id between $2 and $3
+                order by id desc
+                limit $5
+            )
+            union all
+            (
+                select id
+                from authorizations
+                where $4 = 'pending' and account_id = $1 and card_id = $6 and status = 'pending' and id between $2 and $3
+                order by id desc
+                limit $5
+            )
+            union all
+            (
+                select of_card.id
+                from cards owned
+                cross join lateral (
+                    select id
+                    from authorizations
+                    where account_id = $1 and card_id = owned.id and id between $2 and $3
+                    order by id desc
+                    limit $5
+                ) of_card
+                where owned.account_id = $1 and owned.customer_id = $7
+                order by of_card.id desc
+                limit $5
+            )
+            union all
+            (
+                select id
+                from authorizations
+                where $4 = 'decline' and account_id = $1 and decline_code = $8 and id between $2 and $3
+                order by id desc
+                limit $5
+            )
+        ) scanned
+        order by id desc
+        offset $5 - 1
+        limit 1
         "#,
         account as AccountId,
-        authorization.card_id as CardId,
-        authorization.entry_sequence,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(entries)
-}
-
-/// The card of an authorisation, which never changes.
-pub(in super::super) async fn card_of_authorization(
-    connection: &mut PgConnection,
-    account: AccountId,
-    id: AuthorizationId,
-) -> Result<Option<CardId>> {
-    let card = sqlx::query_scalar!(
-        r#"
-        select card_id as "card_id: CardId"
-        from authorizations
-        where account_id = $1 and id = $2
-        "#,
-        account as AccountId,
-        id as AuthorizationId,
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(card)
-}
-
-/// The authorisation of a card that has a network transaction id.
-pub(in super::super) async fn by_network_transaction(
-    connection: &mut PgConnection,
-    account: AccountId,
-    id: &NetworkTransactionId,
-) -> Result<Option<(AuthorizationId, CardId)>> {
-    let row = sqlx::query!(
-        r#"
-        select id as "id: AuthorizationId", card_id as "card_id: CardId"
-        from authorizations
-        where account_id = $1 and network_transaction_id = $2
-        "#,
-        account as AccountId,
-        id.as_str(),
+        lowest,
+        highest,
+        path.name(),
+        SCANNED,
+        filter.card as Option<CardId>,
+        // Null but on this path: with a constant that is false, a plan would lock every shard of the cards.
+        filter.customer.filter(|_| path == ListPath::Customer) as Option<CustomerId>,
+        filter.decline_code.map(DeclineCode::name),
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| (row.id, row.card_id)))
+    Ok(last)
 }

@@ -82,7 +82,7 @@ impl Executor {
                         if call.since.elapsed() > batch::MAX_WAIT { Err(Error::Overloaded) } else { self.run_alone(&call.request).await };
                     call.reply(reply);
                 }
-                // The service forgets the card of an authorisation, which it knows by then.
+                // A step's outcome has the card of its authorisation.
                 if let Target::Card(card) = target {
                     self.cache.invalidate(&(account, card));
                 }
@@ -103,6 +103,9 @@ impl Executor {
             Work::Step { request, idempotent } => {
                 let Target::Authorization(id) = *target else { return Err(confused()) };
                 let outcome = steps::take_alone(pool, actor, id, request, &self.hold_times, idempotent.as_ref()).await?;
+                if let Some(stepped) = outcome.done() {
+                    self.cache.invalidate(&(actor.account, stepped.authorization.card_id));
+                }
                 Ok(Done::Stepped(Box::new(outcome)))
             }
         }

@@ -83,7 +83,11 @@ impl Ledger {
             // A release is audited. An expiry is the sandbox's, and rare.
             (None, _) | (_, StepRequest::Release { .. } | StepRequest::Expire) => {
                 let unit = TakeStep { actor, authorization, request: &request, hold_times: &self.hold_times };
-                self.once(idempotent.as_ref(), &unit).await?
+                let outcome = self.once(idempotent.as_ref(), &unit).await?;
+                if let Some(Stepped { authorization, .. }) = outcome.done() {
+                    self.forget((actor.account, authorization.card_id));
+                }
+                outcome
             }
             (Some(id), _) => {
                 let _key = idempotent.as_ref().map(|request| InFlightKeys::enter(&self.in_flight, request)).transpose()?;
@@ -94,11 +98,8 @@ impl Ledger {
                 *outcome
             }
         };
-        if let Some(Stepped { authorization, movement, .. }) = outcome.done() {
-            self.forget((actor.account, authorization.card_id));
-            if movement.is_some() {
-                metrics::posting_written(MovementKind::Capture.name());
-            }
+        if outcome.done().is_some_and(|stepped| stepped.movement.is_some()) {
+            metrics::posting_written(MovementKind::Capture.name());
         }
         Ok(outcome)
     }

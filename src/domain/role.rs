@@ -23,7 +23,7 @@ pub enum Role {
 }
 
 /// What an endpoint requires of its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumCount)]
 pub enum Permission {
     /// To read everything but users, API keys and the audit log.
     Read,

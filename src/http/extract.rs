@@ -16,7 +16,7 @@ use super::{
     error::{Error, Result},
     query::Query,
 };
-use crate::domain::{audit_event::Event, id::NotAnId, role::Permission};
+use crate::domain::{id::NotAnId, role::Permission};
 use crate::service::{
     auth::{Caller, SessionCaller},
     error::Error as ServiceError,
@@ -50,13 +50,7 @@ async fn require(parts: &Parts, app: &App, needed: Permission) -> Result<Caller>
     if caller.role.may(needed, app.environment) {
         return Ok(caller);
     }
-    let actor = caller.actor();
-    let (user, api_key) = (actor.user().map(display), actor.api_key().map(display));
-    tracing::warn!(event = "permission_refused", account = %caller.account, user, api_key, role = caller.role.name(), ?needed);
-    if let Some(subject) = actor.principal.subject() {
-        let refused = Event::PermissionRefused { caller: subject, role: caller.role, needed };
-        app.services.audit.record(&actor, refused).await?;
-    }
+    app.services.admission.report_refused(&caller, needed).await?;
     Err(ServiceError::InsufficientPermissions(caller.role).into())
 }
 

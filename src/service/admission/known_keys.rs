@@ -8,13 +8,14 @@
 //! that runs wild does not decline the payments of another.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     num::NonZeroU32,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
@@ -23,7 +24,7 @@ use governor::{
 use crate::domain::{
     api_key::{KeyHash, PresentedKey},
     id::ApiKeyId,
-    role::Role,
+    role::{Permission, Role},
 };
 
 /// The most keys that are remembered, which then use about half a megabyte.
@@ -32,6 +33,8 @@ const MAX_KEYS: usize = 10_000;
 /// The keys that were admitted, by their hash, so that reading this reveals no key.
 pub(super) struct KnownKeys {
     roles: Mutex<HashMap<KeyHash, Role>>,
+    /// What was refused to keys in a clock hour, counted from 1970.
+    refused: Mutex<(i64, HashSet<(ApiKeyId, Permission)>)>,
     buckets: DefaultKeyedRateLimiter<ApiKeyId>,
     clock: DefaultClock,
 }
@@ -44,7 +47,12 @@ impl fmt::Debug for KnownKeys {
 
 impl KnownKeys {
     pub(super) fn new(per_second: NonZeroU32) -> Self {
-        Self { roles: Mutex::default(), buckets: RateLimiter::keyed(Quota::per_second(per_second)), clock: DefaultClock::default() }
+        Self {
+            roles: Mutex::default(),
+            refused: Mutex::default(),
+            buckets: RateLimiter::keyed(Quota::per_second(per_second)),
+            clock: DefaultClock::default(),
+        }
     }
 
     /// The role of a key. None if it has not been admitted here.
@@ -75,6 +83,17 @@ impl KnownKeys {
         self.buckets.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
+    /// Whether it is the first time in this hour that the key is refused this permission.
+    pub(super) fn is_first_refusal(&self, key: ApiKeyId, permission: Permission, now: DateTime<Utc>) -> bool {
+        let hour = now.timestamp().div_euclid(3_600);
+        // Nothing under the lock can panic halfway through a change.
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.0 != hour {
+            *refused = (hour, HashSet::new());
+        }
+        refused.1.insert((key, permission))
+    }
+
     /// Removes the buckets that are full again.
     pub(super) fn sweep(&self) {
         self.buckets.retain_recent();
@@ -100,6 +119,24 @@ mod tests {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_be_bytes());
         PresentedKey { account: AccountId::new(), id: ApiKeyId::new(), hash }
+    }
+
+    #[test]
+    fn a_refusal_is_the_first_once_for_each_key_permission_and_hour() {
+        let (keys, one, other) = (keys(1), ApiKeyId::new(), ApiKeyId::new());
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).expect("a time");
+        for (key, permission, seconds, is_first) in [
+            (one, Permission::Read, 7_200, true),
+            (one, Permission::Read, 7_201, false),
+            (one, Permission::Write, 7_201, true),
+            (other, Permission::Read, 7_201, true),
+            (one, Permission::Read, 10_799, false),
+            (one, Permission::Read, 10_800, true),
+            (one, Permission::Read, 10_800, false),
+            (other, Permission::Read, 10_801, true),
+        ] {
+            assert_eq!(keys.is_first_refusal(key, permission, at(seconds)), is_first, "{permission:?} at {seconds}");
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ mod store;
 
 use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc, time::Instant};
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
+use tracing::field::display;
 
 use crate::database::{Pool, Pools};
 use crate::domain::{
@@ -19,7 +20,7 @@ use crate::domain::{
     audit_event::Event,
     id::AccountId,
     quota::QuotaSnapshot,
-    role::Role,
+    role::{Permission, Role},
     word::Word,
 };
 
@@ -183,6 +184,23 @@ impl Admission {
     /// Removes what the buckets of gateways no longer need.
     pub fn sweep(&self) {
         self.keys.sweep();
+    }
+
+    /// Records in the audit log that a caller may not do something. Of an API key each replica records it once an hour for each
+    /// permission: a gateway's calls are not counted in the hour, and would fill the log.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn report_refused(&self, caller: &Caller, needed: Permission) -> Result<()> {
+        let actor = caller.actor();
+        if actor.api_key().is_some_and(|key| !self.keys.is_first_refusal(key, needed, Utc::now())) {
+            return Ok(());
+        }
+        let (user, api_key) = (actor.user().map(display), actor.api_key().map(display));
+        tracing::warn!(event = "permission_refused", account = %caller.account, user, api_key, role = caller.role.name(), ?needed);
+        let Some(subject) = actor.principal.subject() else { return Ok(()) };
+        let event = Event::PermissionRefused { caller: subject, role: caller.role, needed };
+        unit::write(&self.pool, &audit::Record { actor: &actor, event }).await
     }
 
     /// Records in the audit log that an hour is full. Each replica records it once an hour, because it refuses later

@@ -74,14 +74,6 @@ impl Audit {
         Self { pool }
     }
 
-    /// Records an event that changed nothing, such as a refusal.
-    ///
-    /// # Errors
-    /// The database is unavailable.
-    pub async fn record(&self, actor: &Actor, event: Event) -> Result<()> {
-        unit::write(&self.pool, &Record { actor, event }).await
-    }
-
     /// At most `limit` events before position `before`, or the newest, newest first.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
+use super::text::is_bidirectional_control;
+
 /// The most members.
 pub const MAX_MEMBERS: usize = 20;
 
@@ -30,6 +32,9 @@ pub enum MetadataFault {
     /// A key or a value that contains NUL or another control character.
     #[error("must not have control characters in it")]
     ControlCharacter,
+    /// A key or a value that contains a character that changes the direction of writing.
+    #[error("must not have characters in it that change the direction of writing")]
+    BidirectionalControl,
 }
 
 impl Metadata {
@@ -50,6 +55,9 @@ impl Metadata {
             }
             if key.chars().chain(value.chars()).any(char::is_control) {
                 return Err(MetadataFault::ControlCharacter);
+            }
+            if key.chars().chain(value.chars()).any(is_bidirectional_control) {
+                return Err(MetadataFault::BidirectionalControl);
             }
         }
         Ok(Self(members))
@@ -91,6 +99,8 @@ mod tests {
         assert_eq!(members(1, "a", &"b".repeat(501)), Err(MetadataFault::Value));
         assert_eq!(members(1, "a\u{7f}", "b"), Err(MetadataFault::ControlCharacter));
         assert_eq!(members(1, "a", "b\0"), Err(MetadataFault::ControlCharacter));
+        assert_eq!(members(1, "a\u{202e}", "b"), Err(MetadataFault::BidirectionalControl));
+        assert_eq!(members(1, "a", "\u{2066}b"), Err(MetadataFault::BidirectionalControl));
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub fn printable(text: &str, max: usize) -> Result<&str, TextFault> {
 }
 
 /// Whether a character overrides, embeds, isolates or marks a direction of writing.
-fn is_bidirectional_control(character: char) -> bool {
+pub(super) fn is_bidirectional_control(character: char) -> bool {
     CodePointSetData::new::<BidiControl>().contains(character)
 }
 

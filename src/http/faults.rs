@@ -149,6 +149,7 @@ pub(super) fn metadata(field: &'static str, what: MetadataFault) -> FieldFault {
         MetadataFault::TooMany => FaultCode::TooMany,
         MetadataFault::Key | MetadataFault::Value => FaultCode::TooLong,
         MetadataFault::ControlCharacter => FaultCode::ControlCharacter,
+        MetadataFault::BidirectionalControl => FaultCode::BidirectionalControl,
     };
     fault(field, code, what)
 }

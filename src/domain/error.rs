@@ -62,9 +62,9 @@ pub enum Refusal {
     /// Only an active card can pay.
     #[error("card not active but {0:?}")]
     CardNotActive(CardStatus),
-    /// The card holds less than the purchase costs.
+    /// The card has this available, which is less than it would pay.
     #[error("insufficient funds")]
-    InsufficientFunds,
+    InsufficientFunds(Money),
     /// The balance would exceed [`MAX_MINOR`](super::money::MAX_MINOR).
     #[error("balance limit exceeded")]
     BalanceLimitExceeded,
@@ -120,7 +120,7 @@ impl Refusal {
             | Self::CardBlocked
             | Self::CardCancelled
             | Self::CardNotActive(_)
-            | Self::InsufficientFunds
+            | Self::InsufficientFunds(_)
             | Self::BalanceLimitExceeded
             | Self::AuthorizationNotOpen(_)
             | Self::DuplicateNetworkTransaction

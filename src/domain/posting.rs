@@ -131,7 +131,7 @@ pub fn post(card: Position, kind: MovementKind, amount: Amount) -> Result<Entry,
         }
     }
     if matches!(kind, MovementKind::Purchase | MovementKind::Withdrawal) && amount.money() > card.available() {
-        return Err(Refusal::InsufficientFunds);
+        return Err(Refusal::InsufficientFunds(card.available()));
     }
     post_unconditionally(card, kind, amount)
 }
@@ -202,7 +202,7 @@ mod tests {
         let active = card(CardStatus::Active, 500);
         let entry = post(active, MovementKind::Purchase, amount(500)).expect("sufficient funds");
         assert_eq!((entry.seq, entry.amount, entry.balance_after), (8, money(-500), Money::ZERO));
-        assert!(matches!(post(active, MovementKind::Purchase, amount(501)), Err(Refusal::InsufficientFunds)));
+        assert_eq!(post(active, MovementKind::Purchase, amount(501)), Err(Refusal::InsufficientFunds(money(500))));
     }
 
     #[test]
@@ -210,8 +210,8 @@ mod tests {
         let held = |minor| Position { held: money(minor), ..card(CardStatus::Active, 500) };
         for kind in [MovementKind::Purchase, MovementKind::Withdrawal] {
             assert!(post(held(400), kind, amount(100)).is_ok_and(|entry| entry.balance_after == money(400)));
-            assert_eq!(post(held(400), kind, amount(101)), Err(Refusal::InsufficientFunds));
-            assert_eq!(post(held(600), kind, amount(1)), Err(Refusal::InsufficientFunds));
+            assert_eq!(post(held(400), kind, amount(101)), Err(Refusal::InsufficientFunds(money(100))));
+            assert_eq!(post(held(600), kind, amount(1)), Err(Refusal::InsufficientFunds(money(-100))));
         }
         for kind in [MovementKind::Capture, MovementKind::RefundReversal] {
             assert!(post_unconditionally(held(400), kind, amount(501)).is_ok_and(|entry| entry.balance_after == money(-1)));
@@ -224,7 +224,7 @@ mod tests {
         for kind in [MovementKind::TopUp, MovementKind::Refund, MovementKind::CaptureReversal] {
             assert!(post(overdrawn, kind, amount(200)).is_ok_and(|entry| entry.balance_after == money(-300)), "{kind:?}");
         }
-        assert_eq!(post(overdrawn, MovementKind::Purchase, amount(1)), Err(Refusal::InsufficientFunds));
+        assert!(matches!(post(overdrawn, MovementKind::Purchase, amount(1)), Err(Refusal::InsufficientFunds(_))));
         let lowest = card(CardStatus::Active, -MAX_MINOR);
         assert_eq!(post_unconditionally(lowest, MovementKind::Capture, amount(1)), Err(Refusal::BalanceLimitExceeded));
     }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId, openapi::schema};
-use crate::domain::{error::Refusal, quota::QuotaSnapshot};
+use crate::domain::{authorization::AuthorizationStatus, error::Refusal, quota::QuotaSnapshot};
 use crate::service::error::Error as ServiceError;
 
 /// The result of a handler.
@@ -246,14 +246,22 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         Refusal::CardNotActive(status) => {
             return (Code::CardNotActive, format!("The card is {}; only an active card can pay.", status.name()));
         }
-        Refusal::InsufficientFunds => (Code::InsufficientFunds, "The card has less available than this takes."),
+        Refusal::InsufficientFunds(available) => {
+            return (Code::InsufficientFunds, format!("The card has {} available, which is less than this takes.", available.to_json()));
+        }
         Refusal::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The balance would exceed the maximum of 90071992547409.91."),
         Refusal::AuthorizationNotFound => (Code::AuthorizationNotFound, "The account, or the card, has no such authorization."),
         Refusal::MovementNotFound => (Code::MovementNotFound, "The account, or the card, has no such movement of this kind."),
         Refusal::AuthorizationNotOpen(status) => {
             return (
                 Code::AuthorizationNotOpen,
-                format!("The authorization is {} and holds nothing that this could change.", status.name()),
+                match status {
+                    AuthorizationStatus::Captured | AuthorizationStatus::Reversed | AuthorizationStatus::Expired => format!(
+                        "The authorization is {} and holds nothing that this could change. To capture it late, send an amount.",
+                        status.name()
+                    ),
+                    _ => format!("The authorization is {} and holds nothing that this could change.", status.name()),
+                },
             );
         }
         Refusal::DuplicateNetworkTransaction => {

@@ -117,7 +117,8 @@ async fn a_step_of_a_hold_that_is_due_finds_it_expired() {
     assert_eq!(admin.position(&card).await, "400 0 400");
 
     let (_, due) = given_due(&world, &admin, 100).await;
-    admin.step(&due, "captures", json!({})).await.problem(409, "authorization_not_open");
+    let problem = admin.step(&due, "captures", json!({})).await.problem(409, "authorization_not_open");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.ends_with("To capture it late, send an amount.")), "{problem}");
     let (_, due_too) = given_due(&world, &admin, 100).await;
     let answer = admin.step(&due_too, "increments", json!({"amount": 1})).await.ok();
     assert_eq!(admin.history(&answer["authorization"]).await, ["authorization 100 100", "expiry 100 0", "increment_declined 1 0"]);

@@ -21,7 +21,8 @@ async fn a_withdrawal_takes_all_that_is_available_and_not_a_cent_more_in_every_s
         for step in steps {
             admin.set_status(&card, step).await.ok();
         }
-        admin.withdraw(&card, json!(380.01)).await.problem(409, "insufficient_funds");
+        let problem = admin.withdraw(&card, json!(380.01)).await.problem(409, "insufficient_funds");
+        assert_eq!(problem["detail"], "The card has 380 available, which is less than this takes.");
         assert_eq!(admin.position(&card).await, "500 120 380", "{status:?}");
         let answer = admin.withdraw(&card, json!(380)).await.ok();
         let movement = admin.movements(&card).await[0].clone();

@@ -152,6 +152,10 @@ impl Bench<'_> {
         Requests::keyed(each, key_at, self.next_key)
     }
 
+    fn captured(&self, what: Keyed) -> Arc<Requests> {
+        Requests::captured(self.account.clone(), self.account.keyed(what), self.next_key)
+    }
+
     /// Runs a workload. A checkpoint before it flushes earlier writes, so that no run pays for another.
     async fn run(&mut self, (work, clients): Run) -> Result<Sample, Failure> {
         self.testbed.postgres.query("postgres", "checkpoint")?;
@@ -163,7 +167,8 @@ impl Bench<'_> {
             Work::Purchases => self.keyed(Keyed::Purchase),
             Work::Authorize => self.keyed(Keyed::Authorization),
             Work::AuthorizeHot => self.keyed(Keyed::HotAuthorization),
-            Work::AuthorizeAndCapture => Requests::captured(self.account.clone(), self.account.keyed(Keyed::Authorization), self.next_key),
+            Work::AuthorizeAndCapture => self.captured(Keyed::Authorization),
+            Work::AuthorizeAndCaptureHot => self.captured(Keyed::HotAuthorization),
             Work::Hot => Requests::plain(self.account.hot_top_up()),
             Work::Others | Work::OthersBesideSpread | Work::OthersBesideHot => Requests::plain(self.account.other_top_ups()),
             Work::Read => Requests::plain(self.account.reads()),
@@ -180,6 +185,7 @@ impl Bench<'_> {
             | Work::Authorize
             | Work::AuthorizeHot
             | Work::AuthorizeAndCapture
+            | Work::AuthorizeAndCaptureHot
             | Work::Hot
             | Work::Others
             | Work::Read

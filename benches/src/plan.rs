@@ -17,6 +17,8 @@ pub enum Work {
     AuthorizeHot,
     /// Authorisations with keys, over all cards, each with its capture.
     AuthorizeAndCapture,
+    /// The same with one card.
+    AuthorizeAndCaptureHot,
     /// Top-ups of one card.
     Hot,
     /// Top-ups of a few other cards.
@@ -109,6 +111,7 @@ pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
         ),
         entry(Line::Payments, "authorisations, each then captured", (Work::AuthorizeAndCapture, 64), Against::Nothing, None),
         entry(Line::Payments, "authorisations, each then captured", (Work::AuthorizeAndCapture, 256), Against::Nothing, None),
+        entry(Line::Payments, "authorisations of one card, each then captured", (Work::AuthorizeAndCaptureHot, 64), Against::Nothing, None),
         entry(Line::Hot, "top-ups of one card", (Work::Hot, 256), Against::Run((Work::Pgbench(Script::Hot), 256)), Some(800)),
         entry(Line::Beside, "other cards", (Work::Others, OTHERS), Against::Nothing, None),
         entry(Line::Beside, "other cards, during load on all cards", BESIDE_SPREAD, Against::Nothing, None),

@@ -258,6 +258,8 @@ pub const INVALID: [(&str, &str, &[&str]); 14] = [
             r#"{"cardId":"CARD","amount":1,"metadata":{"a":{}}}"#,
             r#"{"cardId":"CARD","amount":1,"metadata":{"":"b"}}"#,
             r#"{"cardId":"CARD","amount":1,"metadata":{"a":"\u0007"}}"#,
+            r#"{"cardId":"CARD","amount":1,"metadata":{"a":"\u202e"}}"#,
+            r#"{"cardId":"CARD","amount":1,"metadata":{"\u2067a":"b"}}"#,
             r#"{"cardId":"CARD","amount":1,"expiresAt":"tomorrow"}"#,
             r#"{"cardId":"CARD","amount":1,"expiresAt":1740000000}"#,
             r#"{"cardId":"CARD","amount":1,"forceDecline":"because"}"#,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use strum::VariantArray as _;
 
-use super::schema::{CONTROL, cents, schema, subset, text, words};
+use super::schema::{BIDIRECTIONAL, CONTROL, cents, schema, subset, text, words};
 use crate::domain::{
     authorization::{AuthorizationKind, AuthorizationStatus, DecidedBy, EntryKind},
     currency::{Currency, CurrencyCode},
@@ -144,8 +144,8 @@ pub(in crate::http) fn requested_metadata() -> Schema {
         "description": "Up to 20 members, which are kept and shown. Keys have 1 to 40 characters.",
         "type": "object",
         "maxProperties": metadata::MAX_MEMBERS,
-        "propertyNames": {"type": "string", "minLength": 1, "maxLength": metadata::MAX_KEY, "pattern": format!("^[^{CONTROL}]*$")},
-        "additionalProperties": {"type": ["string", "null"], "maxLength": metadata::MAX_VALUE, "pattern": format!("^[^{CONTROL}]*$")},
+        "propertyNames": {"type": "string", "minLength": 1, "maxLength": metadata::MAX_KEY, "pattern": format!("^[^{CONTROL}{BIDIRECTIONAL}]*$")},
+        "additionalProperties": {"type": ["string", "null"], "maxLength": metadata::MAX_VALUE, "pattern": format!("^[^{CONTROL}{BIDIRECTIONAL}]*$")},
     })
 }
 

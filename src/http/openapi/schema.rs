@@ -132,7 +132,7 @@ const INVISIBLE: &str = " \\u00a0\\u00ad\\u034f\\u0600-\\u0605\\u061c\\u06dd\\u0
     \\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb";
 
 /// The bidirectional control characters, which no trimmed text may contain.
-const BIDIRECTIONAL: &str = "\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069";
+pub(super) const BIDIRECTIONAL: &str = "\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069";
 
 /// The control characters, which no text may contain.
 pub(super) const CONTROL: &str = "\\u0000-\\u001f\\u007f-\\u009f";

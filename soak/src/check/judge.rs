@@ -208,15 +208,9 @@ impl Judge<'_> {
             (Kind::Capture, "authorization_not_open") => {
                 request.cents.is_none() && at_some(&|place| self.is_closed(target, place, to, &["captured", "reversed", "expired"]))
             }
-            (Kind::CaptureReversal | Kind::RefundReversal, "reversal_exceeds_original") => original.is_some_and(|original| {
-                at_some(&|place| {
-                    let undone = timeline.undone(original.seq, place);
-                    let left = original.amount.abs() - undone.reversed - undone.refunded;
-                    let authorization = original.authorization.as_deref().filter(|_| request.kind == Kind::CaptureReversal);
-                    let standing = authorization.and_then(|authorization| timeline.standing(authorization, place));
-                    asked(standing.map_or(left, |standing| left.min(standing.returnable())))
-                })
-            }),
+            (Kind::CaptureReversal | Kind::RefundReversal, "reversal_exceeds_original") => {
+                original.is_some_and(|original| at_some(&|place| asked(timeline.left_to_reverse(original, place))))
+            }
             (Kind::NetworkRefund, "refund_exceeds_capture") => at_some(&|place| {
                 let linked = request.network_transaction.as_deref().and_then(|id| timeline.of_network_transaction(id));
                 let authorization = original.map_or(linked.or(Some(target)), |original| original.authorization.as_deref());

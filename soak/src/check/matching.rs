@@ -218,7 +218,7 @@ fn is_one_made_by(operation: &Operation, place: usize, timeline: &Timeline<'_>) 
                 })
         }
         Kind::CaptureReversal | Kind::RefundReversal => timeline.movement(target).is_some_and(|original| {
-            let left = original.amount.abs() - timeline.undone(original.seq, place).reversed;
+            let left = timeline.left_to_reverse(original, place);
             let (kind, sign) = if request.kind == Kind::CaptureReversal { ("capture_reversal", 1) } else { ("refund_reversal", -1) };
             posting(kind, sign * request.cents.unwrap_or(left))
                 && movement.is_some_and(|got| got.related_seq == Some(original.seq) && got.authorization == original.authorization)

@@ -122,6 +122,16 @@ impl<'a> Timeline<'a> {
         self.undone.get(&seq).and_then(|undone| at(undone, place)).copied().unwrap_or_default()
     }
 
+    /// What is left to reverse of a movement at a place: reversals and refunds give it back, and of an authorisation's capture no
+    /// more than is left of all that it captured.
+    pub fn left_to_reverse(&self, original: &Movement, place: usize) -> i64 {
+        let undone = self.undone(original.seq, place);
+        let left = original.amount.abs() - undone.reversed - undone.refunded;
+        let authorization = original.authorization.as_deref().filter(|_| original.kind != "refund");
+        let standing = authorization.and_then(|authorization| self.standing(authorization, place));
+        standing.map_or(left, |standing| left.min(standing.returnable()))
+    }
+
     /// Whether the card can have shown this held money at a place, at some time between two. What is due is gone at once.
     pub fn can_show(&self, held: i64, place: usize, from: u64, to: u64) -> bool {
         let certain = from.saturating_sub(CLOCK_TOLERANCE);

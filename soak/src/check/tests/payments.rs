@@ -276,6 +276,16 @@ fn undoing_more_than_there_was_is_found() {
         });
         assert_eq!(world.rules(), expected, "{amount}");
     }
+    // Without an amount, a reversal takes just that.
+    for (amount, expected) in [(7, vec![]), (6, vec![Rule::Lost])] {
+        let mut world = world();
+        world.undo("r2", (Kind::NetworkRefund, "refund"), 20, ("auth_a", Some("auth_a"), None), |sums| sums.refunded += 20);
+        let reversal = world.undo("k2", (Kind::CaptureReversal, "capture_reversal"), amount, ("mov_f", Some("auth_a"), Some(3)), |sums| {
+            sums.capture_reversed += amount;
+        });
+        reversal.request.cents = None;
+        assert_eq!(world.rules(), expected, "{amount}");
+    }
     // Without an authorisation, the movement is the limit.
     for (amount, expected) in [(30, vec![]), (31, vec![Rule::Exceeded])] {
         let mut world = world();

@@ -251,8 +251,8 @@ create trigger authorizations_no_truncate
 -- The plans of a function are made at its first call in a session, often for a single card, and then serve batches of
 -- hundreds. A nested loop over the cards before and after is best for one card and quadratic for many, so it is off. Every
 -- other table is reached by an index, in a subquery that nothing flattens into a join, so sequential scans are off too: a
--- plan that was made while a table was small would read all of it once it is large. What a statement does not do is not
--- checked: each check costs the statement of a single top-up more than its rows do.
+-- plan that was made while a table was small would read all of it once it is large. A check runs only if the statement
+-- changes what it guards: to start one takes longer than to check the row of a single top-up.
 create or replace function cards_stand_where_their_movements_leave_them() returns trigger
 language plpgsql
 set enable_nestloop = off

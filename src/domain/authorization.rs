@@ -239,7 +239,7 @@ impl Standing {
     }
 
     fn capture(self, asked: Option<Amount>, is_final: bool) -> Result<Taken, Refusal> {
-        let amount = asked.or_else(|| Amount::new(self.held)).ok_or(Refusal::AuthorizationNotOpen(self.status))?;
+        let amount = asked.or_else(|| Amount::new(self.held)).ok_or(Refusal::NothingHeld(self.status))?;
         let captured = amount.money();
         let left = less(self.held, captured);
         let (held, released) = if is_final { (Money::ZERO, left) } else { (left, Money::ZERO) };

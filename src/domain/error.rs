@@ -78,6 +78,9 @@ pub enum Refusal {
     /// The authorisation's status does not permit the step.
     #[error("authorization not open but {0:?}")]
     AuthorizationNotOpen(AuthorizationStatus),
+    /// The authorisation holds nothing, and the capture names no amount.
+    #[error("nothing held to capture: {0:?}")]
+    NothingHeld(AuthorizationStatus),
     /// An authorisation of the account has this network transaction id already.
     #[error("network transaction id taken")]
     DuplicateNetworkTransaction,
@@ -123,6 +126,7 @@ impl Refusal {
             | Self::InsufficientFunds(_)
             | Self::BalanceLimitExceeded
             | Self::AuthorizationNotOpen(_)
+            | Self::NothingHeld(_)
             | Self::DuplicateNetworkTransaction
             | Self::ReversalExceedsOriginal(_)
             | Self::RefundExceedsCapture(_) => RefusalKind::Conflict,

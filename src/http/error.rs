@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId, openapi::schema};
-use crate::domain::{authorization::AuthorizationStatus, error::Refusal, quota::QuotaSnapshot};
+use crate::domain::{error::Refusal, quota::QuotaSnapshot};
 use crate::service::error::Error as ServiceError;
 
 /// The result of a handler.
@@ -255,13 +255,13 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         Refusal::AuthorizationNotOpen(status) => {
             return (
                 Code::AuthorizationNotOpen,
-                match status {
-                    AuthorizationStatus::Captured | AuthorizationStatus::Reversed | AuthorizationStatus::Expired => format!(
-                        "The authorization is {} and holds nothing that this could change. To capture it late, send an amount.",
-                        status.name()
-                    ),
-                    _ => format!("The authorization is {} and holds nothing that this could change.", status.name()),
-                },
+                format!("The authorization is {} and holds nothing that this could change.", status.name()),
+            );
+        }
+        Refusal::NothingHeld(status) => {
+            return (
+                Code::AuthorizationNotOpen,
+                format!("The authorization is {} and holds nothing. To capture it late, send an amount.", status.name()),
             );
         }
         Refusal::DuplicateNetworkTransaction => {

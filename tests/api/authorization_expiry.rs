@@ -119,6 +119,8 @@ async fn a_step_of_a_hold_that_is_due_finds_it_expired() {
     let (_, due) = given_due(&world, &admin, 100).await;
     let problem = admin.step(&due, "captures", json!({})).await.problem(409, "authorization_not_open");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.ends_with("To capture it late, send an amount.")), "{problem}");
+    let problem = admin.step(&due, "adjustments", json!({"amount": 1})).await.problem(409, "authorization_not_open");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.ends_with("holds nothing that this could change.")), "{problem}");
     let (_, due_too) = given_due(&world, &admin, 100).await;
     let answer = admin.step(&due_too, "increments", json!({"amount": 1})).await.ok();
     assert_eq!(admin.history(&answer["authorization"]).await, ["authorization 100 100", "expiry 100 0", "increment_declined 1 0"]);

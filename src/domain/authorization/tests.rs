@@ -60,7 +60,8 @@ fn after(standing: Standing, step: Step) -> String {
             assert_eq!(captures.map(Amount::money), is_capture.then_some(amount), "{step:?}");
             format!("{}; {} {}", shown(&standing), kind.name(), amount.minor())
         }
-        Err(Refusal::AuthorizationNotOpen(status)) if status == standing.status => "not open".to_owned(),
+        Err(Refusal::AuthorizationNotOpen(status)) if status == standing.status => NOT_OPEN.to_owned(),
+        Err(Refusal::NothingHeld(status)) if status == standing.status => NOTHING_HELD.to_owned(),
         Err(other) => format!("{other:?}"),
     }
 }
@@ -83,6 +84,7 @@ fn standings() -> [Standing; 7] {
 }
 
 const NOT_OPEN: &str = "not open";
+const NOTHING_HELD: &str = "nothing held";
 
 #[test]
 fn the_standings_of_the_grid_are_what_they_seem() {
@@ -143,11 +145,27 @@ fn a_capture_is_taken_whether_a_hold_covers_it_or_not() {
     for (step, cells) in [
         (
             capture(None, true),
-            ["captured A100 C100; capture 100", "captured A100 C100; capture 40", NOT_OPEN, NOT_OPEN, NOT_OPEN, NOT_OPEN, NOT_OPEN],
+            [
+                "captured A100 C100; capture 100",
+                "captured A100 C100; capture 40",
+                NOTHING_HELD,
+                NOTHING_HELD,
+                NOTHING_HELD,
+                NOT_OPEN,
+                NOT_OPEN,
+            ],
         ),
         (
             capture(None, false),
-            ["captured A100 C100; capture 100", "captured A100 C100; capture 40", NOT_OPEN, NOT_OPEN, NOT_OPEN, NOT_OPEN, NOT_OPEN],
+            [
+                "captured A100 C100; capture 100",
+                "captured A100 C100; capture 40",
+                NOTHING_HELD,
+                NOTHING_HELD,
+                NOTHING_HELD,
+                NOT_OPEN,
+                NOT_OPEN,
+            ],
         ),
         (
             capture(30, true),

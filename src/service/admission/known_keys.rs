@@ -57,12 +57,12 @@ impl KnownKeys {
 
     /// The role of a key. None if it has not been admitted here.
     pub(super) fn role(&self, key: &PresentedKey) -> Option<Role> {
-        self.lock().get(&key.hash).copied()
+        lock(&self.roles).get(&key.hash).copied()
     }
 
     /// Remembers the role of a key that was admitted.
     pub(super) fn insert(&self, key: &PresentedKey, role: Role) {
-        let mut roles = self.lock();
+        let mut roles = lock(&self.roles);
         if roles.len() >= MAX_KEYS && !roles.contains_key(&key.hash) {
             // Keys that are in use return with their next request.
             roles.clear();
@@ -72,7 +72,7 @@ impl KnownKeys {
 
     /// Forgets a key that was not admitted.
     pub(super) fn remove(&self, key: &PresentedKey) {
-        self.lock().remove(&key.hash);
+        lock(&self.roles).remove(&key.hash);
     }
 
     /// Takes a request from the bucket of a gateway's key.
@@ -83,11 +83,10 @@ impl KnownKeys {
         self.buckets.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
-    /// Whether it is the first time in this hour that the key is refused this permission.
-    pub(super) fn is_first_refusal(&self, key: ApiKeyId, permission: Permission, now: DateTime<Utc>) -> bool {
+    /// Notes that the key is refused this permission, and returns whether it is the first time in this hour.
+    pub(super) fn note_refusal(&self, key: ApiKeyId, permission: Permission, now: DateTime<Utc>) -> bool {
         let hour = now.timestamp().div_euclid(3_600);
-        // Nothing under the lock can panic halfway through a change.
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = lock(&self.refused);
         if refused.0 != hour {
             *refused = (hour, HashSet::new());
         }
@@ -99,11 +98,11 @@ impl KnownKeys {
         self.buckets.retain_recent();
         self.buckets.shrink_to_fit();
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<KeyHash, Role>> {
-        // Nothing under the lock can panic halfway through a change.
-        self.roles.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under the lock can panic halfway through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -135,7 +134,7 @@ mod tests {
             (one, Permission::Read, 10_800, false),
             (other, Permission::Read, 10_801, true),
         ] {
-            assert_eq!(keys.is_first_refusal(key, permission, at(seconds)), is_first, "{permission:?} at {seconds}");
+            assert_eq!(keys.note_refusal(key, permission, at(seconds)), is_first, "{permission:?} at {seconds}");
         }
     }
 
@@ -168,6 +167,6 @@ mod tests {
         for number in 0..=MAX_KEYS {
             keys.insert(&key(number), Role::Viewer);
         }
-        assert_eq!(keys.lock().len(), 1);
+        assert_eq!(lock(&keys.roles).len(), 1);
     }
 }

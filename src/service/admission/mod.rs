@@ -193,7 +193,7 @@ impl Admission {
     /// The database is unavailable.
     pub async fn report_refused(&self, caller: &Caller, needed: Permission) -> Result<()> {
         let actor = caller.actor();
-        if actor.api_key().is_some_and(|key| !self.keys.is_first_refusal(key, needed, Utc::now())) {
+        if actor.api_key().is_some_and(|key| !self.keys.note_refusal(key, needed, Utc::now())) {
             return Ok(());
         }
         let (user, api_key) = (actor.user().map(display), actor.api_key().map(display));

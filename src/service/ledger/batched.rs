@@ -82,7 +82,7 @@ impl Executor {
                         if call.since.elapsed() > batch::MAX_WAIT { Err(Error::Overloaded) } else { self.run_alone(&call.request).await };
                     call.reply(reply);
                 }
-                // A step's outcome has the card of its authorisation.
+                // The card of a step is known once it is done, and `run_alone` invalidates it.
                 if let Target::Card(card) = target {
                     self.cache.invalidate(&(account, card));
                 }

@@ -1,5 +1,5 @@
 //! The SQL of the ledger: what is read. `write` has what is written, `outcome` what that answers, and
-//! `authorizations`, `originals` and `sweep` have the rest.
+//! `authorizations`, `entries`, `originals` and `sweep` have the rest.
 
 mod authorizations;
 mod entries;

@@ -37,10 +37,10 @@ impl Unit for Sweep {
             return Ok(None);
         }
         let locked = LockedCard::lock(connection, self.card).await?;
-        let expired = locked.expired;
         if locked.write.to == locked.write.from {
-            return Ok((expired > 0).then_some(expired));
+            return Ok(None);
         }
+        let expired = locked.expired;
         locked.write(connection).await?;
         Ok(Some(expired))
     }

@@ -2,6 +2,7 @@
 
 mod payments;
 mod postings;
+mod undoing;
 
 use std::collections::HashMap;
 

@@ -106,7 +106,7 @@ fn grant(standing: Standing, wish: Wish) -> Result<(Standing, Option<Taken>), &'
         Wish::ReverseRefund(amount) => standing.reverse_refund(amount).map(|standing| (standing, None)),
     };
     granted.map_err(|refusal| match refusal {
-        Refusal::AuthorizationNotOpen(_) => "not open",
+        Refusal::AuthorizationNotOpen(_) | Refusal::NothingHeld(_) => "not open",
         Refusal::BalanceLimitExceeded => "out of bounds",
         Refusal::ReversalExceedsOriginal(_) => "too much to reverse",
         Refusal::RefundExceedsCapture(_) => "too much to refund",

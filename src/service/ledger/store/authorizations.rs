@@ -185,10 +185,8 @@ pub(in super::super) async fn next_due(
 /// Authorisations that pass the filter, before `before` or the newest, newest first: at most `limit`, and of the first
 /// [`SCANNED`] that the filter's index leads to.
 ///
-/// Ids begin with the time at which they were made, by the clock of a replica. Those of a period are found by their ids, to
-/// the difference of the clocks, which `slack` allows for.
-///
-/// One of the branches runs: a plan that is kept would otherwise use one index for every filter.
+/// Their status may change between the two statements. Then one is left out that no longer passes, and the page goes on
+/// after it.
 pub(in super::super) async fn authorizations_page(
     mut connection: ReadConnection<'_>,
     account: AccountId,
@@ -196,80 +194,112 @@ pub(in super::super) async fn authorizations_page(
     before: Option<AuthorizationId>,
     limit: i64,
 ) -> Result<AuthorizationPage> {
+    let connection = connection.executor();
+    let (ids, end) = scan(connection, account, filter, before, limit).await?;
+    let is_full = i64::try_from(ids.len()).is_ok_and(|count| count >= limit);
+    let stopped_at = if is_full { ids.last().copied().map(AuthorizationId::from) } else { end };
+    let rows = select_authorizations!(
+        "where authorizations.account_id = $1
+            and cards.account_id = $1
+            and authorizations.id = any($2::uuid[])
+            and ($3::text is null or authorizations.status = $3)
+         order by authorizations.id desc",
+        account as AccountId,
+        &ids,
+        filter.status.map(AuthorizationStatus::name)
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(AuthorizationPage { rows, stopped_at })
+}
+
+/// The ids of the page, and the last id that was looked at. None: it looked at all.
+///
+/// One of the branches runs: a plan that is kept would otherwise use one index for every filter. Ids begin with the time at
+/// which they were made, so a period is found by them.
+async fn scan(
+    connection: &mut PgConnection,
+    account: AccountId,
+    filter: &AuthorizationFilter,
+    before: Option<AuthorizationId>,
+    limit: i64,
+) -> Result<(Vec<Uuid>, Option<AuthorizationId>)> {
     let (lowest, highest) = filter.ids(before);
     let path = filter.path();
-    let connection = connection.executor();
-    let rows = select_authorizations!(
-        "join (
-            select scanned.id
-            from (
-                (
-                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
+    let found = sqlx::query!(
+        r#"
+        with scanned as materialized (
+            (
+                select id, card_id, status, decline_code, merchant_id, created_at
+                from authorizations
+                where $4 = 'account' and account_id = $1 and id between $2 and $3
+                order by id desc
+                limit $5
+            )
+            union all
+            (
+                select id, card_id, status, decline_code, merchant_id, created_at
+                from authorizations
+                where $4 = 'card' and account_id = $1 and card_id = $6 and id between $2 and $3
+                order by id desc
+                limit $5
+            )
+            union all
+            (
+                select id, card_id, status, decline_code, merchant_id, created_at
+                from authorizations
+                where $4 = 'pending' and account_id = $1 and card_id = $6 and status = 'pending' and id between $2 and $3
+                order by id desc
+                limit $5
+            )
+            union all
+            (
+                select of_card.*
+                from cards owned
+                cross join lateral (
+                    select id, card_id, status, decline_code, merchant_id, created_at
                     from authorizations
-                    where $4 = 'account' and account_id = $1 and id between $2 and $3
+                    where account_id = $1 and card_id = owned.id and id between $2 and $3
                     order by id desc
                     limit $5
-                )
-                union all
-                (
-                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
-                    from authorizations
-                    where $4 = 'card' and account_id = $1 and card_id = $6 and id between $2 and $3
-                    order by id desc
-                    limit $5
-                )
-                union all
-                (
-                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
-                    from authorizations
-                    where $4 = 'pending' and account_id = $1 and card_id = $6 and status = 'pending' and id between $2 and $3
-                    order by id desc
-                    limit $5
-                )
-                union all
-                (
-                    select of_card.*
-                    from cards owned
-                    cross join lateral (
-                        select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
-                        from authorizations
-                        where account_id = $1 and card_id = owned.id and id between $2 and $3
-                        order by id desc
-                        limit $5
-                    ) of_card
-                    where $4 = 'customer' and owned.account_id = $1 and owned.customer_id = $7
-                    order by of_card.id desc
-                    limit $5
-                )
-                union all
-                (
-                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
-                    from authorizations
-                    where $4 = 'decline' and account_id = $1 and decline_code = $8 and id between $2 and $3
-                    order by id desc
-                    limit $5
-                )
-                union all
-                (
-                    select id, card_id, status, decline_code, merchant_id, network_transaction_id, created_at
-                    from authorizations
-                    where $4 = 'network' and account_id = $1 and network_transaction_id = $9 and id between $2 and $3
-                )
-            ) scanned
-            where ($6::uuid is null or scanned.card_id = $6)
-                and ($7::uuid is null or exists (
-                    select from cards owner where owner.account_id = $1 and owner.id = scanned.card_id and owner.customer_id = $7
-                ))
-                and ($8::text is null or scanned.decline_code = $8)
-                and ($10::text is null or scanned.status = $10)
-                and ($11::text is null or scanned.merchant_id = $11)
-                and ($12::timestamptz is null or scanned.created_at >= $12)
-                and ($13::timestamptz is null or scanned.created_at < $13)
-            order by scanned.id desc
-            limit $14
-        ) page on page.id = authorizations.id
-        where authorizations.account_id = $1 and cards.account_id = $1
-        order by authorizations.id desc",
+                ) of_card
+                where owned.account_id = $1 and owned.customer_id = $15
+                order by of_card.id desc
+                limit $5
+            )
+            union all
+            (
+                select id, card_id, status, decline_code, merchant_id, created_at
+                from authorizations
+                where $4 = 'decline' and account_id = $1 and decline_code = $8 and id between $2 and $3
+                order by id desc
+                limit $5
+            )
+            union all
+            (
+                select id, card_id, status, decline_code, merchant_id, created_at
+                from authorizations
+                where $4 = 'network' and account_id = $1 and network_transaction_id = $9 and id between $2 and $3
+            )
+        )
+        select
+            array(
+                select id
+                from scanned
+                where ($6::uuid is null or card_id = $6)
+                    and ($7::uuid is null or exists (
+                        select from cards owner where owner.account_id = $1 and owner.id = card_id and owner.customer_id = $7
+                    ))
+                    and ($8::text is null or decline_code = $8)
+                    and ($10::text is null or status = $10)
+                    and ($11::text is null or merchant_id = $11)
+                    and ($12::timestamptz is null or created_at >= $12)
+                    and ($13::timestamptz is null or created_at < $13)
+                order by id desc
+                limit $14
+            ) as "ids!",
+            (select id from scanned order by id desc offset $5 - 1 limit 1) as "end: AuthorizationId"
+        "#,
         account as AccountId,
         lowest,
         highest,
@@ -283,93 +313,11 @@ pub(in super::super) async fn authorizations_page(
         filter.merchant.as_deref(),
         filter.from,
         filter.to,
-        limit
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    if i64::try_from(rows.len()).is_ok_and(|count| count >= limit) || path == ListPath::Network {
-        return Ok(AuthorizationPage { rows, stopped_at: None });
-    }
-    // Authorisations that were made in between move the end, but not before what was read.
-    let end = end_of_scan(connection, account, (lowest, highest), filter, path).await?;
-    let stopped_at = end.map(|end| rows.last().map_or(end, |last| end.min(last.id)));
-    Ok(AuthorizationPage { rows, stopped_at })
-}
-
-/// The last of the authorisations that [`authorizations_page`] reads. None: it reads all.
-async fn end_of_scan(
-    connection: &mut PgConnection,
-    account: AccountId,
-    (lowest, highest): (Uuid, Uuid),
-    filter: &AuthorizationFilter,
-    path: ListPath,
-) -> Result<Option<AuthorizationId>> {
-    let last = sqlx::query_scalar!(
-        r#"
-        select id as "id!: AuthorizationId"
-        from (
-            (
-                select id
-                from authorizations
-                where $4 = 'account' and account_id = $1 and id between $2 and $3
-                order by id desc
-                limit $5
-            )
-            union all
-            (
-                select id
-                from authorizations
-                where $4 = 'card' and account_id = $1 and card_id = $6 and id between $2 and $3
-                order by id desc
-                limit $5
-            )
-            union all
-            (
-                select id
-                from authorizations
-                where $4 = 'pending' and account_id = $1 and card_id = $6 and status = 'pending' and id between $2 and $3
-                order by id desc
-                limit $5
-            )
-            union all
-            (
-                select of_card.id
-                from cards owned
-                cross join lateral (
-                    select id
-                    from authorizations
-                    where account_id = $1 and card_id = owned.id and id between $2 and $3
-                    order by id desc
-                    limit $5
-                ) of_card
-                where owned.account_id = $1 and owned.customer_id = $7
-                order by of_card.id desc
-                limit $5
-            )
-            union all
-            (
-                select id
-                from authorizations
-                where $4 = 'decline' and account_id = $1 and decline_code = $8 and id between $2 and $3
-                order by id desc
-                limit $5
-            )
-        ) scanned
-        order by id desc
-        offset $5 - 1
-        limit 1
-        "#,
-        account as AccountId,
-        lowest,
-        highest,
-        path.name(),
-        SCANNED,
-        filter.card as Option<CardId>,
-        // Null but on this path: with a constant that is false, a plan would lock every shard of the cards.
+        limit,
+        // Null but on this path: with a constant that is false, a plan would reach every shard of the cards.
         filter.customer.filter(|_| path == ListPath::Customer) as Option<CustomerId>,
-        filter.decline_code.map(DeclineCode::name),
     )
-    .fetch_optional(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(last)
+    Ok((found.ids, found.end))
 }

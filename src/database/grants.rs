@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// What may be done with the rows of each table. Rows are locked by the right to update them.
-const GRANTS: [(&str, &[&str]); 18] = [
+const GRANTS: [(&str, &[&str]); 21] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("accounts", &["SELECT", "INSERT", "UPDATE"]),
     ("api_keys", &["SELECT", "INSERT", "UPDATE"]),
@@ -17,6 +17,9 @@ const GRANTS: [(&str, &[&str]); 18] = [
     ("cards", &["SELECT", "INSERT", "UPDATE"]),
     ("customers", &["SELECT", "INSERT"]),
     ("deployment", &["SELECT", "INSERT"]),
+    ("event_blocks", ALL_OF_ROWS),
+    ("event_feeds", &["SELECT", "INSERT", "UPDATE"]),
+    ("events", &["SELECT", "INSERT", "DELETE"]),
     ("failed_logins", ALL_OF_ROWS),
     ("idempotency_keys", ALL_OF_ROWS),
     ("login_sources", ALL_OF_ROWS),

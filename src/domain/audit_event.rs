@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::domain::{
     card::CardStatus,
     currency::Currency,
+    feed_event::{Announcement, FeedEventType},
     id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, NotAnId, SessionId, UserId},
     money::Money,
     role::{Permission, Role},
@@ -150,9 +151,9 @@ pub enum Event {
     UserDisabled { user: UserId },
     UserEnabled { user: UserId },
     CustomerCreated { customer: CustomerId },
-    CardCreated { card: CardId, currency: Currency },
-    CardAssigned { card: CardId, customer: CustomerId },
-    CardStatusChanged { card: CardId, from: CardStatus, to: CardStatus },
+    CardCreated { card: CardId, currency: Currency, sequence: i64 },
+    CardAssigned { card: CardId, customer: CustomerId, sequence: i64 },
+    CardStatusChanged { card: CardId, from: CardStatus, to: CardStatus, sequence: i64 },
     AuthorizationReleased { authorization: AuthorizationId, amount: Money },
     ApiKeyCreated { key: ApiKeyId, role: Role, expires_at: Option<DateTime<Utc>> },
     ApiKeyRolled { key: ApiKeyId, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>> },
@@ -200,15 +201,15 @@ impl Event {
             Self::UserDisabled { user } => (EventType::UserDisabled, Subject::User(user), Some(disabled(false)), Some(disabled(true))),
             Self::UserEnabled { user } => (EventType::UserEnabled, Subject::User(user), Some(disabled(true)), Some(disabled(false))),
             Self::CustomerCreated { customer } => (EventType::CustomerCreated, Subject::Customer(customer), None, None),
-            Self::CardCreated { card, currency } => {
+            Self::CardCreated { card, currency, .. } => {
                 let after = json!({"status": CardStatus::Inactive.name(), "currency": currency.code(), "customerId": null});
                 (EventType::CardCreated, Subject::Card(card), None, Some(after))
             }
-            Self::CardAssigned { card, customer } => {
+            Self::CardAssigned { card, customer, .. } => {
                 let (before, after) = (json!({"customerId": null}), json!({"customerId": customer}));
                 (EventType::CardAssigned, Subject::Card(card), Some(before), Some(after))
             }
-            Self::CardStatusChanged { card, from, to } => {
+            Self::CardStatusChanged { card, from, to, .. } => {
                 let [before, after] = [from, to].map(|status| Some(json!({"status": status.name()})));
                 (EventType::CardStatusChanged, Subject::Card(card), before, after)
             }
@@ -230,6 +231,53 @@ impl Event {
             }
         };
         Described { event_type, subject, before, after }
+    }
+}
+
+impl Event {
+    /// What it announces in the feed of its account. None for what concerns only the account itself, such as a login.
+    #[must_use]
+    pub fn announce(self) -> Option<Announcement> {
+        let (event_type, card, data) = match self {
+            Self::CustomerCreated { customer } => (FeedEventType::CustomerCreated, None, json!({"customer": {"customerId": customer}})),
+            Self::CardCreated { card, currency, sequence } => {
+                let status = CardStatus::Inactive.name();
+                let data = json!({"card": {"cardId": card, "status": status, "currency": currency.code(), "customerId": null}});
+                (FeedEventType::CardCreated, Some((card, sequence)), data)
+            }
+            Self::CardAssigned { card, customer, sequence } => {
+                (FeedEventType::CardAssigned, Some((card, sequence)), json!({"card": {"cardId": card, "customerId": customer}}))
+            }
+            Self::CardStatusChanged { card, from, to, sequence } => {
+                let data = json!({"card": {"cardId": card, "status": to.name()}, "previousStatus": from.name()});
+                (FeedEventType::of_status(to)?, Some((card, sequence)), data)
+            }
+            Self::ApiKeyCreated { key, role, expires_at } => {
+                let data = json!({"apiKey": {"apiKeyId": key, "role": role.name(), "expiresAt": expires_at.map(text_of)}});
+                (FeedEventType::ApiKeyCreated, None, data)
+            }
+            Self::ApiKeyRolled { key, to, .. } => {
+                (FeedEventType::ApiKeyRolled, None, json!({"apiKey": {"apiKeyId": key, "overlapEndsAt": to.map(text_of)}}))
+            }
+            Self::ApiKeyRevoked { key } => (FeedEventType::ApiKeyRevoked, None, json!({"apiKey": {"apiKeyId": key}})),
+            Self::Login { .. }
+            | Self::LoginFailed { .. }
+            | Self::Logout { .. }
+            | Self::Refresh { .. }
+            | Self::RefreshTokenReused { .. }
+            | Self::SessionEnded { .. }
+            | Self::PasswordChanged { .. }
+            | Self::PermissionRefused { .. }
+            | Self::QuotaExhausted { .. }
+            | Self::AccountCreated { .. }
+            | Self::UserCreated { .. }
+            | Self::UserRoleChanged { .. }
+            | Self::UserDisabled { .. }
+            | Self::UserEnabled { .. }
+            // The ledger tells of it, with the entry.
+            | Self::AuthorizationReleased { .. } => return None,
+        };
+        Some(Announcement { event_type, card, data })
     }
 }
 
@@ -265,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_change_records_the_state_before_and_after() {
-        let event = Event::CardStatusChanged { card: CardId::new(), from: CardStatus::Inactive, to: CardStatus::Active };
+        let event = Event::CardStatusChanged { card: CardId::new(), from: CardStatus::Inactive, to: CardStatus::Active, sequence: 3 };
         let described = event.describe();
         assert_eq!(described.before, Some(json!({"status": "inactive"})));
         assert_eq!(described.after, Some(json!({"status": "active"})));

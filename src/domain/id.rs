@@ -104,6 +104,7 @@ typed_id!(AuthorizationId, "auth", "An authorisation of a card.");
 typed_id!(EntryId, "ent", "One step of an authorisation.");
 typed_id!(EventId, "evt", "An entry of the audit log.");
 typed_id!(ApiKeyId, "key", "An API key.");
+typed_id!(MessageId, "msg", "An event of the feed.");
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ pub mod currency;
 pub mod decision;
 pub mod environment;
 pub mod error;
+pub mod feed_event;
 pub mod hold_time;
 pub mod id;
 pub mod merchant;

@@ -69,7 +69,7 @@ pub struct Position {
     pub held: Money,
     /// The sequence number of the newest movement; 0 before the first.
     pub seq: i64,
-    /// The sequence number of the newest movement or change of a hold; 0 before the first.
+    /// The sequence number of the newest event of the card's history; 0 before the first.
     pub sequence: i64,
     /// No hold is due before this moment. It stays when the hold ends early. None: nothing is held.
     pub holds_due_at: Option<DateTime<Utc>>,
@@ -82,10 +82,11 @@ impl Position {
         self.balance.less(self.held)
     }
 
-    /// The position after a movement.
+    /// The position after a movement. That a movement overdraws the card is an event of its own.
     #[must_use]
     pub const fn after(self, entry: Entry) -> Self {
-        Self { balance: entry.balance_after, seq: entry.seq, sequence: self.sequence + 1, ..self }
+        let events = if entry.overdraws() { 2 } else { 1 };
+        Self { balance: entry.balance_after, seq: entry.seq, sequence: self.sequence + events, ..self }
     }
 
     /// Whether a hold may be due to expire at this moment.
@@ -112,6 +113,15 @@ pub struct Entry {
     pub amount: Money,
     /// The balance after the movement.
     pub balance_after: Money,
+}
+
+impl Entry {
+    /// Whether the movement takes the balance from zero or more to below zero.
+    #[must_use]
+    pub const fn overdraws(&self) -> bool {
+        let (after, before) = (self.balance_after.minor(), self.balance_after.less(self.amount).minor());
+        after < 0 && before >= 0
+    }
 }
 
 /// Decides a posting that the account asks for, or a merchant of the sandbox.

@@ -112,7 +112,8 @@ impl Unit for Record<'_> {
     }
 }
 
-/// Records an event in the transaction of the change that it describes.
+/// Records an event in the transaction of the change that it describes, which holds the lock of what it changes. The feed of
+/// the account tells of it as well.
 pub(super) async fn record_in(connection: &mut PgConnection, actor: &Actor, event: Event) -> Result<()> {
-    store::insert(connection, actor, EventId::new(), &event.describe()).await
+    store::insert(connection, actor, EventId::new(), &event.describe(), event.announce().as_ref()).await
 }

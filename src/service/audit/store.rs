@@ -9,7 +9,8 @@ use super::{AuditEvent, EventFilter};
 use crate::domain::{
     actor::Actor,
     audit_event::{Described, EventType, Subject},
-    id::{AccountId, ApiKeyId, AuthorizationId, EventId, SessionId, UserId, untyped},
+    feed_event::Announcement,
+    id::{AccountId, ApiKeyId, AuthorizationId, CardId, EventId, MessageId, SessionId, UserId, untyped},
     word::Word,
 };
 use crate::service::{
@@ -17,14 +18,34 @@ use crate::service::{
     unit::ReadConnection,
 };
 
-pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: EventId, event: &Described) -> Result<()> {
+/// Inserts an event. It is told in the account's feed as well, if it announces something and there is a feed.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    id: EventId,
+    event: &Described,
+    announcement: Option<&Announcement>,
+) -> Result<()> {
+    let (card, sequence) = announcement.and_then(|announcement| announcement.card).unzip();
     let (kind, subject) = to_columns(event.subject);
     sqlx::query!(
         "
-        insert into audit_events (
-            account_id, id, type, user_id, session_id, api_key_id, subject_kind, subject_id, before, after, request_id, address
+        with recorded as (
+            insert into audit_events (
+                account_id, id, type, user_id, session_id, api_key_id, subject_kind, subject_id, before, after, request_id,
+                address
+            )
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        ), block as (
+            insert into event_blocks (account_id, created_at)
+            select account_id, statement_timestamp()
+            from event_feeds
+            where account_id = $1 and enabled and $14::text is not null
+            returning number, created_at
         )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        insert into events (account_id, block, ordinal, id, type, card_id, sequence, state, created_at)
+        select $1, block.number, 1, $13, $14, $15, $16, $17, block.created_at
+        from block
         ",
         actor.account as AccountId,
         id as EventId,
@@ -38,6 +59,11 @@ pub(super) async fn insert(connection: &mut PgConnection, actor: &Actor, id: Eve
         event.after,
         actor.origin().map(|origin| &*origin.request_id),
         actor.origin().map(|origin| &*origin.address),
+        MessageId::new() as MessageId,
+        announcement.map(|announcement| announcement.event_type.name()),
+        card as Option<CardId>,
+        sequence,
+        announcement.map(|announcement| announcement.data.to_string()),
     )
     .execute(connection)
     .await?;

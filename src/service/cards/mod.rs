@@ -28,6 +28,9 @@ use super::{
     unit::{self, Unit},
 };
 
+/// The position of its creation in a card's history.
+const FIRST_EVENT: i64 = 1;
+
 /// A card.
 #[derive(Clone, Debug)]
 pub struct Card {
@@ -153,7 +156,8 @@ impl Unit for Create<'_> {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
         let card = store::insert(connection, self.actor.account, CardId::new(), self.currency).await?;
-        audit::record_in(connection, self.actor, Event::CardCreated { card: card.id, currency: self.currency }).await?;
+        audit::record_in(connection, self.actor, Event::CardCreated { card: card.id, currency: self.currency, sequence: FIRST_EVENT })
+            .await?;
         Ok(card)
     }
 }
@@ -175,8 +179,8 @@ impl Unit for Assign<'_> {
         match assignment::assign(card.status.known()?, card.customer_id, customer)? {
             Assignment::Unchanged => {}
             Assignment::New => {
-                store::set_customer(connection, account, id, customer).await?;
-                audit::record_in(connection, self.actor, Event::CardAssigned { card: id, customer }).await?;
+                let sequence = store::set_customer(connection, account, id, customer).await?;
+                audit::record_in(connection, self.actor, Event::CardAssigned { card: id, customer, sequence }).await?;
             }
         }
         Ok(Assigned { id, customer })
@@ -199,8 +203,8 @@ impl Unit for ChangeStatus<'_> {
         match from.change(self.target)? {
             StatusChange::Unchanged => {}
             StatusChange::To(to) => {
-                store::set_status(connection, account, id, to).await?;
-                audit::record_in(connection, self.actor, Event::CardStatusChanged { card: id, from, to }).await?;
+                let sequence = store::set_status(connection, account, id, to).await?;
+                audit::record_in(connection, self.actor, Event::CardStatusChanged { card: id, from, to, sequence }).await?;
             }
         }
         Ok(StatusSet { id, status: self.target.status() })

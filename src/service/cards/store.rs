@@ -19,7 +19,7 @@ pub(super) struct LockedCard {
     pub(super) customer_id: Option<CustomerId>,
 }
 
-/// Inserts a card. Updating the counter locks the account's row until the commit, so that numbers follow commit order.
+/// Inserts a card, whose creation is the first event of its history. Updating the counter locks the account's row until the commit, so that numbers follow commit order.
 pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id: CardId, currency: Currency) -> Result<Card> {
     let card = sqlx::query_as!(
         Card,
@@ -30,8 +30,8 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
             where account_id = $1
             returning cards_created
         )
-        insert into cards (account_id, id, number, currency)
-        select $1, $2, cards_created, $3
+        insert into cards (account_id, id, number, currency, event_seq)
+        select $1, $2, cards_created, $3, 1
         from counted
         returning
             id as "id: CardId",
@@ -174,34 +174,38 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, id: 
     Ok(card)
 }
 
-pub(super) async fn set_customer(connection: &mut PgConnection, account: AccountId, id: CardId, customer: CustomerId) -> Result<()> {
-    sqlx::query!(
+/// Sets the customer. Returns the position of the change in the card's history.
+pub(super) async fn set_customer(connection: &mut PgConnection, account: AccountId, id: CardId, customer: CustomerId) -> Result<i64> {
+    let sequence = sqlx::query_scalar!(
         "
         update cards
-        set customer_id = $3
+        set customer_id = $3, event_seq = event_seq + 1
         where account_id = $1 and id = $2
+        returning event_seq
         ",
         account as AccountId,
         id as CardId,
         customer as CustomerId,
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(())
+    Ok(sequence)
 }
 
-pub(super) async fn set_status(connection: &mut PgConnection, account: AccountId, id: CardId, status: CardStatus) -> Result<()> {
-    sqlx::query!(
+/// Sets the status. Returns the position of the change in the card's history.
+pub(super) async fn set_status(connection: &mut PgConnection, account: AccountId, id: CardId, status: CardStatus) -> Result<i64> {
+    let sequence = sqlx::query_scalar!(
         "
         update cards
-        set status = $3
+        set status = $3, event_seq = event_seq + 1
         where account_id = $1 and id = $2
+        returning event_seq
         ",
         account as AccountId,
         id as CardId,
         status.name(),
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(())
+    Ok(sequence)
 }

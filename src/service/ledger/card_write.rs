@@ -14,8 +14,9 @@ use crate::domain::{
     authorization::{EntryKind, Standing, Step, Taken},
     decision::{self, Decision, Verdict},
     error::Refusal,
+    feed_event::{self, FeedEventType},
     hold_time::HoldTimes,
-    id::{ApiKeyId, AuthorizationId, EntryId, MovementId, UserId},
+    id::{ApiKeyId, AuthorizationId, EntryId, MessageId, MovementId, UserId},
     merchant::{Merchant, MerchantAmount, MerchantCategory},
     metadata::Metadata,
     money::{Amount, Money},
@@ -44,6 +45,10 @@ impl From<&Actor> for Author {
 /// A movement with the columns that it does not show.
 pub(super) struct MovementRow {
     pub(super) movement: Movement,
+    /// Its position in the card's history.
+    pub(super) sequence: i64,
+    /// The id of the event that tells that it overdrew the card. The event has the next position.
+    pub(super) overdrawn: Option<MessageId>,
     pub(super) related_seq: Option<i64>,
     pub(super) by: Author,
 }
@@ -56,6 +61,9 @@ pub(super) struct EntryRow {
     pub(super) card_balance: Money,
     pub(super) card_held: Money,
     pub(super) movement_seq: Option<i64>,
+    /// The type of the event that tells of it, and what the event keeps.
+    pub(super) event_type: FeedEventType,
+    pub(super) state: String,
     pub(super) by: Author,
 }
 
@@ -120,6 +128,7 @@ impl CardWrite {
         description: &Description,
         link: Link,
     ) -> Movement {
+        let sequence = self.to.sequence + 1;
         self.to = self.to.after(entry);
         let movement = Movement {
             id: MovementId::new(),
@@ -134,7 +143,8 @@ impl CardWrite {
             merchant: link.merchant,
         };
         let related_seq = link.related.map(|(seq, _)| seq);
-        self.movements.push(MovementRow { movement: movement.clone(), related_seq, by: by.clone() });
+        let overdrawn = entry.overdraws().then(MessageId::new);
+        self.movements.push(MovementRow { movement: movement.clone(), sequence, overdrawn, related_seq, by: by.clone() });
         movement
     }
 
@@ -241,12 +251,13 @@ impl CardWrite {
         let held_before = authorization.held;
         let held = self.to.held.less(held_before).plus(standing.held).ok_or(Refusal::BalanceLimitExceeded)?;
         authorization.stand(standing);
+        self.to.sequence += 1;
+        let sequence = self.to.sequence;
         let movement = if let (Some(captured), Some((movement_kind, description))) = (captures, remarks.posts) {
             let posted = posting::post_unconditionally(self.to, movement_kind, captured)?;
             let link = Link { authorization: Some(authorization.id), related: None, merchant: merchant_json(&authorization.merchant()) };
             Some(self.post((at, by), movement_kind, posted, &description, link))
         } else {
-            self.to.sequence += 1;
             None
         };
         if let Some(due) = authorization.expires_at.filter(|_| standing.held > Money::ZERO) {
@@ -265,7 +276,7 @@ impl CardWrite {
             held_before,
             held_after: standing.held,
             movement_id: movement.as_ref().map(|movement| movement.id),
-            sequence: self.to.sequence,
+            sequence,
             decline_code: decline.as_ref().map(|decline| decline.code.into()),
             decline_message: decline.map(|decline| decline.message),
             checks,
@@ -279,6 +290,8 @@ impl CardWrite {
             card_balance: self.to.balance,
             card_held: self.to.held,
             movement_seq: movement.as_ref().map(|movement| movement.seq),
+            event_type: FeedEventType::of_entry(kind, standing.status),
+            state: feed_event::state_of(&standing, authorization.expires_at),
             by: by.clone(),
         });
         authorization.last_ordinal = entry.ordinal;
@@ -325,10 +338,11 @@ impl CardWrite {
         authorization: Option<(Authorization, Standing)>,
     ) -> Result<(Movement, Option<Authorization>), Refusal> {
         let entry = posting::post_unconditionally(self.to, kind, amount)?;
+        let sequence = self.to.sequence + 1;
         let movement = self.post((at, by), kind, entry, description, link);
         let authorization = authorization.map(|(mut authorization, standing)| {
             authorization.stand(standing);
-            authorization.sequence = self.to.sequence;
+            authorization.sequence = sequence;
             authorization.updated_at = at;
             self.changed.push(authorization.clone());
             authorization

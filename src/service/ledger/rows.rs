@@ -20,6 +20,7 @@ pub(super) struct Rows {
     pub(super) at: DateTime<Utc>,
     pub(super) updates: UpdateColumns,
     pub(super) movements: MovementColumns,
+    pub(super) overdrawn: OverdrawnColumns,
     pub(super) keys: KeyColumns,
     pub(super) created: CreatedColumns,
     pub(super) changed: ChangedColumns,
@@ -69,6 +70,7 @@ columns! {
         account_id: Uuid,
         card_id: Uuid,
         seq: i64,
+        sequence: i64,
         id: Uuid,
         kind: &'static str,
         amount: i64,
@@ -80,6 +82,17 @@ columns! {
         user_id: Option<Uuid>,
         api_key_id: Option<Uuid>,
         request_id: Option<String>,
+    }
+}
+
+columns! {
+    /// One element for each movement that overdraws its card.
+    OverdrawnColumns {
+        account_id: Uuid,
+        card_id: Uuid,
+        sequence: i64,
+        id: Uuid,
+        movement_seq: i64,
     }
 }
 
@@ -178,6 +191,8 @@ columns! {
         user_id: Option<Uuid>,
         api_key_id: Option<Uuid>,
         request_id: Option<String>,
+        event_type: &'static str,
+        state: String,
     }
 }
 
@@ -203,7 +218,11 @@ impl Rows {
 
     /// Whether only movements are written.
     pub(super) const fn are_movements(&self) -> bool {
-        self.created.id.is_empty() && self.changed.id.is_empty() && self.entries.id.is_empty() && !self.movements.id.is_empty()
+        self.created.id.is_empty()
+            && self.changed.id.is_empty()
+            && self.entries.id.is_empty()
+            && self.overdrawn.id.is_empty()
+            && !self.movements.id.is_empty()
     }
 
     fn push(&mut self, write: &CardWrite) {
@@ -239,11 +258,22 @@ impl Rows {
         }
     }
 
-    fn push_movement(&mut self, (account_id, card_id): (Uuid, Uuid), MovementRow { movement, related_seq, by }: &MovementRow) {
+    fn push_movement(&mut self, (account_id, card_id): (Uuid, Uuid), row: &MovementRow) {
+        let MovementRow { movement, sequence, overdrawn, related_seq, by } = row;
+        if let Some(id) = overdrawn {
+            push!(&mut self.overdrawn, {
+                account_id: account_id,
+                card_id: card_id,
+                sequence: sequence + 1,
+                id: (*id).into(),
+                movement_seq: movement.seq,
+            });
+        }
         push!(&mut self.movements, {
             account_id: account_id,
             card_id: card_id,
             seq: movement.seq,
+            sequence: *sequence,
             id: movement.id.into(),
             kind: name(&movement.kind),
             amount: movement.amount.minor(),
@@ -328,7 +358,7 @@ impl Rows {
     }
 
     fn push_entry(&mut self, (account_id, card_id): (Uuid, Uuid), row: &EntryRow) {
-        let EntryRow { authorization, entry, previous_sequence, card_balance, card_held, movement_seq, by } = row;
+        let EntryRow { authorization, entry, previous_sequence, card_balance, card_held, movement_seq, event_type, state, by } = row;
         push!(&mut self.entries, {
             account_id: account_id,
             card_id: card_id,
@@ -351,6 +381,8 @@ impl Rows {
             user_id: by.user,
             api_key_id: by.api_key,
             request_id: by.request_id.clone(),
+            event_type: event_type.name(),
+            state: state.clone(),
         });
     }
 }

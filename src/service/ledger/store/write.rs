@@ -35,10 +35,10 @@ pub(in super::super) async fn write(connection: &mut PgConnection, rows: &Rows) 
     Ok(Written::Outcomes(Outcomes::of(rows)))
 }
 
-/// The statement. The literals are its parts about authorisations: which network transaction ids are used already, and what is
-/// written of them.
+/// The statement. The literals are its parts about authorisations: which network transaction ids are used already, what is
+/// written of them, and the events that tell of it.
 macro_rules! write_statement {
-    ($used:literal, $authorizations:literal, $rows:expr, $($more:expr),*) => {{
+    ($used:literal, $authorizations:literal, $events:literal, $rows:expr, $($more:expr),*) => {{
         let Rows { at, updates, movements, keys, .. } = $rows;
         sqlx::query_as!(
             Row,
@@ -47,10 +47,10 @@ macro_rules! write_statement {
                 select *
                 from unnest(
                     $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
-                    $10::uuid[], $11::bigint[], $12::text[], $13::uuid[], $14::uuid[], $15::text[]
+                    $10::uuid[], $11::bigint[], $12::text[], $13::uuid[], $14::uuid[], $15::text[], $35::bigint[]
                 ) as movement (
                     account_id, card_id, seq, id, kind, amount, balance_after, description, authorization_id, related_seq,
-                    merchant, user_id, api_key_id, request_id
+                    merchant, user_id, api_key_id, request_id, sequence
                 )
             ), key as materialized (
                 select *
@@ -129,6 +129,28 @@ macro_rules! write_statement {
                 join key on key.account_id = applied.account_id and key.card_id = applied.card_id
                 order by key.account_id, key.key
             " + $authorizations + "
+            ), block as (
+                -- The number of a block is drawn once every card of the batch is locked.
+                insert into event_blocks (account_id, created_at)
+                select touched.account_id, $1
+                from (select distinct account_id from applied) touched
+                where (select enabled from event_feeds where event_feeds.account_id = touched.account_id)
+                returning account_id, number
+            ), told as (
+                insert into events (
+                    account_id, block, ordinal, id, type, card_id, sequence, movement_seq, state, created_at
+                )
+                select
+                    block.account_id, block.number,
+                    row_number() over (partition by block.account_id order by event.card_id, event.sequence),
+                    event.id, event.type, event.card_id, event.sequence, event.movement_seq, event.state, $1
+                from block
+                join (
+                    select account_id, card_id, sequence, id, 'movement.created' as type, seq as movement_seq, null as state
+                    from movement
+            " + $events + "
+                ) event on event.account_id = block.account_id
+                join applied on applied.account_id = event.account_id and applied.card_id = event.card_id
             ), conflicts as materialized (
                 select number, account_id, card_id
                 from updates
@@ -189,23 +211,24 @@ macro_rules! write_statement {
             &updates.next_event_seq,
             &updates.next_held,
             &updates.next_holds_due_at as &[Option<DateTime<Utc>>],
+            &movements.sequence,
             $($more),*
         )
     }};
 }
 
 async fn write_movements(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
-    write_statement!("", "", rows,).fetch_all(connection).await
+    write_statement!("", "", "", rows,).fetch_all(connection).await
 }
 
 #[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
 async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
-    let Rows { created, changed, entries, .. } = rows;
+    let Rows { created, changed, entries, overdrawn, .. } = rows;
     write_statement!(
         "
                 union all
                 select transaction.account_id, transaction.card_id, transaction.id
-                from unnest($35::uuid[], $36::uuid[], $53::text[]) as transaction (account_id, card_id, id)
+                from unnest($36::uuid[], $37::uuid[], $54::text[]) as transaction (account_id, card_id, id)
                 where (
                     select true
                     from authorizations stored
@@ -224,11 +247,11 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                 select created.*, $1, $1
                 from applied
                 join unnest(
-                    $35::uuid[], $36::uuid[], $37::uuid[], $38::text[], $39::text[], $40::bigint[], $41::bigint[],
-                    $42::bigint[], $43::bigint[], $44::bigint[], $45::text[], $46::text[], $47::text[], $48::text[],
-                    $49::text[], $50::text[], $51::text[], $52::boolean[], $53::text[], $54::text[], $55::text[],
-                    $56::text[], $57::text[], $58::text[], $59::text[], $60::text[], $61::integer[], $62::bigint[],
-                    $63::bigint[], $64::timestamptz[]
+                    $36::uuid[], $37::uuid[], $38::uuid[], $39::text[], $40::text[], $41::bigint[], $42::bigint[],
+                    $43::bigint[], $44::bigint[], $45::bigint[], $46::text[], $47::text[], $48::text[], $49::text[],
+                    $50::text[], $51::text[], $52::text[], $53::boolean[], $54::text[], $55::text[], $56::text[],
+                    $57::text[], $58::text[], $59::text[], $60::text[], $61::text[], $62::integer[], $63::bigint[],
+                    $64::bigint[], $65::timestamptz[]
                 ) as created (
                     account_id, card_id, id, status, kind, requested, authorized, held, captured, merchant_amount,
                     merchant_currency, merchant_id, merchant_name, merchant_category, merchant_city, merchant_country,
@@ -257,9 +280,9 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                     updated_at = $1
                 from applied
                 join unnest(
-                    $65::uuid[], $66::uuid[], $67::uuid[], $68::text[], $69::bigint[], $70::bigint[], $71::bigint[],
-                    $72::bigint[], $73::bigint[], $74::bigint[], $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[],
-                    $79::integer[], $80::bigint[], $81::bigint[], $82::timestamptz[]
+                    $66::uuid[], $67::uuid[], $68::uuid[], $69::text[], $70::bigint[], $71::bigint[], $72::bigint[],
+                    $73::bigint[], $74::bigint[], $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[], $79::bigint[],
+                    $80::integer[], $81::bigint[], $82::bigint[], $83::timestamptz[]
                 ) as changed (
                     account_id, card_id, id, status, authorized, held, captured, excess, reversed, expired, released,
                     capture_reversed, refunded, refund_reversed, last_ordinal, entry_sequence, sequence, expires_at
@@ -267,23 +290,40 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                 where authorizations.account_id = changed.account_id
                     and authorizations.card_id = changed.card_id
                     and authorizations.id = changed.id
+            ), entry as materialized (
+                select *
+                from unnest(
+                    $84::uuid[], $85::uuid[], $86::bigint[], $87::uuid[], $88::uuid[], $89::integer[], $90::bigint[],
+                    $91::text[], $92::bigint[], $93::bigint[], $94::bigint[], $95::bigint[], $96::bigint[], $97::bigint[],
+                    $98::text[], $99::text[], $100::text[], $101::text[], $102::uuid[], $103::uuid[], $104::text[],
+                    $105::text[], $106::text[]
+                ) as entry (
+                    account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
+                    held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
+                    reason, user_id, api_key_id, request_id, event_type, state
+                )
             ), entered as (
                 insert into authorization_entries (
                     account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
                     held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
                     reason, user_id, api_key_id, request_id, created_at
                 )
-                select entry.*, $1
+                select
+                    entry.account_id, entry.card_id, entry.sequence, entry.id, entry.authorization_id, entry.ordinal,
+                    entry.previous_sequence, entry.kind, entry.amount, entry.held_before, entry.held_after,
+                    entry.card_balance, entry.card_held, entry.movement_seq, entry.decline_code, entry.decline_message,
+                    entry.checks, entry.reason, entry.user_id, entry.api_key_id, entry.request_id, $1
                 from applied
-                join unnest(
-                    $83::uuid[], $84::uuid[], $85::bigint[], $86::uuid[], $87::uuid[], $88::integer[], $89::bigint[],
-                    $90::text[], $91::bigint[], $92::bigint[], $93::bigint[], $94::bigint[], $95::bigint[], $96::bigint[],
-                    $97::text[], $98::text[], $99::text[], $100::text[], $101::uuid[], $102::uuid[], $103::text[]
-                ) as entry (
-                    account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
-                    held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
-                    reason, user_id, api_key_id, request_id
-                ) on entry.account_id = applied.account_id and entry.card_id = applied.card_id
+                join entry on entry.account_id = applied.account_id and entry.card_id = applied.card_id
+        ",
+        "
+                    union all
+                    select account_id, card_id, sequence, id, event_type, movement_seq, state
+                    from entry
+                    union all
+                    select account_id, card_id, sequence, id, 'card.overdrawn', movement_seq, null
+                    from unnest($107::uuid[], $108::uuid[], $109::bigint[], $110::uuid[], $111::bigint[])
+                        as overdrawn (account_id, card_id, sequence, id, movement_seq)
         ",
         rows,
         &created.account_id,
@@ -354,7 +394,14 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
         &entries.reason as &[Option<String>],
         &entries.user_id as &[Option<Uuid>],
         &entries.api_key_id as &[Option<Uuid>],
-        &entries.request_id as &[Option<String>]
+        &entries.request_id as &[Option<String>],
+        &entries.event_type as &[&str],
+        &entries.state,
+        &overdrawn.account_id,
+        &overdrawn.card_id,
+        &overdrawn.sequence,
+        &overdrawn.id,
+        &overdrawn.movement_seq
     )
     .fetch_all(connection)
     .await

@@ -1,9 +1,11 @@
 //! The process: settings, database, services, router, listener and graceful shutdown.
 
+mod background;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::Router;
@@ -23,7 +25,6 @@ use crate::{
         admission::RequestLimits,
         auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
-        ledger::Ledger,
     },
     telemetry::{
         metrics::{Metrics, PoolSize},
@@ -216,6 +217,7 @@ impl Server {
                 idempotency_keys: Duration::from_secs(settings.retention.idempotency_keys_seconds),
                 sessions: Duration::from_secs(settings.retention.sessions_seconds),
                 audit_events: Some(settings.retention.audit_events_seconds).filter(|age| *age > 0).map(Duration::from_secs),
+                events: Duration::from_secs(settings.retention.events_seconds),
             },
             linger: Duration::from_secs(settings.server.linger_seconds),
             drain: Duration::from_secs(settings.server.drain_seconds),
@@ -247,8 +249,9 @@ impl Server {
         let (drain_started, mut draining) = watch::channel(false);
         let (app, serving_app) = (self.app.clone(), self.app.clone());
         let sweeping = tokio::spawn(self.app.sweep());
-        let expiring = tokio::spawn(expire_holds(self.services.ledger.clone(), self.sweep));
-        let purging = tokio::spawn(purge(self.services, self.pools.clone(), self.retention));
+        let watching = tokio::spawn(self.services.events.clone().watch());
+        let expiring = tokio::spawn(background::expire_holds(self.services.ledger.clone(), self.sweep));
+        let purging = tokio::spawn(background::purge(self.services, self.pools.clone(), self.retention));
         let scraping = self.metrics.map(|(listener, metrics)| {
             let pools = self.pools.clone();
             tokio::spawn(scrape::serve(listener, metrics, move || pool_sizes(&pools)))
@@ -274,6 +277,7 @@ impl Server {
             }
         };
         sweeping.abort();
+        watching.abort();
         expiring.abort();
         purging.abort();
         if let Some(scraping) = scraping {
@@ -293,43 +297,6 @@ fn pool_sizes(pools: &Pools) -> [PoolSize; 2] {
         let status = pool.status();
         PoolSize { name, idle: status.available, used: status.size.saturating_sub(status.available), max: status.max_size }
     })
-}
-
-/// Deletes expired rows in small batches and closes idle connections. Runs until it is dropped. It holds no connection
-/// between batches.
-async fn purge(services: Services, pools: Pools, retention: Retention) {
-    loop {
-        let more = services.purge_expired(&retention).await.unwrap_or_else(|error| {
-            tracing::warn!(cause = service::error::chain(&error), "expired rows could not be deleted; trying again later");
-            false
-        });
-        pools.close_unused();
-        let pause = if more { Duration::from_millis(100) } else { Duration::from_secs(60) };
-        tokio::time::sleep(pause).await;
-    }
-}
-
-/// How often the held money is measured.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Lets holds expire that are due, and reports what is held. Runs until it is dropped.
-async fn expire_holds(ledger: Ledger, interval: Duration) {
-    let mut measured: Option<Instant> = None;
-    loop {
-        let more = ledger.expire_due_holds().await.unwrap_or_else(|error| {
-            tracing::warn!(cause = service::error::chain(&error), "holds that are due could not expire; trying again later");
-            false
-        });
-        if measured.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
-            measured = Some(Instant::now());
-            if let Err(error) = ledger.report_held_money().await {
-                tracing::warn!(cause = service::error::chain(&error), "held money could not be measured; trying again later");
-            }
-        }
-        if !more {
-            tokio::time::sleep(interval).await;
-        }
-    }
 }
 
 /// Brings a database's schema up to date and opens a pool on it. The database must be new or belong to this environment.

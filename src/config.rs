@@ -272,6 +272,7 @@ mod tests {
             ("CORE_API__RETENTION__IDEMPOTENCY_KEYS_SECONDS", "86399", "retention.idempotency_keys_seconds"),
             ("CORE_API__RETENTION__SESSIONS_SECONDS", "18446744073709551615", "retention.sessions_seconds"),
             ("CORE_API__RETENTION__AUDIT_EVENTS_SECONDS", "2591999", "retention.audit_events_seconds"),
+            ("CORE_API__RETENTION__EVENTS_SECONDS", "604799", "retention.events_seconds"),
             ("CORE_API__API_KEYS__REQUESTS_PER_SECOND", "0", "api_keys.requests_per_second"),
             ("CORE_API__RATE_LIMIT__REFRESHES_PER_SESSION", "0", "rate_limit.refreshes_per_session"),
             ("CORE_API__NOTHING", "1", "CORE_API__NOTHING"),

@@ -27,6 +27,7 @@ pub(super) fn accepted(key: &str) -> Option<(String, &'static str)> {
         }
         "retention.idempotency_keys_seconds" => (number("seconds", 86_400), "86400"),
         "retention.sessions_seconds" => (number("seconds", 0), "2592000"),
+        "retention.events_seconds" => (number("seconds", 604_800), "7776000"),
         "retention.audit_events_seconds" => (format!("0, or {}", number("seconds", 2_592_000)), "31536000"),
         "authorization.expiry_days_purchase" | "authorization.expiry_days_preauthorization" | "authorization.expiry_days_cash" => {
             ("a number of days from 1 to 60".to_owned(), "7")

@@ -93,6 +93,7 @@ pub struct Retention {
     pub idempotency_keys_seconds: u64,
     pub sessions_seconds: u64,
     pub audit_events_seconds: u64,
+    pub events_seconds: u64,
 }
 
 impl Retention {
@@ -102,6 +103,7 @@ impl Retention {
         for (key, value, least) in [
             ("retention.idempotency_keys_seconds", self.idempotency_keys_seconds, DAY),
             ("retention.sessions_seconds", self.sessions_seconds, 0),
+            ("retention.events_seconds", self.events_seconds, 7 * DAY),
             ("retention.audit_events_seconds", self.audit_events_seconds, if self.audit_events_seconds == 0 { 0 } else { 30 * DAY }),
         ] {
             if !(least..=MAX).contains(&value) {

@@ -118,6 +118,8 @@ event_types! {
     ApiKeyRolled => "api_key_rolled";
     /// An API key was revoked.
     ApiKeyRevoked => "api_key_revoked";
+    /// The feed of the account was turned on or off.
+    EventFeedChanged => "event_feed_changed";
 }
 
 /// The text names no event type.
@@ -158,6 +160,7 @@ pub enum Event {
     ApiKeyCreated { key: ApiKeyId, role: Role, expires_at: Option<DateTime<Utc>> },
     ApiKeyRolled { key: ApiKeyId, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>> },
     ApiKeyRevoked { key: ApiKeyId },
+    EventFeedChanged { account: AccountId, enabled: bool },
 }
 
 /// An event as it is stored.
@@ -229,6 +232,10 @@ impl Event {
                 let [before, after] = [false, true].map(|revoked| Some(json!({"revoked": revoked})));
                 (EventType::ApiKeyRevoked, Subject::ApiKey(key), before, after)
             }
+            Self::EventFeedChanged { account, enabled } => {
+                let [before, after] = [!enabled, enabled].map(|enabled| Some(json!({"enabled": enabled})));
+                (EventType::EventFeedChanged, Subject::Account(account), before, after)
+            }
         };
         Described { event_type, subject, before, after }
     }
@@ -274,6 +281,7 @@ impl Event {
             | Self::UserRoleChanged { .. }
             | Self::UserDisabled { .. }
             | Self::UserEnabled { .. }
+            | Self::EventFeedChanged { .. }
             // The ledger tells of it, with the entry.
             | Self::AuthorizationReleased { .. } => return None,
         };

@@ -69,6 +69,9 @@ pub enum Refusal {
     #[error("balance limit exceeded")]
     BalanceLimitExceeded,
 
+    /// The account has no such event in its feed.
+    #[error("no such event")]
+    EventNotFound,
     /// The account has no such authorisation.
     #[error("no such authorization")]
     AuthorizationNotFound,
@@ -113,6 +116,7 @@ impl Refusal {
             | Self::SessionNotFound
             | Self::ApiKeyNotFound
             | Self::AuthorizationNotFound
+            | Self::EventNotFound
             | Self::MovementNotFound => RefusalKind::NotFound,
             Self::DuplicateEmail
             | Self::ApiKeyNotActive

@@ -2,11 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    authorization::{AuthorizationStatus, EntryKind, Standing},
+    authorization::{AuthorizationStatus, EntryKind},
     card::CardStatus,
     id::CardId,
 };
@@ -128,27 +127,6 @@ pub struct Announcement {
     pub data: Value,
 }
 
-/// The sums of an authorisation after an entry, as the event of the entry keeps them.
-#[must_use]
-pub fn state_of(standing: &Standing, expires_at: Option<DateTime<Utc>>) -> String {
-    let Standing { status, authorized, held, captured, excess, reversed, expired, released, .. } = *standing;
-    json!({
-        "status": status.name(),
-        "authorized": authorized.minor(),
-        "held": held.minor(),
-        "captured": captured.minor(),
-        "excess": excess.minor(),
-        "reversed": reversed.minor(),
-        "expired": expired.minor(),
-        "released": released.minor(),
-        "capture_reversed": standing.capture_reversed.minor(),
-        "refunded": standing.refunded.minor(),
-        "refund_reversed": standing.refund_reversed.minor(),
-        "expires_at": expires_at.map(|moment| moment.timestamp_micros()),
-    })
-    .to_string()
-}
-
 /// Which events a reader wants: types such as `card.blocked`, all of a kind as `card.*`, or `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeFilter {
@@ -248,7 +226,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::money::Money;
+    use crate::domain::{authorization::Standing, money::Money};
 
     #[test]
     fn every_type_round_trips_through_its_name() {
@@ -287,14 +265,5 @@ mod tests {
             FeedEventType::of_entry(EntryKind::Authorization, Standing::approved(money).status)
         };
         assert_eq!((of(0), of(1)), (FeedEventType::AuthorizationVerified, FeedEventType::AuthorizationApproved));
-    }
-
-    #[test]
-    fn the_state_of_an_authorisation_is_exact() {
-        let standing = Standing::approved(Money::from_minor(crate::domain::money::MAX_MINOR).expect("within bounds"));
-        assert_eq!(
-            state_of(&standing, DateTime::from_timestamp_micros(1_700_000_000_000_001)),
-            r#"{"authorized":9007199254740991,"capture_reversed":0,"captured":0,"excess":0,"expired":0,"expires_at":1700000000000001,"held":9007199254740991,"refund_reversed":0,"refunded":0,"released":0,"reversed":0,"status":"pending"}"#,
-        );
     }
 }

@@ -48,7 +48,7 @@ impl<T> From<T> for Word<T> {
 
 impl<T: FromStr> Word<T> {
     /// Reads a stored word.
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         text.parse().map_or_else(|_| Self::Unknown(text.into()), Self::Known)
     }
 }

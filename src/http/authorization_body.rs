@@ -100,6 +100,18 @@ pub(super) struct EntryBody {
     reason: Option<String>,
 }
 
+impl EntryBody {
+    /// With the decision, which the database has on the authorization once, and not with its first entry as well.
+    pub(super) fn of(authorization: &Authorization, entry: &AuthorizationEntry) -> Self {
+        let mut body = Self::from(entry);
+        if entry.ordinal == 1 {
+            body.decline = DeclineBody::of(authorization.decline_code.as_ref(), authorization.decline_message.as_deref());
+            body.checks = authorization.checks.as_deref().and_then(stored);
+        }
+        body
+    }
+}
+
 impl From<&AuthorizationEntry> for EntryBody {
     fn from(entry: &AuthorizationEntry) -> Self {
         Self {
@@ -230,12 +242,7 @@ impl From<&Authorization> for AuthorizationBody {
 impl AuthorizationBody {
     /// With its steps.
     pub(super) fn with(authorization: &Authorization, entries: &[AuthorizationEntry]) -> Self {
-        let mut entries: Vec<EntryBody> = entries.iter().map(EntryBody::from).collect();
-        // The database has the decision on the authorization once, and not with its first entry as well.
-        if let Some(first) = entries.first_mut().filter(|first| first.ordinal == 1) {
-            first.decline = DeclineBody::of(authorization.decline_code.as_ref(), authorization.decline_message.as_deref());
-            first.checks = authorization.checks.as_deref().and_then(stored);
-        }
+        let entries = entries.iter().map(|entry| EntryBody::of(authorization, entry)).collect();
         Self { entries: Some(entries), ..authorization.into() }
     }
 }

@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::{currency::Currency, id::CardId, money::Money, word::Word};
-use crate::service::{cards::Card, ledger::CardBalance};
+use crate::service::{
+    cards::Card,
+    ledger::{CardBalance, Content},
+};
 
 /// A card's money.
 #[derive(Serialize, JsonSchema)]
@@ -24,6 +27,13 @@ impl From<&CardBalance> for Balance {
     fn from(card: &CardBalance) -> Self {
         let CardBalance { card: card_id, currency, balance, held, available, .. } = *card;
         Self { card_id, balance, currency: currency.into(), held, available }
+    }
+}
+
+impl From<&Content> for Balance {
+    fn from(content: &Content) -> Self {
+        let Content { card: card_id, balance, held, .. } = *content;
+        Self { card_id, balance, currency: content.currency.clone(), held, available: balance.less(held) }
     }
 }
 

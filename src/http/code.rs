@@ -134,6 +134,10 @@ codes! {
         means: "Your account has no movement with this id, or it is another card's, or of a kind that cannot be reversed or refunded."
         do: "Use a movement's id exactly as you received it. Captures and purchases can be reversed and refunded, refunds can be reversed; GET /cards/{cardId}/movements lists those of a card."
 
+    EventNotFound "event_not_found" NOT_FOUND "No such event"
+        means: "The feed of your account has no event with this id, or no longer: old events are deleted. Ids of other accounts are not found either."
+        do: "Use an event's id exactly as you received it; GET /events lists those that there are."
+
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route does not take this method"
         means: "This path exists but does not accept this method."
         do: "Use one of the methods in the Allow header."

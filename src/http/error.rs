@@ -251,6 +251,7 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         }
         Refusal::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The balance would exceed the maximum of 90071992547409.91."),
         Refusal::AuthorizationNotFound => (Code::AuthorizationNotFound, "The account, or the card, has no such authorization."),
+        Refusal::EventNotFound => (Code::EventNotFound, "The feed of the account has no such event."),
         Refusal::MovementNotFound => (Code::MovementNotFound, "The account, or the card, has no such movement of this kind."),
         Refusal::AuthorizationNotOpen(status) => {
             return (

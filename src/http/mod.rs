@@ -15,6 +15,8 @@ mod customers;
 mod docs;
 mod document;
 mod error;
+mod event_body;
+mod events;
 mod explanations;
 mod extract;
 mod faults;
@@ -78,7 +80,7 @@ pub struct Shared {
     body_timeout: Duration,
     failed_logins: FailureLimiter,
     failed_authentications: FailureLimiter,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     /// Every request that is being executed, also those whose client has disconnected.
     requests: TaskTracker,
     shutting_down: AtomicBool,
@@ -104,16 +106,18 @@ impl App {
             body_timeout: Duration::from_secs(settings.server.body_timeout_seconds),
             failed_logins: FailureLimiter::per_minute(settings.rate_limit.failed_logins_per_minute),
             failed_authentications: FailureLimiter::per_minute(settings.rate_limit.failed_authentications_per_minute),
-            in_flight: Semaphore::new(settings.server.max_in_flight),
+            in_flight: Arc::new(Semaphore::new(settings.server.max_in_flight)),
             requests: TaskTracker::new(),
             shutting_down: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Makes `/health/ready` answer 503 from now on, so that the load balancer stops sending requests.
+    /// Makes `/health/ready` answer 503 from now on, so that the load balancer stops sending requests. Requests that wait for an
+    /// event are answered.
     pub fn shut_down(&self) {
         self.shared.shutting_down.store(true, Ordering::Relaxed);
+        self.shared.services.events.stop_waiting();
     }
 
     /// Regularly removes expired entries from the limiters per address and per API key. Runs until it is dropped.

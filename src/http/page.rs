@@ -19,7 +19,7 @@ use crate::domain::id::AuthorizationId;
 use crate::service::error::{Error as ServiceError, Result as ServiceResult, chain};
 
 /// The largest `limit`.
-const MAX_LIMIT: i64 = 100;
+pub(super) const MAX_LIMIT: i64 = 100;
 
 /// Rows per chunk when no limit is given.
 const CHUNK: i64 = 1_000;
@@ -76,8 +76,16 @@ impl<P: Position> Cursor<P> {
         (Self::encode(scope, position) == text).then(|| Self { scope: scope.to_owned(), position })
     }
 
-    fn encode(scope: &str, position: P) -> String {
+    pub(super) fn encode(scope: &str, position: P) -> String {
         URL_SAFE_NO_PAD.encode(format!("{position} {scope}"))
+    }
+
+    /// The position of the cursor, if there is one. Records a fault if it belongs to another list.
+    pub(super) fn position(cursor: Option<&Self>, scope: &str, query: &mut Query) -> Option<P> {
+        if cursor.is_some_and(|cursor| cursor.scope != scope) {
+            query.fault("after", FaultCode::InvalidCursor, "belongs to another list, or to other filters");
+        }
+        cursor.map(|cursor| cursor.position)
     }
 
     /// The filters, if the cursor belongs to this list.
@@ -86,22 +94,18 @@ impl<P: Position> Cursor<P> {
     }
 }
 
+/// Reads `limit`, and records a fault in the query if it is not valid.
+pub(super) fn read_limit(query: &mut Query) -> Option<i64> {
+    query.number("limit", 1..=MAX_LIMIT)
+}
+
 impl<P: Position> Page<P> {
     /// Reads `limit` and checks the cursor. `filters` must be in canonical form.
     pub(super) fn read(query: &mut Query, cursor: Option<&Cursor<P>>, list: &str, filters: &str) -> Self {
-        let limit = query.text("limit").and_then(|text| {
-            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
-            if limit.is_none() {
-                query.fault("limit", FaultCode::OutOfRange, "must be a whole number from 1 to 100");
-            }
-            limit
-        });
+        let limit = read_limit(query);
         let scope = format!("{list}?{filters}");
-        if cursor.is_some_and(|cursor| cursor.scope != scope) {
-            query.fault("after", FaultCode::InvalidCursor, "belongs to another list, or to other filters");
-        }
-        Self { scope, after: cursor.map(|cursor| cursor.position), limit }
+        let after = Cursor::position(cursor, &scope, query);
+        Self { scope, after, limit }
     }
 
     /// Responds with the requested part as `{"<name>": [...]}`, plus `nextCursor` if `limit` or `after` was given.

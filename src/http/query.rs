@@ -1,7 +1,7 @@
 //! Query strings: parameters are read by name, each at most once, and no others are accepted. All faults are reported
 //! together.
 
-use std::{borrow::Cow, str::FromStr};
+use std::{borrow::Cow, fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use chrono::{DateTime, Utc};
 
@@ -59,6 +59,18 @@ impl Query {
     pub(super) fn word<T: FromStr>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
         let text = self.text(field)?;
         text.parse().map_err(|_| self.faults.push(faults::word(field, &text, words))).ok()
+    }
+
+    /// A whole number within bounds; `None` if it is absent.
+    pub(super) fn number<T: FromStr + PartialOrd + Display>(&mut self, field: &'static str, range: RangeInclusive<T>) -> Option<T> {
+        let text = self.text(field)?;
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && range.contains(number));
+        if number.is_none() {
+            let what = format!("must be a whole number from {} to {}", range.start(), range.end());
+            self.fault(field, FaultCode::OutOfRange, &what);
+        }
+        number
     }
 
     /// A point in time; `None` if it is absent.

@@ -10,7 +10,7 @@ use super::{
     App, api_keys, audit_events, auth, authorizations, balances, cards, customers, docs,
     document::{self, Document},
     error::Error,
-    explanations, health,
+    events, explanations, health,
     middleware::{self, cors},
     movements, network, openapi,
     routes::{Entry, Routes},
@@ -24,6 +24,8 @@ pub(super) struct Table {
     open: Routes,
     /// Needs a token and remaining quota; load is limited.
     authenticated: Routes,
+    /// The same. Their handlers may wait for long.
+    waiting: Routes,
     /// No token and no load limit.
     unlimited: Routes,
     has_sandbox_routes: bool,
@@ -52,6 +54,9 @@ impl Table {
             .delete("/api-keys/{apiKeyId}", api_keys::revoke, api_keys::REVOKE)
             .post("/api-keys/{apiKeyId}/roll", api_keys::roll, api_keys::ROLL)
             .get("/audit-events", audit_events::list, audit_events::LIST)
+            .get("/events/settings", events::get_settings, events::GET_SETTINGS)
+            .put("/events/settings", events::change_settings, events::CHANGE_SETTINGS)
+            .get("/events/{eventId}", events::get, events::GET)
             .post("/customers", customers::create, customers::CREATE)
             .get("/customers", customers::list, customers::LIST)
             .get("/customers/{customerId}", customers::get, customers::GET)
@@ -76,6 +81,8 @@ impl Table {
                 .post("/sandbox/authorizations/{authorizationId}/expire", sandbox::expire, sandbox::EXPIRE);
         }
 
+        let waiting = Routes::default().get("/events", events::list, events::LIST);
+
         let unlimited = Routes::default()
             // These must also respond under overload.
             .get("/health/live", health::live, health::LIVE)
@@ -84,12 +91,12 @@ impl Table {
             .get("/errors", explanations::list, explanations::LIST)
             .get("/errors/{code}", explanations::get, explanations::GET);
 
-        Self { open, authenticated, unlimited, has_sandbox_routes }
+        Self { open, authenticated, waiting, unlimited, has_sandbox_routes }
     }
 
     /// Every endpoint.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        [&self.open, &self.authenticated, &self.unlimited].into_iter().flat_map(|routes| &routes.entries)
+        [&self.open, &self.authenticated, &self.waiting, &self.unlimited].into_iter().flat_map(|routes| &routes.entries)
     }
 
     /// The OpenAPI document of all endpoints.
@@ -126,13 +133,15 @@ fn network_routes(routes: Routes, is_sandbox: bool) -> Routes {
 pub fn router(app: App) -> Router {
     let table = Table::new(app.environment == Environment::Sandbox);
     let document = Document(table.document().to_string().into());
-    let Table { open, authenticated, unlimited, .. } = table;
+    let Table { open, authenticated, waiting, unlimited, .. } = table;
     let open = open.router.route_layer(from_fn_with_state(app.clone(), middleware::limited));
     let authenticated = authenticated.router.route_layer(from_fn_with_state(app.clone(), middleware::authenticated));
+    let waiting = waiting.router.route_layer(from_fn_with_state(app.clone(), middleware::authenticated_waiting));
     let unlimited = unlimited.router.layer(Extension(document)).merge(docs::pages()).route_layer(from_fn(middleware::unlimited));
 
     let mut router = open
         .merge(authenticated)
+        .merge(waiting)
         .merge(unlimited)
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(middleware::method_not_allowed);

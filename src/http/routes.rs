@@ -38,6 +38,10 @@ impl Routes {
         self.add((Method::POST, MethodFilter::POST), path, handler, operation)
     }
 
+    pub(super) fn put<H: Handler<T, App>, T: Signature + 'static>(self, path: &'static str, handler: H, operation: Operation) -> Self {
+        self.add((Method::PUT, MethodFilter::PUT), path, handler, operation)
+    }
+
     pub(super) fn patch<H: Handler<T, App>, T: Signature + 'static>(self, path: &'static str, handler: H, operation: Operation) -> Self {
         self.add((Method::PATCH, MethodFilter::PATCH), path, handler, operation)
     }

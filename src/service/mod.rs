@@ -13,6 +13,7 @@ pub mod cards;
 pub mod customers;
 pub mod deployment;
 pub mod error;
+pub mod events;
 pub mod idempotency;
 pub mod ledger;
 mod unit;
@@ -33,6 +34,7 @@ use self::{
     customers::Customers,
     deployment::Deployment,
     error::Result,
+    events::Events,
     idempotency::Idempotency,
     ledger::Ledger,
     users::Users,
@@ -57,6 +59,8 @@ pub struct Services {
     pub customers: Customers,
     /// The environment and health of the database.
     pub deployment: Deployment,
+    /// The feeds of accounts.
+    pub events: Events,
     /// Stored responses.
     pub idempotency: Idempotency,
     /// Money.
@@ -74,6 +78,8 @@ pub struct Retention {
     pub sessions: Duration,
     /// An audit event, at least 30 days. None: for good.
     pub audit_events: Option<Duration>,
+    /// An event of a feed.
+    pub events: Duration,
 }
 
 impl Services {
@@ -103,6 +109,7 @@ impl Services {
             cards: Cards::new(pools.clone()),
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
+            events: Events::new(pool.clone()),
             idempotency: Idempotency::new(pool.clone()),
             ledger: Ledger::new(pools.clone(), hold_times),
             admission: Admission::new(pools.clone(), requests),
@@ -110,8 +117,8 @@ impl Services {
         })
     }
 
-    /// Deletes some of what has expired: stored responses, failed logins, trusted sources, ended sessions, audit events.
-    /// Returns whether there may be more.
+    /// Deletes some of what has expired: stored responses, failed logins, trusted sources, ended sessions, audit events,
+    /// events of feeds. Returns whether there may be more.
     ///
     /// # Errors
     /// The database is unavailable.
@@ -122,6 +129,7 @@ impl Services {
             Some(age) => self.audit.purge_older_than(age).await?,
             None => false,
         };
-        Ok(responses || logins || events)
+        let feeds = self.events.purge_older_than(retention.events).await?;
+        Ok(responses || logins || events || feeds)
     }
 }

@@ -20,7 +20,7 @@ pub(in crate::http) fn layer(origins: &Origins) -> Option<CorsLayer> {
     // No credentials: scripts send the token themselves, and the API uses no cookies.
     let layer = CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,

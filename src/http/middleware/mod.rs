@@ -84,6 +84,21 @@ pub(super) async fn authenticated(State(app): State<App>, route: MatchedPath, re
     with_route(route, catch_panic::run(answered).await)
 }
 
+/// The same, around routes whose handler may wait for long.
+pub(super) async fn authenticated_waiting(State(app): State<App>, route: MatchedPath, request: Request, next: Next) -> Response {
+    let answered = async {
+        let mut request = body::read(&app, request).await;
+        match shed::InFlightPlace::admit(&app) {
+            Ok(place) => {
+                request.extensions_mut().insert(place);
+                authenticate::require(&app, request, next).await
+            }
+            Err(error) => error.into_response(),
+        }
+    };
+    with_route(route, catch_panic::run(answered).await)
+}
+
 /// The response to an unsupported method. Layers 8 to 11 do not run, but the access log still gets the route.
 pub(super) async fn method_not_allowed(route: MatchedPath) -> Response {
     with_route(route, Error::MethodNotAllowed.into_response())

@@ -154,7 +154,7 @@ fn parameters(entry: &Entry, generator: &mut SchemaGenerator) -> Vec<Value> {
     for filter in operation.filters {
         parameters.push(json!({"name": filter.name, "in": "query", "description": filter.about, "schema": (filter.schema)(generator)}));
     }
-    if matches!(operation.body, operation::SuccessBody::List(..)) {
+    if operation.is_paged {
         parameters.extend(schema::page_parameters());
     }
     if inputs.idempotent {

@@ -28,6 +28,7 @@ pub(in crate::http) enum Tag {
     Balances,
     Transactions,
     Authorizations,
+    Events,
     Network,
     Sandbox,
     Service,
@@ -44,6 +45,7 @@ impl Tag {
         Self::Balances,
         Self::Transactions,
         Self::Authorizations,
+        Self::Events,
         Self::Network,
         Self::Sandbox,
         Self::Service,
@@ -60,6 +62,7 @@ impl Tag {
             Self::Balances => "Balances",
             Self::Transactions => "Transactions",
             Self::Authorizations => "Authorizations",
+            Self::Events => "Events",
             Self::Network => "Network",
             Self::Sandbox => "Sandbox",
             Self::Service => "Service",
@@ -77,6 +80,7 @@ impl Tag {
             Self::Balances => "Money on cards.",
             Self::Transactions => "The movements that changed a card's balance.",
             Self::Authorizations => "What cards were asked to pay, what is held for it, and why payments were declined.",
+            Self::Events => "What happened, in an order that skips nothing.",
             Self::Network => {
                 "What a card network's gateway calls, with an API key of the role `network`. In the sandbox operators and admins may call it as well. Every request needs an `Idempotency-Key`."
             }
@@ -121,6 +125,7 @@ pub(in crate::http) struct Operation {
     pub(super) example: &'static str,
     pub(super) or_html: bool,
     pub(super) filters: &'static [Filter],
+    pub(super) is_paged: bool,
     pub(super) refusals: &'static [Code],
     pub(super) exceptions: &'static [Code],
 }
@@ -138,6 +143,7 @@ impl Operation {
             example: "",
             or_html: false,
             filters: &[],
+            is_paged: false,
             refusals: &[],
             exceptions: &[],
         }
@@ -164,6 +170,12 @@ impl Operation {
     /// Sets the body of a success to a list of `T` under a name, with an example, and adds `limit` and `after`.
     pub(in crate::http) const fn list<T: JsonSchema>(mut self, name: &'static str, example: &'static str) -> Self {
         (self.body, self.example) = (SuccessBody::List(name, schema_of::<T>), example);
+        self.paged()
+    }
+
+    /// Adds `limit` and `after`.
+    pub(in crate::http) const fn paged(mut self) -> Self {
+        self.is_paged = true;
         self
     }
 

@@ -13,6 +13,7 @@ use crate::domain::{
     audit_event::EventType,
     card::{CardStatus, TargetStatus},
     currency::Currency,
+    feed_event::FeedEventType,
     money::{Amount, MAX_MINOR, Money},
     posting::MovementKind,
     role::{Role, UserRole},
@@ -47,6 +48,7 @@ schema! {
     MovementKind => "MovementKind", words("The kind of a movement.", &Self::ALL.map(Self::name));
     Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
     Role => "Role", words("The role of a user or of an API key. Only API keys have the role `network`.", &Self::ALL.map(Self::name));
+    FeedEventType => "FeedEventType", words("The type of an event. Later versions have more.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     Name => "Name", text("A name: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Juan Perez");
     Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Online purchase - Amazon");

@@ -8,13 +8,14 @@ use uuid::Uuid;
 use super::{
     CardKey, Movement,
     authorization::{Authorization, AuthorizationEntry, CardBalance, NewAuthorization, Stepped, describe},
+    told,
 };
 use crate::domain::{
     actor::Actor,
     authorization::{EntryKind, Standing, Step, Taken},
     decision::{self, Decision, Verdict},
     error::Refusal,
-    feed_event::{self, FeedEventType},
+    feed_event::FeedEventType,
     hold_time::HoldTimes,
     id::{ApiKeyId, AuthorizationId, EntryId, MessageId, MovementId, UserId},
     merchant::{Merchant, MerchantAmount, MerchantCategory},
@@ -291,7 +292,7 @@ impl CardWrite {
             card_held: self.to.held,
             movement_seq: movement.as_ref().map(|movement| movement.seq),
             event_type: FeedEventType::of_entry(kind, standing.status),
-            state: feed_event::state_of(&standing, authorization.expires_at),
+            state: told::state_of(authorization),
             by: by.clone(),
         });
         authorization.last_ordinal = entry.ordinal;

@@ -17,18 +17,21 @@ mod rows;
 mod steps;
 mod store;
 mod sweep;
+mod told;
 mod verify;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+pub(super) use self::told::{Pointer, tell};
 pub use self::{
     authorization::{
         Authorization, AuthorizationEntry, AuthorizationFilter, AuthorizationPage, CardBalance, Details, NewAuthorization, Stepped,
     },
     postings::{ForcePost, Linked, NetworkRefund, Original, ReversalKind},
     steps::StepRequest,
+    told::{Content, Reference},
     verify::{Checkpoint, Drift, Fault, Progress, verify},
 };
 use self::{batched::Executor, position_cache::PositionCache};

@@ -1,18 +1,19 @@
 //! The SQL of the ledger: what is read. `write` has what is written, `outcome` what that answers, and
-//! `authorizations`, `entries`, `originals` and `sweep` have the rest.
+//! `authorizations`, `entries`, `originals`, `sweep` and `told` have the rest.
 
 mod authorizations;
 mod entries;
 mod originals;
 mod outcome;
 mod sweep;
+mod told;
 mod write;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::{authorizations::*, entries::*, originals::*, outcome::*, sweep::*, write::*};
+pub(super) use self::{authorizations::*, entries::*, originals::*, outcome::*, sweep::*, told::*, write::*};
 use super::{CardKey, Movement, MovementFilter, position_cache::CachedPosition};
 use crate::domain::{
     card::CardStatus,

@@ -198,6 +198,17 @@ pub(in super::super) async fn authorizations_page(
     let (ids, end) = scan(connection, account, filter, before, limit).await?;
     let is_full = i64::try_from(ids.len()).is_ok_and(|count| count >= limit);
     let stopped_at = if is_full { ids.last().copied().map(AuthorizationId::from) } else { end };
+    let rows = with_ids(connection, account, &ids, filter.status).await?;
+    Ok(AuthorizationPage { rows, stopped_at })
+}
+
+/// Those of the authorisations that have this status, or any if it is None, newest first.
+pub(in super::super) async fn with_ids(
+    connection: &mut PgConnection,
+    account: AccountId,
+    ids: &[Uuid],
+    status: Option<AuthorizationStatus>,
+) -> Result<Vec<Authorization>> {
     let rows = select_authorizations!(
         "where authorizations.account_id = $1
             and cards.account_id = $1
@@ -205,12 +216,12 @@ pub(in super::super) async fn authorizations_page(
             and ($3::text is null or authorizations.status = $3)
          order by authorizations.id desc",
         account as AccountId,
-        &ids,
-        filter.status.map(AuthorizationStatus::name)
+        ids,
+        status.map(AuthorizationStatus::name)
     )
     .fetch_all(connection)
     .await?;
-    Ok(AuthorizationPage { rows, stopped_at })
+    Ok(rows)
 }
 
 /// The ids of the page, and the last id that was looked at. None: it looked at all.

@@ -48,28 +48,28 @@ pub(super) struct FeedEventBody {
 #[schemars(rename = "EventData")]
 struct DataSchema {
     /// The authorization after the step.
-    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     authorization: Option<AuthorizationBody>,
     /// The step.
-    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     entry: Option<EntryBody>,
     /// The change of the balance.
-    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     movement: Option<MovementBody>,
     /// The card's money.
-    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     balance: Option<Balance>,
     /// The card, as far as it changed.
-    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     card: Option<BTreeMap<String, Value>>,
     /// The status that the card had.
-    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     previous_status: Option<String>,
     /// The customer's id. Events hold no names and no emails.
-    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     customer: Option<BTreeMap<String, Value>>,
     /// The API key.
-    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<BTreeMap<String, Value>>,
 }
 

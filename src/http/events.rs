@@ -143,15 +143,16 @@ pub(super) async fn list(
     };
     let filter = FeedFilter { types: filters.types.unwrap_or_else(TypeFilter::all), card };
     let until = Instant::now() + Duration::from_secs(wait);
+    let mut is_last = wait == 0;
     loop {
         let page = app.services.events.page(caller.account, &filter, after, limit).await?;
-        if !page.events.is_empty() || page.has_more || Instant::now() >= until {
+        if !page.events.is_empty() || page.has_more || is_last {
             let events = page.events.iter().map(FeedEventBody::from).collect();
             return Ok(JsonBody(EventPageBody { events, next_cursor: Cursor::encode(&scope, page.end) }));
         }
         after = page.end;
         place.leave();
-        app.services.events.wait(caller.account, &page, until).await;
+        is_last = !app.services.events.wait(caller.account, &page, until).await;
         place.enter(&app).await;
     }
 }

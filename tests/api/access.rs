@@ -2,6 +2,7 @@
 //!
 //! The tests walk the route table, so an endpoint without a cell fails.
 
+mod events;
 mod payments;
 
 use core_api::{
@@ -53,6 +54,7 @@ struct Ids {
     user: String,
     session: String,
     api_key: String,
+    event: String,
     payments: Payments,
 }
 
@@ -143,7 +145,7 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
             ("/sandbox/purchases".into(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
         })],
         (method, path) => {
-            let cells = payments::cells(method, path);
+            let cells: Vec<Cell> = [payments::cells(method, path), events::cells(method, path)].into_iter().flatten().collect();
             assert!(!cells.is_empty(), "{method} {path} has no cell in the access grid");
             cells
         }
@@ -179,7 +181,8 @@ async fn one_of_each(admin: &Actor) -> Ids {
     program.given_card().await;
     program.given_card().await;
     let payments = payments::of_each_kind(admin, &card).await;
-    Ids { card, customer, user, session, api_key, payments }
+    let event = events::an_event(admin).await;
+    Ids { card, customer, user, session, api_key, event, payments }
 }
 
 /// A well-formed id that does not exist.

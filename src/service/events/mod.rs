@@ -135,9 +135,10 @@ impl Events {
         .await
     }
 
-    /// Waits until there is more in the feed than the page saw, or until the time is up. Holds no connection meanwhile.
-    pub async fn wait(&self, account: AccountId, page: &FeedPage, until: Instant) {
-        self.waiting.wait(account, page.position, until).await;
+    /// Waits until there is more in the feed than the page saw. Returns whether there is: otherwise the time is up, or this
+    /// process lets nobody wait. Holds no connection meanwhile.
+    pub async fn wait(&self, account: AccountId, page: &FeedPage, until: Instant) -> bool {
+        self.waiting.wait(account, page.position, until).await
     }
 
     /// Lets everybody who waits go on, because the process ends.

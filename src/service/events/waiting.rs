@@ -46,11 +46,12 @@ impl Waiting {
         self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the feed has gone beyond a position, or until the time is up.
-    pub(super) async fn wait(&self, account: AccountId, position: i64, until: Instant) {
-        let Some(mut receiver) = self.enter(account) else { return };
+    /// Waits until the feed has gone beyond a position. Returns whether it has: otherwise the time is up, too many wait already,
+    /// or the process ends.
+    pub(super) async fn wait(&self, account: AccountId, position: i64, until: Instant) -> bool {
+        let Some(mut receiver) = self.enter(account) else { return false };
         // The sender goes away when the process ends.
-        drop(timeout_at(until, receiver.wait_for(|newest| *newest > position)).await);
+        matches!(timeout_at(until, receiver.wait_for(|newest| *newest > position)).await, Ok(Ok(_)))
     }
 
     fn enter(&self, account: AccountId) -> Option<watch::Receiver<i64>> {
@@ -114,9 +115,9 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!waiter.is_finished());
         waiting.announce(account, 8);
-        waiter.await.expect("no panic");
+        assert!(waiter.await.expect("no panic"));
         assert_eq!(started.elapsed(), Duration::from_secs(1));
-        waiting.wait(account, 8, deadline).await;
+        assert!(!waiting.wait(account, 8, deadline).await);
         assert_eq!(Instant::now(), deadline);
     }
 
@@ -128,8 +129,8 @@ mod tests {
         let waiter = tokio::spawn(async move { other.wait(account, 0, soon()).await });
         waiting.accounts().await;
         waiting.stop();
-        waiter.await.expect("no panic");
-        waiting.wait(account, 0, soon()).await;
+        assert!(!waiter.await.expect("no panic"));
+        assert!(!waiting.wait(account, 0, soon()).await);
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
 

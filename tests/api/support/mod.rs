@@ -5,6 +5,7 @@ pub mod binary;
 mod cluster;
 pub mod contract;
 pub mod database_proxy;
+pub mod feed;
 pub mod forge;
 mod given;
 pub mod operations;

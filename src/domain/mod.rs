@@ -23,4 +23,5 @@ pub mod quota;
 pub mod role;
 pub mod text;
 pub mod user;
+pub mod webhook;
 pub mod word;

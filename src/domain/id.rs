@@ -104,7 +104,10 @@ typed_id!(AuthorizationId, "auth", "An authorisation of a card.");
 typed_id!(EntryId, "ent", "One step of an authorisation.");
 typed_id!(EventId, "evt", "An entry of the audit log.");
 typed_id!(ApiKeyId, "key", "An API key.");
+typed_id!(WebhookEndpointId, "whe", "An address that events are sent to.");
 typed_id!(MessageId, "msg", "An event of the feed.");
+typed_id!(DeliveryId, "dlv", "The delivery of one message to one endpoint.");
+typed_id!(AttemptId, "att", "One attempt of a delivery.");
 
 #[cfg(test)]
 mod tests {

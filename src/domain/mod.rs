@@ -24,4 +24,5 @@ pub mod quota;
 pub mod role;
 pub mod text;
 pub mod user;
+pub mod webhook;
 pub mod word;

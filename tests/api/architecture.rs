@@ -65,7 +65,7 @@ fn files_stay_readable() {
 }
 
 /// From the lowest floor to the highest. A floor imports only those before it.
-const FLOORS: [&str; 8] = ["domain", "config", "telemetry", "database", "service", "http", "app", "cli"];
+const FLOORS: [&str; 9] = ["domain", "config", "telemetry", "database", "egress", "service", "http", "app", "cli"];
 
 /// The modules of the crate that a file imports or names by their full path: `database::pool` of `use crate::database::{pool, ..}`.
 fn imports(text: &str) -> Vec<String> {
@@ -251,6 +251,11 @@ fn services_know_nothing_of_http_nor_of_the_process_around_them() {
         &["axum", "StatusCode", "crate::http", "crate::app", "crate::cli", "crate::config", "database::private", "database::migrate"],
         |_| false,
     );
+}
+
+#[test]
+fn calls_to_others_know_no_database() {
+    assert_never("src/egress", &["sqlx", "crate::database", "axum"], |_| false);
 }
 
 #[test]

@@ -32,7 +32,7 @@ create table event_blocks (
 
 create unique index event_blocks_by_position on event_blocks (account_id, position) where position is not null;
 create index event_blocks_to_place on event_blocks (account_id, number) where position is null;
-create index event_blocks_by_age on event_blocks (created_at);
+create index event_blocks_by_age on event_blocks (account_id, created_at);
 
 create table events (
     account_id uuid not null,

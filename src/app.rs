@@ -1,6 +1,7 @@
 //! The process: settings, database, services, router, listener and graceful shutdown.
 
 mod background;
+mod webhooks;
 
 use std::{
     fmt,
@@ -25,6 +26,7 @@ use crate::{
         admission::RequestLimits,
         auth::{KeyFault, Lifetimes, LoginLimits, SigningKey, Tokens},
         deployment::Deployment,
+        webhooks::Dispatcher,
     },
     telemetry::{
         metrics::{Metrics, PoolSize},
@@ -68,6 +70,16 @@ pub enum StartError {
         /// The environment of this process.
         wanted: &'static str,
     },
+    /// The configured keys of webhooks are not valid.
+    #[error(
+        "CORE_API__WEBHOOKS__SECRET_KEYS takes kid:base64,kid:base64 of 32 random bytes each, such as w1:$(openssl rand -base64 32), but {0}"
+    )]
+    WebhookKeys(#[source] KeyFault),
+    /// Endpoints have secrets of keys that are not configured.
+    #[error(
+        "webhook endpoints have secrets that are derived from keys which CORE_API__WEBHOOKS__SECRET_KEYS does not have: {0}; add them, or          their messages cannot be signed"
+    )]
+    WebhookKeysMissing(String),
     /// Postgres would confirm commits that a crash can still lose.
     #[error("the database runs with synchronous_commit = off and would lose confirmed movements; turn it on")]
     NotDurable,
@@ -155,6 +167,9 @@ pub struct Server {
     app: App,
     services: Services,
     pools: Pools,
+    dispatcher: Dispatcher,
+    /// The connections of the dispatcher.
+    sending: Pool,
     retention: Retention,
     linger: Duration,
     drain: Duration,
@@ -191,7 +206,10 @@ impl Server {
         let requests =
             RequestLimits { per_hour: settings.rate_limit.per_hour, per_gateway_and_second: settings.api_keys.requests_per_second };
         let hold_times = settings.authorization.hold_times();
-        let services = Services::new(&pools, settings.environment, tokens, lifetimes, logins, hold_times, requests)?;
+        let for_webhooks = (webhooks::egress(settings)?, webhooks::keys(settings, &keys)?);
+        let services = Services::new(&pools, settings.environment, tokens, lifetimes, logins, hold_times, requests, for_webhooks)?;
+        webhooks::require_keys(&services).await?;
+        let (dispatcher, sending) = webhooks::dispatcher(&services, &pools.requests, settings);
         let sandbox_keys = match (settings.environment, keys.first()) {
             (Environment::Sandbox, Some(signing_key)) => seed(&services, signing_key).await?,
             _ => Vec::new(),
@@ -213,11 +231,14 @@ impl Server {
             app,
             services,
             pools,
+            dispatcher,
+            sending,
             retention: Retention {
                 idempotency_keys: Duration::from_secs(settings.retention.idempotency_keys_seconds),
                 sessions: Duration::from_secs(settings.retention.sessions_seconds),
                 audit_events: Some(settings.retention.audit_events_seconds).filter(|age| *age > 0).map(Duration::from_secs),
                 events: Duration::from_secs(settings.retention.events_seconds),
+                webhooks: Duration::from_secs(settings.retention.webhooks_seconds),
             },
             linger: Duration::from_secs(settings.server.linger_seconds),
             drain: Duration::from_secs(settings.server.drain_seconds),
@@ -249,16 +270,18 @@ impl Server {
         let (drain_started, mut draining) = watch::channel(false);
         let (app, serving_app) = (self.app.clone(), self.app.clone());
         let sweeping = tokio::spawn(self.app.sweep());
+        let (stop_sending, sending) = webhooks::start(self.dispatcher);
         let watching = tokio::spawn(self.services.events.clone().watch());
         let expiring = tokio::spawn(background::expire_holds(self.services.ledger.clone(), self.sweep));
         let purging = tokio::spawn(background::purge(self.services, self.pools.clone(), self.retention));
         let scraping = self.metrics.map(|(listener, metrics)| {
-            let pools = self.pools.clone();
-            tokio::spawn(scrape::serve(listener, metrics, move || pool_sizes(&pools)))
+            let (pools, sending) = (self.pools.clone(), self.sending.clone());
+            tokio::spawn(scrape::serve(listener, metrics, move || pool_sizes(&pools, &sending)))
         });
         let serving = tokio::spawn(http::serve(self.listener, serving_app, self.router, self.limits, async move {
             stop.await;
             app.shut_down();
+            stop_sending.send_replace(true);
             tracing::info!("shutting down");
             // The load balancer sends requests here until its next health check.
             tokio::time::sleep(self.linger).await;
@@ -276,6 +299,8 @@ impl Server {
                 Ok(())
             }
         };
+        // An attempt takes no longer than its timeout, and what it came to is worth waiting for.
+        drop(tokio::time::timeout(self.drain, sending).await);
         sweeping.abort();
         watching.abort();
         expiring.abort();
@@ -292,8 +317,8 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Sta
 }
 
 /// The sizes of the pools, for the metrics.
-fn pool_sizes(pools: &Pools) -> [PoolSize; 2] {
-    [("requests", &pools.requests), ("batches", &pools.batches)].map(|(name, pool)| {
+fn pool_sizes(pools: &Pools, sending: &Pool) -> [PoolSize; 3] {
+    [("requests", &pools.requests), ("batches", &pools.batches), ("webhooks", sending)].map(|(name, pool)| {
         let status = pool.status();
         PoolSize { name, idle: status.available, used: status.size.saturating_sub(status.available), max: status.max_size }
     })

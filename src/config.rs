@@ -21,7 +21,7 @@ pub use self::{
     log_filter::{LogFilter, NotALogFilter},
     networks::{Networks, NotANetwork},
     origins::{NotAnOrigin, Origins},
-    sections::{ApiKeys, Auth, Authorization, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing},
+    sections::{ApiKeys, Auth, Authorization, Cors, Database, Log, LogFormat, Metrics, RateLimit, Retention, Server, Tracing, Webhooks},
 };
 
 pub use crate::domain::environment::Environment;
@@ -108,6 +108,8 @@ pub struct Settings {
     pub retention: Retention,
     /// How long authorisations hold money.
     pub authorization: Authorization,
+    /// How webhooks are sent.
+    pub webhooks: Webhooks,
     /// Where metrics are served.
     pub metrics: Metrics,
     /// Where traces are exported to.
@@ -179,6 +181,7 @@ impl Settings {
         }
         self.retention.check()?;
         self.authorization.check()?;
+        self.webhooks.check()?;
         if self.tracing.otlp_endpoint.is_some() && !exports_traces {
             return Err(SettingsError::NotBuiltIn { key: "tracing.otlp_endpoint", feature: "otel" });
         }
@@ -273,6 +276,12 @@ mod tests {
             ("CORE_API__RETENTION__SESSIONS_SECONDS", "18446744073709551615", "retention.sessions_seconds"),
             ("CORE_API__RETENTION__AUDIT_EVENTS_SECONDS", "2591999", "retention.audit_events_seconds"),
             ("CORE_API__RETENTION__EVENTS_SECONDS", "604799", "retention.events_seconds"),
+            ("CORE_API__RETENTION__WEBHOOKS_SECONDS", "86399", "retention.webhooks_seconds"),
+            ("CORE_API__WEBHOOKS__ALLOWED_NETWORKS", "10.0.0.0", "webhooks.allowed_networks"),
+            ("CORE_API__WEBHOOKS__ALLOWED_NETWORKS", "0.0.0.0/0", "webhooks.allowed_networks"),
+            ("CORE_API__WEBHOOKS__TIMEOUT_SECONDS", "21", "webhooks.timeout_seconds"),
+            ("CORE_API__WEBHOOKS__TIMEOUT_SECONDS", "0", "webhooks.timeout_seconds"),
+            ("CORE_API__WEBHOOKS__MAX_CONNECTIONS", "0", "webhooks.max_connections"),
             ("CORE_API__API_KEYS__REQUESTS_PER_SECOND", "0", "api_keys.requests_per_second"),
             ("CORE_API__RATE_LIMIT__REFRESHES_PER_SESSION", "0", "rate_limit.refreshes_per_session"),
             ("CORE_API__NOTHING", "1", "CORE_API__NOTHING"),

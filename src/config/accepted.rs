@@ -27,6 +27,11 @@ pub(super) fn accepted(key: &str) -> Option<(String, &'static str)> {
         }
         "retention.idempotency_keys_seconds" => (number("seconds", 86_400), "86400"),
         "retention.sessions_seconds" => (number("seconds", 0), "2592000"),
+        "retention.webhooks_seconds" => (number("seconds", 86_400), "2592000"),
+        "webhooks.secret_keys" => ("kid:base64,kid:base64 of 32 random bytes each".to_owned(), "w1:$(openssl rand -base64 32)"),
+        "webhooks.allowed_networks" => ("networks other than /0, separated by commas".to_owned(), "10.1.0.0/16,fd00::/8"),
+        "webhooks.timeout_seconds" => ("a number of seconds from 1 to 20".to_owned(), "15"),
+        "webhooks.max_connections" => ("a number of connections from 1".to_owned(), "4"),
         "retention.events_seconds" => (number("seconds", 604_800), "7776000"),
         "retention.audit_events_seconds" => (format!("0, or {}", number("seconds", 2_592_000)), "31536000"),
         "authorization.expiry_days_purchase" | "authorization.expiry_days_preauthorization" | "authorization.expiry_days_cash" => {

@@ -23,7 +23,7 @@ const ENVIRONMENT: &str = "CORE_API_ENV";
 const REPLACED: [(&str, &str); 1] = [("server.trusted_hops", "server.trusted_proxies")];
 
 /// Keys whose values are never displayed.
-const SECRETS: [&str; 2] = ["database.url", "auth.signing_keys"];
+const SECRETS: [&str; 3] = ["database.url", "auth.signing_keys", "webhooks.secret_keys"];
 
 /// A key with its value in force.
 #[derive(Clone, PartialEq, Eq)]

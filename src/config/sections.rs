@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use url::Url;
 
-use crate::domain::hold_time::HoldTimes;
+use crate::domain::{hold_time::HoldTimes, webhook::address::AllowedNetworks};
 
 use super::{LogFilter, MAX, Networks, Origins, SettingsError, keys};
 
@@ -94,6 +94,7 @@ pub struct Retention {
     pub sessions_seconds: u64,
     pub audit_events_seconds: u64,
     pub events_seconds: u64,
+    pub webhooks_seconds: u64,
 }
 
 impl Retention {
@@ -104,6 +105,7 @@ impl Retention {
             ("retention.idempotency_keys_seconds", self.idempotency_keys_seconds, DAY),
             ("retention.sessions_seconds", self.sessions_seconds, 0),
             ("retention.events_seconds", self.events_seconds, 7 * DAY),
+            ("retention.webhooks_seconds", self.webhooks_seconds, DAY),
             ("retention.audit_events_seconds", self.audit_events_seconds, if self.audit_events_seconds == 0 { 0 } else { 30 * DAY }),
         ] {
             if !(least..=MAX).contains(&value) {
@@ -174,6 +176,33 @@ impl<'de> Deserialize<'de> for DaysByCategory {
         };
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         entries.map(entry).collect::<Option<_>>().map(Self).ok_or_else(|| D::Error::custom("not days by category"))
+    }
+}
+
+/// `[webhooks]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct Webhooks {
+    #[serde(deserialize_with = "unless_empty")]
+    pub secret_keys: Option<SecretString>,
+    pub allowed_networks: AllowedNetworks,
+    pub timeout_seconds: u64,
+    pub max_connections: u32,
+}
+
+impl Webhooks {
+    /// A lease lasts thirty seconds, and no attempt may outlive it.
+    const MAX_TIMEOUT: u64 = 20;
+
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        if !(1..=Self::MAX_TIMEOUT).contains(&self.timeout_seconds) {
+            return Err(keys::invalid("webhooks.timeout_seconds"));
+        }
+        if self.max_connections == 0 {
+            return Err(keys::invalid("webhooks.max_connections"));
+        }
+        Ok(())
     }
 }
 

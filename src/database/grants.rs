@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// What may be done with the rows of each table. Rows are locked by the right to update them.
-const GRANTS: [(&str, &[&str]); 21] = [
+const GRANTS: [(&str, &[&str]); 24] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("accounts", &["SELECT", "INSERT", "UPDATE"]),
     ("api_keys", &["SELECT", "INSERT", "UPDATE"]),
@@ -28,6 +28,9 @@ const GRANTS: [(&str, &[&str]); 21] = [
     ("refresh_tokens", ALL_OF_ROWS),
     ("refresh_usage", &["SELECT", "INSERT", "UPDATE"]),
     ("sessions", ALL_OF_ROWS),
+    ("webhook_attempts", ALL_OF_ROWS),
+    ("webhook_deliveries", ALL_OF_ROWS),
+    ("webhook_endpoints", ALL_OF_ROWS),
     ("users", &["SELECT", "INSERT", "UPDATE"]),
 ];
 

@@ -9,9 +9,10 @@ use crate::domain::{
     card::CardStatus,
     currency::Currency,
     feed_event::{Announcement, FeedEventType},
-    id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, NotAnId, SessionId, UserId},
+    id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, NotAnId, SessionId, UserId, WebhookEndpointId},
     money::Money,
     role::{Permission, Role},
+    webhook::endpoint::DisabledReason,
 };
 
 /// The resource that an event is about.
@@ -31,6 +32,8 @@ pub enum Subject {
     ApiKey(ApiKeyId),
     /// An authorisation.
     Authorization(AuthorizationId),
+    /// A webhook endpoint.
+    WebhookEndpoint(WebhookEndpointId),
 }
 
 impl FromStr for Subject {
@@ -44,6 +47,7 @@ impl FromStr for Subject {
         let card = || text.parse().map(Self::Card);
         let api_key = || text.parse().map(Self::ApiKey);
         let authorization = || text.parse().map(Self::Authorization);
+        let endpoint = || text.parse().map(Self::WebhookEndpoint);
         account
             .or_else(|_| user())
             .or_else(|_| session())
@@ -51,6 +55,7 @@ impl FromStr for Subject {
             .or_else(|_| card())
             .or_else(|_| api_key())
             .or_else(|_| authorization())
+            .or_else(|_| endpoint())
     }
 }
 
@@ -120,6 +125,18 @@ event_types! {
     ApiKeyRevoked => "api_key_revoked";
     /// The feed of the account was turned on or off.
     EventFeedChanged => "event_feed_changed";
+    /// A webhook endpoint was created.
+    WebhookEndpointCreated => "webhook_endpoint_created";
+    /// A webhook endpoint was changed.
+    WebhookEndpointChanged => "webhook_endpoint_changed";
+    /// A webhook endpoint was enabled again.
+    WebhookEndpointEnabled => "webhook_endpoint_enabled";
+    /// A webhook endpoint was disabled: by an admin, or because it failed or is gone.
+    WebhookEndpointDisabled => "webhook_endpoint_disabled";
+    /// A webhook endpoint was deleted.
+    WebhookEndpointDeleted => "webhook_endpoint_deleted";
+    /// A webhook endpoint got another secret.
+    WebhookSecretRotated => "webhook_secret_rotated";
 }
 
 /// The text names no event type.
@@ -161,6 +178,37 @@ pub enum Event {
     ApiKeyRolled { key: ApiKeyId, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>> },
     ApiKeyRevoked { key: ApiKeyId },
     EventFeedChanged { account: AccountId, enabled: bool },
+    WebhookEndpointCreated { endpoint: WebhookEndpointId },
+    WebhookEndpointChanged { endpoint: WebhookEndpointId, fields: EndpointChanges },
+    WebhookEndpointEnabled { endpoint: WebhookEndpointId },
+    WebhookEndpointDisabled { endpoint: WebhookEndpointId, reason: DisabledReason },
+    WebhookEndpointDeleted { endpoint: WebhookEndpointId },
+    WebhookSecretRotated { endpoint: WebhookEndpointId },
+}
+
+/// Which members of a webhook endpoint a request sets. The log does not have their values: a URL can hold a secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the members of an endpoint")]
+#[expect(clippy::struct_excessive_bools, reason = "a set of members")]
+pub struct EndpointChanges {
+    pub url: bool,
+    pub event_types: bool,
+    pub description: bool,
+    pub max_concurrency: bool,
+    pub ordering: bool,
+}
+
+impl EndpointChanges {
+    fn names(self) -> Vec<&'static str> {
+        let named = [
+            ("url", self.url),
+            ("eventTypes", self.event_types),
+            ("description", self.description),
+            ("maxConcurrency", self.max_concurrency),
+            ("ordering", self.ordering),
+        ];
+        named.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
+    }
 }
 
 /// An event as it is stored.
@@ -236,6 +284,26 @@ impl Event {
                 let [before, after] = [!enabled, enabled].map(|enabled| Some(json!({"enabled": enabled})));
                 (EventType::EventFeedChanged, Subject::Account(account), before, after)
             }
+            Self::WebhookEndpointCreated { endpoint } => {
+                (EventType::WebhookEndpointCreated, Subject::WebhookEndpoint(endpoint), None, Some(json!({"status": "enabled"})))
+            }
+            Self::WebhookEndpointChanged { endpoint, fields } => {
+                let after = json!({"changed": fields.names()});
+                (EventType::WebhookEndpointChanged, Subject::WebhookEndpoint(endpoint), None, Some(after))
+            }
+            Self::WebhookEndpointEnabled { endpoint } => {
+                let [before, after] = ["disabled", "enabled"].map(|status| Some(json!({"status": status})));
+                (EventType::WebhookEndpointEnabled, Subject::WebhookEndpoint(endpoint), before, after)
+            }
+            Self::WebhookEndpointDisabled { endpoint, reason } => {
+                let before = json!({"status": "enabled"});
+                let after = json!({"status": "disabled", "disabledReason": reason.name()});
+                (EventType::WebhookEndpointDisabled, Subject::WebhookEndpoint(endpoint), Some(before), Some(after))
+            }
+            Self::WebhookEndpointDeleted { endpoint } => {
+                (EventType::WebhookEndpointDeleted, Subject::WebhookEndpoint(endpoint), None, None)
+            }
+            Self::WebhookSecretRotated { endpoint } => (EventType::WebhookSecretRotated, Subject::WebhookEndpoint(endpoint), None, None),
         };
         Described { event_type, subject, before, after }
     }
@@ -266,6 +334,14 @@ impl Event {
             Self::ApiKeyRolled { key, to, .. } => {
                 (FeedEventType::ApiKeyRolled, None, json!({"apiKey": {"apiKeyId": key, "overlapEndsAt": to.map(text_of)}}))
             }
+            Self::WebhookEndpointEnabled { endpoint } => {
+                let data = json!({"webhookEndpoint": {"webhookEndpointId": endpoint, "status": "enabled"}});
+                (FeedEventType::WebhookEndpointEnabled, None, data)
+            }
+            Self::WebhookEndpointDisabled { endpoint, reason } => {
+                let endpoint = json!({"webhookEndpointId": endpoint, "status": "disabled", "disabledReason": reason.name()});
+                (FeedEventType::WebhookEndpointDisabled, None, json!({"webhookEndpoint": endpoint}))
+            }
             Self::ApiKeyRevoked { key } => (FeedEventType::ApiKeyRevoked, None, json!({"apiKey": {"apiKeyId": key}})),
             Self::Login { .. }
             | Self::LoginFailed { .. }
@@ -282,6 +358,10 @@ impl Event {
             | Self::UserDisabled { .. }
             | Self::UserEnabled { .. }
             | Self::EventFeedChanged { .. }
+            | Self::WebhookEndpointCreated { .. }
+            | Self::WebhookEndpointChanged { .. }
+            | Self::WebhookEndpointDeleted { .. }
+            | Self::WebhookSecretRotated { .. }
             // The ledger tells of it, with the entry.
             | Self::AuthorizationReleased { .. } => return None,
         };

@@ -72,6 +72,24 @@ pub enum Refusal {
     /// The account has no such event in its feed.
     #[error("no such event")]
     EventNotFound,
+    /// The account has no such webhook endpoint.
+    #[error("no such webhook endpoint")]
+    WebhookEndpointNotFound,
+    /// The account has no such delivery.
+    #[error("no such delivery")]
+    DeliveryNotFound,
+    /// The endpoint is disabled, so that nothing is sent to it.
+    #[error("webhook endpoint disabled")]
+    WebhookEndpointDisabled,
+    /// The account has as many webhook endpoints as it may have.
+    #[error("too many webhook endpoints")]
+    TooManyWebhookEndpoints,
+    /// The deployment has no keys for the secrets of endpoints.
+    #[error("no keys for webhooks")]
+    WebhooksNotConfigured,
+    /// More events than this fit a replay.
+    #[error("replay too large")]
+    ReplayTooLarge,
     /// The account has no such authorisation.
     #[error("no such authorization")]
     AuthorizationNotFound,
@@ -117,6 +135,8 @@ impl Refusal {
             | Self::ApiKeyNotFound
             | Self::AuthorizationNotFound
             | Self::EventNotFound
+            | Self::WebhookEndpointNotFound
+            | Self::DeliveryNotFound
             | Self::MovementNotFound => RefusalKind::NotFound,
             Self::DuplicateEmail
             | Self::ApiKeyNotActive
@@ -132,6 +152,10 @@ impl Refusal {
             | Self::AuthorizationNotOpen(_)
             | Self::NothingHeld(_)
             | Self::DuplicateNetworkTransaction
+            | Self::WebhookEndpointDisabled
+            | Self::TooManyWebhookEndpoints
+            | Self::WebhooksNotConfigured
+            | Self::ReplayTooLarge
             | Self::ReversalExceedsOriginal(_)
             | Self::RefundExceedsCapture(_) => RefusalKind::Conflict,
         }

@@ -72,6 +72,12 @@ feed_event_types! {
     ApiKeyRolled => "api_key.rolled";
     /// An API key was revoked.
     ApiKeyRevoked => "api_key.revoked";
+    /// A webhook endpoint was disabled.
+    WebhookEndpointDisabled => "webhook_endpoint.disabled";
+    /// A webhook endpoint was enabled again.
+    WebhookEndpointEnabled => "webhook_endpoint.enabled";
+    /// A test of an endpoint. It is sent to that endpoint alone, and is not in the feed.
+    WebhookTest => "webhook.test";
 }
 
 /// The text names no type.

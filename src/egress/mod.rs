@@ -11,7 +11,7 @@ mod failure;
 mod resolve;
 mod response;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::Full;
 use hyper::{
@@ -44,6 +44,13 @@ const USER_AGENT: &str = "core-api-webhooks/1";
 #[derive(Clone)]
 pub struct Egress {
     shared: Arc<Shared>,
+}
+
+// What it is set up with is the settings', and its parts say nothing.
+impl fmt::Debug for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Egress").field("timeout", &self.shared.timeout).finish_non_exhaustive()
+    }
 }
 
 struct Shared {

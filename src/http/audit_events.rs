@@ -59,7 +59,7 @@ impl JsonSchema for SubjectId {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "The id of the resource that an event is about. Its prefix tells the kind of resource: an account, a user, a \
-                session, a customer, a card or an API key.",
+                session, a customer, a card, an API key, an authorization or a webhook endpoint.",
             "type": "string",
             "examples": ["card_01h455vb4pex5vsknk084sn02q"],
         })
@@ -80,6 +80,7 @@ impl Serialize for SubjectId {
             Subject::Card(id) => id.serialize(serializer),
             Subject::ApiKey(id) => id.serialize(serializer),
             Subject::Authorization(id) => id.serialize(serializer),
+            Subject::WebhookEndpoint(id) => id.serialize(serializer),
         }
     }
 }

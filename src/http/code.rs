@@ -138,6 +138,14 @@ codes! {
         means: "The feed of your account has no event with this id, or no longer: old events are deleted. Ids of other accounts are not found either."
         do: "Use an event's id exactly as you received it; GET /events lists those that there are."
 
+    WebhookEndpointNotFound "webhook_endpoint_not_found" NOT_FOUND "No such webhook endpoint"
+        means: "Your account has no webhook endpoint with this id, or it was deleted. Ids of other accounts are not found either."
+        do: "Use a webhookEndpointId exactly as you received it; GET /webhook-endpoints lists those of your account."
+
+    DeliveryNotFound "delivery_not_found" NOT_FOUND "No such delivery"
+        means: "Your account has no delivery with this id, or no longer: old deliveries are deleted. Ids of other accounts are not found either."
+        do: "Use a deliveryId exactly as you received it; GET /webhook-endpoints/{webhookEndpointId}/deliveries lists those of an endpoint."
+
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route does not take this method"
         means: "This path exists but does not accept this method."
         do: "Use one of the methods in the Allow header."
@@ -149,6 +157,22 @@ codes! {
     DuplicateEmail "duplicate_email" CONFLICT "A customer has this email"
         means: "Your account already has a customer with this email, regardless of case. No second one was created."
         do: "Find the customer in GET /customers and use its id. To make retries safe, send POST /customers with an Idempotency-Key."
+
+    WebhookEndpointDisabled "webhook_endpoint_disabled" CONFLICT "The webhook endpoint is disabled"
+        means: "Nothing is sent to a disabled endpoint, so nothing can be scheduled for it. Its disabledReason says why it is disabled."
+        do: "Set its status to enabled with PATCH /webhook-endpoints/{webhookEndpointId} first. What happened meanwhile is then sent from where it stopped, unless resumeFrom says otherwise."
+
+    TooManyWebhookEndpoints "too_many_webhook_endpoints" CONFLICT "The account has all the endpoints it may have"
+        means: "An account has at most 20 webhook endpoints, disabled ones included."
+        do: "Delete one that is not needed any more, or let one endpoint take more event types."
+
+    WebhooksNotConfigured "webhooks_not_configured" CONFLICT "Webhooks are not set up"
+        means: "The deployment lacks the key that the secrets of webhook endpoints are derived from."
+        do: "Tell its operator to set webhooks.secret_keys. GET /events gives the same events meanwhile."
+
+    ReplayTooLarge "replay_too_large" CONFLICT "Too many events to replay"
+        means: "More than 100000 events fit. Nothing was scheduled."
+        do: "Replay a shorter period or fewer event types. With dryRun a replay only counts."
 
     DuplicateUser "duplicate_user" CONFLICT "A user has this email"
         means: "A user of your account already has this email, regardless of case."

@@ -251,6 +251,18 @@ fn describe_refusal(refusal: Refusal) -> (Code, String) {
         }
         Refusal::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The balance would exceed the maximum of 90071992547409.91."),
         Refusal::AuthorizationNotFound => (Code::AuthorizationNotFound, "The account, or the card, has no such authorization."),
+        Refusal::WebhookEndpointNotFound => (Code::WebhookEndpointNotFound, "The account has no such webhook endpoint."),
+        Refusal::DeliveryNotFound => (Code::DeliveryNotFound, "The account has no such delivery."),
+        Refusal::WebhookEndpointDisabled => {
+            (Code::WebhookEndpointDisabled, "The webhook endpoint is disabled. Set its status to enabled first.")
+        }
+        Refusal::TooManyWebhookEndpoints => {
+            (Code::TooManyWebhookEndpoints, "The account has 20 webhook endpoints already. Delete one first.")
+        }
+        Refusal::WebhooksNotConfigured => {
+            (Code::WebhooksNotConfigured, "This deployment has no keys for the secrets of webhook endpoints (webhooks.secret_keys).")
+        }
+        Refusal::ReplayTooLarge => (Code::ReplayTooLarge, "More than 100000 events fit. Replay a shorter period, or fewer types."),
         Refusal::EventNotFound => (Code::EventNotFound, "The feed of the account has no such event."),
         Refusal::MovementNotFound => (Code::MovementNotFound, "The account, or the card, has no such movement of this kind."),
         Refusal::AuthorizationNotOpen(status) => {

@@ -21,6 +21,12 @@ use crate::service::{
     ledger::Content,
 };
 
+/// An event as a webhook has it. Serialising these types to memory cannot fail.
+#[must_use]
+pub fn render_event(event: &FeedEvent) -> Vec<u8> {
+    serde_json::to_vec(&FeedEventBody::from(event)).unwrap_or_default()
+}
+
 /// An event. What it tells is as it was when it happened, however late it is read.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -56,6 +56,7 @@ use tokio_util::task::TaskTracker;
 use self::middleware::rate_limit::{self, FailureLimiter};
 use self::router::Table;
 pub use self::{
+    event_body::render_event,
     listener::{Limits, serve},
     router::router,
 };

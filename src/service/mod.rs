@@ -18,11 +18,13 @@ pub mod idempotency;
 pub mod ledger;
 mod unit;
 pub mod users;
+pub mod webhooks;
 
 use std::time::Duration;
 
 use crate::database::Pools;
 use crate::domain::{environment::Environment, hold_time::HoldTimes};
+use crate::egress::Egress;
 
 use self::{
     accounts::Accounts,
@@ -38,6 +40,7 @@ use self::{
     idempotency::Idempotency,
     ledger::Ledger,
     users::Users,
+    webhooks::{SecretKeys, Webhooks},
 };
 
 /// All services.
@@ -67,6 +70,8 @@ pub struct Services {
     pub ledger: Ledger,
     /// Users.
     pub users: Users,
+    /// Webhooks.
+    pub webhooks: Webhooks,
 }
 
 /// How long rows are kept that nothing needs any more.
@@ -80,6 +85,8 @@ pub struct Retention {
     pub audit_events: Option<Duration>,
     /// An event of a feed.
     pub events: Duration,
+    /// A delivery of a webhook, and its attempts.
+    pub webhooks: Duration,
 }
 
 impl Services {
@@ -98,9 +105,11 @@ impl Services {
         logins: LoginLimits,
         hold_times: HoldTimes,
         requests: RequestLimits,
+        (egress, webhook_keys): (Egress, SecretKeys),
     ) -> Result<Self> {
         let pool = &pools.requests;
         let passwords = Passwords::new()?;
+        let events = Events::new(pool.clone());
         Ok(Self {
             accounts: Accounts::new(pool.clone()),
             api_keys: ApiKeys::new(pool.clone(), environment),
@@ -109,7 +118,8 @@ impl Services {
             cards: Cards::new(pools.clone()),
             customers: Customers::new(pool.clone()),
             deployment: Deployment::new(pool.clone()),
-            events: Events::new(pool.clone()),
+            webhooks: Webhooks::new(pool.clone(), events.clone(), egress, webhook_keys),
+            events,
             idempotency: Idempotency::new(pool.clone()),
             ledger: Ledger::new(pools.clone(), hold_times),
             admission: Admission::new(pools.clone(), requests),
@@ -118,7 +128,7 @@ impl Services {
     }
 
     /// Deletes some of what has expired: stored responses, failed logins, trusted sources, ended sessions, audit events,
-    /// events of feeds. Returns whether there may be more.
+    /// events of feeds, deliveries. Returns whether there may be more.
     ///
     /// # Errors
     /// The database is unavailable.
@@ -130,6 +140,7 @@ impl Services {
             None => false,
         };
         let feeds = self.events.purge_older_than(retention.events).await?;
-        Ok(responses || logins || events || feeds)
+        let deliveries = self.webhooks.purge_older_than(retention.webhooks).await?;
+        Ok(responses || logins || events || feeds || deliveries)
     }
 }

@@ -31,6 +31,11 @@ const AUTHORIZATION_STEPS: &str = "core_api_authorization_steps_total";
 const HOLDS_EXPIRED: &str = "core_api_holds_expired_total";
 const HOLDS_OVERDUE: &str = "core_api_holds_overdue_seconds";
 const HELD: &str = "core_api_held_money";
+const WEBHOOK_ATTEMPTS: &str = "core_api_webhook_attempts_total";
+const WEBHOOK_LAG: &str = "core_api_webhook_lag_seconds";
+const WEBHOOKS_DISABLED: &str = "core_api_webhook_endpoints_disabled_total";
+const WEBHOOK_ENDPOINTS: &str = "core_api_webhook_endpoints";
+const WEBHOOK_OLDEST: &str = "core_api_webhook_oldest_pending_seconds";
 const BUILD: &str = "core_api_build_info";
 
 const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -115,6 +120,11 @@ fn describe() {
     describe_counter!(HOLDS_EXPIRED, "Holds that the sweeper expired; the steps of kind expiry are all that expired");
     describe_gauge!(HOLDS_OVERDUE, Unit::Seconds, "How long the oldest hold that is due waits for the sweeper; 0 if none is");
     describe_gauge!(HELD, "Money held on cards by currency, in its units, as the sweeper of this replica last saw it");
+    describe_counter!(WEBHOOK_ATTEMPTS, "Attempts to send a webhook, by outcome");
+    describe_histogram!(WEBHOOK_LAG, Unit::Seconds, "How long after it happened an event was delivered");
+    describe_counter!(WEBHOOKS_DISABLED, "Webhook endpoints that were disabled because they failed or are gone, by reason");
+    describe_gauge!(WEBHOOK_ENDPOINTS, "Webhook endpoints, by state, as this replica last counted them");
+    describe_gauge!(WEBHOOK_OLDEST, Unit::Seconds, "The age of the oldest event that an enabled endpoint has not got; 0 if there is none");
     describe_gauge!(BUILD, "Always 1; the labels identify the build");
 }
 
@@ -230,6 +240,31 @@ pub(crate) fn holds_expired(count: u64) {
 /// Records how long ago the oldest hold that is due, but not yet expired, should have expired.
 pub(crate) fn holds_overdue(by: Duration) {
     gauge!(HOLDS_OVERDUE).set(by);
+}
+
+/// Records an attempt to send a webhook.
+pub(crate) fn webhook_attempted(outcome: &'static str) {
+    counter!(WEBHOOK_ATTEMPTS, "outcome" => outcome).increment(1);
+}
+
+/// Records how long after it happened an event was delivered.
+pub(crate) fn webhook_delivered(lag: Duration) {
+    histogram!(WEBHOOK_LAG).record(lag);
+}
+
+/// Records that an endpoint was disabled by this process. `reason` is `failing` or `gone`.
+pub(crate) fn webhook_endpoint_disabled(reason: &'static str) {
+    counter!(WEBHOOKS_DISABLED, "reason" => reason).increment(1);
+}
+
+/// Records how many endpoints are in a state: `healthy`, `failing` or `disabled`.
+pub(crate) fn webhook_endpoints(state: &'static str, count: u32) {
+    gauge!(WEBHOOK_ENDPOINTS, "state" => state).set(count);
+}
+
+/// Records the age of the oldest event that is not delivered to an endpoint that is enabled.
+pub(crate) fn webhook_oldest_pending(age: Duration) {
+    gauge!(WEBHOOK_OLDEST).set(age);
 }
 
 /// Records the money that is held in a currency. `minor_units` is its sum over all cards.

@@ -10,7 +10,7 @@ use crate::domain::{
     actor::Actor,
     audit_event::{Described, EventType, Subject},
     feed_event::Announcement,
-    id::{AccountId, ApiKeyId, AuthorizationId, CardId, EventId, MessageId, SessionId, UserId, untyped},
+    id::{AccountId, ApiKeyId, AuthorizationId, CardId, EventId, MessageId, SessionId, UserId, WebhookEndpointId, untyped},
     word::Word,
 };
 use crate::service::{
@@ -150,6 +150,7 @@ fn to_columns(subject: Subject) -> (&'static str, Uuid) {
         // From here on a kind is the prefix of its ids: a replica of the version before shows a kind that it does not know.
         Subject::ApiKey(id) => (ApiKeyId::PREFIX, id.into()),
         Subject::Authorization(id) => (AuthorizationId::PREFIX, id.into()),
+        Subject::WebhookEndpoint(id) => (WebhookEndpointId::PREFIX, id.into()),
     }
 }
 
@@ -163,6 +164,7 @@ fn to_subject(kind: &str, id: Uuid) -> Word<Subject> {
         "card" => Subject::Card(id.into()),
         ApiKeyId::PREFIX => Subject::ApiKey(id.into()),
         AuthorizationId::PREFIX => Subject::Authorization(id.into()),
+        WebhookEndpointId::PREFIX => Subject::WebhookEndpoint(id.into()),
         prefix => return Word::Unknown(untyped(prefix, id).into()),
     })
 }

@@ -46,7 +46,7 @@ pub enum KeyFault {
 /// A key, and its name in the header of tokens.
 #[derive(Debug)]
 pub struct SigningKey {
-    pub(super) kid: String,
+    kid: String,
     pub(super) secret: SecretSlice<u8>,
 }
 
@@ -65,6 +65,12 @@ impl SigningKey {
             return Err(KeyFault::Weak(kid));
         }
         Ok(Self { kid, secret })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
     }
 
     /// 32 bytes that depend on this key and the text, and do not reveal the key: HMAC-SHA256.

@@ -66,7 +66,7 @@ impl Tokens {
     pub fn new(keys: &[SigningKey], issuer: &str, audience: &str) -> std::result::Result<Self, KeyFault> {
         let first = keys.first().ok_or(KeyFault::None)?;
         let mut header = Header::new(Algorithm::HS256);
-        header.kid = Some(first.kid.clone());
+        header.kid = Some(first.kid().to_owned());
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
@@ -79,7 +79,7 @@ impl Tokens {
         Ok(Self {
             header,
             signing: EncodingKey::from_secret(first.secret.expose_secret()),
-            verifying: keys.iter().map(|key| (key.kid.clone(), DecodingKey::from_secret(key.secret.expose_secret()))).collect(),
+            verifying: keys.iter().map(|key| (key.kid().to_owned(), DecodingKey::from_secret(key.secret.expose_secret()))).collect(),
             validation,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),

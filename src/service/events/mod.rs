@@ -22,6 +22,7 @@ use crate::domain::{
     id::{AccountId, CardId, MessageId},
 };
 
+pub(super) use self::waiting::News;
 use self::{store::Row, waiting::Waiting};
 use super::{
     audit,
@@ -93,6 +94,27 @@ pub struct FeedPage {
     position: i64,
 }
 
+/// An event, without what it tells.
+#[derive(Clone, Debug)]
+pub(super) struct Header {
+    pub(super) id: MessageId,
+    pub(super) event_type: String,
+    pub(super) card: Option<Reference>,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+impl From<Row> for Header {
+    fn from(row: Row) -> Self {
+        Self { id: row.id, event_type: row.event_type, card: row.card, created_at: row.created_at }
+    }
+}
+
+/// Some of those, and where the next page begins.
+pub(super) struct HeaderPage {
+    pub(super) headers: Vec<Header>,
+    pub(super) end: Place,
+}
+
 /// The service of events.
 #[derive(Clone, Debug)]
 pub struct Events {
@@ -103,6 +125,11 @@ pub struct Events {
 impl Events {
     pub(super) fn new(pool: Pool) -> Self {
         Self { waiting: Waiting::default(), pool }
+    }
+
+    /// The same service with other connections.
+    pub(super) fn with_pool(&self, pool: Pool) -> Self {
+        Self { pool, waiting: self.waiting.clone() }
     }
 
     /// Whether the account has a feed that is on.
@@ -141,6 +168,45 @@ impl Events {
         self.waiting.wait(account, page.position, until).await
     }
 
+    /// Follows the feed of an account.
+    pub(super) fn subscribe(&self, account: AccountId) -> News {
+        self.waiting.subscribe(account)
+    }
+
+    /// What at most `limit` events after a place are, without what they tell. A page can be empty and still end later.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub(super) async fn headers(&self, account: AccountId, types: TypeFilter, after: Place, limit: i64) -> Result<HeaderPage> {
+        self.place_blocks(account).await?;
+        let names = types.names();
+        let scanned = if names.is_some() { SCANNED.max(limit) } else { limit };
+        let found = unit::read(&self.pool, move |mut connection| {
+            Box::pin(async move { store::page(connection.executor(), account, names.as_deref(), after, (limit, scanned)).await })
+        });
+        let found = found.await?;
+        let end = found.end_of_page(limit).unwrap_or(after);
+        Ok(HeaderPage { headers: found.rows.into_iter().map(Header::from).collect(), end })
+    }
+
+    /// Those of the events that exist.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub(super) async fn with_ids(&self, account: AccountId, ids: Vec<MessageId>) -> Result<Vec<FeedEvent>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        unit::read(&self.pool, move |mut connection| {
+            Box::pin(async move {
+                let connection = connection.executor();
+                let rows = store::with_ids(connection, account, &ids).await?;
+                tell(connection, account, rows).await
+            })
+        })
+        .await
+    }
+
     /// Lets everybody who waits go on, because the process ends.
     pub fn stop_waiting(&self) {
         self.waiting.stop();
@@ -152,18 +218,14 @@ impl Events {
     /// [`Refusal::EventNotFound`].
     pub async fn get(&self, account: AccountId, id: MessageId) -> Result<FeedEvent> {
         self.place_blocks(account).await?;
-        let found = unit::read(&self.pool, move |mut connection| {
-            Box::pin(async move {
-                let connection = connection.executor();
-                let Some(row) = store::find(connection, account, id).await? else { return Ok(None) };
-                Ok(tell(connection, account, vec![row]).await?.pop())
-            })
-        });
-        found.await?.ok_or(Refusal::EventNotFound.into())
+        self.with_ids(account, vec![id]).await?.pop().ok_or(Refusal::EventNotFound.into())
     }
 
     /// Gives every block that is committed its position, and returns the newest one.
-    async fn place_blocks(&self, account: AccountId) -> Result<i64> {
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub(super) async fn place_blocks(&self, account: AccountId) -> Result<i64> {
         let head = unit::read(&self.pool, move |connection| Box::pin(store::head(connection, account))).await?;
         match head {
             Some(head) if head.is_behind => unit::write(&self.pool, &PlaceBlocks { account }).await,
@@ -217,10 +279,14 @@ async fn page(
         Some(card) => store::page_of_card(connection, (account, card), types.as_deref(), after, (limit, scanned)).await?,
         None => store::page(connection, account, types.as_deref(), after, (limit, scanned)).await?,
     };
-    let is_full = i64::try_from(found.rows.len()).is_ok_and(|count| count >= limit);
-    let end = if is_full { found.rows.last().map(|row| row.place) } else { found.end };
-    let has_more = is_full || found.scanned >= scanned;
+    let end = found.end_of_page(limit);
+    let has_more = found.is_full(limit) || found.scanned >= scanned;
     Ok(FeedPage { events: tell(connection, account, found.rows).await?, end: end.unwrap_or(after), has_more, position })
+}
+
+/// Turns the feed on in the transaction of a change that needs it.
+pub(super) async fn enable_in(connection: &mut PgConnection, actor: &Actor) -> Result<()> {
+    SetEnabled { actor, enabled: true }.run(connection).await.map(|_| ())
 }
 
 /// Reads what the rows of events point at.

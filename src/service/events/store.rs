@@ -166,6 +166,18 @@ pub(super) struct Found {
     pub(super) scanned: i64,
 }
 
+impl Found {
+    /// Whether as many pass as were asked for.
+    pub(super) fn is_full(&self, limit: i64) -> bool {
+        i64::try_from(self.rows.len()).is_ok_and(|count| count >= limit)
+    }
+
+    /// Where the next page begins. None: where this one did.
+    pub(super) fn end_of_page(&self, limit: i64) -> Option<Place> {
+        if self.is_full(limit) { self.rows.last().map(|row| row.place) } else { self.end }
+    }
+}
+
 /// Reads a page. Its first literal selects, as `scanned`, the events that are looked at.
 macro_rules! select_events {
     ($scanned:literal, $connection:expr, $($parameters:expr),*) => {{
@@ -305,12 +317,15 @@ pub(super) async fn page_of_card(
     ))
 }
 
-pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: MessageId) -> Result<Option<Row>> {
-    let row = sqlx::query!(
+/// Those of the events that exist and have a place in the feed.
+pub(super) async fn with_ids(connection: &mut PgConnection, account: AccountId, ids: &[MessageId]) -> Result<Vec<Row>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| (*id).into()).collect();
+    let rows = sqlx::query!(
         r#"
         select
             blocks.position as "position!",
             events.ordinal,
+            events.id as "id: MessageId",
             events.type as event_type,
             events.card_id as "card_id: CardId",
             events.sequence,
@@ -319,22 +334,23 @@ pub(super) async fn find(connection: &mut PgConnection, account: AccountId, id: 
             events.created_at
         from events
         join event_blocks blocks on blocks.account_id = $1 and blocks.number = events.block
-        where events.account_id = $1 and events.id = $2 and blocks.position is not null
+        where events.account_id = $1 and events.id = any($2) and blocks.position is not null
         "#,
         account as AccountId,
-        id as MessageId,
+        &ids,
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(row.map(|row| Row {
+    let rows = rows.into_iter().map(|row| Row {
         place: Place { position: row.position, ordinal: row.ordinal },
-        id,
+        id: row.id,
         event_type: row.event_type,
         card: row.card_id.zip(row.sequence).map(|(card, sequence)| Reference { card, sequence }),
         movement_seq: row.movement_seq,
         state: row.state,
         created_at: row.created_at,
-    }))
+    });
+    Ok(rows.collect())
 }
 
 /// Deletes blocks of all accounts with their events, by age alone. Returns how many.
@@ -343,12 +359,19 @@ pub(super) async fn delete_older_than(connection: &mut PgConnection, age: Durati
     let deleted = sqlx::query_scalar!(
         r#"
         with old as (
-            select account_id, number
-            from event_blocks
-            where created_at < now() - $1::interval and position is not null
-            order by created_at
+            select feeds.account_id, aged.number
+            from event_feeds feeds
+            cross join lateral (
+                select number
+                from event_blocks
+                where event_blocks.account_id = feeds.account_id
+                    and event_blocks.created_at < now() - $1::interval
+                    and event_blocks.position is not null
+                order by created_at
+                limit $2
+                for update skip locked
+            ) aged
             limit $2
-            for update skip locked
         ), untold as (
             delete from events
             using old

@@ -21,6 +21,19 @@ pub(super) const INTERVAL: Duration = Duration::from_millis(200);
 /// How many requests of one account may wait at a time. More of them do not wait.
 const MAX_WAITING: usize = 100;
 
+/// Follows the feed of an account, for as long as it exists.
+pub(in crate::service) struct News(watch::Receiver<i64>);
+
+impl News {
+    /// Waits until something new is in the feed.
+    pub(in crate::service) async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The process ends, and nothing more is announced.
+            std::future::pending().await
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     shared: Arc<Shared>,
@@ -52,6 +65,15 @@ impl Waiting {
         let Some(mut receiver) = self.enter(account) else { return false };
         // The sender goes away when the process ends.
         matches!(timeout_at(until, receiver.wait_for(|newest| *newest > position)).await, Ok(Ok(_)))
+    }
+
+    /// Follows the feed of an account. Not counted among those that wait.
+    pub(super) fn subscribe(&self, account: AccountId) -> News {
+        let mut positions = self.lock();
+        let receiver = positions.of_accounts.entry(account).or_insert_with(|| watch::Sender::new(0)).subscribe();
+        drop(positions);
+        self.shared.arrived.notify_one();
+        News(receiver)
     }
 
     fn enter(&self, account: AccountId) -> Option<watch::Receiver<i64>> {

@@ -1,0 +1,570 @@
+//! The replica that holds an endpoint's lease, and so is the only one that sends to the endpoint.
+//!
+//! It renews the lease every two seconds and reads the endpoint with it. It starts no attempt that could outlive the lease. A
+//! delivery counts an attempt when it is claimed, so that a message which ends the process is given up some day. Results are
+//! written together. What was claimed by a replica that died is due again for the next one: an event can reach the endpoint
+//! twice, with the same id, but only if it was being sent at that moment.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hyper::body::Bytes;
+use sqlx::PgConnection;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use uuid::Uuid;
+
+use super::{Place, Render, SecretVersion, Webhooks, deliveries::millis, store};
+use crate::domain::{
+    actor::{Actor, Principal},
+    audit_event::Event,
+    feed_event::TypeFilter,
+    id::{AccountId, AttemptId, MessageId, WebhookEndpointId},
+    webhook::{
+        endpoint::{DeliveryStatus, DisabledReason},
+        health::{Breaker, must_disable},
+        outcome::{AttemptOutcome, is_gone},
+        schedule::{self, MAX_JITTER_PPM},
+        signature::{SigningSecret, sign},
+        url::EndpointUrl,
+    },
+};
+use crate::egress::{Response, Target};
+use crate::service::{
+    audit,
+    error::{Error, Result},
+    events::Header,
+    unit::{self, Unit},
+};
+use crate::telemetry::metrics;
+
+/// How long a lease lasts that is not renewed.
+pub(super) const LEASE: Duration = Duration::from_secs(30);
+
+/// How often it is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+
+/// How long results wait for others, to be written together.
+const RECORD_EVERY: Duration = Duration::from_millis(50);
+
+/// The most results that are written together.
+const RECORD_BATCH: usize = 100;
+
+/// How many events become deliveries at a time.
+const FAN_OUT: i64 = 500;
+
+/// With as many deliveries that are not done, an endpoint gets no further ones: the events wait in the feed.
+const MAX_WAITING: i64 = 10_000;
+
+/// How long an endpoint with nothing to send keeps its lease and its connections.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How often deliveries are looked for that somebody else has scheduled.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// An endpoint, with the token of its lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndpointKey {
+    pub(super) account: AccountId,
+    pub(super) id: WebhookEndpointId,
+    pub(super) token: Uuid,
+}
+
+/// How to send to an endpoint.
+pub(super) struct Config {
+    pub(super) url: String,
+    pub(super) types: TypeFilter,
+    pub(super) max_concurrency: usize,
+    pub(super) by_card: bool,
+    pub(super) is_enabled: bool,
+    pub(super) secrets: Vec<SecretVersion>,
+    pub(super) cursor: Place,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// The id of a delivery to make.
+pub(super) struct Made {
+    pub(super) id: Uuid,
+}
+
+/// A delivery that was claimed.
+pub(super) struct Claimed {
+    pub(super) event: MessageId,
+    pub(super) id: Uuid,
+    pub(super) payload: Option<String>,
+    pub(super) attempts: i32,
+    pub(super) attempts_before: i32,
+    pub(super) occurred_at: DateTime<Utc>,
+}
+
+/// What became of a delivery that was claimed.
+pub(super) struct Finished {
+    pub(super) event: MessageId,
+    pub(super) delivery: Uuid,
+    pub(super) attempt: AttemptId,
+    pub(super) number: i32,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) duration_ms: i32,
+    /// None if there was nothing to send: the event has been deleted.
+    pub(super) outcome: Option<AttemptOutcome>,
+    pub(super) status_code: Option<i32>,
+    pub(super) response_body: Option<String>,
+    pub(super) next_attempt_at: Option<DateTime<Utc>>,
+}
+
+impl Finished {
+    pub(super) fn has_succeeded(&self) -> bool {
+        self.outcome == Some(AttemptOutcome::Succeeded)
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.outcome.is_some_and(|outcome| outcome != AttemptOutcome::Succeeded)
+    }
+
+    /// The status of the delivery.
+    pub(super) fn status(&self) -> &'static str {
+        let status = match (self.has_succeeded(), self.next_attempt_at) {
+            (true, _) => DeliveryStatus::Delivered,
+            (false, Some(_)) => DeliveryStatus::Pending,
+            (false, None) => DeliveryStatus::Failed,
+        };
+        status.name()
+    }
+}
+
+/// How an endpoint does.
+pub(super) struct Health {
+    pub(super) failing_since: Option<DateTime<Utc>>,
+    pub(super) failures: i32,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// A message to send.
+struct Message {
+    claimed: Claimed,
+    body: Bytes,
+}
+
+/// An attempt that has ended.
+struct Sent {
+    claimed: Claimed,
+    target: Target,
+    started_at: DateTime<Utc>,
+    response: Response,
+}
+
+/// Sends one message. A connection that fails at once is tried once more.
+pub(super) async fn send(target: &mut Target, secrets: &[SigningSecret], event: MessageId, body: Bytes) -> Response {
+    let id = event.to_string();
+    // The receiver compares this time with its own clock, which is the time of day everywhere.
+    let timestamp = Utc::now().timestamp();
+    let headers = [
+        ("content-type", "application/json".to_owned()),
+        ("webhook-id", id.clone()),
+        ("webhook-timestamp", timestamp.to_string()),
+        ("webhook-signature", sign(secrets, &id, timestamp, &body)),
+    ];
+    let response = target.post(&headers, body.clone()).await;
+    if response.outcome == AttemptOutcome::Connection && response.duration < Duration::from_secs(1) {
+        return target.post(&headers, body).await;
+    }
+    response
+}
+
+/// The owner of one endpoint.
+pub(super) struct Owner {
+    webhooks: Webhooks,
+    render: Render,
+    key: EndpointKey,
+    timeout: Duration,
+    config: Config,
+    url: EndpointUrl,
+    secrets: Vec<SigningSecret>,
+    /// Until when the lease is certain, and when it is to be renewed.
+    lease_until: Instant,
+    renew_at: Instant,
+    /// The database's clock at some moment.
+    clock: (DateTime<Utc>, Instant),
+    breaker: Breaker,
+    queue: VecDeque<Message>,
+    sending: JoinSet<Sent>,
+    /// Connections at rest.
+    targets: Vec<Target>,
+    finished: Vec<Finished>,
+    record_at: Instant,
+    /// When deliveries are to be looked for again.
+    look_at: Instant,
+    /// Since when there is nothing to send.
+    idle_since: Option<Instant>,
+}
+
+impl Owner {
+    /// Takes over an endpoint whose lease was claimed. None if it is lost already, or if nothing can be sent.
+    pub(super) async fn take(webhooks: Webhooks, render: Render, key: EndpointKey, timeout: Duration) -> Result<Option<Self>> {
+        let asked = Instant::now();
+        let Some(config) = renew(&webhooks, key).await? else { return Ok(None) };
+        unit::autocommit(&webhooks.pool, move |connection| Box::pin(store::adopt(connection, key))).await?;
+        let (url, secrets) = prepare(&webhooks, key, &config)?;
+        let clock = (config.now, asked);
+        Ok(Some(Self {
+            webhooks,
+            render,
+            key,
+            timeout,
+            url,
+            secrets,
+            config,
+            lease_until: asked + LEASE,
+            renew_at: asked + RENEW_EVERY,
+            clock,
+            breaker: Breaker::default(),
+            queue: VecDeque::new(),
+            sending: JoinSet::new(),
+            targets: Vec::new(),
+            finished: Vec::new(),
+            record_at: asked,
+            look_at: asked,
+            idle_since: None,
+        }))
+    }
+
+    /// Sends until there is nothing more to send, the lease is lost or the process ends. Then it gives the lease back.
+    pub(super) async fn run(mut self, stop: watch::Receiver<bool>) {
+        if let Err(error) = self.work(stop).await {
+            tracing::warn!(cause = crate::service::error::chain(&error), "webhooks could not be sent; trying again");
+        }
+        if let Err(error) = self.end().await {
+            tracing::warn!(cause = crate::service::error::chain(&error), "an endpoint could not be given back; its lease will end");
+        }
+    }
+
+    async fn work(&mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        let mut news = self.webhooks.events.subscribe(self.key.account);
+        while !*stop.borrow_and_update() {
+            if Instant::now() >= self.renew_at && !self.renew().await? {
+                return Ok(());
+            }
+            if self.finished.len() >= RECORD_BATCH || (!self.finished.is_empty() && Instant::now() >= self.record_at) {
+                if !self.record().await? {
+                    return Ok(());
+                }
+            }
+            if self.config.is_enabled && self.has_room() && Instant::now() >= self.look_at {
+                self.look().await?;
+            }
+            self.start();
+            let is_idle = self.queue.is_empty() && self.sending.is_empty() && self.finished.is_empty();
+            if is_idle && (!self.config.is_enabled || self.idle_since.is_some_and(|since| since.elapsed() >= IDLE)) {
+                return Ok(());
+            }
+            let wake_at = self.wake_at();
+            tokio::select! {
+                Some(ended) = self.sending.join_next() => self.finish(ended),
+                () = news.changed() => self.look_at = Instant::now(),
+                () = sleep_until(wake_at) => {}
+                _ = stop.changed() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// When there may be something to do that nothing else announces.
+    fn wake_at(&self) -> Instant {
+        let mut at = self.renew_at;
+        if !self.finished.is_empty() {
+            at = at.min(self.record_at);
+        }
+        if self.has_room() {
+            at = at.min(self.look_at);
+        }
+        if !self.queue.is_empty() && self.sending.len() < self.config.max_concurrency {
+            at = at.min(self.breaker.next_permitted(std::time::Instant::now()).into());
+        }
+        at
+    }
+
+    /// Whether more deliveries are to be claimed. While the breaker is open, one at a time.
+    fn has_room(&self) -> bool {
+        let now = std::time::Instant::now();
+        if self.breaker.next_permitted(now) > now {
+            return false;
+        }
+        self.queue.len() < self.config.max_concurrency
+    }
+
+    async fn renew(&mut self) -> Result<bool> {
+        let asked = Instant::now();
+        let Some(config) = renew(&self.webhooks, self.key).await? else { return Ok(false) };
+        (self.lease_until, self.renew_at, self.clock) = (asked + LEASE, asked + RENEW_EVERY, (config.now, asked));
+        if config.url != self.config.url {
+            self.targets.clear();
+        }
+        (self.url, self.secrets) = prepare(&self.webhooks, self.key, &config)?;
+        self.config = config;
+        if !self.config.is_enabled {
+            self.give_back().await?;
+        }
+        Ok(true)
+    }
+
+    /// Claims what is due, and makes deliveries of further events if there is room.
+    async fn look(&mut self) -> Result<()> {
+        let wanted = self.config.max_concurrency.saturating_mul(2).saturating_sub(self.queue.len()).max(1);
+        let mut claimed = self.claim(wanted).await?;
+        if claimed < wanted && self.make_deliveries().await? {
+            claimed += self.claim(wanted - claimed).await?;
+        }
+        if claimed > 0 {
+            self.idle_since = None;
+            self.look_at = Instant::now();
+        } else {
+            self.idle_since = self.idle_since.or(Some(Instant::now()));
+            self.look_at = Instant::now() + LOOK_EVERY;
+        }
+        Ok(())
+    }
+
+    /// Claims deliveries, and reads what is to be sent. Returns how many it claimed.
+    async fn claim(&mut self, limit: usize) -> Result<usize> {
+        let (key, by_card) = (self.key, self.config.by_card);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let claimed =
+            unit::autocommit(&self.webhooks.pool, move |connection| Box::pin(store::claim_deliveries(connection, key, limit, by_card)))
+                .await?;
+        let count = claimed.len();
+        if count == 0 {
+            return Ok(0);
+        }
+        let ids: Vec<MessageId> = claimed.iter().filter(|each| each.payload.is_none()).map(|each| each.event).collect();
+        let events = self.webhooks.events.with_ids(key.account, ids).await?;
+        let mut bodies: HashMap<MessageId, Bytes> = events.iter().map(|event| (event.id, (self.render)(event).into())).collect();
+        let mut messages: Vec<Message> = Vec::new();
+        for claimed in claimed {
+            let body = claimed.payload.clone().map(Bytes::from).or_else(|| bodies.remove(&claimed.event));
+            match body {
+                Some(body) => messages.push(Message { claimed, body }),
+                None => self.finished.push(self.without_event(claimed)),
+            }
+        }
+        // In the order of the feed, as far as the ids show it.
+        messages.sort_by_key(|message| (message.claimed.occurred_at, message.claimed.event));
+        self.queue.extend(messages);
+        Ok(count)
+    }
+
+    /// Makes deliveries of the next events of the feed. Returns whether there are more deliveries now.
+    async fn make_deliveries(&mut self) -> Result<bool> {
+        let key = self.key;
+        let waiting = unit::read(&self.webhooks.pool, move |connection| Box::pin(store::waiting(connection, key, MAX_WAITING))).await?;
+        if waiting >= MAX_WAITING {
+            return Ok(false);
+        }
+        let (from, types) = (self.config.cursor, self.config.types.clone());
+        let page = self.webhooks.events.headers(key.account, types, from, FAN_OUT).await?;
+        if page.end == from {
+            return Ok(false);
+        }
+        let made: Vec<(Made, Header)> = page.headers.into_iter().map(|header| (Made { id: Uuid::now_v7() }, header)).collect();
+        let to = page.end;
+        let count = unit::autocommit(&self.webhooks.pool, move |connection| {
+            Box::pin(async move { store::make_deliveries(connection, key, from, to, &made).await })
+        })
+        .await?;
+        match count {
+            Some(count) => {
+                self.config.cursor = to;
+                // More may follow at once.
+                self.look_at = Instant::now();
+                Ok(count > 0)
+            }
+            // The endpoint has changed. The next renewal reads how.
+            None => {
+                self.renew_at = Instant::now();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Starts attempts, as many as may run and as the lease outlives.
+    fn start(&mut self) {
+        while self.sending.len() < self.config.max_concurrency
+            && !self.queue.is_empty()
+            && self.lease_until.saturating_duration_since(Instant::now()) > self.timeout
+            && self.breaker.begin(std::time::Instant::now())
+        {
+            let Some(Message { claimed, body }) = self.queue.pop_front() else { return };
+            let mut target = self.targets.pop().unwrap_or_else(|| self.webhooks.egress.target(&self.url));
+            let (secrets, started_at) = (self.secrets.clone(), self.now());
+            self.sending.spawn(async move {
+                let response = send(&mut target, &secrets, claimed.event, body).await;
+                Sent { claimed, target, started_at, response }
+            });
+        }
+    }
+
+    /// The database's clock, as far as this process can tell.
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.0 + TimeDelta::from_std(self.clock.1.elapsed()).unwrap_or_default()
+    }
+
+    fn finish(&mut self, ended: std::result::Result<Sent, tokio::task::JoinError>) {
+        // A panic leaves its delivery claimed. The next owner makes it due again.
+        let Ok(Sent { claimed, target, started_at, response }) = ended else { return };
+        if self.finished.is_empty() {
+            self.record_at = Instant::now() + RECORD_EVERY;
+        }
+        let has_succeeded = response.outcome == AttemptOutcome::Succeeded;
+        self.breaker.record(has_succeeded, std::time::Instant::now());
+        metrics::webhook_attempted(response.outcome.name());
+        if has_succeeded {
+            metrics::webhook_delivered((self.now() - claimed.occurred_at).to_std().unwrap_or_default());
+            self.targets.push(target);
+        }
+        let made = u16::try_from(claimed.attempts - claimed.attempts_before).unwrap_or(u16::MAX);
+        let jitter = rand::random_range(-MAX_JITTER_PPM..=MAX_JITTER_PPM);
+        let delay = if has_succeeded { None } else { schedule::next_delay(made, jitter, response.retry_after) };
+        let next_attempt_at = delay.map(|delay| self.now() + TimeDelta::from_std(delay).unwrap_or_default());
+        self.finished.push(Finished {
+            event: claimed.event,
+            delivery: claimed.id,
+            attempt: AttemptId::new(),
+            number: claimed.attempts,
+            started_at,
+            duration_ms: millis(response.duration),
+            outcome: Some(response.outcome),
+            status_code: response.status.map(i32::from),
+            response_body: response.body,
+            next_attempt_at,
+        });
+    }
+
+    /// A delivery whose event has been deleted: it is given up.
+    fn without_event(&self, claimed: Claimed) -> Finished {
+        Finished {
+            event: claimed.event,
+            delivery: claimed.id,
+            attempt: AttemptId::new(),
+            number: claimed.attempts,
+            started_at: self.now(),
+            duration_ms: 0,
+            outcome: None,
+            status_code: None,
+            response_body: None,
+            next_attempt_at: None,
+        }
+    }
+
+    /// Writes results down, and disables the endpoint if it is to be. Returns whether the lease is still there.
+    async fn record(&mut self) -> Result<bool> {
+        let finished = std::mem::take(&mut self.finished);
+        let is_gone = finished.iter().any(|each| each.status_code.and_then(|code| u16::try_from(code).ok()).is_some_and(is_gone));
+        let key = self.key;
+        let health = unit::autocommit(&self.webhooks.pool, move |connection| {
+            Box::pin(async move { store::record(connection, key, &finished).await })
+        })
+        .await?;
+        // With `card`, the next events of these cards can go.
+        self.look_at = Instant::now();
+        let Some(health) = health else { return Ok(false) };
+        let failing_for = health.failing_since.and_then(|since| (health.now - since).to_std().ok());
+        let failures = u32::try_from(health.failures).unwrap_or(0);
+        let reason = if is_gone {
+            Some(DisabledReason::Gone)
+        } else {
+            failing_for.filter(|for_| must_disable(*for_, failures)).map(|_| DisabledReason::Failing)
+        };
+        if let Some(reason) = reason {
+            self.disable(reason).await?;
+        }
+        Ok(true)
+    }
+
+    async fn disable(&mut self, reason: DisabledReason) -> Result<()> {
+        if unit::write(&self.webhooks.pool, &GiveUp { key: self.key, reason }).await? {
+            tracing::warn!(
+                event = "webhook_endpoint_disabled",
+                account = %self.key.account,
+                webhook_endpoint = %self.key.id,
+                reason = reason.name(),
+            );
+            metrics::webhook_endpoint_disabled(reason.name());
+        }
+        self.renew_at = Instant::now();
+        Ok(())
+    }
+
+    /// Gives back what was claimed and is not sent.
+    async fn give_back(&mut self) -> Result<()> {
+        let (key, queue) = (self.key, std::mem::take(&mut self.queue));
+        if queue.is_empty() {
+            return Ok(());
+        }
+        let events: Vec<MessageId> = queue.iter().map(|message| message.claimed.event).collect();
+        unit::autocommit(&self.webhooks.pool, move |connection| Box::pin(async move { store::give_back(connection, key, &events).await }))
+            .await
+    }
+
+    /// Waits for what is being sent, writes it down and gives everything back.
+    async fn end(&mut self) -> Result<()> {
+        self.give_back().await?;
+        while let Some(ended) = self.sending.join_next().await {
+            self.finish(ended);
+        }
+        if !self.finished.is_empty() {
+            self.record().await?;
+        }
+        let key = self.key;
+        unit::autocommit(&self.webhooks.pool, move |connection| Box::pin(store::release(connection, key))).await
+    }
+}
+
+async fn renew(webhooks: &Webhooks, key: EndpointKey) -> Result<Option<Config>> {
+    unit::write(&webhooks.pool, &Renew { key }).await
+}
+
+/// The URL and the secrets of an endpoint.
+fn prepare(webhooks: &Webhooks, key: EndpointKey, config: &Config) -> Result<(EndpointUrl, Vec<SigningSecret>)> {
+    // Whether plain http is allowed was decided when the URL was set.
+    let url = EndpointUrl::parse(&config.url, true).map_err(|fault| Error::internal("reading the URL of an endpoint", fault))?;
+    let secrets: Result<Vec<SigningSecret>> =
+        config.secrets.iter().map(|version| webhooks.keys.secret(key.account, key.id, version)).collect();
+    Ok((url, secrets?))
+}
+
+struct Renew {
+    key: EndpointKey,
+}
+
+impl Unit for Renew {
+    type Output = Option<Config>;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Option<Config>> {
+        store::renew(connection, self.key).await
+    }
+}
+
+/// Disables an endpoint. One replica does, so there is one event.
+struct GiveUp {
+    key: EndpointKey,
+    reason: DisabledReason,
+}
+
+impl Unit for GiveUp {
+    type Output = bool;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<bool> {
+        let Self { key, reason } = *self;
+        let disabled = store::give_up(connection, key, reason).await?;
+        if disabled {
+            let nobody = Actor { account: key.account, principal: Principal::Anonymous(None) };
+            audit::record_in(connection, &nobody, Event::WebhookEndpointDisabled { endpoint: key.id, reason }).await?;
+        }
+        Ok(disabled)
+    }
+}

@@ -271,6 +271,7 @@ impl Server {
         let (app, serving_app) = (self.app.clone(), self.app.clone());
         let sweeping = tokio::spawn(self.app.sweep());
         let (stop_sending, sending) = webhooks::start(self.dispatcher);
+        let reporting = tokio::spawn(background::report_webhooks(self.services.webhooks.clone()));
         let watching = tokio::spawn(self.services.events.clone().watch());
         let expiring = tokio::spawn(background::expire_holds(self.services.ledger.clone(), self.sweep));
         let purging = tokio::spawn(background::purge(self.services, self.pools.clone(), self.retention));
@@ -303,6 +304,7 @@ impl Server {
         drop(tokio::time::timeout(self.drain, sending).await);
         sweeping.abort();
         watching.abort();
+        reporting.abort();
         expiring.abort();
         purging.abort();
         if let Some(scraping) = scraping {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     database::Pools,
-    service::{self, Retention, Services, ledger::Ledger},
+    service::{self, Retention, Services, ledger::Ledger, webhooks::Webhooks},
 };
 
 /// Deletes expired rows in small batches and closes idle connections. Runs until it is dropped. It holds no connection
@@ -21,8 +21,18 @@ pub(super) async fn purge(services: Services, pools: Pools, retention: Retention
     }
 }
 
-/// How often the held money is measured.
+/// How often the held money and the endpoints of webhooks are measured.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Reports how webhook endpoints do. Runs until it is dropped.
+pub(super) async fn report_webhooks(webhooks: Webhooks) {
+    loop {
+        if let Err(error) = webhooks.report().await {
+            tracing::warn!(cause = service::error::chain(&error), "webhook endpoints could not be counted; trying again later");
+        }
+        tokio::time::sleep(MEASURE_INTERVAL).await;
+    }
+}
 
 /// Lets holds expire that are due, and reports what is held. Runs until it is dropped.
 pub(super) async fn expire_holds(ledger: Ledger, interval: Duration) {

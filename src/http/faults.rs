@@ -19,6 +19,7 @@ pub(super) enum FaultCode {
     TooLong,
     ControlCharacter,
     BidirectionalControl,
+    BlockedAddress,
     InvalidEmail,
     InvalidFormat,
     WeakPassword,

@@ -351,5 +351,7 @@ impl<'a> Fields<'a> {
     }
 }
 
+mod lists;
+
 #[cfg(test)]
 mod tests;

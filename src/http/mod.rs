@@ -39,6 +39,7 @@ mod sessions;
 mod strict;
 mod time;
 mod users;
+mod webhooks;
 
 use std::{
     ops::Deref,

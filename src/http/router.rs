@@ -15,6 +15,7 @@ use super::{
     movements, network, openapi,
     routes::{Entry, Routes},
     sandbox, sessions, users,
+    webhooks::{self, deliveries},
 };
 use crate::config::Environment;
 
@@ -57,6 +58,17 @@ impl Table {
             .get("/events/settings", events::get_settings, events::GET_SETTINGS)
             .put("/events/settings", events::change_settings, events::CHANGE_SETTINGS)
             .get("/events/{eventId}", events::get, events::GET)
+            .get("/events/{eventId}/deliveries", deliveries::of_event, deliveries::OF_EVENT)
+            .post("/events/{eventId}/resend", deliveries::resend, deliveries::RESEND)
+            .get("/webhook-endpoints", webhooks::list, webhooks::LIST)
+            .get("/webhook-endpoints/{webhookEndpointId}", webhooks::get, webhooks::GET)
+            .delete("/webhook-endpoints/{webhookEndpointId}", webhooks::delete, webhooks::DELETE)
+            .get("/webhook-endpoints/{webhookEndpointId}/secret", webhooks::get_secret, webhooks::GET_SECRET)
+            .post("/webhook-endpoints/{webhookEndpointId}/secret/rotate", webhooks::rotate, webhooks::ROTATE)
+            .get("/webhook-endpoints/{webhookEndpointId}/deliveries", deliveries::list, deliveries::LIST)
+            .get("/webhook-endpoints/{webhookEndpointId}/attempts", deliveries::attempts, deliveries::ATTEMPTS)
+            .post("/webhook-endpoints/{webhookEndpointId}/replay", deliveries::replay, deliveries::REPLAY)
+            .get("/deliveries/{deliveryId}/attempts", deliveries::of_delivery, deliveries::OF_DELIVERY)
             .post("/customers", customers::create, customers::CREATE)
             .get("/customers", customers::list, customers::LIST)
             .get("/customers/{customerId}", customers::get, customers::GET)
@@ -81,7 +93,11 @@ impl Table {
                 .post("/sandbox/authorizations/{authorizationId}/expire", sandbox::expire, sandbox::EXPIRE);
         }
 
-        let waiting = Routes::default().get("/events", events::list, events::LIST);
+        let waiting = Routes::default()
+            .get("/events", events::list, events::LIST)
+            .post("/webhook-endpoints", webhooks::create, webhooks::CREATE)
+            .patch("/webhook-endpoints/{webhookEndpointId}", webhooks::change, webhooks::CHANGE)
+            .post("/webhook-endpoints/{webhookEndpointId}/test", deliveries::test, deliveries::TEST);
 
         let unlimited = Routes::default()
             // These must also respond under overload.

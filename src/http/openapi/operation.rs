@@ -29,6 +29,7 @@ pub(in crate::http) enum Tag {
     Transactions,
     Authorizations,
     Events,
+    Webhooks,
     Network,
     Sandbox,
     Service,
@@ -46,6 +47,7 @@ impl Tag {
         Self::Transactions,
         Self::Authorizations,
         Self::Events,
+        Self::Webhooks,
         Self::Network,
         Self::Sandbox,
         Self::Service,
@@ -63,6 +65,7 @@ impl Tag {
             Self::Transactions => "Transactions",
             Self::Authorizations => "Authorizations",
             Self::Events => "Events",
+            Self::Webhooks => "Webhooks",
             Self::Network => "Network",
             Self::Sandbox => "Sandbox",
             Self::Service => "Service",
@@ -81,6 +84,7 @@ impl Tag {
             Self::Transactions => "The movements that changed a card's balance.",
             Self::Authorizations => "What cards were asked to pay, what is held for it, and why payments were declined.",
             Self::Events => "What happened, in an order that skips nothing.",
+            Self::Webhooks => "Events that are sent to endpoints of yours. For admins.",
             Self::Network => {
                 "What a card network's gateway calls, with an API key of the role `network`. In the sandbox operators and admins may call it as well. Every request needs an `Idempotency-Key`."
             }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
+use strum::VariantArray as _;
 
 use crate::domain::{
     audit_event::EventType,
@@ -18,6 +19,10 @@ use crate::domain::{
     posting::MovementKind,
     role::{Role, UserRole},
     text::{Description, Email, MAX_EMAIL, MAX_TEXT, Name},
+    webhook::{
+        endpoint::{DeliveryStatus, DisabledReason, EndpointStatus, Ordering, ReplayOnly},
+        outcome::AttemptOutcome,
+    },
 };
 use crate::{
     http::{
@@ -48,6 +53,12 @@ schema! {
     MovementKind => "MovementKind", words("The kind of a movement.", &Self::ALL.map(Self::name));
     Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
     Role => "Role", words("The role of a user or of an API key. Only API keys have the role `network`.", &Self::ALL.map(Self::name));
+    EndpointStatus => "WebhookEndpointStatus", words("Whether events are sent to an endpoint.", &Self::ALL.map(Self::name));
+    DisabledReason => "WebhookDisabledReason", words("Why an endpoint is disabled: it failed for five days, it answered 410, or an admin disabled it.", &Self::ALL.map(Self::name));
+    Ordering => "WebhookOrdering", words("`none`: whatever is due is sent. `card`: an event of a card is sent once the one before it was accepted, or was given up.", &Self::ALL.map(Self::name));
+    DeliveryStatus => "WebhookDeliveryStatus", words("What became of a delivery.", &Self::ALL.map(Self::name));
+    ReplayOnly => "WebhookReplayOnly", words("Which events a replay sends again.", &Self::ALL.map(Self::name));
+    AttemptOutcome => "WebhookAttemptOutcome", words("What an attempt came to.", &Self::VARIANTS.iter().map(|each| each.name()).collect::<Vec<_>>());
     FeedEventType => "FeedEventType", words("The type of an event. Later versions have more.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     Name => "Name", text("A name: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Juan Perez");

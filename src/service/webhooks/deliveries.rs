@@ -28,7 +28,7 @@ use crate::service::{
 };
 
 /// The most events that one replay sends again.
-pub const MAX_REPLAYED: i64 = 100_000;
+const MAX_REPLAYED: i64 = 100_000;
 
 /// How far an id's time can be from the event's: they come from two clocks.
 const CLOCKS_DIFFER_BY: TimeDelta = TimeDelta::minutes(5);

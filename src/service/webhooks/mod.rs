@@ -31,6 +31,7 @@ use crate::domain::{
     word::Word,
 };
 use crate::egress::{Blocked, Egress};
+use crate::telemetry::metrics;
 
 pub use self::{
     deliveries::{Attempt, Delivery, Replay, Replayed},
@@ -272,6 +273,19 @@ impl Webhooks {
             tracing::info!(event = "webhook_secret_rotated", account = %actor.account, webhook_endpoint = %id);
         }
         Ok(outcome)
+    }
+
+    /// Reports how endpoints do.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn report(&self) -> Result<()> {
+        let state = unit::read(&self.pool, |connection| Box::pin(store::state(connection))).await?;
+        for (name, count) in [("healthy", state.healthy), ("failing", state.failing), ("disabled", state.disabled)] {
+            metrics::webhook_endpoints(name, u32::try_from(count).unwrap_or(u32::MAX));
+        }
+        metrics::webhook_oldest_pending(Duration::from_secs(u64::try_from(state.oldest_seconds).unwrap_or(0)));
+        Ok(())
     }
 
     fn secret_of(&self, account: AccountId, stored: &Stored) -> Result<EndpointSecret> {

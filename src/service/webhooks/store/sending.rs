@@ -446,3 +446,55 @@ pub(in super::super) async fn give_up(connection: &mut PgConnection, key: Endpoi
     .await?;
     Ok(disabled.is_some())
 }
+
+/// How many endpoints are in which state, and the age of the oldest event that an enabled one has not got, in seconds.
+pub(in super::super) struct State {
+    pub(in super::super) healthy: i64,
+    pub(in super::super) failing: i64,
+    pub(in super::super) disabled: i64,
+    pub(in super::super) oldest_seconds: i64,
+}
+
+pub(in super::super) async fn state(mut connection: ReadConnection<'_>) -> Result<State> {
+    let state = sqlx::query_as!(
+        State,
+        r#"
+        select
+            count(*) filter (where status = 'enabled' and failing_since is null) as "healthy!",
+            count(*) filter (where status = 'enabled' and failing_since is not null) as "failing!",
+            count(*) filter (where status <> 'enabled') as "disabled!",
+            coalesce(
+                max(floor(extract(epoch from now() - least(waiting.oldest, behind.oldest)))) filter (where status = 'enabled'),
+                0
+            )::bigint as "oldest_seconds!"
+        from webhook_endpoints endpoints
+        cross join lateral (
+            select min(occurred_at) as oldest
+            from (
+                select occurred_at
+                from webhook_deliveries
+                where webhook_deliveries.account_id = endpoints.account_id
+                    and webhook_deliveries.webhook_endpoint_id = endpoints.id
+                    and webhook_deliveries.status in ('pending', 'sending')
+                order by next_attempt_at, event_id
+                limit 1000
+            ) pending
+        ) waiting
+        cross join lateral (
+            select min(created_at) as oldest
+            from (
+                select created_at
+                from event_blocks
+                where event_blocks.account_id = endpoints.account_id
+                    and event_blocks.position > endpoints.cursor_position
+                order by position
+                limit 1
+            ) next
+        ) behind
+        where endpoints.deleted_at is null
+        "#,
+    )
+    .fetch_one(connection.executor())
+    .await?;
+    Ok(state)
+}

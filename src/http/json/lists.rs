@@ -1,0 +1,90 @@
+//! Fields of other forms: lists, whole numbers, and what null takes away.
+
+use std::ops::RangeInclusive;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::Fields;
+use crate::{
+    domain::feed_event::{TypeFilter, patterns},
+    http::faults::{self, FaultCode},
+};
+
+/// The most patterns of a filter.
+const MAX_PATTERNS: usize = 50;
+
+impl Fields<'_> {
+    /// A field that may be left out, and that null takes away: then the inner `None`.
+    #[expect(clippy::option_option, reason = "the outer `None` is a field that is left out, or a recorded fault")]
+    pub(in crate::http) fn removable<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&mut Self, &'static str) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let is_null = self.members.iter().any(|(name, value)| name == field && value.get() == "null");
+        if is_null { Some(None) } else { self.optional(field, read).map(Some) }
+    }
+
+    /// A required whole number within bounds.
+    pub(in crate::http) fn whole(&mut self, field: &'static str, about: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let (least, most) = (*range.start(), *range.end());
+        self.note(field, |_| json_schema!({"description": about, "type": "integer", "minimum": least, "maximum": most}));
+        let value = self.required(field)?.get();
+        if !value.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            self.faults.push(faults::wrong_type(field, "a JSON number", value));
+            return None;
+        }
+        let number = value.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            self.fault(field, FaultCode::OutOfRange, format_args!("must be a whole number from {least} to {most}"));
+        }
+        number
+    }
+
+    /// A required list of types of events, or of kinds of them.
+    pub(in crate::http) fn event_types(&mut self, field: &'static str) -> Option<TypeFilter> {
+        self.note(field, |_| event_types_schema());
+        let value = self.required(field)?.get();
+        let Ok(patterns) = serde_json::from_str::<Vec<String>>(value) else {
+            self.faults.push(faults::wrong_type(field, "a list of strings", value));
+            return None;
+        };
+        if patterns.len() > MAX_PATTERNS {
+            self.fault(field, FaultCode::TooMany, format_args!("must have at most {MAX_PATTERNS} entries"));
+            return None;
+        }
+        let filter = TypeFilter::new(patterns.iter().map(String::as_str));
+        if filter.is_err() {
+            self.fault(field, FaultCode::UnknownValue, "must name types such as card.blocked, kinds such as card.*, or *");
+        }
+        filter.ok()
+    }
+
+    /// A required text for which `read` has a meaning.
+    pub(in crate::http) fn choice<T>(
+        &mut self,
+        field: &'static str,
+        schema: fn(&mut SchemaGenerator) -> Schema,
+        read: impl FnOnce(&str) -> Option<T>,
+        what: &'static str,
+    ) -> Option<T> {
+        self.note(field, schema);
+        let text = self.string(field)?;
+        let choice = read(&text);
+        if choice.is_none() {
+            self.fault(field, FaultCode::UnknownValue, what);
+        }
+        choice
+    }
+}
+
+fn event_types_schema() -> Schema {
+    json_schema!({
+        "description": "Types of events, kinds of them such as `card.*`, or `*` for all.",
+        "type": "array",
+        "items": {"type": "string", "enum": patterns()},
+        "minItems": 1,
+        "maxItems": MAX_PATTERNS,
+        "examples": [["card.*", "authorization.declined"]],
+    })
+}

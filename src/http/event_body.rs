@@ -77,6 +77,9 @@ struct DataSchema {
     /// The API key.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<BTreeMap<String, Value>>,
+    /// The webhook endpoint, as far as it changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_endpoint: Option<BTreeMap<String, Value>>,
 }
 
 #[derive(Serialize)]

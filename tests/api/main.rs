@@ -80,4 +80,5 @@ mod text;
 mod users;
 mod verify_holds;
 mod verify_ledger;
+mod webhooks;
 mod withdrawals;

@@ -75,8 +75,12 @@ macro_rules! select_endpoints {
                     from event_blocks blocks
                     join events on events.account_id = endpoints.account_id and events.block = blocks.number
                     where blocks.account_id = endpoints.account_id
-                        and blocks.position >= endpoints.cursor_position
-                        and (blocks.position > endpoints.cursor_position or events.ordinal > endpoints.cursor_ordinal)
+                        -- Without a position: committed, and in the feed as soon as somebody reads it.
+                        and (blocks.position is null or blocks.position >= endpoints.cursor_position)
+                        and (
+                            blocks.position is distinct from endpoints.cursor_position
+                            or events.ordinal > endpoints.cursor_ordinal
+                        )
                         and events.type like any (
                             array(select replace(pattern, '*', '%') from unnest(endpoints.event_types) as pattern)
                         )

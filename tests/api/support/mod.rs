@@ -11,6 +11,7 @@ mod given;
 pub mod operations;
 pub mod payments;
 mod pgbouncer;
+pub mod receiver;
 mod reply;
 pub mod shards;
 pub mod socket;

@@ -12,6 +12,7 @@ pub mod operations;
 pub mod payments;
 mod pgbouncer;
 mod reply;
+pub mod restore;
 pub mod shards;
 pub mod socket;
 pub mod sql;

@@ -307,3 +307,24 @@ async fn a_reader_waits_as_long_as_it_asks_and_no_longer() {
     let (events, _) = waiting.await.expect("no panic");
     assert!(events.is_empty() && started.elapsed() < Duration::from_secs(5));
 }
+
+#[tokio::test]
+async fn a_reader_whose_connection_is_lost_is_told_to_try_again() {
+    let (world, admin) = with_feed().await;
+    let customer = admin.given_customer().await;
+    // The connection is lost while the commit gives the new event its place.
+    world
+        .database
+        .execute(
+            "create function is_lost() returns trigger language plpgsql as $$
+             begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$;
+             create constraint trigger is_lost after update on event_feeds deferrable initially deferred
+                 for each row execute function is_lost()",
+        )
+        .await;
+    admin.get("/events").await.problem(503, "unavailable");
+    world.database.execute("drop trigger is_lost on event_feeds").await;
+    let events = admin.events("").await;
+    assert_eq!(events[0]["data"]["customer"]["customerId"], *customer);
+    assert_eq!(types(&events), ["customer.created"]);
+}

@@ -32,6 +32,7 @@ mod declines;
 mod docs;
 mod edge;
 mod errors;
+mod event_order;
 mod events;
 mod explanations;
 #[cfg(feature = "otel")]

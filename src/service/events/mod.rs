@@ -26,7 +26,7 @@ pub(super) use self::waiting::News;
 use self::{store::Row, waiting::Waiting};
 use super::{
     audit,
-    error::Result,
+    error::{Error, Result},
     ledger::{self, Content, Pointer, Reference},
     unit::{self, Unit},
 };
@@ -228,10 +228,19 @@ impl Events {
     pub(super) async fn place_blocks(&self, account: AccountId) -> Result<i64> {
         let head = unit::read(&self.pool, move |connection| Box::pin(store::head(connection, account))).await?;
         match head {
-            Some(head) if head.is_behind => unit::write(&self.pool, &PlaceBlocks { account }).await,
+            Some(head) if head.is_behind => self.place_now(account).await,
             Some(head) => Ok(head.position),
             None => Ok(0),
         }
+    }
+
+    /// Whether the blocks have their positions after a lost commit makes no difference to the reader: what has none gets it
+    /// with the next try.
+    async fn place_now(&self, account: AccountId) -> Result<i64> {
+        unit::write(&self.pool, &PlaceBlocks { account }).await.map_err(|error| match error {
+            Error::OutcomeUnknown(cause) => Error::DatabaseUnavailable(cause),
+            other => other,
+        })
     }
 
     /// Looks for new events of the accounts that somebody waits for. Runs until it is dropped.
@@ -249,7 +258,7 @@ impl Events {
         let ids = accounts.to_vec();
         let heads = unit::read(&self.pool, move |connection| Box::pin(async move { store::heads(connection, &ids).await })).await?;
         for (account, head) in heads {
-            let position = if head.is_behind { unit::write(&self.pool, &PlaceBlocks { account }).await? } else { head.position };
+            let position = if head.is_behind { self.place_now(account).await? } else { head.position };
             self.waiting.announce(account, position);
         }
         Ok(())

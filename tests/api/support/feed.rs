@@ -13,11 +13,8 @@ impl Actor {
 
     /// One page of the feed: its events, and the cursor of the next one.
     pub async fn events_page(&self, query: &str, cursor: Option<&str>) -> (Vec<Value>, String) {
-        let mut path = format!("/events?{query}");
-        if let Some(cursor) = cursor {
-            path.push_str(&format!("&after={cursor}"));
-        }
-        let page = self.get(&path).await.ok();
+        let after = cursor.map(|cursor| format!("&after={cursor}")).unwrap_or_default();
+        let page = self.get(&format!("/events?{query}{after}")).await.ok();
         (page["events"].as_array().expect("a list").clone(), page["nextCursor"].as_str().expect("a cursor").to_owned())
     }
 

@@ -13,6 +13,7 @@ pub mod payments;
 mod pgbouncer;
 pub mod receiver;
 mod reply;
+pub mod restore;
 pub mod shards;
 pub mod socket;
 pub mod sql;

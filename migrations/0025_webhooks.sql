@@ -113,3 +113,9 @@ language sql volatile as $$
         placing '7' from 13
     )::uuid
 $$;
+
+do $$
+begin
+    execute format('alter function new_id() set search_path = pg_catalog, %I, pg_temp', current_schema());
+end;
+$$;

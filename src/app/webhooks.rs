@@ -48,7 +48,7 @@ pub(super) async fn require_keys(services: &Services) -> Result<(), StartError> 
 /// Sends webhooks until it is told to stop. It has connections of its own, so that slow endpoints and long backlogs take none
 /// from requests.
 pub(super) fn dispatcher(services: &Services, pool: &Pool, settings: &Settings) -> (Dispatcher, Pool) {
-    let own = database::pool_for_lists(pool, settings.webhooks.max_connections);
+    let own = database::separate_pool(pool, settings.webhooks.max_connections);
     let timeout = Duration::from_secs(settings.webhooks.timeout_seconds);
     (Dispatcher::new(services.webhooks.with_pool(own.clone()), Arc::new(http::render_event), timeout), own)
 }

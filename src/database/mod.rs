@@ -18,7 +18,7 @@ use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectO
 
 pub use self::lease::Lease;
 pub use self::migrate::{MIGRATE_WAIT, migrate};
-pub use self::pool::{Pool, acquire, close_unused, pool, pool_for_lists};
+pub use self::pool::{Pool, acquire, close_unused, pool, pool_for_lists, separate_pool};
 pub use self::probe::Probe;
 pub use self::url::{UrlFault, Verification, options};
 

@@ -141,6 +141,14 @@ pub fn pool_for_lists(pool: &Pool, max_connections: u32) -> Pool {
     build(options.clone(), *acquire_timeout, Arc::clone(silent), true, max_connections)
 }
 
+/// A pool of its own, of at most `max_connections`, to the same database. Connections of one of the pools that are silent do
+/// not count for the other.
+pub fn separate_pool(pool: &Pool, max_connections: u32) -> Pool {
+    let Connector { options, acquire_timeout, .. } = pool.manager();
+    let silent = Arc::new(SilentConnections::new((**options).clone()));
+    build(options.clone(), *acquire_timeout, silent, true, max_connections)
+}
+
 #[expect(clippy::expect_used, reason = "building fails only for a timeout without a runtime")]
 fn build(
     options: Box<PgConnectOptions>,

@@ -158,7 +158,7 @@ codes! {
         means: "Your account already has a customer with this email, regardless of case. No second one was created."
         do: "Find the customer in GET /customers and use its id. To make retries safe, send POST /customers with an Idempotency-Key."
 
-    WebhookEndpointDisabled "webhook_endpoint_disabled" CONFLICT "The webhook endpoint is disabled"
+    WebhookEndpointDisabled "endpoint_disabled" CONFLICT "The webhook endpoint is disabled"
         means: "Nothing is sent to a disabled endpoint, so nothing can be scheduled for it. Its disabledReason says why it is disabled."
         do: "Set its status to enabled with PATCH /webhook-endpoints/{webhookEndpointId} first. What happened meanwhile is then sent from where it stopped, unless resumeFrom says otherwise."
 

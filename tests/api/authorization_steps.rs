@@ -49,7 +49,7 @@ async fn an_increment_holds_more_and_never_shortens_the_time() {
     assert_eq!(sums(&answer["authorization"]), "pending 500 500 0 0 0 0 0");
     assert_eq!(position(&answer["balance"]), "500 500 0");
     assert_eq!(answer["authorization"]["requestedAmount"], 100);
-    assert_eq!((&answer["authorization"]["sequence"], &answer["entry"]["sequence"]), (&json!(3), &json!(3)));
+    assert_eq!((&answer["authorization"]["sequence"], &answer["entry"]["sequence"]), (&json!(5), &json!(5)));
 
     // A purchase is held for 7 days, a preauthorisation for 30, counted from its newest increment.
     let card = admin.given_card_with(json!(500)).await;

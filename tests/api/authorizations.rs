@@ -34,7 +34,7 @@ async fn an_approval_holds_the_money_and_shows_all_that_was_sent() {
     assert_eq!(text("createdAt"), text("updatedAt"));
     let entry = json!({
         "id": given["entries"][0]["id"], "ordinal": 1, "kind": "authorization", "amount": 100, "heldAfter": 100, "movementId": null,
-        "sequence": 2, "createdAt": given["createdAt"], "decline": null, "checks": null, "reason": null,
+        "sequence": 5, "createdAt": given["createdAt"], "decline": null, "checks": null, "reason": null,
     });
     let expected = json!({
         "id": given["id"], "cardId": card, "customerId": customer, "status": "pending", "kind": "purchase",
@@ -45,7 +45,7 @@ async fn an_approval_holds_the_money_and_shows_all_that_was_sent() {
         "entryMode": "ecommerce", "cardPresent": false, "networkTransactionId": "627199945183184",
         "approvalCode": given["approvalCode"], "responseCode": "00", "decidedBy": "rules", "decline": null, "checks": null,
         "createdAt": given["createdAt"], "expiresAt": given["expiresAt"], "updatedAt": given["updatedAt"],
-        "sequence": 2, "entries": [entry],
+        "sequence": 5, "entries": [entry],
     });
     for (name, value) in expected.as_object().expect("an object") {
         assert_eq!(&given[name], value, "{name}");

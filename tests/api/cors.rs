@@ -45,7 +45,7 @@ async fn an_allowed_origin_may_call_and_read_the_headers_it_needs() {
         let preflighted = Reply::of(preflight(&world.anonymous(), "/balances/add", origin)).await;
         assert_eq!(preflighted.status, 200);
         assert_eq!(preflighted.header("access-control-allow-origin"), Some(origin));
-        assert_eq!(preflighted.header("access-control-allow-methods"), Some("GET,POST,PATCH,DELETE"));
+        assert_eq!(preflighted.header("access-control-allow-methods"), Some("GET,POST,PUT,PATCH,DELETE"));
         assert_eq!(
             preflighted.header("access-control-allow-headers"),
             Some("authorization,content-type,idempotency-key,x-request-id,traceparent,tracestate")

@@ -97,7 +97,7 @@ fn increment(entry_held: i64, ordinal: i64, authorization_held: i64, (card_held,
     format!(
         "with raised as (
              update authorizations
-             set held = {authorization_held}, authorized = {authorization_held}, last_ordinal = {ordinal}, entry_sequence = 3
+             set held = {authorization_held}, authorized = {authorization_held}, last_ordinal = {ordinal}, entry_sequence = 5
          ), card as (
              update cards set held = {card_held}, event_seq = {event_seq}
          )
@@ -105,7 +105,7 @@ fn increment(entry_held: i64, ordinal: i64, authorization_held: i64, (card_held,
              account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount, held_before,
              held_after, card_balance, card_held, created_at
          )
-         select account_id, card_id, 3, gen_random_uuid(), authorization_id, 2, 2, 'increment', 1000, 3000, {entry_held}, 10000,
+         select account_id, card_id, 5, gen_random_uuid(), authorization_id, 2, 4, 'increment', 1000, 3000, {entry_held}, 10000,
              4000, now()
          from authorization_entries"
     )
@@ -122,16 +122,16 @@ async fn the_database_rejects_inconsistent_holds() {
         ("update cards set held = held + 1, event_seq = event_seq + 1", "held money of card"),
         ("update cards set held = -1", "cards_held_bounds"),
         ("update cards set holds_due_at = null", "cards_held_money_is_due"),
-        (&increment(4_000, 2, 4_000, (4_001, 3)), "held money of card"),
-        (&increment(4_000, 2, 4_000, (3_000, 2)), "ahead of its card"),
-        (&increment(4_000, 2, 4_001, (4_000, 3)), "does not stand where its entries leave it"),
-        (&increment(4_000, 3, 4_000, (4_000, 3)), "does not stand where its entries leave it"),
+        (&increment(4_000, 2, 4_000, (4_001, 5)), "held money of card"),
+        (&increment(4_000, 2, 4_000, (3_000, 4)), "ahead of its card"),
+        (&increment(4_000, 2, 4_001, (4_000, 5)), "does not stand where its entries leave it"),
+        (&increment(4_000, 3, 4_000, (4_000, 5)), "does not stand where its entries leave it"),
         ("update authorizations set held = 2000, reversed = 1000", "does not stand where its entries leave it"),
         ("update authorizations set entry_sequence = 1", "does not stand where its entries leave it"),
         (
             "insert into authorizations (account_id, id, card_id, status, kind, requested, authorized, held, entry_mode, response_code, decided_by,
                  last_ordinal, entry_sequence, sequence, created_at, updated_at)
-             select account_id, gen_random_uuid(), card_id, 'declined', kind, 1, 0, 0, entry_mode, '51', decided_by, 1, 2, 2, now(), now()
+             select account_id, gen_random_uuid(), card_id, 'declined', kind, 1, 0, 0, entry_mode, '51', decided_by, 1, 4, 4, now(), now()
              from authorizations",
             "does not stand where its entries leave it",
         ),
@@ -143,8 +143,8 @@ async fn the_database_rejects_inconsistent_holds() {
         ("update authorizations set id = gen_random_uuid()", "authorizations stay"),
         ("update authorizations set card_id = gen_random_uuid()", "authorizations stay"),
         ("update authorizations set account_id = gen_random_uuid()", "authorizations stay"),
-        ("insert into cards (account_id, id, number, currency, held) select account_id, gen_random_uuid(), 99, 'USD', 1 from cards", "begin empty"),
-        ("insert into cards (account_id, id, number, currency, event_seq) select account_id, gen_random_uuid(), 99, 'USD', 1 from cards", "begin empty"),
+        ("insert into cards (account_id, id, number, currency, held) select account_id, gen_random_uuid(), 99, 'USD', 2 from cards", "begin empty"),
+        ("insert into cards (account_id, id, number, currency, event_seq) select account_id, gen_random_uuid(), 99, 'USD', 2 from cards", "begin empty"),
         ("update authorizations set reversed = 1", "authorizations_add_up"),
         ("update authorizations set captured = 1", "authorizations_add_up"),
         ("update authorizations set held = 0, expired = 3000", "authorizations_pending_hold"),
@@ -158,7 +158,7 @@ async fn the_database_rejects_inconsistent_holds() {
         let refused = connection.execute(AssertSqlSafe(tampering.to_owned())).await.expect_err(tampering);
         assert!(refused.to_string().contains(reason), "{tampering}: {refused}");
     }
-    connection.execute(AssertSqlSafe(increment(4_000, 2, 4_000, (4_000, 3)))).await.expect("a consistent increment is written");
+    connection.execute(AssertSqlSafe(increment(4_000, 2, 4_000, (4_000, 5)))).await.expect("a consistent increment is written");
     assert_eq!(admin.card(&card).await["held"], 40);
 }
 

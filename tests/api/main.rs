@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod account_ids;
 mod api_key_limits;
 mod api_keys;
 mod architecture;

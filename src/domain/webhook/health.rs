@@ -51,7 +51,7 @@ impl Breaker {
 
     /// Whether an attempt is permitted, which is then begun: while the breaker is open, no second one is permitted beside it.
     #[must_use]
-    pub fn begin(&mut self, now: Instant) -> bool {
+    pub fn start(&mut self, now: Instant) -> bool {
         let permitted = self.permits(now);
         if permitted && self.probe_at.is_some() {
             self.probe_at = Some(now + PROBE_EVERY);
@@ -119,7 +119,7 @@ mod tests {
         let (mut breaker, now) = failed(10, Duration::ZERO);
         let probe = now + PROBE_EVERY;
         assert!(!breaker.permits(now + Duration::from_millis(29_999)) && breaker.permits(probe));
-        assert!(!breaker.begin(now) && breaker.begin(probe) && !breaker.begin(probe));
+        assert!(!breaker.start(now) && breaker.start(probe) && !breaker.start(probe));
         assert_eq!(breaker.next_permitted(probe), probe + PROBE_EVERY);
         let late = probe + Duration::from_secs(10);
         breaker.record(false, late);
@@ -133,7 +133,7 @@ mod tests {
     fn a_success_closes_it_and_begins_the_count_anew() {
         let (mut breaker, now) = failed(10, Duration::ZERO);
         breaker.record(true, now);
-        assert!(breaker.begin(now) && breaker.begin(now));
+        assert!(breaker.start(now) && breaker.start(now));
         for _ in 0..9 {
             breaker.record(false, now);
         }

@@ -53,12 +53,6 @@ schema! {
     MovementKind => "MovementKind", words("The kind of a movement.", &Self::ALL.map(Self::name));
     Code => "Code", words("An error code, for programs. It never changes.", &Self::ALL.iter().map(|code| code.name()).collect::<Vec<_>>());
     Role => "Role", words("The role of a user or of an API key. Only API keys have the role `network`.", &Self::ALL.map(Self::name));
-    EndpointStatus => "WebhookEndpointStatus", words("Whether events are sent to an endpoint.", &Self::ALL.map(Self::name));
-    DisabledReason => "WebhookDisabledReason", words("Why an endpoint is disabled: it failed for five days, it answered 410, or an admin disabled it.", &Self::ALL.map(Self::name));
-    Ordering => "WebhookOrdering", words("`none`: whatever is due is sent. `card`: an event of a card is sent once the one before it was accepted, or was given up.", &Self::ALL.map(Self::name));
-    DeliveryStatus => "WebhookDeliveryStatus", words("What became of a delivery.", &Self::ALL.map(Self::name));
-    ReplayOnly => "WebhookReplayOnly", words("Which events a replay sends again.", &Self::ALL.map(Self::name));
-    AttemptOutcome => "WebhookAttemptOutcome", words("What an attempt came to.", &Self::VARIANTS.iter().map(|each| each.name()).collect::<Vec<_>>());
     FeedEventType => "FeedEventType", words("The type of an event. Later versions have more.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     Name => "Name", text("A name: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Juan Perez");
@@ -131,6 +125,12 @@ pub(super) use {schema, subset};
 // Enums of which another one has all the values. They have no name of their own: the constants of all named enums share
 // one namespace in Go, and the client would not compile.
 subset! {
+    EndpointStatus => "WebhookEndpointStatus", words("Whether events are sent to an endpoint.", &Self::ALL.map(Self::name));
+    DisabledReason => "WebhookDisabledReason", words("Why an endpoint is disabled: it failed for five days, it answered 410, or an admin disabled it.", &Self::ALL.map(Self::name));
+    Ordering => "WebhookOrdering", words("`none`: whatever is due is sent. `card`: an event of a card is sent once the one before it was accepted, or was given up.", &Self::ALL.map(Self::name));
+    DeliveryStatus => "WebhookDeliveryStatus", words("What became of a delivery.", &Self::ALL.map(Self::name));
+    ReplayOnly => "WebhookReplayOnly", words("Which events a replay sends again.", &Self::ALL.map(Self::name));
+    AttemptOutcome => "WebhookAttemptOutcome", words("What an attempt came to.", &Self::VARIANTS.iter().map(|each| each.name()).collect::<Vec<_>>());
     TargetStatus => "TargetStatus", words("The requested status of a card.", &Self::ALL.map(|target| target.status().name()));
     UserRole => "UserRole", words("The role of a user.", &Self::ALL.map(Self::name));
 }

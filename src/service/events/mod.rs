@@ -323,6 +323,7 @@ impl Unit for SetEnabled<'_> {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<bool> {
         let account = self.actor.account;
+        store::insert_feed(connection, account).await?;
         let before = store::set_enabled(connection, account, self.enabled).await?;
         if before != self.enabled {
             audit::record_in(connection, self.actor, AuditEvent::EventFeedChanged { account, enabled: self.enabled }).await?;

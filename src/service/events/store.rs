@@ -47,8 +47,8 @@ pub(super) async fn is_enabled(mut connection: ReadConnection<'_>, account: Acco
     Ok(enabled.unwrap_or(false))
 }
 
-/// Turns a feed on or off, and returns what it was before.
-pub(super) async fn set_enabled(connection: &mut PgConnection, account: AccountId, enabled: bool) -> Result<bool> {
+/// Makes sure that an account has a feed, which may be off.
+pub(super) async fn insert_feed(connection: &mut PgConnection, account: AccountId) -> Result<()> {
     sqlx::query!(
         "
         insert into event_feeds (account_id, enabled)
@@ -57,8 +57,13 @@ pub(super) async fn set_enabled(connection: &mut PgConnection, account: AccountI
         ",
         account as AccountId,
     )
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Turns a feed on or off, and returns what it was before.
+pub(super) async fn set_enabled(connection: &mut PgConnection, account: AccountId, enabled: bool) -> Result<bool> {
     let before = sqlx::query_scalar!(
         r#"
         with before as (

@@ -20,7 +20,6 @@ pub(super) struct Rows {
     pub(super) at: DateTime<Utc>,
     pub(super) updates: UpdateColumns,
     pub(super) movements: MovementColumns,
-    pub(super) overdrawn: OverdrawnColumns,
     pub(super) keys: KeyColumns,
     pub(super) created: CreatedColumns,
     pub(super) changed: ChangedColumns,
@@ -82,17 +81,7 @@ columns! {
         user_id: Option<Uuid>,
         api_key_id: Option<Uuid>,
         request_id: Option<String>,
-    }
-}
-
-columns! {
-    /// One element for each movement that overdraws its card.
-    OverdrawnColumns {
-        account_id: Uuid,
-        card_id: Uuid,
-        sequence: i64,
-        id: Uuid,
-        movement_seq: i64,
+        overdrawn_id: Option<Uuid>,
     }
 }
 
@@ -218,11 +207,7 @@ impl Rows {
 
     /// Whether only movements are written.
     pub(super) const fn are_movements(&self) -> bool {
-        self.created.id.is_empty()
-            && self.changed.id.is_empty()
-            && self.entries.id.is_empty()
-            && self.overdrawn.id.is_empty()
-            && !self.movements.id.is_empty()
+        self.created.id.is_empty() && self.changed.id.is_empty() && self.entries.id.is_empty() && !self.movements.id.is_empty()
     }
 
     fn push(&mut self, write: &CardWrite) {
@@ -260,15 +245,6 @@ impl Rows {
 
     fn push_movement(&mut self, (account_id, card_id): (Uuid, Uuid), row: &MovementRow) {
         let MovementRow { movement, sequence, overdrawn, related_seq, by } = row;
-        if let Some(id) = overdrawn {
-            push!(&mut self.overdrawn, {
-                account_id: account_id,
-                card_id: card_id,
-                sequence: sequence + 1,
-                id: (*id).into(),
-                movement_seq: movement.seq,
-            });
-        }
         push!(&mut self.movements, {
             account_id: account_id,
             card_id: card_id,
@@ -285,6 +261,7 @@ impl Rows {
             user_id: by.user,
             api_key_id: by.api_key,
             request_id: by.request_id.clone(),
+            overdrawn_id: overdrawn.map(Uuid::from),
         });
     }
 

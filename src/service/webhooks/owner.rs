@@ -396,7 +396,7 @@ impl Owner {
         while self.sending.len() < self.config.max_concurrency
             && !self.queue.is_empty()
             && self.lease_until.saturating_duration_since(Instant::now()) > self.timeout
-            && self.breaker.begin(std::time::Instant::now())
+            && self.breaker.start(std::time::Instant::now())
         {
             let Some(Message { claimed, body }) = self.queue.pop_front() else { return };
             let mut target = self.targets.pop().unwrap_or_else(|| self.webhooks.egress.target(&self.url));

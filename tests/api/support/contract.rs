@@ -218,12 +218,12 @@ impl Contract {
             return Err(format!("the schema has no field {unknown}"));
         }
         // No schema says how many decimals there may be: it would have to divide binary floats. None knows a user's password, the
-        // time, or which countries and currencies there are, or that fields need or exclude each other.
+        // time, what a host resolves to, or which countries and currencies there are, or that fields need or exclude each other.
         let is_optional = |field: &Value| !schema["required"].as_array().is_some_and(|required| required.contains(field));
         let is_in_schema = |fault: &Value| {
             fault["field"] != "Idempotency-Key"
                 && fault["code"] != "too_many_decimals"
-                && !["wrong_password", "excluded", "invalid_date"].iter().any(|code| fault["code"] == *code)
+                && !["wrong_password", "excluded", "invalid_date", "blocked_address"].iter().any(|code| fault["code"] == *code)
                 && !["expiresAt", "merchant.country", "merchantCurrency"].iter().any(|field| fault["field"] == *field)
                 && !(fault["code"] == "required" && is_optional(&fault["field"]))
         };

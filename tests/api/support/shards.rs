@@ -155,6 +155,7 @@ fn sample(kind: &str, id: &str) -> String {
         "text" | "name" => "'x'".to_owned(),
         "int2" | "int4" | "int8" => "1".to_owned(),
         "bool" => "true".to_owned(),
+        "_text" => "array['x']".to_owned(),
         "bytea" => "'\\x78'".to_owned(),
         "jsonb" => "'{}'".to_owned(),
         "timestamptz" => "'2100-01-01 00:00:00Z'".to_owned(),

@@ -47,10 +47,11 @@ macro_rules! write_statement {
                 select *
                 from unnest(
                     $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
-                    $10::uuid[], $11::bigint[], $12::text[], $13::uuid[], $14::uuid[], $15::text[], $35::bigint[]
+                    $10::uuid[], $11::bigint[], $12::text[], $13::uuid[], $14::uuid[], $15::text[], $35::bigint[],
+                    $36::uuid[]
                 ) as movement (
                     account_id, card_id, seq, id, kind, amount, balance_after, description, authorization_id, related_seq,
-                    merchant, user_id, api_key_id, request_id, sequence
+                    merchant, user_id, api_key_id, request_id, sequence, overdrawn_id
                 )
             ), key as materialized (
                 select *
@@ -137,17 +138,17 @@ macro_rules! write_statement {
                 where (select enabled from event_feeds where event_feeds.account_id = touched.account_id)
                 returning account_id, number
             ), told as (
-                insert into events (
-                    account_id, block, ordinal, id, type, card_id, sequence, movement_seq, state, created_at
-                )
+                insert into events (account_id, block, ordinal, id, type, card_id, sequence, movement_seq, state, created_at)
                 select
-                    block.account_id, block.number,
-                    row_number() over (partition by block.account_id order by event.card_id, event.sequence),
+                    block.account_id, block.number, row_number() over (partition by block.number order by event.card_id, event.sequence),
                     event.id, event.type, event.card_id, event.sequence, event.movement_seq, event.state, $1
                 from block
                 join (
                     select account_id, card_id, sequence, id, 'movement.created' as type, seq as movement_seq, null as state
                     from movement
+                    union all
+                    select account_id, card_id, sequence + 1, overdrawn_id, 'card.overdrawn', seq, null
+                    from movement where overdrawn_id is not null
             " + $events + "
                 ) event on event.account_id = block.account_id
                 join applied on applied.account_id = event.account_id and applied.card_id = event.card_id
@@ -212,6 +213,7 @@ macro_rules! write_statement {
             &updates.next_held,
             &updates.next_holds_due_at as &[Option<DateTime<Utc>>],
             &movements.sequence,
+            &movements.overdrawn_id as &[Option<Uuid>],
             $($more),*
         )
     }};
@@ -223,12 +225,12 @@ async fn write_movements(connection: &mut PgConnection, rows: &Rows) -> std::res
 
 #[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
 async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
-    let Rows { created, changed, entries, overdrawn, .. } = rows;
+    let Rows { created, changed, entries, .. } = rows;
     write_statement!(
         "
                 union all
                 select transaction.account_id, transaction.card_id, transaction.id
-                from unnest($36::uuid[], $37::uuid[], $54::text[]) as transaction (account_id, card_id, id)
+                from unnest($37::uuid[], $38::uuid[], $55::text[]) as transaction (account_id, card_id, id)
                 where (
                     select true
                     from authorizations stored
@@ -247,11 +249,11 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                 select created.*, $1, $1
                 from applied
                 join unnest(
-                    $36::uuid[], $37::uuid[], $38::uuid[], $39::text[], $40::text[], $41::bigint[], $42::bigint[],
-                    $43::bigint[], $44::bigint[], $45::bigint[], $46::text[], $47::text[], $48::text[], $49::text[],
-                    $50::text[], $51::text[], $52::text[], $53::boolean[], $54::text[], $55::text[], $56::text[],
-                    $57::text[], $58::text[], $59::text[], $60::text[], $61::text[], $62::integer[], $63::bigint[],
-                    $64::bigint[], $65::timestamptz[]
+                    $37::uuid[], $38::uuid[], $39::uuid[], $40::text[], $41::text[], $42::bigint[], $43::bigint[],
+                    $44::bigint[], $45::bigint[], $46::bigint[], $47::text[], $48::text[], $49::text[], $50::text[],
+                    $51::text[], $52::text[], $53::text[], $54::boolean[], $55::text[], $56::text[], $57::text[],
+                    $58::text[], $59::text[], $60::text[], $61::text[], $62::text[], $63::integer[], $64::bigint[],
+                    $65::bigint[], $66::timestamptz[]
                 ) as created (
                     account_id, card_id, id, status, kind, requested, authorized, held, captured, merchant_amount,
                     merchant_currency, merchant_id, merchant_name, merchant_category, merchant_city, merchant_country,
@@ -280,9 +282,9 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
                     updated_at = $1
                 from applied
                 join unnest(
-                    $66::uuid[], $67::uuid[], $68::uuid[], $69::text[], $70::bigint[], $71::bigint[], $72::bigint[],
-                    $73::bigint[], $74::bigint[], $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[], $79::bigint[],
-                    $80::integer[], $81::bigint[], $82::bigint[], $83::timestamptz[]
+                    $67::uuid[], $68::uuid[], $69::uuid[], $70::text[], $71::bigint[], $72::bigint[], $73::bigint[],
+                    $74::bigint[], $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[], $79::bigint[], $80::bigint[],
+                    $81::integer[], $82::bigint[], $83::bigint[], $84::timestamptz[]
                 ) as changed (
                     account_id, card_id, id, status, authorized, held, captured, excess, reversed, expired, released,
                     capture_reversed, refunded, refund_reversed, last_ordinal, entry_sequence, sequence, expires_at
@@ -293,10 +295,10 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
             ), entry as materialized (
                 select *
                 from unnest(
-                    $84::uuid[], $85::uuid[], $86::bigint[], $87::uuid[], $88::uuid[], $89::integer[], $90::bigint[],
-                    $91::text[], $92::bigint[], $93::bigint[], $94::bigint[], $95::bigint[], $96::bigint[], $97::bigint[],
-                    $98::text[], $99::text[], $100::text[], $101::text[], $102::uuid[], $103::uuid[], $104::text[],
-                    $105::text[], $106::text[]
+                    $85::uuid[], $86::uuid[], $87::bigint[], $88::uuid[], $89::uuid[], $90::integer[], $91::bigint[],
+                    $92::text[], $93::bigint[], $94::bigint[], $95::bigint[], $96::bigint[], $97::bigint[], $98::bigint[],
+                    $99::text[], $100::text[], $101::text[], $102::text[], $103::uuid[], $104::uuid[], $105::text[],
+                    $106::text[], $107::text[]
                 ) as entry (
                     account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
                     held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
@@ -318,12 +320,7 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
         ",
         "
                     union all
-                    select account_id, card_id, sequence, id, event_type, movement_seq, state
-                    from entry
-                    union all
-                    select account_id, card_id, sequence, id, 'card.overdrawn', movement_seq, null
-                    from unnest($107::uuid[], $108::uuid[], $109::bigint[], $110::uuid[], $111::bigint[])
-                        as overdrawn (account_id, card_id, sequence, id, movement_seq)
+                    select account_id, card_id, sequence, id, event_type, movement_seq, state from entry
         ",
         rows,
         &created.account_id,
@@ -396,12 +393,7 @@ async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::R
         &entries.api_key_id as &[Option<Uuid>],
         &entries.request_id as &[Option<String>],
         &entries.event_type as &[&str],
-        &entries.state,
-        &overdrawn.account_id,
-        &overdrawn.card_id,
-        &overdrawn.sequence,
-        &overdrawn.id,
-        &overdrawn.movement_seq
+        &entries.state
     )
     .fetch_all(connection)
     .await

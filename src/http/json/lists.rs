@@ -60,21 +60,16 @@ impl Fields<'_> {
         filter.ok()
     }
 
-    /// A required text for which `read` has a meaning.
+    /// A required text that `read` understands, or of which it says what is wrong.
     pub(in crate::http) fn choice<T>(
         &mut self,
         field: &'static str,
         schema: fn(&mut SchemaGenerator) -> Schema,
-        read: impl FnOnce(&str) -> Option<T>,
-        what: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         self.note(field, schema);
-        let text = self.string(field)?;
-        let choice = read(&text);
-        if choice.is_none() {
-            self.fault(field, FaultCode::UnknownValue, what);
-        }
-        choice
+        let text = self.any_string(field)?;
+        read(&text).map_err(|what| self.fault(field, FaultCode::InvalidFormat, what)).ok()
     }
 }
 

@@ -30,16 +30,21 @@ const DEFAULT_OVERLAP: Duration = Duration::from_secs(86_400);
 /// The longest period of a replay.
 const MAX_REPLAY: TimeDelta = TimeDelta::days(31);
 
+fn url_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Where messages are sent: https, and in the sandbox also http. Without a user name, a password and a fragment; the port is the scheme's own or at least 1024.",
+        "type": "string",
+        "format": "uri",
+        "maxLength": MAX_LENGTH,
+        "pattern": "^[hH][tT][tT][pP][sS]?://[^ ]+$",
+        "examples": ["https://example.com/hooks"],
+    })
+}
+
 fn url(fields: &mut Fields<'_>, field: &'static str) -> Option<EndpointUrl> {
-    let text = fields.trimmed(field, MAX_LENGTH)?;
     // Whether plain http is allowed depends on the environment.
-    match EndpointUrl::parse(&text, true) {
-        Ok(url) => Some(url),
-        Err(fault) => {
-            fields.fault(field, FaultCode::InvalidFormat, format_args!("is not a URL that can be called: {fault}"));
-            None
-        }
-    }
+    let read = |text: &str| EndpointUrl::parse(text.trim(), true).map_err(|fault| format!("is not a URL that can be called: {fault}"));
+    fields.choice(field, url_schema, read)
 }
 
 fn concurrency(fields: &mut Fields<'_>, field: &'static str) -> Option<u16> {
@@ -67,20 +72,20 @@ fn resume_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn start(text: &str) -> Option<Start> {
+fn start(text: &str) -> Result<Start, String> {
     match text {
-        "now" => Some(Start::Now),
-        "beginning" => Some(Start::Beginning),
+        "now" => Ok(Start::Now),
+        "beginning" => Ok(Start::Beginning),
         // Text that is no id names an event that does not exist.
-        id => Some(Start::After(id.parse().unwrap_or_else(|_| MessageId::from(uuid::Uuid::nil())))),
+        id => Ok(Start::After(id.parse().unwrap_or_else(|_| MessageId::from(uuid::Uuid::nil())))),
     }
 }
 
-fn resume(text: &str) -> Option<Start> {
+fn resume(text: &str) -> Result<Start, String> {
     match text {
-        "cursor" => Some(Start::Cursor),
-        "now" => Some(Start::Now),
-        moment => moment.parse().ok().map(|Moment(moment)| Start::At(moment)),
+        "cursor" => Ok(Start::Cursor),
+        "now" => Ok(Start::Now),
+        moment => moment.parse().map(|Moment(moment)| Start::At(moment)).map_err(|_| "must be cursor, now or a time".to_owned()),
     }
 }
 
@@ -92,8 +97,7 @@ impl FromFields for CreateRequest {
         let description = fields.optional("description", Fields::text::<Description>);
         let max_concurrency = fields.optional("maxConcurrency", concurrency).unwrap_or(DEFAULT_CONCURRENCY);
         let ordering = fields.optional("ordering", ordering).unwrap_or(Ordering::None);
-        let start =
-            fields.optional("startFrom", |fields, field| fields.choice(field, start_schema, start, "must be now, beginning or an event"));
+        let start = fields.optional("startFrom", |fields, field| fields.choice(field, start_schema, start));
         let start = start.unwrap_or(Start::Now);
         Some(Self(NewEndpoint { url: url?, types: types?, description, max_concurrency, ordering, start }))
     }
@@ -104,8 +108,7 @@ pub(in crate::http) struct ChangeRequest(pub(super) EndpointChange);
 impl FromFields for ChangeRequest {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let status = fields.optional("status", |fields, field| fields.word(field, &EndpointStatus::ALL.map(EndpointStatus::name)));
-        let resume =
-            fields.optional("resumeFrom", |fields, field| fields.choice(field, resume_schema, resume, "must be cursor, now or a time"));
+        let resume = fields.optional("resumeFrom", |fields, field| fields.choice(field, resume_schema, resume));
         if resume.is_some() && status != Some(EndpointStatus::Enabled) {
             fields.fault("resumeFrom", FaultCode::Excluded, "must be left out unless status is enabled");
         }

@@ -20,7 +20,7 @@ use crate::service::{
 
 /// The database's clock.
 pub(in super::super) async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>> {
-    Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(connection).await?)
+    Ok(sqlx::query_scalar!(r#"select statement_timestamp() as "now!""#).fetch_one(connection).await?)
 }
 
 fn lease() -> Result<PgInterval> {

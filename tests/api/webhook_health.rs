@@ -122,6 +122,14 @@ async fn an_endpoint_that_fails_ten_times_in_a_row_gets_one_attempt_in_half_a_mi
     // Longer than the first pause of the schedule would be.
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(receiver.received().len(), opened);
+    let deliveries = admin.deliveries(&endpoint, "status=pending").await;
+    let started: i64 = deliveries.iter().map(|delivery| delivery["attempts"].as_i64().expect("a number")).sum();
+    assert_eq!(usize::try_from(started), Ok(opened), "an attempt counts that was not started");
+    // One that only waits can be scheduled anew.
+    let waiting = deliveries.iter().find(|delivery| delivery["attempts"] == 0).expect("one that was not sent");
+    let only = json!({"webhookEndpointId": endpoint});
+    let again = admin.post(&format!("/events/{}/resend", waiting["eventId"].as_str().expect("an id")), only).await.ok();
+    assert_eq!(again, json!({"scheduled": 1}));
     admin.wait_until_delivered(&healthy).await;
     assert_eq!(other.received().len(), 40);
     let found = admin.endpoint(&endpoint).await;

@@ -143,6 +143,26 @@ async fn an_overlap_ends() {
 }
 
 #[tokio::test]
+async fn while_a_key_is_rolled_out_the_replicas_that_have_it_send() {
+    let mut world = World::with(|settings| settings.webhooks.secret_keys = Some(keys(&["first"]))).await;
+    let admin = world.admin().await;
+    world.settings.webhooks.secret_keys = Some(keys(&["second", "first"]));
+    world.add_replica().await;
+    let receiver = Receiver::start().await;
+    let endpoint = admin.given_endpoint(receiver.url(), json!({"eventTypes": ["customer.*"]})).await;
+    let later = world.at(1, &admin);
+    let secret = rotated(&later, &endpoint, json!({"overlapSeconds": 0})).await["secret"].as_str().expect("a secret").to_owned();
+    // The replica that is left cannot sign, and leaves the endpoint to one that can.
+    world.shut_down(1);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    admin.given_customer().await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(world.database.number("select count(*) from webhook_endpoints where lease_until is not null").await, 0);
+    world.add_replica().await;
+    assert!(receiver.wait_for(1).await[0].is_signed_with(&secret));
+}
+
+#[tokio::test]
 async fn production_without_keys_has_no_endpoints() {
     let world = World::on(Database::empty().await, production).await;
     let admin = world.user_in_new_account(Role::Admin, None).await;

@@ -4,6 +4,7 @@
 
 mod events;
 mod payments;
+mod webhooks;
 
 use core_api::{
     config::Environment,
@@ -13,7 +14,7 @@ use core_api::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use self::payments::Payments;
+use self::{payments::Payments, webhooks::Webhooks};
 use crate::support::{Actor, PASSWORD, Reply, World, payments::fresh_key, without_quota};
 
 /// Who may call an endpoint. `LoggedIn`: every user, and no API key.
@@ -56,6 +57,7 @@ struct Ids {
     api_key: String,
     event: String,
     payments: Payments,
+    webhooks: Webhooks,
 }
 
 /// The ids that a request names, each with the code for an unknown one.
@@ -145,7 +147,8 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
             ("/sandbox/purchases".into(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
         })],
         (method, path) => {
-            let cells: Vec<Cell> = [payments::cells(method, path), events::cells(method, path)].into_iter().flatten().collect();
+            let cells = [payments::cells, events::cells, webhooks::cells].into_iter().flat_map(|cells| cells(method, path));
+            let cells: Vec<Cell> = cells.collect();
             assert!(!cells.is_empty(), "{method} {path} has no cell in the access grid");
             cells
         }
@@ -182,7 +185,8 @@ async fn one_of_each(admin: &Actor) -> Ids {
     program.given_card().await;
     let payments = payments::of_each_kind(admin, &card).await;
     let event = events::an_event(admin).await;
-    Ids { card, customer, user, session, api_key, event, payments }
+    let webhooks = webhooks::of_each_kind(admin, &event).await;
+    Ids { card, customer, user, session, api_key, event, payments, webhooks }
 }
 
 /// A well-formed id that does not exist.
@@ -343,6 +347,9 @@ async fn another_account_s_cursor_reveals_nothing_in_any_list() {
                     &theirs.session,
                     &theirs.api_key,
                     &theirs.payments.authorization,
+                    &theirs.event,
+                    &theirs.webhooks.endpoint,
+                    &theirs.webhooks.delivery,
                     &more.card,
                     &more.customer,
                 ] {

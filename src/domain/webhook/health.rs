@@ -43,6 +43,12 @@ impl Breaker {
         self.probe_at.is_none_or(|at| at <= now)
     }
 
+    /// Whether it permits only one attempt at a time.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.probe_at.is_some()
+    }
+
     /// When an attempt is permitted: now, or at a later moment.
     #[must_use]
     pub fn next_permitted(&self, now: Instant) -> Instant {
@@ -107,7 +113,7 @@ mod tests {
         assert!(breaker.permits(now));
         let gap = WINDOW / 9;
         let (breaker, now) = failed(10, gap);
-        assert!(!breaker.permits(now));
+        assert!(!breaker.permits(now) && breaker.is_open());
         assert_eq!(breaker.next_permitted(now), now + PROBE_EVERY);
         let (breaker, now) = failed(50, gap + Duration::from_millis(1));
         assert!(breaker.permits(now), "ten failures are more than a minute apart");
@@ -133,7 +139,7 @@ mod tests {
     fn a_success_closes_it_and_begins_the_count_anew() {
         let (mut breaker, now) = failed(10, Duration::ZERO);
         breaker.record(true, now);
-        assert!(breaker.start(now) && breaker.start(now));
+        assert!(breaker.start(now) && breaker.start(now) && !breaker.is_open());
         for _ in 0..9 {
             breaker.record(false, now);
         }

@@ -81,7 +81,11 @@ impl Dispatcher {
             return Ok(Vec::new());
         }
         let (token, limit) = (Uuid::now_v7(), i64::try_from(limit).unwrap_or(i64::MAX));
-        unit::autocommit(&self.webhooks.pool, move |connection| Box::pin(store::claim_endpoints(connection, token, limit))).await
+        let keys = self.webhooks.keys.names();
+        unit::autocommit(&self.webhooks.pool, move |connection| {
+            Box::pin(async move { store::claim_endpoints(connection, token, &keys, limit).await })
+        })
+        .await
     }
 
     async fn own(self, key: EndpointKey, stop: watch::Receiver<bool>) {

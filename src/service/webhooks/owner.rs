@@ -259,6 +259,10 @@ impl Owner {
                 self.look().await?;
             }
             self.start();
+            if self.breaker.is_open() {
+                // What waits for the next attempt has not been started, and anybody may schedule it anew.
+                self.give_back().await?;
+            }
             let is_idle = self.queue.is_empty() && self.sending.is_empty() && self.finished.is_empty();
             if is_idle && (!self.config.is_enabled || self.idle_since.is_some_and(|since| since.elapsed() >= IDLE)) {
                 return Ok(());
@@ -283,8 +287,10 @@ impl Owner {
         if self.has_room() {
             at = at.min(self.look_at);
         }
-        if !self.queue.is_empty() && self.sending.len() < self.config.max_concurrency {
-            at = at.min(self.breaker.next_permitted(std::time::Instant::now()).into());
+        let now = std::time::Instant::now();
+        let permitted = self.breaker.next_permitted(now);
+        if permitted > now {
+            at = at.min(permitted.into());
         }
         at
     }
@@ -295,7 +301,7 @@ impl Owner {
         if self.breaker.next_permitted(now) > now {
             return false;
         }
-        self.queue.len() < self.config.max_concurrency
+        self.queue.len() < if self.breaker.is_open() { 1 } else { self.config.max_concurrency }
     }
 
     async fn renew(&mut self) -> Result<bool> {
@@ -315,7 +321,8 @@ impl Owner {
 
     /// Claims what is due, and makes deliveries of further events if there is room.
     async fn look(&mut self) -> Result<()> {
-        let wanted = self.config.max_concurrency.saturating_mul(2).saturating_sub(self.queue.len()).max(1);
+        let room = if self.breaker.is_open() { 1 } else { self.config.max_concurrency.saturating_mul(2) };
+        let wanted = room.saturating_sub(self.queue.len()).max(1);
         let mut claimed = self.claim(wanted).await?;
         if claimed < wanted && self.make_deliveries().await? {
             claimed += self.claim(wanted - claimed).await?;

@@ -34,6 +34,11 @@ impl SecretKeys {
         self.keys.first().map(SigningKey::kid)
     }
 
+    /// The names of all keys.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.keys.iter().map(|key| key.kid().to_owned()).collect()
+    }
+
     /// Whether there is a key with this name.
     pub(super) fn has(&self, kid: &str) -> bool {
         self.keys.iter().any(|key| key.kid() == kid)

@@ -4,7 +4,7 @@ use super::{CARD, Cell, Ids, Name, Who, cell, plain};
 use crate::support::Actor;
 use serde_json::{Value, json};
 
-const EVENT: Name = (|ids| &mut ids.event, "event_not_found");
+pub(super) const EVENT: Name = (|ids| &mut ids.event, "event_not_found");
 
 /// Turns the feed on, and returns the id of an event.
 pub(super) async fn an_event(admin: &Actor) -> String {

@@ -87,10 +87,23 @@ pub(in super::super) async fn deliveries_of_event(
     Ok(deliveries)
 }
 
+/// A delivery. Those of a deleted endpoint are gone, also while they are not purged yet.
 pub(in super::super) async fn find_delivery(connection: &mut PgConnection, account: AccountId, id: DeliveryId) -> Result<Option<Delivery>> {
-    let delivery = select_deliveries!("where deliveries.account_id = $1 and deliveries.id = $2", account as AccountId, id as DeliveryId)
-        .fetch_optional(connection)
-        .await?;
+    let delivery = select_deliveries!(
+        "where deliveries.account_id = $1
+            and deliveries.id = $2
+            and exists (
+                select
+                from webhook_endpoints endpoints
+                where endpoints.account_id = $1
+                    and endpoints.id = deliveries.webhook_endpoint_id
+                    and endpoints.deleted_at is null
+            )",
+        account as AccountId,
+        id as DeliveryId
+    )
+    .fetch_optional(connection)
+    .await?;
     Ok(delivery)
 }
 

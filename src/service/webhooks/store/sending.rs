@@ -27,10 +27,12 @@ fn lease() -> Result<PgInterval> {
     PgInterval::try_from(LEASE).map_err(|error| Error::internal("converting a lease", error))
 }
 
-/// Takes the leases of some endpoints that nobody sends to and that have something to send.
+/// Takes the leases of some endpoints that nobody sends to and that have something to send. Only of those whose secret comes
+/// from one of these keys: while a key is being rolled out, other replicas can sign what this one cannot.
 pub(in super::super) async fn claim_endpoints(
     connection: &mut PgConnection,
     token: Uuid,
+    keys: &[String],
     limit: i64,
 ) -> std::result::Result<Vec<EndpointKey>, sqlx::Error> {
     let lease = lease().map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
@@ -44,6 +46,7 @@ pub(in super::super) async fn claim_endpoints(
             join event_feeds feeds on feeds.account_id = endpoints.account_id
             where endpoints.status = 'enabled'
                 and endpoints.deleted_at is null
+                and endpoints.secret_kid = any($4)
                 and (endpoints.lease_until is null or endpoints.lease_until < now())
                 and (
                     feeds.position > endpoints.cursor_position
@@ -78,6 +81,7 @@ pub(in super::super) async fn claim_endpoints(
         token,
         limit,
         lease,
+        keys,
     )
     .fetch_all(connection)
     .await?;

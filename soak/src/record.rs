@@ -1,4 +1,5 @@
-//! The record of one attempt, written by the driver and read by the checker: a line of a card's file in `history/`.
+//! What the driver records and the checker reads: attempts, as the lines of a card's file in `history/`, the events that a
+//! reader of a feed got, and the messages that came to the receivers of webhooks.
 
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,43 @@ impl Form {
     fn is_plain(&self) -> bool {
         *self == Self::Plain
     }
+}
+
+/// What an event says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The id.
+    pub id: String,
+    /// The type.
+    pub kind: String,
+    /// The card's id, if it tells of one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub card: Option<String>,
+    /// The place in the history of the card.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sequence: Option<i64>,
+}
+
+/// A message that came to a receiver of webhooks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Message {
+    /// The number of the endpoint.
+    pub endpoint: usize,
+    /// Whether the endpoint was promised the order of each card.
+    pub ordered: bool,
+    /// Its `webhook-id`.
+    pub webhook_id: String,
+    /// Whether its signature was verified.
+    pub signed: bool,
+    /// A hash of all bytes of its body.
+    pub hash: u64,
+    /// What its body says.
+    pub event: Event,
+    /// The time when all of it was there.
+    pub arrived: u64,
+    /// The time just before it was accepted with a 204, unless the answer was withheld, was another one or broke off.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accepted: Option<u64>,
 }
 
 /// A request that was sent, and its answer, if any.

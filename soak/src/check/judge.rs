@@ -12,6 +12,7 @@ use crate::{
     order::{Order, Statuses},
     standing::Standing,
     timeline::{Event, Timeline},
+    told,
     verdict::{Rule, Verdict},
 };
 
@@ -27,6 +28,7 @@ pub fn judge(id: &str, history: &History, card: &Card, stored: &HashMap<String, 
     }
     verdict.movements += card.movements.len();
     verdict.entries += card.entries.len();
+    told::check(id, card, verdict);
     let timeline = Timeline::replay(id, card, verdict);
     let matched = matching::match_events(id, &timeline, &history.operations, verdict);
     let order = Order::check(id, &matched.times, verdict);

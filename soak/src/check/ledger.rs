@@ -56,6 +56,14 @@ pub struct Authorization {
     pub expires_at: Option<u64>,
 }
 
+/// A row of `events` that tells of a card.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    pub sequence: i64,
+    pub kind: String,
+    pub movement_seq: Option<i64>,
+}
+
 /// A row of `cards` with all that happened to it, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Card {
@@ -67,11 +75,12 @@ pub struct Card {
     pub movements: Vec<Movement>,
     pub entries: Vec<Entry>,
     pub authorizations: BTreeMap<String, Authorization>,
+    pub told: Vec<Told>,
 }
 
 /// One snapshot of the database.
 #[derive(Debug)]
-pub struct Ledger(PgConnection);
+pub struct Ledger(pub PgConnection);
 
 impl Ledger {
     /// Takes the snapshot.
@@ -81,10 +90,11 @@ impl Ledger {
         Ok(Self(connection))
     }
 
-    /// The accounts and the ids of all cards, also of those that only movements name.
+    /// The accounts and the ids of all cards, also of those that only movements or events name.
     pub async fn cards(&mut self) -> Result<BTreeMap<String, (Uuid, Uuid)>, Box<dyn Error>> {
         let mut cards = BTreeMap::new();
-        let sql = "select account_id::text, id::text from cards union select account_id::text, card_id::text from movements";
+        let sql = "select account_id::text, id::text from cards union select account_id::text, card_id::text from movements
+            union select account_id::text, card_id::text from events where card_id is not null";
         for row in self.0.fetch_all(sql).await? {
             let (account, id) = (uuid(&row, 0)?, uuid(&row, 1)?);
             cards.insert(type_id("card", id), (account, id));
@@ -165,6 +175,10 @@ impl Ledger {
             };
             card.authorizations.insert(type_id("auth", uuid(&row, 0)?), authorization);
         }
+        let sql = "select sequence, type, movement_seq from events where account_id = $account and card_id = $card order by sequence";
+        for row in self.0.fetch_all(of_card(sql)).await? {
+            card.told.push(Told { sequence: row.try_get(0)?, kind: row.try_get(1)?, movement_seq: row.try_get(2)? });
+        }
         Ok(card)
     }
 
@@ -189,16 +203,16 @@ impl Ledger {
     }
 }
 
-fn uuid(row: &PgRow, column: usize) -> Result<Uuid, Box<dyn Error>> {
+pub fn uuid(row: &PgRow, column: usize) -> Result<Uuid, Box<dyn Error>> {
     Ok(Uuid::parse_str(row.try_get(column)?)?)
 }
 
-fn nanoseconds(microseconds: i64) -> u64 {
+pub fn nanoseconds(microseconds: i64) -> u64 {
     u64::try_from(microseconds).unwrap_or(0).saturating_mul(1000)
 }
 
 /// A `TypeID`: the prefix and the UUID's 128 bits as 26 digits of Crockford's base32.
-fn type_id(prefix: &str, id: Uuid) -> String {
+pub fn type_id(prefix: &str, id: Uuid) -> String {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let bits = id.as_u128();
     let digits = (0..26).rev().map(|place| char::from(DIGITS[usize::try_from(bits >> (5 * place) & 31).unwrap_or(0)]));

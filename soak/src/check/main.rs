@@ -5,13 +5,16 @@
 //! It holds one card's history at a time. It prints counts to standard output and findings to standard error, and exits with
 //! 1 if there are findings.
 
+mod feed;
 mod judge;
 mod ledger;
 mod matching;
+mod messages;
 mod operation;
 mod order;
 mod standing;
 mod timeline;
+mod told;
 mod verdict;
 
 use std::{
@@ -24,6 +27,7 @@ use std::{
 };
 
 use clap::Parser;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use self::{
@@ -38,6 +42,18 @@ struct Arguments {
     /// The folder of the recorded attempts: a file for each card, one JSON object per line.
     #[arg(long)]
     history: PathBuf,
+    /// What a reader of a feed got: an event per line.
+    #[arg(long)]
+    feed: Vec<PathBuf>,
+    /// What the receivers of webhooks got: a message per line.
+    #[arg(long, requires = "max_doubles")]
+    messages: Option<PathBuf>,
+    /// How many messages may have come again although they had been accepted.
+    #[arg(long)]
+    max_doubles: Option<usize>,
+    /// Readers and receivers must have got what happened before this time, in nanoseconds since 1970.
+    #[arg(long, default_value_t = 0)]
+    settled: u64,
     /// The database to check against.
     #[arg(long)]
     database_url: String,
@@ -56,7 +72,15 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let mut ledger = Ledger::open(&arguments.database_url).await?;
-    let verdict = check(&arguments.history, &mut ledger).await?;
+    let mut verdict = check(&arguments.history, &mut ledger).await?;
+    feed::check_blocks(&mut ledger, &mut verdict).await?;
+    for file in &arguments.feed {
+        feed::check(&mut ledger, file, arguments.settled, &mut verdict).await?;
+    }
+    if let Some(file) = &arguments.messages {
+        let rows = feed::rows_of_messages(&mut ledger, file).await?;
+        messages::check(&rows, read_lines(file)?, (arguments.settled, arguments.max_doubles.unwrap_or(0)), &mut verdict);
+    }
     let mut out = stdout().lock();
     for (name, number) in [
         ("acknowledged operations", verdict.acknowledged),
@@ -69,6 +93,11 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         ("reads checked", verdict.reads),
         ("movements", verdict.movements),
         ("entries of authorisations", verdict.entries),
+        ("events of cards", verdict.events),
+        ("events read from feeds", verdict.read_events),
+        ("messages", verdict.messages),
+        ("messages that came again", verdict.messages_again),
+        ("messages that were not accepted", verdict.withheld),
         ("lost", verdict.lost),
         ("doubled", verdict.doubled),
         ("answers with status 500", verdict.internal_errors),
@@ -113,6 +142,11 @@ async fn check(folder: &Path, ledger: &mut Ledger) -> Result<Verdict, Box<dyn Er
         verdict.found(Rule::Stored, format!("{stored} answers are stored, {} of keys that were sent", verdict.stored));
     }
     Ok(verdict)
+}
+
+/// The lines of a file.
+fn read_lines<T: DeserializeOwned>(file: &Path) -> Result<Vec<T>, Box<dyn Error>> {
+    BufReader::new(File::open(file)?).lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
 }
 
 fn read(file: &Path) -> Result<History, Box<dyn Error>> {

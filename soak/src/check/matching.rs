@@ -110,8 +110,8 @@ impl Index<'_> {
                     return Some(vec![*self.entries.get(entry.as_str())?]);
                 }
                 let authorization = body.authorization.as_ref()?;
-                let place = usize::try_from(authorization.sequence - 1).ok()?;
-                events.get(place)?.entry.filter(|entry| entry.authorization == authorization.id).map(|_| vec![place])
+                let place = events.binary_search_by_key(&authorization.sequence, |event| event.sequence).ok()?;
+                events[place].entry.filter(|entry| entry.authorization == authorization.id).map(|_| vec![place])
             }
             _ => Some(vec![movement()?]),
         }

@@ -1,17 +1,18 @@
 //! All that happened to a card, replayed in its order: what the card had, and how each authorisation stood, at each moment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     ledger::{Card, Entry, Movement},
     standing::Standing,
+    told::MOVEMENT,
     verdict::{Rule, Verdict},
 };
 
 /// How far the clocks of the driver and of the database may be apart, in nanoseconds.
 pub const CLOCK_TOLERANCE: u64 = 1_000_000_000;
 
-/// A movement, an entry, or an entry with the movement that it posted.
+/// A movement, an entry, or an entry with the movement that it posted, which has the next number.
 #[derive(Debug)]
 pub struct Event<'a> {
     pub sequence: i64,
@@ -56,7 +57,7 @@ pub struct Timeline<'a> {
 impl<'a> Timeline<'a> {
     /// Replays a card.
     pub fn replay(id: &str, card: &'a Card, verdict: &mut Verdict) -> Self {
-        let events = merge(id, card, verdict);
+        let events = merge(card);
         let mut timeline = Self {
             card,
             events: Vec::new(),
@@ -255,13 +256,11 @@ impl<'a> Timeline<'a> {
 
     /// Compares the end with the rows of the card and of its authorisations.
     fn check_card(&self, id: &str, seq: i64, verdict: &mut Verdict) {
-        let Card { balance, held, event_seq, .. } = *self.card;
-        let (replayed, events) = (self.now(), i64::try_from(self.events.len()).unwrap_or(i64::MAX));
-        if (self.card.seq, balance, event_seq) != (seq, replayed.0, events) {
-            let what = format!(
-                "{id}: the card has seq {}, balance {balance} and event_seq {event_seq}, its history ends at {seq}, {} and {events}",
-                self.card.seq, replayed.0
-            );
+        let Card { balance, held, .. } = *self.card;
+        let replayed = self.now();
+        if (self.card.seq, balance) != (seq, replayed.0) {
+            let what =
+                format!("{id}: the card has seq {} and balance {balance}, its history ends at {seq} and {}", self.card.seq, replayed.0);
             verdict.found(Rule::Chain, what);
         }
         let end = self.events.len();
@@ -313,30 +312,27 @@ fn at<T>(changes: &[(usize, T)], place: usize) -> Option<&T> {
     Some(&changes[newest].1)
 }
 
-/// Puts entries and movements in their order. A movement without an entry has the next number that no entry has.
-fn merge<'a>(id: &str, card: &'a Card, verdict: &mut Verdict) -> Vec<Event<'a>> {
+/// Puts entries and movements in their order. The place of a movement without an entry is that of the event which tells of it;
+/// one that has no event comes right after the movement before it.
+fn merge(card: &Card) -> Vec<Event<'_>> {
     let by_seq: HashMap<_, _> = card.movements.iter().map(|movement| (movement.seq, movement)).collect();
-    let with_entry: HashMap<_, _> = card.entries.iter().filter_map(|entry| Some((entry.movement_seq?, entry))).collect();
-    let mut entries = card.entries.iter().peekable();
-    let mut plain = card.movements.iter().filter(|movement| !with_entry.contains_key(&movement.seq)).peekable();
-    let mut events: Vec<Event<'a>> = Vec::with_capacity(card.entries.len() + card.movements.len());
-    loop {
-        let next = events.last().map_or(1, |event| event.sequence + 1);
-        let (entry, movement) = match (entries.peek().map(|entry| entry.sequence), plain.peek()) {
-            (None, None) => return events,
-            (Some(sequence), Some(_)) if sequence > next => (None, plain.next()),
-            (None, Some(_)) => (None, plain.next()),
-            (Some(sequence), _) => {
-                if sequence != next {
-                    verdict.found(Rule::Chain, format!("{id}: entry {sequence} follows event {}", next - 1));
-                }
-                let entry = entries.next();
-                (entry, entry.and_then(|entry| entry.movement_seq).and_then(|seq| by_seq.get(&seq).copied()))
-            }
-        };
-        let sequence = entry.map_or(next, |entry| entry.sequence);
-        events.push(Event { sequence, entry, movement });
+    let with_entry: HashSet<_> = card.entries.iter().filter_map(|entry| entry.movement_seq).collect();
+    let told = card.told.iter().filter(|told| told.kind == MOVEMENT);
+    let sequences: HashMap<_, _> = told.filter_map(|told| Some((told.movement_seq?, told.sequence))).collect();
+    let mut events: Vec<Event<'_>> = Vec::with_capacity(card.entries.len() + card.movements.len());
+    for entry in &card.entries {
+        let movement = entry.movement_seq.and_then(|seq| by_seq.get(&seq).copied());
+        events.push(Event { sequence: entry.sequence, entry: Some(entry), movement });
     }
+    let mut before = 0;
+    for movement in &card.movements {
+        before = sequences.get(&movement.seq).copied().unwrap_or(before);
+        if !with_entry.contains(&movement.seq) {
+            events.push(Event { sequence: before, entry: None, movement: Some(movement) });
+        }
+    }
+    events.sort_by_key(|event| event.sequence);
+    events
 }
 
 /// Checks that a movement continues the history, and spends no more than is available if the account may refuse it.

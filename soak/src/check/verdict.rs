@@ -33,6 +33,12 @@ pub enum Rule {
     Refusal,
     /// The answer that is stored under a key is not the one that was given.
     Stored,
+    /// The events of a card are not what happened to it, each once and in its order.
+    Event,
+    /// A reader of a feed did not get its events, each once and in their order.
+    Feed,
+    /// An endpoint did not get a message, or got one that it may not get.
+    Message,
 }
 
 /// One violation of a rule.
@@ -75,6 +81,15 @@ pub struct Verdict {
     /// Holds that ran out of time.
     pub expired: usize,
     pub internal_errors: usize,
+    pub events: usize,
+    /// Events that the readers of feeds got.
+    pub read_events: usize,
+    /// Messages that came to the receivers.
+    pub messages: usize,
+    /// Messages that came again although they had been accepted.
+    pub messages_again: usize,
+    /// Messages that a receiver did not accept.
+    pub withheld: usize,
     /// Keyed operations whose answer is stored.
     pub stored: usize,
 }

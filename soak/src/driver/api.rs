@@ -1,9 +1,13 @@
 //! Sends one request to one replica, waits for the answer or hangs up, and records the attempt.
 
-use std::{error::Error, sync::OnceLock, time::Duration};
+use std::{
+    error::Error,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use record::{Answer, Attempt, Kind};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::{
     sync::RwLock,
@@ -43,22 +47,35 @@ pub enum Outcome {
     Wrong,
 }
 
-/// The API as the clients see it: all replicas, a shared token, and a key of the network.
+/// The email and the password of an admin.
+pub type Login = (&'static str, &'static str);
+
+/// Why there is no page of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoPage {
+    /// The same request may get it later.
+    Later,
+    /// An answer that no reader may get.
+    Wrong(String),
+}
+
+/// The API as the clients of one account see it: all replicas, a shared token, and a key of the network.
 #[derive(Debug)]
 pub struct Api {
     http: Client,
     bases: Vec<String>,
+    login: Login,
     token: RwLock<String>,
     network_key: OnceLock<String>,
     /// The record of every attempt.
-    pub history: History,
+    pub history: Arc<History>,
 }
 
 impl Api {
     /// An API at these base URLs, without a token.
-    pub fn new(bases: Vec<String>, history: History) -> Result<Self, Box<dyn Error>> {
+    pub fn new(bases: Vec<String>, login: Login, history: Arc<History>) -> Result<Self, Box<dyn Error>> {
         let http = Client::builder().no_proxy().timeout(CLIENT_TIMEOUT).build()?;
-        Ok(Self { http, bases, token: RwLock::new(String::new()), network_key: OnceLock::new(), history })
+        Ok(Self { http, bases, login, token: RwLock::new(String::new()), network_key: OnceLock::new(), history })
     }
 
     /// The number of replicas.
@@ -80,7 +97,7 @@ impl Api {
         }
         for attempt in 0..LOGIN_ATTEMPTS {
             let url = format!("{}/auth/login", self.bases[attempt % self.bases.len()]);
-            let body = json!({"email": "test@example.com", "password": "test123"});
+            let body = json!({"email": self.login.0, "password": self.login.1});
             if let Ok(response) = self.http.post(url).json(&body).send().await
                 && let Ok(body) = response.json::<Value>().await
                 && let Some(fresh) = body["token"].as_str()
@@ -98,24 +115,60 @@ impl Api {
         self.token.read().await.clone()
     }
 
-    /// Creates the key that requests of the network are sent with. No faults are injected yet, so every failure is an error.
+    /// Sends a request while no faults are injected, so that every failure is an error, and returns the answer.
+    pub async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, Box<dyn Error>> {
+        let url = format!("{}{path}", self.bases[0]);
+        loop {
+            let token = self.token().await;
+            let request = self.http.request(method.clone(), &url).bearer_auth(&token);
+            let request = if method == Method::GET { request } else { request.json(body) };
+            let response = request.send().await?;
+            let status = response.status();
+            let answer: Value = response.json().await?;
+            match (status.as_u16(), answer["code"].as_str()) {
+                (200..=299, _) => return Ok(answer),
+                (401, _) | (403, Some("token_expired")) => self.login(&token).await?,
+                _ => return Err(format!("{method} {path} was answered with {status} {answer}").into()),
+            }
+        }
+    }
+
+    /// Asks a replica for the page of the feed at a cursor. Hangs up after `patience`, if given.
+    pub async fn feed(&self, cursor: Option<&str>, wait: u64, patience: Option<Duration>) -> Result<Value, NoPage> {
+        let token = self.token().await;
+        let base = &self.bases[rand::random_range(0..self.bases.len())];
+        let cursor = cursor.map_or_else(String::new, |cursor| format!("&after={cursor}"));
+        let page = async {
+            let response = self.http.get(format!("{base}/events?wait={wait}{cursor}")).bearer_auth(&token).send().await?;
+            let status = response.status().as_u16();
+            Ok::<_, reqwest::Error>((status, response.json::<Value>().await?))
+        };
+        let answer = timeout(patience.unwrap_or(CLIENT_TIMEOUT), page).await;
+        match answer {
+            Ok(Ok((200, page))) => Ok(page),
+            // 502 and 504 come from a load balancer that lost its replica.
+            Err(_) | Ok(Err(_) | Ok((429 | 502..=504, _))) => Err(NoPage::Later),
+            Ok(Ok((401 | 403, _))) => {
+                let _later = self.login(&token).await;
+                Err(NoPage::Later)
+            }
+            Ok(Ok((status, body))) => Err(NoPage::Wrong(format!("a page of the feed was answered with {status} {body}"))),
+        }
+    }
+
+    /// Creates the key that requests of the network are sent with.
     pub async fn create_network_key(&self) -> Result<(), Box<dyn Error>> {
-        let body = json!({"name": "soak", "role": "network"});
-        let request = self.http.post(format!("{}/api-keys", self.bases[0])).bearer_auth(self.token().await).json(&body);
-        let created: Value = request.send().await?.error_for_status()?.json().await?;
+        let created = self.call(Method::POST, "/api-keys", &json!({"name": "soak", "role": "network"})).await?;
         let key = created["key"].as_str().ok_or("the new API key is not in its answer")?;
         self.network_key.set(key.to_owned()).map_err(|_| "there is a key already".into())
     }
 
-    /// Creates an active card without money. No faults are injected yet, so every failure is an error.
+    /// Creates an active card without money.
     pub async fn create_card(&self) -> Result<String, Box<dyn Error>> {
-        let token = self.token().await;
-        let base = &self.bases[0];
-        let created = self.http.post(format!("{base}/cards")).bearer_auth(&token).json(&json!({"currency": "USD"})).send().await?;
-        let created: Value = created.error_for_status()?.json().await?;
+        let created = self.call(Method::POST, "/cards", &json!({"currency": "USD"})).await?;
         let card = created["cardId"].as_str().ok_or("the new card has no id")?.to_owned();
         let body = json!({"cardId": card, "status": "active"});
-        self.http.patch(format!("{base}/cards/status")).bearer_auth(&token).json(&body).send().await?.error_for_status()?;
+        self.call(Method::PATCH, "/cards/status", &body).await?;
         Ok(card)
     }
 

@@ -30,11 +30,27 @@ const HOT_FOR: Duration = Duration::from_secs(60);
 /// The status changes of a reserved card.
 const STATUS_CHANGES: [&str; 3] = ["blocked", "active", "cancelled"];
 
+/// How much is asked of an account.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// How many clients there are.
+    pub clients: usize,
+    /// How many cards.
+    pub cards: usize,
+    /// How many of the cards change their status.
+    pub reserved: usize,
+    /// How likely a client uses the hot card.
+    pub hot: f64,
+    /// How long a client pauses after each operation.
+    pub pause: Duration,
+}
+
 /// The state that all clients share.
 #[derive(Debug)]
 pub struct Workload {
     /// The service.
     pub api: Arc<Api>,
+    load: Load,
     /// Every card. One after the other is the hot one, and the last few are reserved for status changes.
     pub cards: Vec<String>,
     /// What the clients know of the cards' payments.
@@ -48,11 +64,11 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// A workload on these cards, of which the last `reserved` change their status.
-    pub fn new(api: Arc<Api>, cards: Vec<String>, reserved: usize) -> Self {
-        let completed_changes = (0..reserved).map(|_| Mutex::new(0)).collect();
+    /// A workload on these cards, of which the last few change their status.
+    pub fn new(api: Arc<Api>, cards: Vec<String>, load: Load) -> Self {
+        let completed_changes = (0..load.reserved).map(|_| Mutex::new(0)).collect();
         let book = Book::new(&cards);
-        Self { api, cards, book, began: Instant::now(), completed_changes, undecided: Mutex::default() }
+        Self { api, load, cards, book, began: Instant::now(), completed_changes, undecided: Mutex::default() }
     }
 
     /// Runs one client until the end.
@@ -63,12 +79,15 @@ impl Workload {
                 continue;
             }
             let hot = usize::try_from(self.began.elapsed().as_secs() / HOT_FOR.as_secs()).unwrap_or(0) % self.cards.len();
-            let index = if rand::random_bool(0.3) { hot } else { rand::random_range(0..self.cards.len()) };
+            let index = if rand::random_bool(self.load.hot) { hot } else { rand::random_range(0..self.cards.len()) };
             let card = &self.cards[index];
             // The book is unlocked before anything is sent.
             let next = self.book.of(card).map(|mut payments| mix::next(card, &mut payments));
             if let Some(operation) = next {
                 self.perform(client, operation).await;
+            }
+            if !self.load.pause.is_zero() {
+                sleep(self.load.pause).await;
             }
         }
     }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use record::Attempt;
+use serde::Serialize;
 
 /// A counter that any task can increment.
 #[derive(Debug, Default)]
@@ -46,6 +47,29 @@ pub struct Tally {
     pub by_kills: Count,
     /// Attempts that could not be recorded.
     pub unrecorded: Count,
+}
+
+/// A file of lines of JSON.
+#[derive(Debug)]
+pub struct Lines(Mutex<BufWriter<File>>);
+
+impl Lines {
+    /// A new, empty file.
+    pub fn create(path: &Path) -> Result<Self, Box<dyn Error>> {
+        Ok(Self(Mutex::new(BufWriter::new(File::create_new(path)?))))
+    }
+
+    /// Appends a line.
+    pub fn write(&self, line: &impl Serialize) -> io::Result<()> {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::to_writer(&mut *file, line)?;
+        file.write_all(b"\n")
+    }
+
+    /// Writes everything to the file.
+    pub fn flush(&self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
 }
 
 /// The history's files, one a card, and its clock. A card's file is all that the checker needs to hold at a time.

@@ -11,9 +11,12 @@ mod client;
 mod cluster;
 mod history;
 mod mix;
+mod reader;
+mod receiver;
 mod replica;
 mod report;
 mod request;
+mod webhooks;
 
 use std::{
     error::Error,
@@ -27,6 +30,8 @@ use std::{
 
 use bench::{interrupted, progress};
 use clap::Parser;
+use reqwest::Method;
+use serde_json::json;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -34,19 +39,27 @@ use tokio::{
 };
 
 use self::{
-    api::Api,
+    api::{Api, Login},
     chaos::Chaos,
-    client::Workload,
+    client::{Load, Workload},
     cluster::Cluster,
     history::History,
+    reader::Reader,
     replica::Replica,
-    report::{Report, Verdict},
+    report::{Report, Told, Verdict},
+    webhooks::Webhooks,
 };
 
 const REPLICAS: usize = 3;
-const CLIENTS: usize = 24;
-const CARDS: usize = 40;
-const RESERVED: usize = 6;
+
+/// The account that the load is on. One after the other its cards are the hot one.
+const MAIN: Login = ("test@example.com", "test123");
+const MAIN_LOAD: Load = Load { clients: 24, cards: 40, reserved: 6, hot: 0.3, pause: Duration::ZERO };
+
+/// The account that has webhooks. It does only as much as two endpoints get in time that fail now and then, and of which one
+/// waits for each message of a card before it gets the next.
+const TOLD: Login = ("admin@company.com", "secure_password");
+const TOLD_LOAD: Load = Load { clients: 3, cards: 30, reserved: 4, hot: 0.0, pause: Duration::from_millis(50) };
 
 /// The maximum time for clients to finish: the retries of an operation, and one more answer.
 const CLIENTS_TIMEOUT: Duration = Duration::from_secs(90);
@@ -115,29 +128,41 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     let url = cluster.url()?;
     let replicas = (0..REPLICAS).map(|index| Replica::start(binary, &url, folder.join(format!("replica-{index}.log"))));
     let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
-    let bases = replicas.iter().map(Replica::base).collect();
-    let history = folder.join("history");
-    let api = Arc::new(Api::new(bases, History::create(&history)?)?);
+    let bases: Vec<_> = replicas.iter().map(Replica::base).collect();
+    let history = Arc::new(History::create(&folder.join("history"))?);
+    let main = Arc::new(Api::new(bases.clone(), MAIN, Arc::clone(&history))?);
+    let told = Arc::new(Api::new(bases, TOLD, Arc::clone(&history))?);
     let mut chaos = Chaos::new(cluster, replicas);
-    chaos.settle(&api).await?;
-    let mut clients = Clients::start(&api).await?;
+    chaos.settle(&main).await?;
+    let feeds = [folder.join("feed-main.jsonl"), folder.join("feed-told.jsonl")];
+    let readers = [read_feed(&main, &feeds[0]).await?, read_feed(&told, &feeds[1]).await?];
+    let webhooks = Webhooks::start(&told, folder.join("messages.jsonl")).await?;
+    let mut clients = [Clients::start(&main, MAIN_LOAD).await?, Clients::start(&told, TOLD_LOAD).await?];
     chaos.revived = 0;
 
     // Faults end before the clients do, so that even the last one hits requests.
     let (stop_chaos, chaos_stopped) = watch::channel(false);
     let timer = async {
-        wait(minutes, &api).await;
+        wait(minutes, &history).await;
         stop_chaos.send_replace(true);
         Ok(())
     };
     tokio::try_join!(chaos.run(chaos_stopped), timer)?;
-    chaos.settle(&api).await?;
-    let undecided = clients.finish().await?;
-    api.history.flush()?;
+    chaos.settle(&main).await?;
+    let undecided = finish(&mut clients).await?;
+    progress("sending what waits");
+    let max_doubles = webhooks.max_doubles(chaos.done.values().sum());
+    let messages = Some((webhooks.file.clone(), max_doubles));
+    let (settled, behind) = webhooks.drain().await?;
+    for reader in readers {
+        reader.finish().await?;
+    }
+    history.flush()?;
 
     progress("checking");
-    let mut report = Report::new(minutes, &api.history.tally, Some(&chaos), undecided);
-    report.check(&history, &url).await?;
+    let told = Told { feeds: feeds.into(), messages, settled, behind };
+    let mut report = Report::new(minutes, &history.tally, Some(&chaos), undecided);
+    report.check(&folder.join("history"), &told, &url).await?;
     report.verify_ledger(binary, &url).await?;
     let Chaos { cluster, mut replicas, .. } = chaos;
     for replica in &mut replicas {
@@ -148,22 +173,34 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     Ok(report)
 }
 
-/// Runs only the clients and the proof.
+/// Runs only the clients, a reader of the feed and the proof. The service may not reach a receiver of webhooks here.
 async fn soak_through(base: &str, url: &str, minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<dyn Error>> {
-    let history = folder.join("history");
-    let api = Arc::new(Api::new(vec![base.to_owned()], History::create(&history)?)?);
-    let mut clients = Clients::start(&api).await?;
-    wait(minutes, &api).await;
-    let undecided = clients.finish().await?;
-    api.history.flush()?;
+    let history = Arc::new(History::create(&folder.join("history"))?);
+    let api = Arc::new(Api::new(vec![base.to_owned()], MAIN, Arc::clone(&history))?);
+    let feed = folder.join("feed-main.jsonl");
+    let reader = read_feed(&api, &feed).await?;
+    let mut clients = [Clients::start(&api, MAIN_LOAD).await?];
+    wait(minutes, &history).await;
+    let undecided = finish(&mut clients).await?;
+    let settled = history.now();
+    reader.finish().await?;
+    history.flush()?;
     progress("checking");
-    let mut report = Report::new(minutes, &api.history.tally, None, undecided);
-    report.check(&history, url).await?;
+    let told = Told { feeds: vec![feed], messages: None, settled, behind: Vec::new() };
+    let mut report = Report::new(minutes, &history.tally, None, undecided);
+    report.check(&folder.join("history"), &told, url).await?;
     report.verify_ledger(binary, url).await?;
     Ok(report)
 }
 
-/// The running clients.
+/// Logs in, turns the feed on and follows it.
+async fn read_feed(api: &Arc<Api>, file: &Path) -> Result<Reader, Box<dyn Error>> {
+    api.login("").await?;
+    api.call(Method::PUT, "/events/settings", &json!({"enabled": true})).await?;
+    Reader::start(api, file)
+}
+
+/// The running clients of an account.
 struct Clients {
     workload: Arc<Workload>,
     clients: JoinSet<()>,
@@ -171,38 +208,43 @@ struct Clients {
 }
 
 impl Clients {
-    /// Logs in, creates the key of the network and the cards, and starts the clients.
-    async fn start(api: &Arc<Api>) -> Result<Self, Box<dyn Error>> {
-        api.login("").await?;
+    /// Creates the key of the network and the cards, and starts the clients.
+    async fn start(api: &Arc<Api>, load: Load) -> Result<Self, Box<dyn Error>> {
         api.create_network_key().await?;
         let mut cards = Vec::new();
-        for _ in 0..CARDS {
+        for _ in 0..load.cards {
             cards.push(api.create_card().await?);
         }
-        let workload = Arc::new(Workload::new(Arc::clone(api), cards, RESERVED));
+        let workload = Arc::new(Workload::new(Arc::clone(api), cards, load));
         let (end, ended) = watch::channel(false);
         let mut clients = JoinSet::new();
-        for client in 0..CLIENTS {
+        for client in 0..load.clients {
             clients.spawn(Arc::clone(&workload).run_client(client, ended.clone()));
         }
         Ok(Self { workload, clients, end })
     }
+}
 
-    /// Stops the clients, retries undecided operations, and returns how many remain undecided.
-    async fn finish(&mut self) -> Result<usize, Box<dyn Error>> {
-        self.end.send_replace(true);
-        let all_ended = async { while self.clients.join_next().await.is_some() {} };
-        timeout(CLIENTS_TIMEOUT, all_ended).await.map_err(|_| "the clients did not end in time")?;
-        Ok(self.workload.resolve().await)
+/// Stops the clients, retries undecided operations, and returns how many remain undecided.
+async fn finish(all: &mut [Clients]) -> Result<usize, Box<dyn Error>> {
+    for clients in &*all {
+        clients.end.send_replace(true);
     }
+    let mut undecided = 0;
+    for clients in all {
+        let all_ended = async { while clients.clients.join_next().await.is_some() {} };
+        timeout(CLIENTS_TIMEOUT, all_ended).await.map_err(|_| "the clients did not end in time")?;
+        undecided += clients.workload.resolve().await;
+    }
+    Ok(undecided)
 }
 
 /// Waits for the duration of the soak, and prints the progress.
-async fn wait(minutes: u64, api: &Api) {
+async fn wait(minutes: u64, history: &History) {
     let (began, whole) = (Instant::now(), Duration::from_secs(minutes * 60));
     while began.elapsed() < whole {
         sleep(whole.saturating_sub(began.elapsed()).min(Duration::from_secs(30))).await;
-        progress(&format!("{} s: {} attempts", began.elapsed().as_secs(), api.history.tally.attempts.get()));
+        progress(&format!("{} s: {} attempts", began.elapsed().as_secs(), history.tally.attempts.get()));
     }
 }
 

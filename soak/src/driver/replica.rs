@@ -18,7 +18,10 @@ use tokio::time::sleep;
 /// The maximum time for a replica to end after SIGTERM: its drain time and a margin.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The number of ports to try for a replica.
+/// How long an attempt of a webhook may take.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The number of ports to try.
 const PORT_ATTEMPTS: usize = 200;
 
 /// A replica. Dropping it kills it.
@@ -119,12 +122,12 @@ pub fn service(binary: &Path, database_url: &str) -> Command {
     let mut command = Command::new(binary);
     command.env_clear().env("DATABASE_URL", database_url).env("CORE_API_ENV", "sandbox");
     command.env("CORE_API__RATE_LIMIT__PER_HOUR", "1000000000").env("CORE_API__API_KEYS__REQUESTS_PER_SECOND", "1000000");
-    command.env("CORE_API__LOG__LEVEL", "warn");
+    command.env("CORE_API__LOG__LEVEL", "warn").env("CORE_API__WEBHOOKS__TIMEOUT_SECONDS", WEBHOOK_TIMEOUT.as_secs().to_string());
     command
 }
 
-/// A port below the ephemeral range, from which an outgoing connection could take the port while its replica is down.
-fn free_port() -> Result<u16, Box<dyn Error>> {
+/// A port below the ephemeral range, from which an outgoing connection could take the port while nobody listens.
+pub fn free_port() -> Result<u16, Box<dyn Error>> {
     for _ in 0..PORT_ATTEMPTS {
         let port = rand::random_range(20_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

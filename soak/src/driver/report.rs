@@ -5,7 +5,7 @@ use std::{
     error::Error,
     fs,
     io::{Write, stdout},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -20,6 +20,19 @@ pub enum Verdict {
     Fail,
     /// Nothing is wrong, but too few kills hit a request to prove anything.
     Inconclusive,
+}
+
+/// What readers of feeds and receivers of webhooks got.
+#[derive(Debug)]
+pub struct Told {
+    /// The file of each reader.
+    pub feeds: Vec<PathBuf>,
+    /// The file of the receivers, if there are any, and how many messages may have come again.
+    pub messages: Option<(PathBuf, u64)>,
+    /// What happened before this time must be in the files.
+    pub settled: u64,
+    /// The endpoints that did not get everything.
+    pub behind: Vec<String>,
 }
 
 /// The rows of the table, and the reasons to fail.
@@ -64,11 +77,18 @@ impl Report {
         }
     }
 
-    /// Runs the separate checker program on the history.
-    pub async fn check(&mut self, history: &Path, url: &str) -> Result<(), Box<dyn Error>> {
+    /// Runs the separate checker program on the history, and on what readers and receivers got.
+    pub async fn check(&mut self, history: &Path, told: &Told, url: &str) -> Result<(), Box<dyn Error>> {
         let program = std::env::current_exe()?.with_file_name("soak-check");
         let mut command = Command::new(program);
-        command.arg("--history").arg(history).args(["--database-url", url]);
+        command.arg("--history").arg(history).args(["--database-url", url, "--settled", &told.settled.to_string()]);
+        for feed in &told.feeds {
+            command.arg("--feed").arg(feed);
+        }
+        if let Some((messages, max_doubles)) = &told.messages {
+            command.arg("--messages").arg(messages).args(["--max-doubles", &max_doubles.to_string()]);
+        }
+        self.reasons_to_fail.extend(told.behind.iter().cloned());
         let output = output(command).await?;
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             if let Some((name, number)) = line.rsplit_once(' ')

@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use uuid::Uuid;
 
@@ -64,6 +64,11 @@ const MAX_WAITING: i64 = 10_000;
 
 /// How long an endpoint with nothing to send keeps its lease and its connections.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// How long and how often it is tried to give an endpoint back while the database is away. Nobody else sends to the endpoint
+/// before its lease ends.
+const GIVE_BACK_FOR: Duration = Duration::from_secs(10);
+const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);
 
 /// How often deliveries are looked for that somebody else has scheduled.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -236,11 +241,17 @@ impl Owner {
 
     /// Sends until there is nothing more to send, the lease is lost or the process ends. Then it gives the lease back.
     pub(super) async fn run(mut self, stop: watch::Receiver<bool>) {
-        if let Err(error) = self.work(stop).await {
+        if let Err(error) = self.work(stop.clone()).await {
             tracing::warn!(cause = crate::service::error::chain(&error), "webhooks could not be sent; trying again");
         }
-        if let Err(error) = self.end().await {
-            tracing::warn!(cause = crate::service::error::chain(&error), "an endpoint could not be given back; its lease will end");
+        // Whatever ended the work often ends the connection that gives the endpoint back as well.
+        let until = Instant::now() + GIVE_BACK_FOR;
+        while let Err(error) = self.end().await {
+            if *stop.borrow() || Instant::now() >= until.min(self.lease_until) {
+                tracing::warn!(cause = crate::service::error::chain(&error), "an endpoint could not be given back; its lease will end");
+                return;
+            }
+            sleep(GIVE_BACK_EVERY).await;
         }
     }
 

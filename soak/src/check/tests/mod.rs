@@ -1,5 +1,7 @@
 //! Small histories with one defect each, which the checker must find.
 
+mod events;
+mod messages;
 mod payments;
 mod postings;
 mod undoing;
@@ -9,7 +11,7 @@ use std::collections::HashMap;
 use record::{Answer, Attempt, Body, Form, Kind, Request, Sums};
 
 use super::*;
-use crate::ledger::{Authorization, Entry, Movement};
+use crate::ledger::{Authorization, Entry, Movement, Told};
 
 const CARD: &str = "card_1";
 
@@ -29,7 +31,26 @@ struct World {
 impl World {
     fn new() -> Self {
         let card = Card { status: "active".to_owned(), ..Card::default() };
-        Self { attempts: Vec::new(), card, stored: HashMap::new(), now: 100 * SECOND }
+        let mut world = Self { attempts: Vec::new(), card, stored: HashMap::new(), now: 100 * SECOND };
+        world.tell("card.created", None);
+        world.tell("card.activated", None);
+        world
+    }
+
+    /// The next event of the card. Returns its place.
+    fn tell(&mut self, kind: &str, movement_seq: Option<i64>) -> i64 {
+        self.card.event_seq += 1;
+        let sequence = self.card.event_seq;
+        self.card.told.push(Told { sequence, kind: kind.to_owned(), movement_seq });
+        sequence
+    }
+
+    /// The newest movement did not happen.
+    fn undo_movement(&mut self) {
+        let gone = self.card.movements.pop().expect("a movement");
+        let card = &mut self.card;
+        (card.seq, card.event_seq, card.balance) = (card.seq - 1, card.event_seq - 1, card.balance - gone.amount);
+        card.told.pop();
     }
 
     fn verdict(&self) -> Verdict {
@@ -109,6 +130,7 @@ impl World {
     /// A status change.
     fn status(&mut self, op: &str, to: &str) -> &mut Attempt {
         self.card.status = to.to_owned();
+        self.tell(&format!("card.{to}"), None);
         let attempt = self.done(op, Kind::Status, None, Body::default());
         attempt.request.to = Some(to.to_owned());
         attempt
@@ -116,8 +138,14 @@ impl World {
 
     /// A movement in the ledger.
     fn movement(&mut self, id: &str, kind: &str, amount: i64) -> &mut Movement {
+        let before = self.card.balance;
+        (self.card.seq, self.card.balance) = (self.card.seq + 1, before + amount);
+        let seq = Some(self.card.seq);
+        self.tell("movement.created", seq);
+        if before >= 0 && before + amount < 0 {
+            self.tell("card.overdrawn", seq);
+        }
         let card = &mut self.card;
-        (card.seq, card.event_seq, card.balance) = (card.seq + 1, card.event_seq + 1, card.balance + amount);
         let (id, kind) = (format!("mov_{id}"), kind.to_owned());
         card.movements.push(Movement { id, kind, amount, seq: card.seq, balance_after: card.balance, ..Movement::default() });
         card.movements.last_mut().expect("just added")
@@ -137,19 +165,31 @@ impl World {
 
     /// An entry in the ledger, and its effect.
     fn entry(&mut self, id: &str, authorization: &str, kind: &str, amount: i64, change: impl FnOnce(&mut Authorization)) -> &mut Entry {
+        self.enter(id, authorization, kind, (amount, None), change)
+    }
+
+    /// An entry that posts this movement, or none. The movement comes after it.
+    fn enter(
+        &mut self,
+        id: &str,
+        authorization: &str,
+        kind: &str,
+        (amount, movement_seq): (i64, Option<i64>),
+        change: impl FnOnce(&mut Authorization),
+    ) -> &mut Entry {
+        let sequence = self.tell(&event_of(kind), movement_seq);
         let card = &mut self.card;
         let earlier = card.entries.iter().rev().find(|entry| entry.authorization == authorization);
         let (ordinal, previous) = earlier.map_or((1, None), |entry| (entry.ordinal + 1, Some(entry.sequence)));
         let row = card.authorizations.entry(authorization.to_owned()).or_default();
         let held_before = row.sums.held;
         change(row);
-        card.event_seq += 1;
-        row.sequence = card.event_seq;
+        row.sequence = sequence;
         let held_after = row.sums.held;
         card.held += held_after - held_before;
         card.entries.push(Entry {
             id: format!("ent_{id}"),
-            sequence: card.event_seq,
+            sequence,
             authorization: authorization.to_owned(),
             ordinal,
             previous,
@@ -159,7 +199,7 @@ impl World {
             held_after,
             card_balance: card.balance,
             card_held: card.held,
-            movement_seq: None,
+            movement_seq,
             decline: None,
             at: self.now + SECOND / 2,
         });
@@ -233,12 +273,11 @@ impl World {
         form: Form,
         change: impl FnOnce(&mut Authorization),
     ) -> &mut Attempt {
+        let seq = self.card.seq + 1;
+        self.enter(op, authorization, "capture", (amount, Some(seq)), change).card_balance -= amount;
         let movement = self.movement(op, "capture", -amount);
         movement.authorization = Some(authorization.to_owned());
-        let (id, seq) = (movement.id.clone(), movement.seq);
-        // Entry and movement share a number.
-        self.card.event_seq -= 1;
-        self.entry(op, authorization, "capture", amount, change).movement_seq = Some(seq);
+        let id = movement.id.clone();
         let body = Body { movement: Some(id), ..self.answered(authorization) };
         let attempt = self.done(op, Kind::Capture, cents, body);
         (attempt.request.target, attempt.request.form) = (Some(authorization.to_owned()), form);
@@ -254,12 +293,12 @@ impl World {
         (target, authorization, related_seq): (&str, Option<&str>, Option<i64>),
         change: impl FnOnce(&mut Sums),
     ) -> &mut Attempt {
+        let sequence = self.card.event_seq + 1;
         let movement = self.movement(op, movement_kind, amount);
         (movement.authorization, movement.related_seq) = (authorization.map(str::to_owned), related_seq);
         let id = movement.id.clone();
         let mut body = Body::default();
         if let Some(authorization) = authorization {
-            let sequence = self.card.event_seq;
             let row = self.card.authorizations.get_mut(authorization).expect("the authorisation");
             change(&mut row.sums);
             row.sequence = sequence;
@@ -282,4 +321,19 @@ impl World {
         self.attempts.retain(|attempt| attempt.request.op != op);
         self.stored.remove(op);
     }
+}
+
+/// The type of the event of an entry.
+fn event_of(kind: &str) -> String {
+    let what = match kind {
+        "authorization" | "partial_authorization" => "approved",
+        "increment" => "incremented",
+        "adjustment" => "adjusted",
+        "reversal" => "reversed",
+        "capture" | "late_capture" => "captured",
+        "expiry" => "expired",
+        "release" => "released",
+        same => same,
+    };
+    format!("authorization.{what}")
 }

@@ -38,9 +38,7 @@ pub(in super::super) async fn claim_endpoints(
     let lease = lease().map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     let rows = sqlx::query!(
         r#"
-        update webhook_endpoints
-        set lease_until = now() + $3::interval, lease_token = $1
-        where (account_id, id) in (
+        with free as (
             select endpoints.account_id, endpoints.id
             from webhook_endpoints endpoints
             join event_feeds feeds on feeds.account_id = endpoints.account_id
@@ -76,7 +74,11 @@ pub(in super::super) async fn claim_endpoints(
             limit $2
             for update of endpoints skip locked
         )
-        returning account_id as "account: AccountId", id as "id: WebhookEndpointId"
+        update webhook_endpoints
+        set lease_until = now() + $3::interval, lease_token = $1
+        from free
+        where webhook_endpoints.account_id = free.account_id and webhook_endpoints.id = free.id
+        returning webhook_endpoints.account_id as "account: AccountId", webhook_endpoints.id as "id: WebhookEndpointId"
         "#,
         token,
         limit,
@@ -251,7 +253,8 @@ pub(in super::super) async fn claim_deliveries(
         set status = 'sending', attempts = attempts + 1
         where account_id = $1
             and webhook_endpoint_id = $2
-            and event_id in (
+            -- An array is made once. A subquery could be run for each row, and would then lock more than `limit`.
+            and event_id = any(array(
                 select due.event_id
                 from webhook_deliveries due
                 where due.account_id = $1
@@ -275,7 +278,7 @@ pub(in super::super) async fn claim_deliveries(
                 order by due.next_attempt_at, due.event_id
                 limit $4
                 for update skip locked
-            )
+            ))
             and exists (
                 select
                 from webhook_endpoints

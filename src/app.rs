@@ -77,7 +77,7 @@ pub enum StartError {
     WebhookKeys(#[source] KeyFault),
     /// Endpoints have secrets of keys that are not configured.
     #[error(
-        "webhook endpoints have secrets that are derived from keys which CORE_API__WEBHOOKS__SECRET_KEYS does not have: {0}; add them, or          their messages cannot be signed"
+        "webhook endpoints have secrets that are derived from keys which CORE_API__WEBHOOKS__SECRET_KEYS does not have: {0}; add them, or their messages cannot be signed"
     )]
     WebhookKeysMissing(String),
     /// Postgres would confirm commits that a crash can still lose.

@@ -39,6 +39,8 @@ const WEBHOOK_OLDEST: &str = "core_api_webhook_oldest_pending_seconds";
 const BUILD: &str = "core_api_build_info";
 
 const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+// An event arrives within a second, or after the attempts that failed before.
+const LAGS: [f64; 15] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0];
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// The metrics of this process since it started.
@@ -69,6 +71,8 @@ impl Metrics {
     pub fn start(environment: &'static str) -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+            // An exact name takes precedence over a suffix.
+            .set_buckets_for_metric(Matcher::Full(WEBHOOK_LAG.to_owned()), &LAGS)?
             .set_buckets_for_metric(Matcher::Full(BATCH_SIZE.to_owned()), &SIZES)?
             .install_recorder()?;
         describe();

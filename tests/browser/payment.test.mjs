@@ -76,9 +76,9 @@ test('all steps run, from a new card to the history of its authorisation', () =>
       'type: top_up, amount: 500, balanceAfter: 500, description: Balance top-up',
     ]);
     assert.deepEqual((await members(page, 11))['authorization.entries'], [
-      'kind: authorization, amount: 100, heldAfter: 100, sequence: 2',
-      'kind: increment, amount: 50, heldAfter: 150, sequence: 3',
-      'kind: capture, amount: 120, heldAfter: 0, sequence: 4',
+      'kind: authorization, amount: 100, heldAfter: 100, sequence: 4',
+      'kind: increment, amount: 50, heldAfter: 150, sequence: 5',
+      'kind: capture, amount: 120, heldAfter: 0, sequence: 6',
     ]);
     const { authorization } = await answer(page, 11);
     assert.equal(authorization.capturedAmount, 120);

@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Webhooks, not_found, owner, store};
+use super::{Webhooks, message, not_found, store};
 use crate::domain::{
     actor::Actor,
     error::Refusal,
@@ -252,7 +252,7 @@ impl Webhooks {
             EndpointUrl::parse(&stored.endpoint.url, true).map_err(|fault| Error::internal("reading the URL of an endpoint", fault))?;
         let secrets = stored.signing(&self.keys, account)?;
         let mut target = self.egress.target(&url);
-        let response = owner::send(&mut target, &secrets, event, payload.clone().into()).await;
+        let response = message::send(&mut target, &secrets, event, payload.clone().into()).await;
         let attempt = Attempt {
             id: AttemptId::new(),
             delivery: DeliveryId::new(),

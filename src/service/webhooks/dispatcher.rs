@@ -9,11 +9,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{
-    Webhooks,
-    owner::{EndpointKey, Owner},
-    store,
-};
+use super::{Webhooks, message::EndpointKey, owner::Owner, store};
 use crate::service::{
     error::{Result, chain},
     events::FeedEvent,

@@ -7,12 +7,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hyper::body::Bytes;
-use sqlx::PgConnection;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -20,34 +20,27 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Place, Render, SecretVersion, Webhooks, deliveries::millis, store};
+use super::{
+    Render, Webhooks,
+    lease::{GiveUp, LEASE, prepare, renew},
+    message::{Config, EndpointKey, Finished, Made, Message, Sent, send},
+    store,
+};
 use crate::domain::{
-    actor::{Actor, Principal},
-    audit_event::Event,
-    feed_event::TypeFilter,
-    id::{AccountId, AttemptId, MessageId, WebhookEndpointId},
+    id::MessageId,
     webhook::{
-        endpoint::{DeliveryStatus, DisabledReason},
+        endpoint::DisabledReason,
         health::{Breaker, must_disable},
-        outcome::{AttemptOutcome, is_gone},
-        schedule::{self, MAX_JITTER_PPM},
-        signature::{SigningSecret, sign},
+        outcome::AttemptOutcome,
+        signature::SigningSecret,
         url::EndpointUrl,
     },
 };
-use crate::egress::{Response, Target};
-use crate::service::{
-    audit,
-    error::{Error, Result},
-    events::Header,
-    unit::{self, Unit},
-};
+use crate::egress::Target;
+use crate::service::{error::Result, events::Header, unit};
 use crate::telemetry::metrics;
 
-/// How long a lease lasts that is not renewed.
-pub(super) const LEASE: Duration = Duration::from_secs(30);
-
-/// How often it is renewed.
+/// How often the lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 
 /// How long results wait for others, to be written together.
@@ -72,115 +65,6 @@ const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);
 
 /// How often deliveries are looked for that somebody else has scheduled.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// An endpoint, with the token of its lease.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct EndpointKey {
-    pub(super) account: AccountId,
-    pub(super) id: WebhookEndpointId,
-    pub(super) token: Uuid,
-}
-
-/// How to send to an endpoint.
-pub(super) struct Config {
-    pub(super) url: String,
-    pub(super) types: TypeFilter,
-    pub(super) max_concurrency: usize,
-    pub(super) by_card: bool,
-    pub(super) is_enabled: bool,
-    pub(super) secrets: Vec<SecretVersion>,
-    pub(super) cursor: Place,
-    pub(super) now: DateTime<Utc>,
-}
-
-/// The id of a delivery to make.
-pub(super) struct Made {
-    pub(super) id: Uuid,
-}
-
-/// A delivery that was claimed.
-pub(super) struct Claimed {
-    pub(super) event: MessageId,
-    pub(super) id: Uuid,
-    pub(super) payload: Option<String>,
-    pub(super) attempts: i32,
-    pub(super) attempts_before: i32,
-    pub(super) occurred_at: DateTime<Utc>,
-}
-
-/// What became of a delivery that was claimed.
-pub(super) struct Finished {
-    pub(super) event: MessageId,
-    pub(super) delivery: Uuid,
-    pub(super) attempt: AttemptId,
-    pub(super) number: i32,
-    pub(super) started_at: DateTime<Utc>,
-    pub(super) duration_ms: i32,
-    /// None if there was nothing to send: the event has been deleted.
-    pub(super) outcome: Option<AttemptOutcome>,
-    pub(super) status_code: Option<i32>,
-    pub(super) response_body: Option<String>,
-    pub(super) next_attempt_at: Option<DateTime<Utc>>,
-}
-
-impl Finished {
-    pub(super) fn has_succeeded(&self) -> bool {
-        self.outcome == Some(AttemptOutcome::Succeeded)
-    }
-
-    pub(super) fn has_failed(&self) -> bool {
-        self.outcome.is_some_and(|outcome| outcome != AttemptOutcome::Succeeded)
-    }
-
-    /// The status of the delivery.
-    pub(super) fn status(&self) -> &'static str {
-        let status = match (self.has_succeeded(), self.next_attempt_at) {
-            (true, _) => DeliveryStatus::Delivered,
-            (false, Some(_)) => DeliveryStatus::Pending,
-            (false, None) => DeliveryStatus::Failed,
-        };
-        status.name()
-    }
-}
-
-/// How an endpoint does.
-pub(super) struct Health {
-    pub(super) failing_since: Option<DateTime<Utc>>,
-    pub(super) failures: i32,
-    pub(super) now: DateTime<Utc>,
-}
-
-/// A message to send.
-struct Message {
-    claimed: Claimed,
-    body: Bytes,
-}
-
-/// An attempt that has ended.
-struct Sent {
-    claimed: Claimed,
-    target: Target,
-    started_at: DateTime<Utc>,
-    response: Response,
-}
-
-/// Sends one message. A connection that fails at once is tried once more.
-pub(super) async fn send(target: &mut Target, secrets: &[SigningSecret], event: MessageId, body: Bytes) -> Response {
-    let id = event.to_string();
-    // The receiver compares this time with its own clock, which is the time of day everywhere.
-    let timestamp = Utc::now().timestamp();
-    let headers = [
-        ("content-type", "application/json".to_owned()),
-        ("webhook-id", id.clone()),
-        ("webhook-timestamp", timestamp.to_string()),
-        ("webhook-signature", sign(secrets, &id, timestamp, &body)),
-    ];
-    let response = target.post(&headers, body.clone()).await;
-    if response.outcome == AttemptOutcome::Connection && response.duration < Duration::from_secs(1) {
-        return target.post(&headers, body).await;
-    }
-    response
-}
 
 /// The owner of one endpoint.
 pub(super) struct Owner {
@@ -367,7 +251,7 @@ impl Owner {
             let body = claimed.payload.clone().map(Bytes::from).or_else(|| bodies.remove(&claimed.event));
             match body {
                 Some(body) => messages.push(Message { claimed, body }),
-                None => self.finished.push(self.without_event(claimed)),
+                None => self.finished.push(Finished::without_event(&claimed, self.now())),
             }
         }
         // In the order of the feed, as far as the ids show it.
@@ -444,49 +328,26 @@ impl Owner {
             metrics::webhook_delivered((self.now() - claimed.occurred_at).to_std().unwrap_or_default());
             self.targets.push(target);
         }
-        let made = u16::try_from(claimed.attempts - claimed.attempts_before).unwrap_or(u16::MAX);
-        let jitter = rand::random_range(-MAX_JITTER_PPM..=MAX_JITTER_PPM);
-        let delay = if has_succeeded { None } else { schedule::next_delay(made, jitter, response.retry_after) };
-        let next_attempt_at = delay.map(|delay| self.now() + TimeDelta::from_std(delay).unwrap_or_default());
-        self.finished.push(Finished {
-            event: claimed.event,
-            delivery: claimed.id,
-            attempt: AttemptId::new(),
-            number: claimed.attempts,
-            started_at,
-            duration_ms: millis(response.duration),
-            outcome: Some(response.outcome),
-            status_code: response.status.map(i32::from),
-            response_body: response.body,
-            next_attempt_at,
-        });
-    }
-
-    /// A delivery whose event has been deleted: it is given up.
-    fn without_event(&self, claimed: Claimed) -> Finished {
-        Finished {
-            event: claimed.event,
-            delivery: claimed.id,
-            attempt: AttemptId::new(),
-            number: claimed.attempts,
-            started_at: self.now(),
-            duration_ms: 0,
-            outcome: None,
-            status_code: None,
-            response_body: None,
-            next_attempt_at: None,
-        }
+        self.finished.push(Finished::of(&claimed, started_at, response, self.now()));
     }
 
     /// Writes results down, and disables the endpoint if it is to be. Returns whether the lease is still there.
     async fn record(&mut self) -> Result<bool> {
-        let finished = std::mem::take(&mut self.finished);
-        let is_gone = finished.iter().any(|each| each.status_code.and_then(|code| u16::try_from(code).ok()).is_some_and(is_gone));
-        let key = self.key;
+        let is_gone = self.finished.iter().any(Finished::says_gone);
+        let (key, finished) = (self.key, Arc::new(std::mem::take(&mut self.finished)));
+        let written = Arc::clone(&finished);
         let health = unit::autocommit(&self.webhooks.pool, move |connection| {
-            Box::pin(async move { store::record(connection, key, &finished).await })
+            Box::pin(async move { store::record(connection, key, &written).await })
         })
-        .await?;
+        .await;
+        let health = match health {
+            Ok(health) => health,
+            Err(error) => {
+                // Written down once more later: whether the statement took effect may be unknown, and twice does no harm.
+                self.finished = Arc::try_unwrap(finished).unwrap_or_default();
+                return Err(error);
+            }
+        };
         // With `card`, the next events of these cards can go.
         self.look_at = Instant::now();
         let Some(health) = health else { return Ok(false) };
@@ -539,50 +400,5 @@ impl Owner {
         }
         let key = self.key;
         unit::autocommit(&self.webhooks.pool, move |connection| Box::pin(store::release(connection, key))).await
-    }
-}
-
-async fn renew(webhooks: &Webhooks, key: EndpointKey) -> Result<Option<Config>> {
-    unit::write(&webhooks.pool, &Renew { key }).await
-}
-
-/// The URL and the secrets of an endpoint.
-fn prepare(webhooks: &Webhooks, key: EndpointKey, config: &Config) -> Result<(EndpointUrl, Vec<SigningSecret>)> {
-    // Whether plain http is allowed was decided when the URL was set.
-    let url = EndpointUrl::parse(&config.url, true).map_err(|fault| Error::internal("reading the URL of an endpoint", fault))?;
-    let secrets: Result<Vec<SigningSecret>> =
-        config.secrets.iter().map(|version| webhooks.keys.secret(key.account, key.id, version)).collect();
-    Ok((url, secrets?))
-}
-
-struct Renew {
-    key: EndpointKey,
-}
-
-impl Unit for Renew {
-    type Output = Option<Config>;
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<Option<Config>> {
-        store::renew(connection, self.key).await
-    }
-}
-
-/// Disables an endpoint. One replica does, so there is one event.
-struct GiveUp {
-    key: EndpointKey,
-    reason: DisabledReason,
-}
-
-impl Unit for GiveUp {
-    type Output = bool;
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<bool> {
-        let Self { key, reason } = *self;
-        let disabled = store::give_up(connection, key, reason).await?;
-        if disabled {
-            let nobody = Actor { account: key.account, principal: Principal::Anonymous(None) };
-            audit::record_in(connection, &nobody, Event::WebhookEndpointDisabled { endpoint: key.id, reason }).await?;
-        }
-        Ok(disabled)
     }
 }

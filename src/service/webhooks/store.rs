@@ -1,6 +1,9 @@
-//! The SQL of endpoints. `deliveries` has that of deliveries and attempts, `sending` that of the replica which sends.
+//! The SQL of endpoints. `deliveries` has that of deliveries and attempts, `places` that of places in the feed, `leases` and
+//! `sending` that of the replica which sends.
 
 mod deliveries;
+mod leases;
+mod places;
 mod sending;
 
 use std::time::Duration;
@@ -8,11 +11,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
-pub(super) use self::{deliveries::*, sending::*};
+pub(super) use self::{deliveries::*, leases::*, places::*, sending::*};
 use super::{EndpointChange, NewEndpoint, Place, SecretVersion, WebhookEndpoint};
 use crate::domain::{
     feed_event::TypeFilter,
-    id::{AccountId, MessageId, WebhookEndpointId},
+    id::{AccountId, WebhookEndpointId},
     text::Description,
     webhook::endpoint::{DisabledReason, EndpointStatus, Ordering},
     word::Word,
@@ -319,36 +322,6 @@ pub(super) async fn disable(
     Ok(disabled.is_some())
 }
 
-/// Sets the place in the feed. What waits of earlier events is skipped.
-pub(super) async fn resume_at(connection: &mut PgConnection, account: AccountId, id: WebhookEndpointId, place: Place) -> Result<()> {
-    sqlx::query!(
-        "
-        with moved as (
-            update webhook_endpoints
-            set cursor_position = $3, cursor_ordinal = $4
-            where account_id = $1 and id = $2
-        )
-        update webhook_deliveries
-        set status = 'cancelled', next_attempt_at = null
-        from events
-        join event_blocks blocks on blocks.account_id = $1 and blocks.number = events.block
-        where webhook_deliveries.account_id = $1
-            and webhook_deliveries.webhook_endpoint_id = $2
-            and webhook_deliveries.status in ('pending', 'sending')
-            and events.account_id = $1
-            and events.id = webhook_deliveries.event_id
-            and (blocks.position, events.ordinal) <= ($3, $4)
-        ",
-        account as AccountId,
-        id as WebhookEndpointId,
-        place.position,
-        place.ordinal,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// Marks an endpoint as deleted. The replica that sends to it ends what it is sending.
 pub(super) async fn delete(connection: &mut PgConnection, account: AccountId, id: WebhookEndpointId) -> Result<()> {
     sqlx::query!(
@@ -394,53 +367,4 @@ pub(super) async fn rotate(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// The place after everything that is in the feed.
-pub(super) async fn end_of_feed(connection: &mut PgConnection, account: AccountId) -> Result<Place> {
-    let position = sqlx::query_scalar!("select position from event_feeds where account_id = $1", account as AccountId)
-        .fetch_optional(connection)
-        .await?;
-    Ok(Place { position: position.unwrap_or(0), ordinal: i32::MAX })
-}
-
-/// The place of an event.
-pub(super) async fn place_of(connection: &mut PgConnection, account: AccountId, event: MessageId) -> Result<Option<Place>> {
-    let place = sqlx::query_as!(
-        Place,
-        r#"
-        select blocks.position as "position!", events.ordinal
-        from events
-        join event_blocks blocks on blocks.account_id = $1 and blocks.number = events.block
-        where events.account_id = $1 and events.id = $2 and blocks.position is not null
-        "#,
-        account as AccountId,
-        event as MessageId,
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(place)
-}
-
-/// The place before the first event at or after a time. Times of blocks can be in another order than their positions by a few
-/// seconds, so this is the place before the first of those.
-pub(super) async fn place_at(connection: &mut PgConnection, account: AccountId, at: DateTime<Utc>) -> Result<Place> {
-    let before = sqlx::query_scalar!(
-        r#"
-        select coalesce(
-            (
-                select min(position)
-                from event_blocks
-                where account_id = $1 and position is not null and created_at >= $2
-            ) - 1,
-            (select position from event_feeds where account_id = $1),
-            0
-        ) as "before!"
-        "#,
-        account as AccountId,
-        at,
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(Place { position: before, ordinal: i32::MAX })
 }

@@ -1,5 +1,6 @@
 //! The SQL of deliveries and attempts, as their account sees them.
 
+use chrono::TimeDelta;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -243,7 +244,7 @@ pub(in super::super) async fn replay(
             where events.account_id = $1
                 and events.id between $3 and $4
                 and events.created_at >= $5
-                and events.created_at < $6
+                and events.created_at <= $6
                 and ($7::text[] is null or events.type = any($7))
                 and case $8
                     when 'failed' then known.status in ('failed', 'cancelled')
@@ -258,7 +259,7 @@ pub(in super::super) async fn replay(
             )
             select $1, $2, id, new_id(), type, card_id, sequence, 'pending', now(), created_at
             from matched
-            where not $10 and (select count(*) from matched) <= $9::bigint and status is distinct from 'pending'
+            where $10 and (select count(*) from matched) <= $9::bigint and status is distinct from 'pending'
             on conflict on constraint webhook_deliveries_pkey do update
             set
                 status = 'pending',
@@ -277,11 +278,12 @@ pub(in super::super) async fn replay(
         lowest,
         highest,
         replay.from,
-        replay.to,
+        // The last microsecond before the end, which is as exact as the database is.
+        replay.to - TimeDelta::microseconds(1),
         types as Option<&[String]>,
         replay.only.name(),
         limit,
-        replay.is_trial,
+        !replay.is_trial,
     )
     .fetch_one(connection)
     .await?;

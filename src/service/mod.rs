@@ -97,6 +97,7 @@ impl Services {
     ///
     /// # Errors
     /// The system provides no randomness or no threads.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the settings")]
     pub fn new(
         pools: &Pools,
         environment: Environment,

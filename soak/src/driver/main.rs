@@ -151,7 +151,7 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     chaos.settle(&main).await?;
     let undecided = finish(&mut clients).await?;
     progress("sending what waits");
-    let max_doubles = webhooks.max_doubles(chaos.done.values().sum());
+    let max_doubles = Webhooks::max_doubles(chaos.done.values().sum());
     let messages = Some((webhooks.file.clone(), max_doubles));
     let (settled, behind) = webhooks.drain().await?;
     for reader in readers {

@@ -77,7 +77,7 @@ impl Webhooks {
     }
 
     /// The most messages that may come again after so many faults: those that were accepted, but not yet written down.
-    pub fn max_doubles(&self, faults: u64) -> u64 {
+    pub fn max_doubles(faults: u64) -> u64 {
         faults * CONCURRENCY * ORDERINGS.len() as u64
     }
 

@@ -197,7 +197,8 @@ pub(in crate::http) struct ResendBody {
 }
 
 impl ResendBody {
-    fn of(scheduled: &i64) -> Self {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "responses are made of references")]
+    const fn of(scheduled: &i64) -> Self {
         Self { scheduled: *scheduled }
     }
 }

@@ -72,12 +72,12 @@ fn resume_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn start(text: &str) -> Result<Start, String> {
+fn start(text: &str) -> Start {
     match text {
-        "now" => Ok(Start::Now),
-        "beginning" => Ok(Start::Beginning),
+        "now" => Start::Now,
+        "beginning" => Start::Beginning,
         // Text that is no id names an event that does not exist.
-        id => Ok(Start::After(id.parse().unwrap_or_else(|_| MessageId::from(uuid::Uuid::nil())))),
+        id => Start::After(id.parse().unwrap_or_else(|_| MessageId::from(uuid::Uuid::nil()))),
     }
 }
 
@@ -97,7 +97,7 @@ impl FromFields for CreateRequest {
         let description = fields.optional("description", Fields::text::<Description>);
         let max_concurrency = fields.optional("maxConcurrency", concurrency).unwrap_or(DEFAULT_CONCURRENCY);
         let ordering = fields.optional("ordering", ordering).unwrap_or(Ordering::None);
-        let start = fields.optional("startFrom", |fields, field| fields.choice(field, start_schema, start));
+        let start = fields.optional("startFrom", |fields, field| fields.choice(field, start_schema, |text| Ok(start(text))));
         let start = start.unwrap_or(Start::Now);
         Some(Self(NewEndpoint { url: url?, types: types?, description, max_concurrency, ordering, start }))
     }

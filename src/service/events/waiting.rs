@@ -29,7 +29,7 @@ impl News {
     pub(in crate::service) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             // The process ends, and nothing more is announced.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

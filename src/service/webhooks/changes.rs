@@ -71,10 +71,9 @@ impl Unit for Change<'_> {
         store::change(connection, account, id, change).await?;
         match status {
             Some(EndpointStatus::Enabled) => {
-                if let Some(start) = change.resume {
-                    if let Some(place) = resolve(connection, account, start).await? {
-                        store::resume_at(connection, account, id, place).await?;
-                    }
+                let start = change.resume.unwrap_or(Start::Cursor);
+                if let Some(place) = resolve(connection, account, start).await? {
+                    store::resume_at(connection, account, id, place).await?;
                 }
                 store::enable(connection, account, id).await?;
                 audit::record_in(connection, actor, Event::WebhookEndpointEnabled { endpoint: id }).await?;

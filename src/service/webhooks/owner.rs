@@ -145,10 +145,9 @@ impl Owner {
             if Instant::now() >= self.renew_at && !self.renew().await? {
                 return Ok(());
             }
-            if self.finished.len() >= RECORD_BATCH || (!self.finished.is_empty() && Instant::now() >= self.record_at) {
-                if !self.record().await? {
-                    return Ok(());
-                }
+            let is_due = self.finished.len() >= RECORD_BATCH || (!self.finished.is_empty() && Instant::now() >= self.record_at);
+            if is_due && !self.record().await? {
+                return Ok(());
             }
             if self.config.is_enabled && self.has_room() && Instant::now() >= self.look_at {
                 self.look().await?;
@@ -219,10 +218,12 @@ impl Owner {
         let room = if self.breaker.is_open() { 1 } else { self.config.max_concurrency.saturating_mul(2) };
         let wanted = room.saturating_sub(self.queue.len()).max(1);
         let mut claimed = self.claim(wanted).await?;
-        if claimed < wanted && self.make_deliveries().await? {
+        let has_moved = claimed < wanted && self.make_deliveries().await?;
+        if has_moved {
             claimed += self.claim(wanted - claimed).await?;
         }
-        if claimed > 0 {
+        // Events that the endpoint does not want make no deliveries, and more may follow them.
+        if claimed > 0 || has_moved {
             self.idle_since = None;
             self.look_at = Instant::now();
         } else {
@@ -260,7 +261,7 @@ impl Owner {
         Ok(count)
     }
 
-    /// Makes deliveries of the next events of the feed. Returns whether there are more deliveries now.
+    /// Makes deliveries of the next events of the feed. Returns whether there were any, wanted or not.
     async fn make_deliveries(&mut self) -> Result<bool> {
         let key = self.key;
         let waiting = unit::read(&self.webhooks.pool, move |connection| Box::pin(store::waiting(connection, key, MAX_WAITING))).await?;
@@ -278,19 +279,13 @@ impl Owner {
             Box::pin(async move { store::make_deliveries(connection, key, from, to, &made).await })
         })
         .await?;
-        match count {
-            Some(count) => {
-                self.config.cursor = to;
-                // More may follow at once.
-                self.look_at = Instant::now();
-                Ok(count > 0)
-            }
+        if count.is_none() {
             // The endpoint has changed. The next renewal reads how.
-            None => {
-                self.renew_at = Instant::now();
-                Ok(false)
-            }
+            self.renew_at = Instant::now();
+            return Ok(false);
         }
+        self.config.cursor = to;
+        Ok(true)
     }
 
     /// Starts attempts, as many as may run and as the lease outlives.

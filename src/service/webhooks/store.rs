@@ -17,7 +17,10 @@ use crate::domain::{
     feed_event::TypeFilter,
     id::{AccountId, WebhookEndpointId},
     text::Description,
-    webhook::endpoint::{DisabledReason, EndpointStatus, Ordering},
+    webhook::{
+        endpoint::{DisabledReason, EndpointStatus, Ordering},
+        url::EndpointUrl,
+    },
     word::Word,
 };
 use crate::service::{
@@ -266,7 +269,7 @@ pub(super) async fn change(
         ",
         account as AccountId,
         id as WebhookEndpointId,
-        change.url.as_ref().map(|url| url.as_str()),
+        change.url.as_ref().map(EndpointUrl::as_str),
         change.types.as_ref().map(TypeFilter::patterns) as Option<&[String]>,
         change.description.is_some(),
         change.description.as_ref().and_then(Option::as_ref).map(Description::as_str),

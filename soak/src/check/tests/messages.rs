@@ -86,7 +86,9 @@ fn a_message_before_the_one_before_was_accepted_is_found() {
     messages.push(first);
     assert_eq!(findings(&rows, messages.clone()), 1);
     // That endpoint was promised nothing.
-    messages.iter_mut().for_each(|message| message.ordered = false);
+    for message in &mut messages {
+        message.ordered = false;
+    }
     assert_eq!(findings(&rows, messages), 0);
 }
 

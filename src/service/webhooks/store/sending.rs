@@ -18,7 +18,7 @@ pub(in super::super) async fn make_deliveries(
     to: Place,
     made: &[(Made, Header)],
 ) -> std::result::Result<Option<i64>, sqlx::Error> {
-    let ids: Vec<Uuid> = made.iter().map(|(made, _)| made.id.into()).collect();
+    let ids: Vec<Uuid> = made.iter().map(|(made, _)| made.id).collect();
     let events: Vec<Uuid> = made.iter().map(|(_, header)| header.id.into()).collect();
     let types: Vec<&str> = made.iter().map(|(_, header)| header.event_type.as_str()).collect();
     let cards: Vec<Option<Uuid>> = made.iter().map(|(_, header)| header.card.map(|card| card.card.into())).collect();
@@ -252,7 +252,7 @@ pub(in super::super) async fn record(
         first_failure,
         count,
         &finished.iter().map(|each| Uuid::from(each.event)).collect::<Vec<_>>(),
-        &finished.iter().map(|each| each.status()).collect::<Vec<_>>() as &[&str],
+        &finished.iter().map(Finished::status).collect::<Vec<_>>() as &[&str],
         &finished.iter().map(|each| each.next_attempt_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &attempted.iter().map(|each| Uuid::from(each.attempt)).collect::<Vec<_>>(),
         &attempted.iter().map(|each| each.delivery).collect::<Vec<_>>(),

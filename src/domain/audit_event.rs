@@ -12,7 +12,7 @@ use crate::domain::{
     id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, NotAnId, SessionId, UserId, WebhookEndpointId},
     money::Money,
     role::{Permission, Role},
-    webhook::endpoint::DisabledReason,
+    webhook::endpoint::{DisabledReason, EndpointChanges},
 };
 
 /// The resource that an event is about.
@@ -184,31 +184,6 @@ pub enum Event {
     WebhookEndpointDisabled { endpoint: WebhookEndpointId, reason: DisabledReason },
     WebhookEndpointDeleted { endpoint: WebhookEndpointId },
     WebhookSecretRotated { endpoint: WebhookEndpointId },
-}
-
-/// Which members of a webhook endpoint a request sets. The log does not have their values: a URL can hold a secret.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the members of an endpoint")]
-#[expect(clippy::struct_excessive_bools, reason = "a set of members")]
-pub struct EndpointChanges {
-    pub url: bool,
-    pub event_types: bool,
-    pub description: bool,
-    pub max_concurrency: bool,
-    pub ordering: bool,
-}
-
-impl EndpointChanges {
-    fn names(self) -> Vec<&'static str> {
-        let named = [
-            ("url", self.url),
-            ("eventTypes", self.event_types),
-            ("description", self.description),
-            ("maxConcurrency", self.max_concurrency),
-            ("ordering", self.ordering),
-        ];
-        named.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
-    }
 }
 
 /// An event as it is stored.

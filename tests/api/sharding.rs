@@ -40,7 +40,7 @@ enum Why {
 }
 
 /// Every statement that does not keep to one account's shard, by its file and function.
-const CROSSING: [(&str, Why, &str); 24] = [
+const CROSSING: [(&str, Why, &str); 30] = [
     ("admission::admit_all", Why::List, "the quotas of requests that came together"),
     ("admission::admit_sessions", Why::List, "the quotas of requests that came together, with sessions alone"),
     ("audit::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
@@ -55,6 +55,8 @@ const CROSSING: [(&str, Why, &str); 24] = [
     ("deployment::claim", Why::Undivided, "one row for the whole deployment"),
     ("deployment::environment", Why::Undivided, "the same row"),
     ("deployment::read", Why::Undivided, "the same row"),
+    ("events::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
+    ("events::heads", Why::List, "how far the feeds have come that somebody waits for"),
     ("idempotency::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
     ("ledger/store/sweep::cards_due", Why::AnyAccount, "finds the cards with due holds, whoever's they are"),
     ("ledger/store/sweep::forget_idle_due", Why::AnyAccount, "finds the cards with nothing left that is due, whoever's they are"),
@@ -64,6 +66,10 @@ const CROSSING: [(&str, Why, &str); 24] = [
     ("ledger/verify::accounts", Why::AnyAccount, "finds every account"),
     ("ledger::positions", Why::List, "reads the cards of a batch"),
     ("ledger/store/authorizations::find_authorizations", Why::List, "reads the authorisations of a batch"),
+    ("webhooks/store/deliveries::purge", Why::AnyAccount, "deletes what is old, whoever's it is"),
+    ("webhooks/store/leases::claim_endpoints", Why::AnyAccount, "finds the endpoints with something to send, whoever's they are"),
+    ("webhooks/store/leases::state", Why::AnyAccount, "counts endpoints for the metrics"),
+    ("webhooks::key_names", Why::AnyAccount, "which keys the endpoints need, whoever's they are"),
     ("users::find_hash", Why::AnyAccount, "users with the same email share a salt"),
 ];
 

@@ -83,7 +83,7 @@ async fn a_secret_is_not_in_the_database() {
     let bodies = "select string_agg(convert_from(body, 'UTF8'), '') as text from idempotency_keys";
     for secret in [old, new] {
         let encoded = secret.strip_prefix("whsec_").expect("the prefix");
-        let hex: String = STANDARD.decode(encoded).expect("base64").iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = STANDARD.decode(encoded).expect("base64").iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         for all in [texts, bodies] {
             for (searched, times) in [(encoded, 0), (&hex, 0), ("whsec", 0), ("A program", 1)] {
                 let found = format!("select count(*) from ({all}) everything where text like '%{searched}%'");
@@ -186,7 +186,7 @@ async fn a_server_needs_the_keys_of_all_endpoints_and_uses_the_first_for_new_sec
     let secret = admin.endpoint_secret(&endpoint).await;
     for present in [None, Some(keys(&["second"]))] {
         world.settings.webhooks.secret_keys = present;
-        let error = Server::start(&world.settings, world.database.serving()).await.err().expect("it does not start");
+        let error = Server::start(&world.settings, world.database.serving()).await.expect_err("it does not start");
         assert!(matches!(&error, StartError::WebhookKeysMissing(missing) if missing == "first"), "{error}");
         let text = error.to_string();
         assert!(text.contains(": first;") && text.contains("CORE_API__WEBHOOKS__SECRET_KEYS"), "{text}");
@@ -207,7 +207,7 @@ async fn a_server_needs_the_keys_of_all_endpoints_and_uses_the_first_for_new_sec
 
     // While the secret before signs, its key is needed.
     world.settings.webhooks.secret_keys = Some(keys(&["second"]));
-    let error = Server::start(&world.settings, world.database.serving()).await.err().expect("it does not start");
+    let error = Server::start(&world.settings, world.database.serving()).await.expect_err("it does not start");
     assert!(matches!(&error, StartError::WebhookKeysMissing(missing) if missing == "first"), "{error}");
     rotated(&at_second, &endpoint, json!({"overlapSeconds": 0})).await;
     world.add_replica().await;

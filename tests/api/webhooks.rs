@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     World,
     feed::{sequences, types},
-    receiver::{Answer, Receiver},
+    receiver::{Answer, Received, Receiver},
 };
 
 #[tokio::test]
@@ -25,15 +25,15 @@ async fn an_endpoint_gets_every_event_signed_and_as_the_feed_has_it() {
     );
     receiver.wait_for(6).await;
     let secret = admin.endpoint_secret(&endpoint).await;
-    let mut received = receiver.received();
-    for message in &received {
+    let mut messages = receiver.received();
+    for message in &messages {
         assert!(message.is_signed_with(&secret), "{message:?}");
         assert_eq!(message.headers["content-type"], "application/json");
         assert_eq!(message.event()["id"], message.id);
         assert!(message.id.starts_with("msg_") && message.signature.starts_with("v1,") && !message.signature.contains(' '));
     }
-    received.sort_by_key(|message| feed.iter().position(|event| event["id"] == message.id));
-    assert_eq!(received.iter().map(|message| message.event()).collect::<Vec<_>>(), feed);
+    messages.sort_by_key(|message| feed.iter().position(|event| event["id"] == message.id));
+    assert_eq!(messages.iter().map(Received::event).collect::<Vec<_>>(), feed);
     let after = admin.wait_until_delivered(&endpoint).await;
     assert_eq!((&after["status"], &after["failingSince"], &after["lagSeconds"]), (&json!("enabled"), &Value::Null, &json!(0)));
     assert!(after["lastSuccessAt"].is_string());
@@ -89,12 +89,12 @@ async fn a_failed_message_is_sent_again_with_the_same_id_and_a_new_time() {
     assert_eq!((&failing["pending"], &failing["status"]), (&json!(1), &json!("enabled")));
     let delivery = &admin.deliveries(&endpoint, "status=pending").await[0];
     assert_eq!(delivery["attempts"], 1);
-    let received = receiver.wait_for(2).await;
-    let waited = received[1].at - received[0].at;
+    let messages = receiver.wait_for(2).await;
+    let waited = messages[1].at - messages[0].at;
     assert!((Duration::from_millis(3_900)..Duration::from_secs(9)).contains(&waited), "{waited:?}");
-    assert_eq!(received[0].id, received[1].id);
-    assert_eq!(received[0].text, received[1].text);
-    assert!(received[0].timestamp < received[1].timestamp);
+    assert_eq!(messages[0].id, messages[1].id);
+    assert_eq!(messages[0].text, messages[1].text);
+    assert!(messages[0].timestamp < messages[1].timestamp);
     let healthy = admin.wait_until_delivered(&endpoint).await;
     assert_eq!(healthy["failingSince"], Value::Null);
     let delivery = delivery["deliveryId"].as_str().expect("an id");
@@ -121,9 +121,9 @@ async fn with_ordering_an_event_of_a_card_waits_for_the_one_before_and_other_car
         }
     }
     admin.wait_until_delivered(&endpoint).await;
-    let received: Vec<Value> = receiver.received().iter().map(|message| message.event()).collect();
+    let messages: Vec<Value> = receiver.received().iter().map(Received::event).collect();
     for card in &cards {
-        let mut order = sequences(&received, card);
+        let mut order = sequences(&messages, card);
         order.dedup();
         assert_eq!(order, (1..=8).collect::<Vec<i64>>(), "{card}");
     }
@@ -232,8 +232,8 @@ async fn retry_after_is_honoured() {
     let endpoint = admin.given_endpoint(receiver.url(), json!({})).await;
     let started = Instant::now();
     admin.given_customer().await;
-    let received = receiver.wait_for(2).await;
-    let waited = received[1].at - received[0].at;
+    let messages = receiver.wait_for(2).await;
+    let waited = messages[1].at - messages[0].at;
     assert!((Duration::from_millis(8_900)..Duration::from_secs(12)).contains(&waited), "{waited:?}");
     admin.wait_until_delivered(&endpoint).await;
     assert!(started.elapsed() < Duration::from_secs(15));

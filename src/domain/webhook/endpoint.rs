@@ -85,3 +85,30 @@ words! {
         All,
     }
 }
+
+/// Which members of a webhook endpoint a request sets. The audit log does not have their values: a URL can hold a secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the members of an endpoint")]
+#[expect(clippy::struct_excessive_bools, reason = "a set of members")]
+pub struct EndpointChanges {
+    pub url: bool,
+    pub event_types: bool,
+    pub description: bool,
+    pub max_concurrency: bool,
+    pub ordering: bool,
+}
+
+impl EndpointChanges {
+    /// Their names.
+    #[must_use]
+    pub fn names(self) -> Vec<&'static str> {
+        let named = [
+            ("url", self.url),
+            ("eventTypes", self.event_types),
+            ("description", self.description),
+            ("maxConcurrency", self.max_concurrency),
+            ("ordering", self.ordering),
+        ];
+        named.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
+    }
+}

@@ -7,10 +7,10 @@ use sqlx::PgConnection;
 use super::{EndpointChange, EndpointSecret, NewEndpoint, Place, Start, WebhookEndpoint, Webhooks, store};
 use crate::domain::{
     actor::Actor,
-    audit_event::{EndpointChanges, Event},
+    audit_event::Event,
     error::Refusal,
     id::{AccountId, WebhookEndpointId},
-    webhook::endpoint::{DisabledReason, EndpointStatus, MAX_ENDPOINTS},
+    webhook::endpoint::{DisabledReason, EndpointChanges, EndpointStatus, MAX_ENDPOINTS},
 };
 use crate::service::{accounts, audit, auth, error::Result, events, unit::Unit};
 

@@ -68,7 +68,7 @@ macro_rules! select_endpoints {
                 from (
                     select occurred_at
                     from webhook_deliveries
-                    where webhook_deliveries.account_id = endpoints.account_id
+                    where webhook_deliveries.account_id = $1
                         and webhook_deliveries.webhook_endpoint_id = endpoints.id
                         and webhook_deliveries.status in ('pending', 'sending')
                     limit 100000
@@ -79,8 +79,8 @@ macro_rules! select_endpoints {
                 from (
                     select events.created_at
                     from event_blocks blocks
-                    join events on events.account_id = endpoints.account_id and events.block = blocks.number
-                    where blocks.account_id = endpoints.account_id
+                    join events on events.account_id = $1 and events.block = blocks.number
+                    where blocks.account_id = $1
                         -- Without a position: committed, and in the feed as soon as somebody reads it.
                         and (blocks.position is null or blocks.position >= endpoints.cursor_position)
                         and (

@@ -221,13 +221,15 @@ impl Contract {
         // time, or which countries and currencies there are, or that fields need or exclude each other, or how far apart they are.
         // None parses URLs, looks hosts up, or takes one of some words or a time.
         let is_optional = |field: &Value| !schema["required"].as_array().is_some_and(|required| required.contains(field));
-        let unsayable = [("url", "invalid_format"), ("to", "out_of_range"), ("resumeFrom", "invalid_format")];
+        let unsayable =
+            [("url", "invalid_format"), ("to", "out_of_range"), ("resumeFrom", "invalid_format"), ("startFrom", "invalid_format")];
+        let is_unsayable = |fault: &Value| unsayable.iter().any(|(field, code)| fault["field"] == *field && fault["code"] == *code);
         let is_in_schema = |fault: &Value| {
             fault["field"] != "Idempotency-Key"
-                && !unsayable.iter().any(|(field, code)| fault["field"] == *field && fault["code"] == *code)
                 && fault["code"] != "too_many_decimals"
                 && !["wrong_password", "excluded", "invalid_date", "blocked_address"].iter().any(|code| fault["code"] == *code)
                 && !["expiresAt", "merchant.country", "merchantCurrency"].iter().any(|field| fault["field"] == *field)
+                && !is_unsayable(fault)
                 && !(fault["code"] == "required" && is_optional(&fault["field"]))
         };
         if faults.clone().any(is_in_schema) && schema_errors(name, schema, &body).is_empty() {

@@ -80,14 +80,14 @@ const LOCKED: &str = "
 /// Where the tables are, and that the statements of a function are planned for their values, too.
 const SETTINGS: &str = "set local search_path = shards, public; set local plan_cache_mode = force_custom_plan";
 
-/// The columns that need a value, and those of a card that statements compare.
+/// The columns that need a value, and those that statements compare.
 const COLUMNS: &str = "
     select relname::text, attname::text, typname::text
     from pg_class
     join pg_attribute on attrelid = pg_class.oid
     join pg_type on pg_type.oid = atttypid
     where relnamespace = 'shards'::regnamespace and relkind in ('r', 'p') and not relispartition
-        and attnum > 0 and (attnotnull or attname in ('customer_id', 'holds_due_at')) and attidentity = ''
+        and attnum > 0 and (attnotnull or attname in ('customer_id', 'holds_due_at', 'lease_token')) and attidentity = ''
     order by relname, attnum";
 
 /// The account that every statement is asked for.

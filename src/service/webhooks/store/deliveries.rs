@@ -7,7 +7,10 @@ use uuid::Uuid;
 use super::super::deliveries::{Attempt, Delivery, Replay, Replayed};
 use crate::domain::{
     id::{AccountId, AttemptId, CardId, DeliveryId, MessageId, WebhookEndpointId},
-    webhook::{endpoint::DeliveryStatus, outcome::AttemptOutcome},
+    webhook::{
+        endpoint::{DeliveryStatus, EndpointStatus},
+        outcome::AttemptOutcome,
+    },
     word::Word,
 };
 use crate::service::{error::Result, unit::ReadConnection};
@@ -189,7 +192,7 @@ pub(in super::super) async fn resend(
             join events on events.account_id = $1 and events.id = $2
             where endpoints.account_id = $1
                 and endpoints.deleted_at is null
-                and endpoints.status = 'enabled'
+                and endpoints.status = $4
                 and (
                     endpoints.id = $3
                     or ($3::uuid is null and events.type like any (
@@ -217,6 +220,7 @@ pub(in super::super) async fn resend(
         account as AccountId,
         event as MessageId,
         endpoint as Option<WebhookEndpointId>,
+        EndpointStatus::Enabled.name(),
     )
     .fetch_one(connection)
     .await?;

@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use super::super::message::{Claimed, EndpointKey, Finished, Health, Made};
 use super::Place;
-use crate::domain::id::{AccountId, MessageId, WebhookEndpointId};
+use crate::domain::{
+    id::{AccountId, MessageId, WebhookEndpointId},
+    webhook::endpoint::EndpointStatus,
+};
 use crate::service::{error::Result, events::Header, unit::ReadConnection};
 
 /// Makes deliveries of events, and moves the endpoint's place in the feed behind them. An endpoint whose place was set
@@ -32,7 +35,7 @@ pub(in super::super) async fn make_deliveries(
             where account_id = $1
                 and id = $2
                 and lease_token = $3
-                and status = 'enabled'
+                and status = $14
                 and deleted_at is null
                 and cursor_position = $4
                 and cursor_ordinal = $5
@@ -65,6 +68,7 @@ pub(in super::super) async fn make_deliveries(
         &cards as &[Option<Uuid>],
         &sequences as &[Option<i64>],
         &times,
+        EndpointStatus::Enabled.name(),
     )
     .fetch_optional(connection)
     .await?;

@@ -277,7 +277,7 @@ mod tests {
             ("CORE_API__RETENTION__AUDIT_EVENTS_SECONDS", "2591999", "retention.audit_events_seconds"),
             ("CORE_API__RETENTION__EVENTS_SECONDS", "604799", "retention.events_seconds"),
             ("CORE_API__RETENTION__WEBHOOKS_SECONDS", "86399", "retention.webhooks_seconds"),
-            ("CORE_API__WEBHOOKS__ALLOWED_NETWORKS", "10.0.0.0", "webhooks.allowed_networks"),
+            ("CORE_API__WEBHOOKS__ALLOWED_NETWORKS", "10.0.0.0/33", "webhooks.allowed_networks"),
             ("CORE_API__WEBHOOKS__ALLOWED_NETWORKS", "0.0.0.0/0", "webhooks.allowed_networks"),
             ("CORE_API__WEBHOOKS__TIMEOUT_SECONDS", "21", "webhooks.timeout_seconds"),
             ("CORE_API__WEBHOOKS__TIMEOUT_SECONDS", "0", "webhooks.timeout_seconds"),

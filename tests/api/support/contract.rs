@@ -225,10 +225,10 @@ impl Contract {
             [("url", "invalid_format"), ("to", "out_of_range"), ("resumeFrom", "invalid_format"), ("startFrom", "invalid_format")];
         let is_unsayable = |fault: &Value| unsayable.iter().any(|(field, code)| fault["field"] == *field && fault["code"] == *code);
         let is_in_schema = |fault: &Value| {
-            fault["field"] != "Idempotency-Key"
-                && fault["code"] != "too_many_decimals"
-                && !["wrong_password", "excluded", "invalid_date", "blocked_address"].iter().any(|code| fault["code"] == *code)
-                && !["expiresAt", "merchant.country", "merchantCurrency"].iter().any(|field| fault["field"] == *field)
+            !["wrong_password", "excluded", "invalid_date", "blocked_address", "too_many_decimals"]
+                .iter()
+                .any(|code| fault["code"] == *code)
+                && !["Idempotency-Key", "expiresAt", "merchant.country", "merchantCurrency"].iter().any(|field| fault["field"] == *field)
                 && !is_unsayable(fault)
                 && !(fault["code"] == "required" && is_optional(&fault["field"]))
         };

@@ -150,6 +150,10 @@ impl<'a> Fields<'a> {
     /// A required string of 1 to `max` characters, without the white space around it and otherwise unchanged.
     pub(super) fn trimmed(&mut self, field: &'static str, max: usize) -> Option<String> {
         self.note(field, |_| schema::trimmed(max));
+        self.trimmed_text(field, max)
+    }
+
+    fn trimmed_text(&mut self, field: &'static str, max: usize) -> Option<String> {
         let text = self.any_string(field)?.trim().to_owned();
         let text = self.without_control_characters(field, text)?;
         self.bounded(field, text, max)

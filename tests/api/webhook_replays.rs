@@ -128,11 +128,11 @@ async fn nothing_is_sent_again_to_a_disabled_or_foreign_endpoint_or_of_an_unknow
     let event = event_ids(&admin).await[0].clone();
     let resend = format!("/events/{event}/resend");
     admin.change_endpoint(&endpoint, json!({"status": "disabled"})).await;
-    admin.post(&resend, json!({"webhookEndpointId": endpoint})).await.problem(409, "webhook_endpoint_disabled");
+    admin.post(&resend, json!({"webhookEndpointId": endpoint})).await.problem(409, "endpoint_disabled");
     assert_eq!(admin.post(&resend, json!({})).await.ok(), json!({"scheduled": 0}));
     let own = format!("/webhook-endpoints/{endpoint}/replay");
     for is_trial in [true, false] {
-        admin.post(&own, replay_of("all", is_trial)).await.problem(409, "webhook_endpoint_disabled");
+        admin.post(&own, replay_of("all", is_trial)).await.problem(409, "endpoint_disabled");
         let foreign = admin.post(&format!("/webhook-endpoints/{theirs}/replay"), replay_of("all", is_trial)).await;
         foreign.problem(404, "webhook_endpoint_not_found");
     }

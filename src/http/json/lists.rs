@@ -60,6 +60,20 @@ impl Fields<'_> {
         filter.ok()
     }
 
+    /// A required text of at most `max` characters that `read` understands, without the white space around it. Otherwise `read`
+    /// says what is wrong.
+    pub(in crate::http) fn trimmed_choice<T>(
+        &mut self,
+        field: &'static str,
+        max: usize,
+        schema: fn(&mut SchemaGenerator) -> Schema,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.note(field, schema);
+        let text = self.trimmed_text(field, max)?;
+        read(&text).map_err(|what| self.fault(field, FaultCode::InvalidFormat, what)).ok()
+    }
+
     /// A required text that `read` understands, or of which it says what is wrong.
     pub(in crate::http) fn choice<T>(
         &mut self,

@@ -43,8 +43,8 @@ fn url_schema(_: &mut SchemaGenerator) -> Schema {
 
 fn url(fields: &mut Fields<'_>, field: &'static str) -> Option<EndpointUrl> {
     // Whether plain http is allowed depends on the environment.
-    let read = |text: &str| EndpointUrl::parse(text.trim(), true).map_err(|fault| format!("is not a URL that can be called: {fault}"));
-    fields.choice(field, url_schema, read)
+    let read = |text: &str| EndpointUrl::parse(text, true).map_err(|fault| format!("is not a URL that can be called: {fault}"));
+    fields.trimmed_choice(field, MAX_LENGTH, url_schema, read)
 }
 
 fn concurrency(fields: &mut Fields<'_>, field: &'static str) -> Option<u16> {

@@ -138,7 +138,7 @@ async fn a_wrong_member_is_named_and_nothing_is_created_or_changed() {
         faults.push((json!({"resumeFrom": resume}), "resumeFrom: excluded"));
         faults.push((json!({"resumeFrom": resume, "status": "disabled"}), "resumeFrom: excluded"));
     }
-    faults.push((json!({"status": "enabled", "resumeFrom": "yesterday"}), "resumeFrom: unknown_value"));
+    faults.push((json!({"status": "enabled", "resumeFrom": "yesterday"}), "resumeFrom: invalid_format"));
     for (members, fault) in faults {
         let errors = admin.patch(&format!("/webhook-endpoints/{endpoint}"), members.clone()).await.field_errors();
         assert_eq!(errors, [fault], "{members}");

@@ -140,10 +140,11 @@ impl Events {
         unit::read(&self.pool, move |connection| Box::pin(store::is_enabled(connection, account))).await
     }
 
-    /// Turns the feed on or off. While it is off, what happens has no events. What is in the feed stays.
+    /// Turns the feed on or off. While it is off, what happens has no events, and webhook
+    /// endpoints get none. What is in the feed stays.
     ///
     /// # Errors
-    /// The feed is to be turned off while webhook endpoints need it.
+    /// The database is unavailable.
     pub async fn set_enabled(&self, actor: &Actor, enabled: bool) -> Result<bool> {
         unit::write(&self.pool, &SetEnabled { actor, enabled }).await
     }

@@ -66,7 +66,7 @@ impl Dispatcher {
             while owners.try_join_next().is_some() {}
             tokio::select! {
                 () = sleep_until(started + INTERVAL) => {}
-                _ = stop.changed() => {}
+                changed = stop.changed() => if changed.is_err() { break },
             }
         }
         while owners.join_next().await.is_some() {}

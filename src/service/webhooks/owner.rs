@@ -166,7 +166,8 @@ impl Owner {
                 Some(ended) = self.sending.join_next() => self.finish(ended),
                 () = news.changed() => self.look_at = Instant::now(),
                 () = sleep_until(wake_at) => {}
-                _ = stop.changed() => {}
+                // Without its sender nothing would say any more that the process ends.
+                changed = stop.changed() => if changed.is_err() { return Ok(()) },
             }
         }
         Ok(())
@@ -338,7 +339,7 @@ impl Owner {
         let health = match health {
             Ok(health) => health,
             Err(error) => {
-                // Written down once more later: whether the statement took effect may be unknown, and twice does no harm.
+                // Written down once more later: if the statement took effect, only its failures count twice.
                 self.finished = Arc::try_unwrap(finished).unwrap_or_default();
                 return Err(error);
             }
@@ -351,7 +352,7 @@ impl Owner {
         let reason = if is_gone {
             Some(DisabledReason::Gone)
         } else {
-            failing_for.filter(|for_| must_disable(*for_, failures)).map(|_| DisabledReason::Failing)
+            failing_for.filter(|period| must_disable(*period, failures)).map(|_| DisabledReason::Failing)
         };
         if let Some(reason) = reason {
             self.disable(reason).await?;

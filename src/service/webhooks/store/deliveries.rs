@@ -348,7 +348,8 @@ pub(in super::super) async fn purge(connection: &mut PgConnection, before: Uuid,
                 from webhook_attempts attempts
                 where attempts.account_id = endpoints.account_id
                     and attempts.webhook_endpoint_id = endpoints.id
-                    and (attempts.id < $1 or endpoints.deleted_at is not null)
+                    -- One bound, which the index leads to: with an `or` every attempt that is kept would be read.
+                    and attempts.id < case when endpoints.deleted_at is null then $1 else $3::uuid end
                 order by id
                 limit $2
             ) old
@@ -368,10 +369,8 @@ pub(in super::super) async fn purge(connection: &mut PgConnection, before: Uuid,
                 from webhook_deliveries deliveries
                 where deliveries.account_id = endpoints.account_id
                     and deliveries.webhook_endpoint_id = endpoints.id
-                    and (
-                        endpoints.deleted_at is not null
-                        or (deliveries.event_id < $1 and deliveries.status not in ('pending', 'sending'))
-                    )
+                    and deliveries.event_id < case when endpoints.deleted_at is null then $1 else $3::uuid end
+                    and (endpoints.deleted_at is not null or deliveries.status not in ('pending', 'sending'))
                 order by event_id
                 limit $2
             ) old
@@ -388,6 +387,7 @@ pub(in super::super) async fn purge(connection: &mut PgConnection, before: Uuid,
         "#,
         before,
         limit,
+        Uuid::max(),
     )
     .fetch_one(connection)
     .await?;

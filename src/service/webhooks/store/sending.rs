@@ -96,6 +96,7 @@ pub(in super::super) async fn claim_deliveries(
                 from webhook_deliveries due
                 where due.account_id = $1
                     and due.webhook_endpoint_id = $2
+                    -- The index is of both.
                     and due.status in ('pending', 'sending')
                     and due.status = 'pending'
                     and due.next_attempt_at <= now()

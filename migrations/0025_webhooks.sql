@@ -34,7 +34,7 @@ create table webhook_endpoints (
     lease_until timestamptz,
     lease_token uuid,
     created_at timestamptz not null default now(),
-    -- A deleted endpoint stays until its deliveries are deleted.
+    -- A deleted endpoint stays: it leads to its deliveries, which are deleted in small batches.
     deleted_at timestamptz,
     constraint webhook_endpoints_pkey primary key (account_id, id),
     constraint webhook_endpoints_account_fkey foreign key (account_id) references accounts (account_id),
@@ -59,8 +59,6 @@ create table webhook_deliveries (
     event_type text not null,
     card_id uuid,
     sequence bigint,
-    -- What is sent, if it is no event of the feed.
-    payload text,
     status text not null,
     -- Counted when they start, so that a message that ends the process is not sent for ever.
     attempts integer not null default 0,

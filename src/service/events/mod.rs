@@ -25,7 +25,7 @@ use crate::domain::{
 pub(super) use self::waiting::News;
 use self::{store::Row, waiting::Waiting};
 use super::{
-    audit,
+    audit, auth,
     error::{Error, Result},
     ledger::{self, Content, Pointer, Reference},
     unit::{self, Unit},
@@ -324,6 +324,7 @@ impl Unit for SetEnabled<'_> {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<bool> {
         let account = self.actor.account;
+        auth::may_manage_in(connection, self.actor).await?;
         store::insert_feed(connection, account).await?;
         let before = store::set_enabled(connection, account, self.enabled).await?;
         if before != self.enabled {

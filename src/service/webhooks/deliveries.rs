@@ -250,9 +250,10 @@ impl Webhooks {
         .to_string();
         let url =
             EndpointUrl::parse(&stored.endpoint.url, true).map_err(|fault| Error::internal("reading the URL of an endpoint", fault))?;
-        let secrets = stored.signing(&self.keys, account)?;
+        let versions = std::iter::once(&stored.secret).chain(&stored.previous);
+        let secrets = self.keys.secrets(account, id, versions)?;
         let mut target = self.egress.target(&url);
-        let response = message::send(&mut target, &secrets, event, payload.clone().into()).await;
+        let response = message::send(&mut target, &secrets, event, payload.into()).await;
         let attempt = Attempt {
             id: AttemptId::new(),
             delivery: DeliveryId::new(),
@@ -264,7 +265,7 @@ impl Webhooks {
             response_body: response.body,
             next_attempt_at: None,
         };
-        unit::write(&self.pool, &WriteTest { account, endpoint: id, event, payload: &payload, attempt: &attempt }).await?;
+        unit::write(&self.pool, &WriteTest { account, endpoint: id, event, attempt: &attempt }).await?;
         Ok(attempt)
     }
 
@@ -341,7 +342,6 @@ struct WriteTest<'a> {
     account: AccountId,
     endpoint: WebhookEndpointId,
     event: MessageId,
-    payload: &'a str,
     attempt: &'a Attempt,
 }
 
@@ -349,7 +349,7 @@ impl Unit for WriteTest<'_> {
     type Output = ();
 
     async fn run(&self, connection: &mut PgConnection) -> Result<()> {
-        let Self { account, endpoint, event, payload, attempt } = *self;
-        store::insert_test(connection, (account, endpoint), event, payload, attempt).await
+        let Self { account, endpoint, event, attempt } = *self;
+        store::insert_test(connection, (account, endpoint), event, attempt).await
     }
 }

@@ -31,9 +31,7 @@ pub(super) async fn renew(webhooks: &Webhooks, key: EndpointKey) -> Result<Optio
 pub(super) fn prepare(webhooks: &Webhooks, key: EndpointKey, config: &Config) -> Result<(EndpointUrl, Vec<SigningSecret>)> {
     // Whether plain http is allowed was decided when the URL was set.
     let url = EndpointUrl::parse(&config.url, true).map_err(|fault| Error::internal("reading the URL of an endpoint", fault))?;
-    let secrets: Result<Vec<SigningSecret>> =
-        config.secrets.iter().map(|version| webhooks.keys.secret(key.account, key.id, version)).collect();
-    Ok((url, secrets?))
+    Ok((url, webhooks.keys.secrets(key.account, key.id, &config.secrets)?))
 }
 
 struct Renew {

@@ -39,16 +39,10 @@ pub(super) struct Config {
     pub(super) now: DateTime<Utc>,
 }
 
-/// The id of a delivery to make.
-pub(super) struct Made {
-    pub(super) id: Uuid,
-}
-
 /// A delivery that was claimed.
 pub(super) struct Claimed {
     pub(super) event: MessageId,
     pub(super) id: Uuid,
-    pub(super) payload: Option<String>,
     pub(super) attempts: i32,
     pub(super) attempts_before: i32,
     pub(super) occurred_at: DateTime<Utc>,

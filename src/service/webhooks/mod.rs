@@ -298,14 +298,6 @@ impl Webhooks {
     }
 }
 
-impl Stored {
-    /// The secrets that sign now.
-    fn signing(&self, keys: &SecretKeys, account: AccountId) -> Result<Vec<crate::domain::webhook::signature::SigningSecret>> {
-        let versions: Vec<&SecretVersion> = [Some(&self.secret), self.previous.as_ref()].into_iter().flatten().collect();
-        versions.into_iter().map(|version| keys.secret(account, self.endpoint.id, version)).collect()
-    }
-}
-
 /// The error of an endpoint that is not there.
 pub(super) const fn not_found() -> Error {
     Error::Refused(Refusal::WebhookEndpointNotFound)

@@ -11,23 +11,14 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
-use hyper::body::Bytes;
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, sleep, sleep_until},
-};
-use uuid::Uuid;
-
 use super::{
     Render, Webhooks,
     lease::{GiveUp, LEASE, prepare, renew},
-    message::{Config, EndpointKey, Finished, Made, Message, Sent, send},
+    message::{Config, EndpointKey, Finished, Message, Sent, send},
     store,
 };
 use crate::domain::{
-    id::MessageId,
+    id::{DeliveryId, MessageId},
     webhook::{
         endpoint::DisabledReason,
         health::{Breaker, must_disable},
@@ -39,6 +30,13 @@ use crate::domain::{
 use crate::egress::Target;
 use crate::service::{error::Result, events::Header, unit};
 use crate::telemetry::metrics;
+use chrono::{DateTime, TimeDelta, Utc};
+use hyper::body::Bytes;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
 
 /// How often the lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
@@ -245,13 +243,12 @@ impl Owner {
         if count == 0 {
             return Ok(0);
         }
-        let ids: Vec<MessageId> = claimed.iter().filter(|each| each.payload.is_none()).map(|each| each.event).collect();
+        let ids: Vec<MessageId> = claimed.iter().map(|each| each.event).collect();
         let events = self.webhooks.events.with_ids(key.account, ids).await?;
         let mut bodies: HashMap<MessageId, Bytes> = events.iter().map(|event| (event.id, (self.render)(event).into())).collect();
         let mut messages: Vec<Message> = Vec::new();
         for claimed in claimed {
-            let body = claimed.payload.clone().map(Bytes::from).or_else(|| bodies.remove(&claimed.event));
-            match body {
+            match bodies.remove(&claimed.event) {
                 Some(body) => messages.push(Message { claimed, body }),
                 None => self.finished.push(Finished::without_event(&claimed, self.now())),
             }
@@ -274,13 +271,13 @@ impl Owner {
         if page.end == from {
             return Ok(false);
         }
-        let made: Vec<(Made, Header)> = page.headers.into_iter().map(|header| (Made { id: Uuid::now_v7() }, header)).collect();
+        let made: Vec<(DeliveryId, Header)> = page.headers.into_iter().map(|header| (DeliveryId::new(), header)).collect();
         let to = page.end;
-        let count = unit::autocommit(&self.webhooks.pool, move |connection| {
+        let has_moved = unit::autocommit(&self.webhooks.pool, move |connection| {
             Box::pin(async move { store::make_deliveries(connection, key, from, to, &made).await })
         })
         .await?;
-        if count.is_none() {
+        if !has_moved {
             // The endpoint has changed. The next renewal reads how.
             self.renew_at = Instant::now();
             return Ok(false);

@@ -44,6 +44,19 @@ impl SecretKeys {
         self.keys.iter().any(|key| key.kid() == kid)
     }
 
+    /// Several secrets of an endpoint, in their order.
+    ///
+    /// # Errors
+    /// A key is not among those of this process.
+    pub(super) fn secrets<'a>(
+        &self,
+        account: AccountId,
+        endpoint: WebhookEndpointId,
+        versions: impl IntoIterator<Item = &'a SecretVersion>,
+    ) -> Result<Vec<SigningSecret>> {
+        versions.into_iter().map(|version| self.secret(account, endpoint, version)).collect()
+    }
+
     /// The secret of an endpoint.
     ///
     /// # Errors

@@ -299,7 +299,6 @@ pub(in super::super) async fn insert_test(
     connection: &mut PgConnection,
     (account, endpoint): (AccountId, WebhookEndpointId),
     event: MessageId,
-    payload: &str,
     attempt: &Attempt,
 ) -> Result<()> {
     let succeeded = attempt.outcome.known() == Ok(AttemptOutcome::Succeeded);
@@ -307,21 +306,20 @@ pub(in super::super) async fn insert_test(
         "
         with delivery as (
             insert into webhook_deliveries (
-                account_id, webhook_endpoint_id, event_id, id, event_type, payload, status, attempts, occurred_at, delivered_at
+                account_id, webhook_endpoint_id, event_id, id, event_type, status, attempts, occurred_at, delivered_at
             )
-            values ($1, $2, $3, $4, 'webhook.test', $5, $6, 1, $9, case when $6 = 'delivered' then now() end)
+            values ($1, $2, $3, $4, 'webhook.test', $5, 1, $8, case when $5 = 'delivered' then now() end)
         )
         insert into webhook_attempts (
             account_id, webhook_endpoint_id, id, delivery_id, number, started_at, duration_ms, outcome, status_code,
             response_body
         )
-        values ($1, $2, $7, $4, 1, $9, $8, $10, $11, $12)
+        values ($1, $2, $6, $4, 1, $8, $7, $9, $10, $11)
         ",
         account as AccountId,
         endpoint as WebhookEndpointId,
         event as MessageId,
         attempt.delivery as DeliveryId,
-        payload,
         if succeeded { DeliveryStatus::Delivered } else { DeliveryStatus::Failed }.name(),
         attempt.id as AttemptId,
         attempt.duration_ms,

@@ -4,30 +4,30 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::super::message::{Claimed, EndpointKey, Finished, Health, Made};
+use super::super::message::{Claimed, EndpointKey, Finished, Health};
 use super::Place;
 use crate::domain::{
-    id::{AccountId, MessageId, WebhookEndpointId},
+    id::{AccountId, DeliveryId, MessageId, WebhookEndpointId},
     webhook::endpoint::EndpointStatus,
 };
 use crate::service::{error::Result, events::Header, unit::ReadConnection};
 
 /// Makes deliveries of events, and moves the endpoint's place in the feed behind them. An endpoint whose place was set
-/// meanwhile, or that has been disabled, stays as it is. Returns how many deliveries there are to send, or None.
+/// meanwhile, or that has been disabled, stays as it is. Returns whether the place was moved.
 pub(in super::super) async fn make_deliveries(
     connection: &mut PgConnection,
     key: EndpointKey,
     from: Place,
     to: Place,
-    made: &[(Made, Header)],
-) -> std::result::Result<Option<i64>, sqlx::Error> {
-    let ids: Vec<Uuid> = made.iter().map(|(made, _)| made.id).collect();
+    made: &[(DeliveryId, Header)],
+) -> std::result::Result<bool, sqlx::Error> {
+    let ids: Vec<Uuid> = made.iter().map(|(id, _)| (*id).into()).collect();
     let events: Vec<Uuid> = made.iter().map(|(_, header)| header.id.into()).collect();
     let types: Vec<&str> = made.iter().map(|(_, header)| header.event_type.as_str()).collect();
     let cards: Vec<Option<Uuid>> = made.iter().map(|(_, header)| header.card.map(|card| card.card.into())).collect();
     let sequences: Vec<Option<i64>> = made.iter().map(|(_, header)| header.card.map(|card| card.sequence)).collect();
     let times: Vec<DateTime<Utc>> = made.iter().map(|(_, header)| header.created_at).collect();
-    let count = sqlx::query_scalar!(
+    let moved = sqlx::query_scalar!(
         r#"
         with moved as (
             update webhook_endpoints
@@ -50,9 +50,8 @@ pub(in super::super) async fn make_deliveries(
             cross join unnest($8::uuid[], $9::uuid[], $10::text[], $11::uuid[], $12::bigint[], $13::timestamptz[])
                 as event (id, event_id, type, card_id, sequence, created_at)
             on conflict on constraint webhook_deliveries_pkey do nothing
-            returning id
         )
-        select (select count(*) from made) as "made!"
+        select true as "moved!"
         from moved
         "#,
         key.account as AccountId,
@@ -72,7 +71,7 @@ pub(in super::super) async fn make_deliveries(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(count)
+    Ok(moved.is_some())
 }
 
 /// Claims deliveries that are due, and counts an attempt of each. With `by_card`, one of a card has to wait while an earlier
@@ -130,7 +129,6 @@ pub(in super::super) async fn claim_deliveries(
         returning
             event_id as "event: MessageId",
             id,
-            payload,
             attempts,
             attempts_before,
             occurred_at

@@ -7,21 +7,24 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// What may be done with the rows of each table. Rows are locked by the right to update them.
-const GRANTS: [(&str, &[&str]); 24] = [
+const GRANTS: [(&str, &[&str]); 27] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("accounts", &["SELECT", "INSERT", "UPDATE"]),
     ("api_keys", &["SELECT", "INSERT", "UPDATE"]),
     ("audit_events", &["SELECT", "INSERT"]),
     ("authorization_entries", &["SELECT", "INSERT"]),
     ("authorizations", &["SELECT", "INSERT", "UPDATE"]),
+    ("card_controls", &["SELECT", "INSERT", "UPDATE"]),
     ("cards", &["SELECT", "INSERT", "UPDATE"]),
-    ("customers", &["SELECT", "INSERT"]),
+    ("customers", &["SELECT", "INSERT", "UPDATE"]),
     ("deployment", &["SELECT", "INSERT"]),
     ("event_blocks", ALL_OF_ROWS),
     ("event_feeds", &["SELECT", "INSERT", "UPDATE"]),
     ("events", &["SELECT", "INSERT", "DELETE"]),
     ("failed_logins", ALL_OF_ROWS),
     ("idempotency_keys", ALL_OF_ROWS),
+    ("limit_usage", ALL_OF_ROWS),
+    ("limits", ALL_OF_ROWS),
     ("login_sources", ALL_OF_ROWS),
     ("movements", &["SELECT", "INSERT"]),
     ("quota_usage", &["SELECT", "INSERT", "UPDATE"]),

@@ -1,5 +1,7 @@
 //! The events of the audit log. Pure: each event has a type, a subject, and the state before and after.
 
+mod announce;
+
 use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -8,8 +10,7 @@ use serde_json::{Value, json};
 use crate::domain::{
     card::CardStatus,
     currency::Currency,
-    feed_event::{Announcement, FeedEventType},
-    id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, NotAnId, SessionId, UserId, WebhookEndpointId},
+    id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, LimitId, NotAnId, SessionId, UserId, WebhookEndpointId},
     money::Money,
     role::{Permission, Role},
     webhook::endpoint::{DisabledReason, EndpointChanges},
@@ -34,6 +35,8 @@ pub enum Subject {
     Authorization(AuthorizationId),
     /// A webhook endpoint.
     WebhookEndpoint(WebhookEndpointId),
+    /// A limit.
+    Limit(LimitId),
 }
 
 impl FromStr for Subject {
@@ -48,6 +51,7 @@ impl FromStr for Subject {
         let api_key = || text.parse().map(Self::ApiKey);
         let authorization = || text.parse().map(Self::Authorization);
         let endpoint = || text.parse().map(Self::WebhookEndpoint);
+        let limit = || text.parse().map(Self::Limit);
         account
             .or_else(|_| user())
             .or_else(|_| session())
@@ -56,6 +60,7 @@ impl FromStr for Subject {
             .or_else(|_| api_key())
             .or_else(|_| authorization())
             .or_else(|_| endpoint())
+            .or_else(|_| limit())
     }
 }
 
@@ -115,6 +120,14 @@ event_types! {
     CardAssigned => "card_assigned";
     /// A card's status changed.
     CardStatusChanged => "card_status_changed";
+    /// A card's controls were changed.
+    CardControlsChanged => "card_controls_changed";
+    /// A limit of a card or of a customer was created.
+    LimitCreated => "limit_created";
+    /// A limit was changed.
+    LimitChanged => "limit_changed";
+    /// A limit was deleted.
+    LimitDeleted => "limit_deleted";
     /// The issuer ended the hold of an authorisation.
     AuthorizationReleased => "authorization_released";
     /// An API key was created.
@@ -152,7 +165,7 @@ impl FromStr for EventType {
 }
 
 /// An event. Movements are not events: each is its own record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "`EventType` documents each variant")]
 pub enum Event {
     Login { session: SessionId },
@@ -173,6 +186,10 @@ pub enum Event {
     CardCreated { card: CardId, currency: Currency, sequence: i64 },
     CardAssigned { card: CardId, customer: CustomerId, sequence: i64 },
     CardStatusChanged { card: CardId, from: CardStatus, to: CardStatus, sequence: i64 },
+    CardControlsChanged { card: CardId, before: Value, after: Value, sequence: i64 },
+    LimitCreated { limit: LimitId, card: Option<(CardId, i64)>, after: Value },
+    LimitChanged { limit: LimitId, card: Option<(CardId, i64)>, before: Value, after: Value },
+    LimitDeleted { limit: LimitId, card: Option<(CardId, i64)>, before: Value },
     AuthorizationReleased { authorization: AuthorizationId, amount: Money },
     ApiKeyCreated { key: ApiKeyId, role: Role, expires_at: Option<DateTime<Utc>> },
     ApiKeyRolled { key: ApiKeyId, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>> },
@@ -239,6 +256,12 @@ impl Event {
                 let [before, after] = [from, to].map(|status| Some(json!({"status": status.name()})));
                 (EventType::CardStatusChanged, Subject::Card(card), before, after)
             }
+            Self::CardControlsChanged { card, before, after, .. } => {
+                (EventType::CardControlsChanged, Subject::Card(card), Some(before), Some(after))
+            }
+            Self::LimitCreated { limit, after, .. } => (EventType::LimitCreated, Subject::Limit(limit), None, Some(after)),
+            Self::LimitChanged { limit, before, after, .. } => (EventType::LimitChanged, Subject::Limit(limit), Some(before), Some(after)),
+            Self::LimitDeleted { limit, before, .. } => (EventType::LimitDeleted, Subject::Limit(limit), Some(before), None),
             Self::AuthorizationReleased { authorization, amount } => {
                 let [before, after] = [amount, Money::ZERO].map(|held| Some(json!({"heldAmount": held})));
                 (EventType::AuthorizationReleased, Subject::Authorization(authorization), before, after)
@@ -281,66 +304,6 @@ impl Event {
             Self::WebhookSecretRotated { endpoint } => (EventType::WebhookSecretRotated, Subject::WebhookEndpoint(endpoint), None, None),
         };
         Described { event_type, subject, before, after }
-    }
-}
-
-impl Event {
-    /// What it announces in the feed of its account. None for what concerns only the account itself, such as a login.
-    #[must_use]
-    pub fn announce(self) -> Option<Announcement> {
-        let (event_type, card, data) = match self {
-            Self::CustomerCreated { customer } => (FeedEventType::CustomerCreated, None, json!({"customer": {"customerId": customer}})),
-            Self::CardCreated { card, currency, sequence } => {
-                let status = CardStatus::Inactive.name();
-                let data = json!({"card": {"cardId": card, "status": status, "currency": currency.code(), "customerId": null}});
-                (FeedEventType::CardCreated, Some((card, sequence)), data)
-            }
-            Self::CardAssigned { card, customer, sequence } => {
-                (FeedEventType::CardAssigned, Some((card, sequence)), json!({"card": {"cardId": card, "customerId": customer}}))
-            }
-            Self::CardStatusChanged { card, from, to, sequence } => {
-                let data = json!({"card": {"cardId": card, "status": to.name()}, "previousStatus": from.name()});
-                (FeedEventType::of_status(to)?, Some((card, sequence)), data)
-            }
-            Self::ApiKeyCreated { key, role, expires_at } => {
-                let data = json!({"apiKey": {"apiKeyId": key, "role": role.name(), "expiresAt": expires_at.map(text_of)}});
-                (FeedEventType::ApiKeyCreated, None, data)
-            }
-            Self::ApiKeyRolled { key, to, .. } => {
-                (FeedEventType::ApiKeyRolled, None, json!({"apiKey": {"apiKeyId": key, "overlapEndsAt": to.map(text_of)}}))
-            }
-            Self::WebhookEndpointEnabled { endpoint } => {
-                let data = json!({"webhookEndpoint": {"webhookEndpointId": endpoint, "status": "enabled"}});
-                (FeedEventType::WebhookEndpointEnabled, None, data)
-            }
-            Self::WebhookEndpointDisabled { endpoint, reason } => {
-                let endpoint = json!({"webhookEndpointId": endpoint, "status": "disabled", "disabledReason": reason.name()});
-                (FeedEventType::WebhookEndpointDisabled, None, json!({"webhookEndpoint": endpoint}))
-            }
-            Self::ApiKeyRevoked { key } => (FeedEventType::ApiKeyRevoked, None, json!({"apiKey": {"apiKeyId": key}})),
-            Self::Login { .. }
-            | Self::LoginFailed { .. }
-            | Self::Logout { .. }
-            | Self::Refresh { .. }
-            | Self::RefreshTokenReused { .. }
-            | Self::SessionEnded { .. }
-            | Self::PasswordChanged { .. }
-            | Self::PermissionRefused { .. }
-            | Self::QuotaExhausted { .. }
-            | Self::AccountCreated { .. }
-            | Self::UserCreated { .. }
-            | Self::UserRoleChanged { .. }
-            | Self::UserDisabled { .. }
-            | Self::UserEnabled { .. }
-            | Self::EventFeedChanged { .. }
-            | Self::WebhookEndpointCreated { .. }
-            | Self::WebhookEndpointChanged { .. }
-            | Self::WebhookEndpointDeleted { .. }
-            | Self::WebhookSecretRotated { .. }
-            // The ledger tells of it, with the entry.
-            | Self::AuthorizationReleased { .. } => return None,
-        };
-        Some(Announcement { event_type, card, data })
     }
 }
 

@@ -3,15 +3,20 @@
 //!
 //! Every check is made, also after one that failed, so that a decline explains itself with all of its numbers.
 
+mod check;
+mod decline;
+
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
+pub use self::check::{Check, CheckResult};
 use crate::domain::{
     authorization::{AuthorizationKind, AuthorizationStatus, DecidedBy, EntryKind, Standing},
-    card::CardStatus,
-    currency::{Currency, CurrencyCode},
+    currency::CurrencyCode,
+    id::LimitId,
     money::{Amount, Money},
     posting::Position,
+    spending::Rules,
 };
 
 /// Why an authorisation or an increment was declined, in the order of precedence.
@@ -120,76 +125,6 @@ impl DeclineCode {
     }
 }
 
-/// The result of one check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckResult {
-    /// The payment may go on.
-    Pass,
-    /// The payment is to be declined.
-    Fail,
-}
-
-impl CheckResult {
-    const fn of(passes: bool) -> Self {
-        if passes { Self::Pass } else { Self::Fail }
-    }
-}
-
-/// One check, with what it compared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "check", rename_all = "snake_case")]
-pub enum Check {
-    /// The card is active.
-    CardStatus {
-        /// The result.
-        result: CheckResult,
-        /// The card's status.
-        value: CardStatus,
-    },
-    /// The authorisation to raise holds money.
-    AuthorizationOpen {
-        /// The result.
-        result: CheckResult,
-        /// The authorisation's status.
-        value: AuthorizationStatus,
-    },
-    /// The amount is in the card's currency.
-    Currency {
-        /// The result.
-        result: CheckResult,
-        /// The currency of the amount.
-        value: CurrencyCode,
-        /// The card's currency.
-        expected: Currency,
-    },
-    /// The amount suits the kind.
-    Amount {
-        /// The result.
-        result: CheckResult,
-        /// The amount.
-        requested: Money,
-    },
-    /// The card has enough available.
-    Funds {
-        /// The result.
-        result: CheckResult,
-        /// The card's balance.
-        balance: Money,
-        /// What is held of it.
-        held: Money,
-        /// What is left.
-        available: Money,
-        /// The amount.
-        requested: Money,
-    },
-    /// The sandbox was asked to decline.
-    Forced {
-        /// The result.
-        result: CheckResult,
-    },
-}
-
 /// A reason to decline, in words too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decline {
@@ -197,6 +132,8 @@ pub struct Decline {
     pub code: DeclineCode,
     /// The reason, for a person.
     pub message: String,
+    /// The limit that it exceeds.
+    pub limit: Option<LimitId>,
 }
 
 /// What an authorisation asks for.
@@ -299,91 +236,60 @@ impl Verdict {
     }
 }
 
-/// Decides an authorisation. What is due to expire is no longer part of the position.
+/// Decides an authorisation. What is due to expire is no longer part of the position. `rules` has the limits with what was
+/// spent in their windows of this moment.
 #[must_use]
-pub fn decide(card: &Position, asked: &Asked) -> Decision {
-    let mut checks = vec![card_status(card)];
+pub fn decide(card: &Position, asked: &Asked, rules: Option<&Rules<'_>>) -> Decision {
+    let mut checks = vec![check::card_status(card)];
     if let Some(value) = asked.currency {
-        checks.push(Check::Currency { result: CheckResult::of(value.is(card.currency)), value, expected: card.currency });
+        checks.push(check::currency(card, value));
     }
-    let suits = (asked.amount == Money::ZERO) == (asked.kind == AuthorizationKind::Verification);
-    checks.push(Check::Amount { result: CheckResult::of(suits), requested: asked.amount });
+    checks.push(check::amount(asked.kind, asked.amount));
     if let Some(code) = asked.forced {
         checks.push(Check::Forced { result: CheckResult::Fail });
         let message = format!("The sandbox was asked to decline with {}.", code.name());
-        return Decision { verdict: Verdict::Declined(Decline { code, message }), checks };
+        return Decision { verdict: Verdict::Declined(Decline { code, message, limit: None }), checks };
     }
-    checks.push(funds(card, asked.amount));
-    let verdict = match first_decline(&checks) {
+    if let Some(rules) = rules {
+        check::controls(rules, asked.amount, &mut checks);
+        check::limits(rules, asked.amount, &mut checks);
+    }
+    checks.push(check::funds(card, asked.amount));
+    let verdict = match decline::first_decline(&checks) {
         _ if asked.stand_in => Verdict::StandIn(asked.amount),
         None => Verdict::Approved(asked.amount),
-        Some(Decline { code: DeclineCode::InsufficientFunds, .. }) if asked.partial_approval && card.available() > Money::ZERO => {
-            Verdict::Partial(card.available())
+        Some(decline) => {
+            let part = if asked.partial_approval { check::part(&checks) } else { None };
+            part.map_or(Verdict::Declined(decline), Verdict::Partial)
         }
-        Some(decline) => Verdict::Declined(decline),
     };
     Decision { verdict, checks }
 }
 
-/// Decides an increment of an authorisation.
+/// Decides an increment of an authorisation. `rules` has the limits with what was spent in the windows in which the payment
+/// was authorised at first.
 #[must_use]
-pub fn decide_increment(card: &Position, authorization: AuthorizationStatus, amount: Amount) -> Decision {
-    let is_open = authorization == AuthorizationStatus::Pending;
-    let checks = vec![
-        card_status(card),
-        Check::AuthorizationOpen { result: CheckResult::of(is_open), value: authorization },
-        funds(card, amount.money()),
-    ];
-    let verdict = first_decline(&checks).map_or(Verdict::Approved(amount.money()), Verdict::Declined);
+pub fn decide_increment(card: &Position, authorization: AuthorizationStatus, amount: Amount, rules: Option<&Rules<'_>>) -> Decision {
+    let mut checks = vec![check::card_status(card), check::authorization_open(authorization)];
+    if let Some(rules) = rules {
+        // The payment is one already.
+        check::merchant(rules, &mut checks);
+        check::limit_amounts(rules, amount.money(), &mut checks);
+    }
+    checks.push(check::funds(card, amount.money()));
+    let verdict = decline::first_decline(&checks).map_or(Verdict::Approved(amount.money()), Verdict::Declined);
     Decision { verdict, checks }
 }
 
-fn card_status(card: &Position) -> Check {
-    Check::CardStatus { result: CheckResult::of(card.status == CardStatus::Active), value: card.status }
-}
-
-fn funds(card: &Position, requested: Money) -> Check {
-    let available = card.available();
-    // Nothing can be paid also from below zero.
-    let result = CheckResult::of(requested == Money::ZERO || requested <= available);
-    Check::Funds { result, balance: card.balance, held: card.held, available, requested }
-}
-
-/// The decline of the first check that failed. The checks are in the order of precedence.
-fn first_decline(checks: &[Check]) -> Option<Decline> {
-    checks.iter().find_map(decline)
-}
-
-fn decline(check: &Check) -> Option<Decline> {
-    const FAIL: CheckResult = CheckResult::Fail;
-    let (code, message) = match check {
-        Check::CardStatus { result: FAIL, value: CardStatus::Cancelled } => {
-            (DeclineCode::CardCancelled, "The card is cancelled.".to_owned())
-        }
-        Check::CardStatus { result: FAIL, value: CardStatus::Blocked } => (DeclineCode::CardBlocked, "The card is blocked.".to_owned()),
-        Check::CardStatus { result: FAIL, .. } => (DeclineCode::CardInactive, "The card has not been activated.".to_owned()),
-        Check::AuthorizationOpen { result: FAIL, value } => {
-            (DeclineCode::AuthorizationNotOpen, format!("The authorization is {} and cannot be raised.", value.name()))
-        }
-        Check::Currency { result: FAIL, value, expected } => {
-            (DeclineCode::CurrencyMismatch, format!("The amount is in {value}, the card is in {}.", expected.code()))
-        }
-        Check::Amount { result: FAIL, requested: Money::ZERO } => {
-            (DeclineCode::AmountInvalid, "Only a verification can be for 0.".to_owned())
-        }
-        Check::Amount { result: FAIL, .. } => (DeclineCode::AmountInvalid, "A verification is for 0.".to_owned()),
-        Check::Funds { result: FAIL, available, requested, .. } => (
-            DeclineCode::InsufficientFunds,
-            format!("The card has {} available; {} was asked for.", available.to_json(), requested.to_json()),
-        ),
-        Check::CardStatus { .. }
-        | Check::AuthorizationOpen { .. }
-        | Check::Currency { .. }
-        | Check::Amount { .. }
-        | Check::Funds { .. }
-        | Check::Forced { .. } => return None,
-    };
-    Some(Decline { code, message })
+/// Decides whether the controls and limits permit a purchase of a single message. The card's status and its money are for the
+/// posting to decide.
+#[must_use]
+pub fn decide_purchase(amount: Amount, rules: &Rules<'_>) -> Decision {
+    let mut checks = Vec::new();
+    check::controls(rules, amount.money(), &mut checks);
+    check::limits(rules, amount.money(), &mut checks);
+    let verdict = decline::first_decline(&checks).map_or(Verdict::Approved(amount.money()), Verdict::Declined);
+    Decision { verdict, checks }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::{
     authorization::AuthorizationStatus,
     card::{CardStatus, TargetStatus},
+    decision::Decision,
     money::Money,
 };
 
@@ -10,7 +11,7 @@ use super::{
 ///
 /// Under an `Idempotency-Key` a refusal is stored like a success: the same request gets the same refusal again, even
 /// after the state has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The account has no such customer.
     #[error("no such customer")]
@@ -65,10 +66,28 @@ pub enum Refusal {
     /// The card has this available, which is less than it would pay.
     #[error("insufficient funds")]
     InsufficientFunds(Money),
+    /// The card's controls or limits forbid the purchase.
+    #[error("payment declined")]
+    PaymentDeclined(Box<Decision>),
     /// The balance would exceed [`MAX_MINOR`](super::money::MAX_MINOR).
     #[error("balance limit exceeded")]
     BalanceLimitExceeded,
 
+    /// The account has no such limit.
+    #[error("no such limit")]
+    LimitNotFound,
+    /// The card or the customer has as many limits as it may have.
+    #[error("too many limits")]
+    TooManyLimits,
+    /// The limit would limit neither the amount nor the number of payments.
+    #[error("limit on nothing")]
+    LimitOnNothing,
+    /// A limit on each transaction cannot limit how many there are.
+    #[error("count of a limit on each transaction")]
+    CountOfTransaction,
+    /// The controls have another version than the request was made for.
+    #[error("version conflict")]
+    VersionConflict(i64),
     /// The account has no such event in its feed.
     #[error("no such event")]
     EventNotFound,
@@ -125,7 +144,7 @@ pub enum RefusalKind {
 impl Refusal {
     /// Which kind of refusal this is.
     #[must_use]
-    pub const fn kind(self) -> RefusalKind {
+    pub const fn kind(&self) -> RefusalKind {
         match self {
             Self::CustomerNotFound
             | Self::CardNotFound
@@ -137,6 +156,7 @@ impl Refusal {
             | Self::EventNotFound
             | Self::WebhookEndpointNotFound
             | Self::DeliveryNotFound
+            | Self::LimitNotFound
             | Self::MovementNotFound => RefusalKind::NotFound,
             Self::DuplicateEmail
             | Self::ApiKeyNotActive
@@ -148,6 +168,11 @@ impl Refusal {
             | Self::CardCancelled
             | Self::CardNotActive(_)
             | Self::InsufficientFunds(_)
+            | Self::PaymentDeclined(_)
+            | Self::TooManyLimits
+            | Self::LimitOnNothing
+            | Self::CountOfTransaction
+            | Self::VersionConflict(_)
             | Self::BalanceLimitExceeded
             | Self::AuthorizationNotOpen(_)
             | Self::NothingHeld(_)

@@ -42,6 +42,14 @@ feed_event_types! {
     CardBlocked => "card.blocked";
     /// A card was cancelled.
     CardCancelled => "card.cancelled";
+    /// The controls of a card were changed.
+    CardControlsUpdated => "card.controls_updated";
+    /// A limit of a card or of a customer was created.
+    LimitCreated => "limit.created";
+    /// A limit was changed.
+    LimitUpdated => "limit.updated";
+    /// A limit was deleted.
+    LimitDeleted => "limit.deleted";
     /// A posting that nobody may refuse took a card's balance below zero.
     CardOverdrawn => "card.overdrawn";
     /// A card's balance changed.
@@ -246,7 +254,7 @@ mod tests {
     fn a_pattern_is_a_type_or_all_of_a_kind_or_everything() {
         let names = |patterns: &[&str]| TypeFilter::new(patterns.iter().copied()).map(|filter| filter.names());
         assert_eq!(names(&["card.blocked", "card.blocked"]), Ok(Some(vec!["card.blocked".to_owned()])));
-        assert_eq!(names(&["card.*"]).expect("known").expect("some").len(), 6);
+        assert_eq!(names(&["card.*"]).expect("known").expect("some").len(), 7);
         assert_eq!(names(&["card.blocked", "*"]), Ok(None));
         for wrong in ["", "card", "card.", "card.*.*", "c*", "**", "*.created", "card.unknown", "CARD.BLOCKED", ".*", "unknown.*"] {
             assert_eq!(names(&[wrong]), Err(UnknownPattern), "{wrong}");

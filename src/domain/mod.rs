@@ -22,6 +22,7 @@ pub mod money;
 pub mod posting;
 pub mod quota;
 pub mod role;
+pub mod spending;
 pub mod text;
 pub mod user;
 pub mod webhook;

@@ -15,7 +15,7 @@ pub const MINOR_DIGITS: u32 = 2;
 pub const MAX_MINOR: i64 = 9_007_199_254_740_991;
 
 /// A signed sum in minor units, within `±MAX_MINOR`: a balance, or the change that a movement makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Money(i64);
 

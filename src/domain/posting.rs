@@ -73,6 +73,8 @@ pub struct Position {
     pub sequence: i64,
     /// No hold is due before this moment. It stays when the hold ends early. None: nothing is held.
     pub holds_due_at: Option<DateTime<Utc>>,
+    /// How often the controls and limits that apply to the card have changed; 0 if there have never been any.
+    pub rules_version: i64,
 }
 
 impl Position {
@@ -181,6 +183,7 @@ mod tests {
             seq: 7,
             sequence: 9,
             holds_due_at: None,
+            rules_version: 0,
         }
     }
 

@@ -43,7 +43,7 @@ pub enum TextFault {
     NotAnEmail,
 }
 
-/// The name of a customer, an account or an API key: 1 to 200 characters.
+/// The name of a customer, an account, an API key or a limit: 1 to 200 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name(String);
 

@@ -81,6 +81,7 @@ impl Serialize for SubjectId {
             Subject::ApiKey(id) => id.serialize(serializer),
             Subject::Authorization(id) => id.serialize(serializer),
             Subject::WebhookEndpoint(id) => id.serialize(serializer),
+            Subject::Limit(id) => id.serialize(serializer),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser::Error as _};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     balance_body::Balance,
@@ -12,8 +12,8 @@ use super::{
 use crate::domain::{
     authorization::{AuthorizationKind, AuthorizationStatus, DecidedBy, EntryKind},
     currency::Currency,
-    decision::DeclineCode,
-    id::{AuthorizationId, CardId, CustomerId, EntryId, MovementId},
+    decision::{Decline, DeclineCode},
+    id::{AuthorizationId, CardId, CustomerId, EntryId, LimitId, MovementId},
     merchant::{EntryMode, Merchant, MerchantAmount, NetworkTransactionId},
     money::Money,
     word::Word,
@@ -54,7 +54,7 @@ pub(super) struct DeclineBody {
     /// The reason, for a person of the account. Do not show it to the merchant.
     message: String,
     /// The limit that was exceeded.
-    limit_id: Option<String>,
+    limit_id: Option<LimitId>,
     /// Whether the same payment may be approved later, or for less.
     retryable: bool,
     /// The response code for the network (ISO 8583, data element 39).
@@ -62,15 +62,40 @@ pub(super) struct DeclineBody {
 }
 
 impl DeclineBody {
-    fn of(code: Option<&Word<DeclineCode>>, message: Option<&str>) -> Option<Self> {
+    /// From what is stored of it. `checks` are those of the decision, as a JSON array.
+    fn of(code: Option<&Word<DeclineCode>>, message: Option<&str>, checks: Option<&str>) -> Option<Self> {
         let code = code?;
         let (retryable, response_code) = match code {
             Word::Known(code) => (code.is_retryable(), code.response_code()),
             // Do not honour: what a network is told if there is no better word.
             Word::Unknown(_) => (false, "05"),
         };
-        Some(Self { code: code.clone(), message: message.unwrap_or_default().to_owned(), limit_id: None, retryable, response_code })
+        let limit_id = match code {
+            Word::Known(DeclineCode::LimitTransactionExceeded | DeclineCode::LimitAmountExceeded | DeclineCode::LimitCountExceeded) => {
+                checks.and_then(exceeded)
+            }
+            Word::Known(_) | Word::Unknown(_) => None,
+        };
+        Some(Self { code: code.clone(), message: message.unwrap_or_default().to_owned(), limit_id, retryable, response_code })
     }
+}
+
+impl From<&Decline> for DeclineBody {
+    fn from(decline: &Decline) -> Self {
+        Self {
+            code: decline.code.into(),
+            message: decline.message.clone(),
+            limit_id: decline.limit,
+            retryable: decline.code.is_retryable(),
+            response_code: decline.code.response_code(),
+        }
+    }
+}
+
+/// The limit of the first check of a limit that failed.
+fn exceeded(checks: &str) -> Option<LimitId> {
+    let checks: Vec<Value> = serde_json::from_str(checks).ok()?;
+    checks.iter().find(|check| check["result"] == "fail" && !check["limitId"].is_null())?["limitId"].as_str()?.parse().ok()
 }
 
 /// One step of an authorization.
@@ -105,7 +130,11 @@ impl EntryBody {
     pub(super) fn of(authorization: &Authorization, entry: &AuthorizationEntry) -> Self {
         let mut body = Self::from(entry);
         if entry.ordinal == 1 {
-            body.decline = DeclineBody::of(authorization.decline_code.as_ref(), authorization.decline_message.as_deref());
+            body.decline = DeclineBody::of(
+                authorization.decline_code.as_ref(),
+                authorization.decline_message.as_deref(),
+                authorization.checks.as_deref(),
+            );
             body.checks = authorization.checks.as_deref().and_then(stored);
         }
         body
@@ -123,7 +152,7 @@ impl From<&AuthorizationEntry> for EntryBody {
             movement_id: entry.movement_id,
             sequence: entry.sequence,
             created_at: Timestamp(entry.created_at),
-            decline: DeclineBody::of(entry.decline_code.as_ref(), entry.decline_message.as_deref()),
+            decline: DeclineBody::of(entry.decline_code.as_ref(), entry.decline_message.as_deref(), entry.checks.as_deref()),
             checks: entry.checks.as_deref().and_then(stored),
             reason: entry.reason.clone(),
         }
@@ -228,7 +257,11 @@ impl From<&Authorization> for AuthorizationBody {
             approval_code: authorization.approval_code.clone(),
             response_code: authorization.response_code.clone(),
             decided_by: authorization.decided_by.clone(),
-            decline: DeclineBody::of(authorization.decline_code.as_ref(), authorization.decline_message.as_deref()),
+            decline: DeclineBody::of(
+                authorization.decline_code.as_ref(),
+                authorization.decline_message.as_deref(),
+                authorization.checks.as_deref(),
+            ),
             checks: authorization.checks.as_deref().and_then(stored),
             created_at: Timestamp(authorization.created_at),
             expires_at: authorization.expires_at.map(Timestamp),

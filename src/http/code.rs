@@ -134,6 +134,22 @@ codes! {
         means: "Your account has no movement with this id, or it is another card's, or of a kind that cannot be reversed or refunded."
         do: "Use a movement's id exactly as you received it. Captures and purchases can be reversed and refunded, refunds can be reversed; GET /cards/{cardId}/movements lists those of a card."
 
+    LimitNotFound "limit_not_found" NOT_FOUND "No such limit"
+        means: "The account has no limit with this id, or it was deleted."
+        do: "Check the limitId; GET /cards/{cardId}/limits lists the limits of a card and of its customer."
+
+    TooManyLimits "too_many_limits" CONFLICT "No room for another limit"
+        means: "A card has at most 20 limits, and so has a customer. Nothing was created."
+        do: "Delete a limit that is no longer needed, or change one."
+
+    LimitOnNothing "limit_on_nothing" CONFLICT "The limit would limit nothing"
+        means: "A limit has an amount, a count or both, and a limit on each transaction has an amount. Nothing was changed."
+        do: "Send another amount or count, pause the limit with its status, or delete it."
+
+    VersionConflict "version_conflict" CONFLICT "The controls have changed"
+        means: "The request names a version of the card's controls, and they have another by now. Nothing was changed."
+        do: "Read the controls with GET /cards/{cardId}/controls, and send the change with their version."
+
     EventNotFound "event_not_found" NOT_FOUND "No such event"
         means: "The feed of your account has no event with this id, or no longer: old events are deleted. Ids of other accounts are not found either."
         do: "Use an event's id exactly as you received it; GET /events lists those that there are."
@@ -209,6 +225,54 @@ codes! {
     InsufficientFunds "insufficient_funds" CONFLICT "The card holds too little"
         means: "The purchase or withdrawal is of more than the card's available money: its balance less what is held for authorizations. Nothing was charged."
         do: "Add funds with POST /balances/add, or wait until holds end, then repeat the request under a new Idempotency-Key."
+
+    PaymentCountReached "payment_count_reached" CONFLICT "The card has made its payments"
+        means: "The card's controls let it make a number of payments (maxPayments), and it has made them. Nothing was charged."
+        do: "Use another card, or raise maxPayments with PATCH /cards/{cardId}/controls while the card is not cancelled."
+
+    MerchantLocked "merchant_locked" CONFLICT "The card is locked to another merchant"
+        means: "The card's controls lock it to one merchant, and the payment is for another, or does not say for which. Nothing was charged."
+        do: "Use another card, or change merchantLock with PATCH /cards/{cardId}/controls."
+
+    MerchantBlocked "merchant_blocked" CONFLICT "The card may not pay this merchant"
+        means: "The merchant is one of blockedMerchants of the card's controls. Nothing was charged."
+        do: "Use another card, or change blockedMerchants with PATCH /cards/{cardId}/controls."
+
+    MerchantNotAllowed "merchant_not_allowed" CONFLICT "The card may pay other merchants only"
+        means: "The merchant is not one of allowedMerchants of the card's controls, or the payment does not say which it is. Nothing was charged."
+        do: "Use another card, or change allowedMerchants with PATCH /cards/{cardId}/controls."
+
+    MerchantCategoryBlocked "merchant_category_blocked" CONFLICT "The card may not pay merchants of this category"
+        means: "The merchant's category is one of blockedCategories of the card's controls. Nothing was charged."
+        do: "Use another card, or change blockedCategories with PATCH /cards/{cardId}/controls."
+
+    MerchantCategoryNotAllowed "merchant_category_not_allowed" CONFLICT "The card may pay merchants of other categories only"
+        means: "The merchant's category is not one of allowedCategories of the card's controls, or the payment does not say which it is. Nothing was charged."
+        do: "Use another card, or change allowedCategories with PATCH /cards/{cardId}/controls."
+
+    MerchantCountryBlocked "merchant_country_blocked" CONFLICT "The card may not pay merchants of this country"
+        means: "The merchant's country is one of blockedCountries of the card's controls. Nothing was charged."
+        do: "Use another card, or change blockedCountries with PATCH /cards/{cardId}/controls."
+
+    MerchantCountryNotAllowed "merchant_country_not_allowed" CONFLICT "The card may pay merchants of other countries only"
+        means: "The merchant's country is not one of allowedCountries of the card's controls, or the payment does not say which it is. Nothing was charged."
+        do: "Use another card, or change allowedCountries with PATCH /cards/{cardId}/controls."
+
+    EntryModeNotAllowed "entry_mode_not_allowed" CONFLICT "The card may not be used in this way"
+        means: "The card's controls ask for it to be present, or not to be, and the payment is made otherwise, or does not say. Nothing was charged."
+        do: "Use another card, or change cardPresent with PATCH /cards/{cardId}/controls."
+
+    LimitTransactionExceeded "limit_transaction_exceeded" CONFLICT "A payment may not be as large"
+        means: "A limit on each transaction of the card or of its customer is lower than the amount. decline.limitId names it. Nothing was charged."
+        do: "Pay less, or change the limit with PATCH /limits/{limitId}."
+
+    LimitAmountExceeded "limit_amount_exceeded" CONFLICT "A limit has too little left"
+        means: "A limit of the card or of its customer has less left in its window than the amount. decline.limitId names it, and checks tell what is left. Nothing was charged."
+        do: "Pay less, wait for the next window, or change the limit with PATCH /limits/{limitId}."
+
+    LimitCountExceeded "limit_count_exceeded" CONFLICT "A limit has no payments left"
+        means: "A limit of the card or of its customer has no payment left in its window. decline.limitId names it. Nothing was charged."
+        do: "Wait for the next window, or change the limit with PATCH /limits/{limitId}."
 
     BalanceLimitExceeded "balance_limit_exceeded" CONFLICT "The card would hold too much"
         means: "A card holds at most 90071992547409.91. Nothing was added."

@@ -1,6 +1,8 @@
 //! Error responses: one exhaustive table from each failure to its status, code and detail (RFC 9457,
 //! `application/problem+json`).
 
+mod refusals;
+
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
@@ -10,8 +12,18 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{code::Code, faults::FaultCode, middleware::request_id::RequestId, openapi::schema};
-use crate::domain::{error::Refusal, quota::QuotaSnapshot};
+use super::{
+    authorization_body::DeclineBody,
+    code::Code,
+    faults::FaultCode,
+    middleware::request_id::RequestId,
+    openapi::{payment_schema::CheckSchema, schema},
+};
+use crate::domain::{
+    decision::{Check, Decision},
+    error::Refusal,
+    quota::QuotaSnapshot,
+};
 use crate::service::error::Error as ServiceError;
 
 /// The result of a handler.
@@ -78,14 +90,20 @@ pub(super) struct Problem {
     pub(super) code: Code,
     pub(super) detail: String,
     pub(super) faults: Vec<FieldFault>,
+    /// The decision on a purchase that was declined.
+    pub(super) declined: Option<Box<Decision>>,
     pub(super) cause: Option<Arc<ServiceError>>,
 }
 
 impl Problem {
     /// The problem that describes a refusal.
     pub(super) fn of_refusal(refusal: Refusal) -> Self {
-        let (code, detail) = describe_refusal(refusal);
-        Self { code, detail, faults: Vec::new(), cause: None }
+        let (code, detail) = refusals::describe(&refusal);
+        let declined = match refusal {
+            Refusal::PaymentDeclined(decision) => Some(decision),
+            _ => None,
+        };
+        Self { code, detail, faults: Vec::new(), declined, cause: None }
     }
 
     /// The body.
@@ -98,6 +116,8 @@ impl Problem {
             code: self.code.name(),
             request_id: id.as_str(),
             errors: &self.faults,
+            decline: self.declined.as_ref().and_then(|decision| Some(decision.verdict.decline()?.into())),
+            checks: self.declined.as_ref().map(|decision| decision.checks.as_slice()),
         };
         // Serialising this type to memory cannot fail.
         serde_json::to_vec(&body).unwrap_or_default()
@@ -125,6 +145,14 @@ pub(super) struct ProblemBody<'a> {
     /// Every field and parameter that is not valid.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldFault],
+    /// Why the card's controls or limits forbid the purchase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DeclineBody")]
+    decline: Option<DeclineBody>,
+    /// Every check of the card's controls and limits, if one of them forbids the purchase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<CheckSchema>")]
+    checks: Option<&'a [Check]>,
 }
 
 impl Error {
@@ -204,7 +232,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             Code::TooManyRefreshes,
             "The session, or all sessions of the account together, were refreshed too often in this hour. Wait for the time in Retry-After.",
         ),
-        ServiceError::Refused(refusal) => return describe_refusal(*refusal),
+        ServiceError::Refused(refusal) => return refusals::describe(refusal),
         ServiceError::IdempotencyKeyReused => {
             (Code::IdempotencyKeyReused, "This Idempotency-Key was used for a request with another method, path or body. Use a new key.")
         }
@@ -220,76 +248,6 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             (Code::OutcomeUnknown, "The connection to the database was lost during the commit: this may or may not have been done.")
         }
         ServiceError::Internal { .. } => (Code::InternalError, "The server failed unexpectedly. Contact support with the requestId."),
-    };
-    (code, detail.to_owned())
-}
-
-fn describe_refusal(refusal: Refusal) -> (Code, String) {
-    let (code, detail) = match refusal {
-        Refusal::CustomerNotFound => (Code::CustomerNotFound, "The account has no such customer."),
-        Refusal::CardNotFound => (Code::CardNotFound, "The account has no such card."),
-        Refusal::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
-        Refusal::DuplicateUser => (Code::DuplicateUser, "There is already a user with this email."),
-        Refusal::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
-        Refusal::UserNotFound => (Code::UserNotFound, "The account has no such user."),
-        Refusal::SessionNotFound => (Code::SessionNotFound, "You have no such session, or it has ended."),
-        Refusal::ApiKeyNotFound => (Code::ApiKeyNotFound, "The account has no such API key."),
-        Refusal::ApiKeyNotActive => (Code::ApiKeyNotActive, "The API key was revoked or has expired. Create a new one instead."),
-        Refusal::LastAdmin => (Code::LastAdmin, "This is the account's only enabled admin. Make another user an admin first."),
-        Refusal::CardAlreadyAssigned => (Code::CardAlreadyAssigned, "The card is assigned to another customer. Create a new card instead."),
-        Refusal::CardTransition { from, to } => {
-            let (from, to) = (from.name(), to.status().name());
-            return (Code::InvalidStatusTransition, format!("A card cannot go from {from} to {to}."));
-        }
-        Refusal::CardBlocked => (Code::CardBlocked, "The card is blocked. Set its status to active first."),
-        Refusal::CardCancelled => (Code::CardCancelled, "The card is permanently cancelled. Create a new card instead."),
-        Refusal::CardNotActive(status) => {
-            return (Code::CardNotActive, format!("The card is {}; only an active card can pay.", status.name()));
-        }
-        Refusal::InsufficientFunds(available) => {
-            return (Code::InsufficientFunds, format!("The card has {} available, which is less than this takes.", available.to_json()));
-        }
-        Refusal::BalanceLimitExceeded => (Code::BalanceLimitExceeded, "The balance would exceed the maximum of 90071992547409.91."),
-        Refusal::AuthorizationNotFound => (Code::AuthorizationNotFound, "The account, or the card, has no such authorization."),
-        Refusal::WebhookEndpointNotFound => (Code::WebhookEndpointNotFound, "The account has no such webhook endpoint."),
-        Refusal::DeliveryNotFound => (Code::DeliveryNotFound, "The account has no such delivery."),
-        Refusal::WebhookEndpointDisabled => {
-            (Code::WebhookEndpointDisabled, "The webhook endpoint is disabled. Set its status to enabled first.")
-        }
-        Refusal::TooManyWebhookEndpoints => {
-            (Code::TooManyWebhookEndpoints, "The account has 20 webhook endpoints already. Delete one first.")
-        }
-        Refusal::WebhooksNotConfigured => {
-            (Code::WebhooksNotConfigured, "This deployment has no keys for the secrets of webhook endpoints (webhooks.secret_keys).")
-        }
-        Refusal::ReplayTooLarge => (Code::ReplayTooLarge, "More than 100000 events fit. Replay a shorter period, or fewer types."),
-        Refusal::EventNotFound => (Code::EventNotFound, "The feed of the account has no such event."),
-        Refusal::MovementNotFound => (Code::MovementNotFound, "The account, or the card, has no such movement of this kind."),
-        Refusal::AuthorizationNotOpen(status) => {
-            return (
-                Code::AuthorizationNotOpen,
-                format!("The authorization is {} and holds nothing that this could change.", status.name()),
-            );
-        }
-        Refusal::NothingHeld(status) => {
-            return (
-                Code::AuthorizationNotOpen,
-                format!("The authorization is {} and holds nothing. To capture it late, send an amount.", status.name()),
-            );
-        }
-        Refusal::DuplicateNetworkTransaction => {
-            (Code::DuplicateNetworkTransaction, "Another authorization has this networkTransactionId. Nothing was decided.")
-        }
-        Refusal::ReversalExceedsOriginal(left) => {
-            return (Code::ReversalExceedsOriginal, format!("Of this movement {} is left to reverse.", left.to_json()));
-        }
-        Refusal::RefundExceedsCapture(left) => {
-            let left = left.to_json();
-            return (
-                Code::RefundExceedsCapture,
-                format!("Of what was captured {left} is left to refund. Post the refund without a link if it is right."),
-            );
-        }
     };
     (code, detail.to_owned())
 }
@@ -332,6 +290,10 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (code, detail) = self.describe();
         let retry_after = self.retry_after();
+        let declined = match &self {
+            Self::Service(ServiceError::Refused(Refusal::PaymentDeclined(decision))) => Some(decision.clone()),
+            _ => None,
+        };
         let (faults, cause) = match self {
             Self::Validation(faults) => (faults, None),
             Self::Service(error) => (Vec::new(), Some(Arc::new(error))),
@@ -352,7 +314,7 @@ impl IntoResponse for Error {
             // request that violates HTTP as another one.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.extensions_mut().insert(Problem { code, detail, faults, cause });
+        response.extensions_mut().insert(Problem { code, detail, faults, declined, cause });
         response
     }
 }

@@ -74,6 +74,9 @@ struct DataSchema {
     /// The customer's id. Events hold no names and no emails.
     #[serde(skip_serializing_if = "Option::is_none")]
     customer: Option<BTreeMap<String, Value>>,
+    /// The limit, without its name and without what was spent of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<BTreeMap<String, Value>>,
     /// The API key.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<BTreeMap<String, Value>>,

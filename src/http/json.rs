@@ -297,6 +297,15 @@ impl<'a> Fields<'a> {
         text.parse().map_err(|_| self.faults.push(faults::currency(field))).ok()
     }
 
+    /// None of the named fields is present. `what` says why not.
+    pub(super) fn excluded(&mut self, names: &[&'static str], what: &str) {
+        for name in names {
+            if self.has(name) {
+                self.fault(name, FaultCode::Excluded, what);
+            }
+        }
+    }
+
     /// At most one of the named fields is present.
     pub(super) fn at_most_one_of(&mut self, names: &[&'static str]) {
         let mut present = names.iter().filter(|name| self.has(name));

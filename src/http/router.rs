@@ -7,10 +7,10 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    App, api_keys, audit_events, auth, authorizations, balances, cards, customers, docs,
+    App, api_keys, audit_events, auth, authorizations, balances, cards, controls, customers, docs,
     document::{self, Document},
     error::Error,
-    events, explanations, health,
+    events, explanations, health, limits,
     middleware::{self, cors},
     movements, network, openapi,
     routes::{Entry, Routes},
@@ -78,6 +78,15 @@ impl Table {
             .patch("/cards/status", cards::change_status, cards::CHANGE_STATUS)
             .get("/cards/{cardId}", cards::get, cards::GET)
             .get("/cards/{cardId}/movements", movements::list, movements::LIST)
+            .get("/cards/{cardId}/controls", controls::get, controls::GET)
+            .patch("/cards/{cardId}/controls", controls::change, controls::CHANGE)
+            .get("/cards/{cardId}/limits", limits::of_card, limits::OF_CARD)
+            .post("/cards/{cardId}/limits", limits::create_of_card, limits::CREATE_OF_CARD)
+            .get("/customers/{customerId}/limits", limits::of_customer, limits::OF_CUSTOMER)
+            .post("/customers/{customerId}/limits", limits::create_of_customer, limits::CREATE_OF_CUSTOMER)
+            .patch("/limits/{limitId}", limits::change, limits::CHANGE)
+            .delete("/limits/{limitId}", limits::delete, limits::DELETE)
+            .post("/cards/{cardId}/authorizations/preview", network::preview::preview, network::preview::PREVIEW)
             .post("/balances/add", balances::add, balances::ADD)
             .post("/balances/withdraw", balances::withdraw, balances::WITHDRAW)
             .get("/balances/{cardId}", balances::get, balances::GET)

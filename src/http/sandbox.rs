@@ -60,12 +60,28 @@ impl PostedBody {
 
 /// `POST /sandbox/purchases`
 pub(super) const PURCHASE: Operation = Operation::new("purchase", Tag::Sandbox, "Make a Purchase")
-    .about("Pay with a card, as a merchant would charge it. The card must be active and have enough available, which is its balance less what is held.")
+    .about("Pay with a card, as a merchant would charge it. The card must be active and have enough available, which is its balance less what is held. Its controls and limits apply as they do to payments of the network: what they forbid is a 409 with the code of the decline, the `decline` and its `checks`.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "amount": 20, "description": "Online purchase - Amazon"}"#)
     .response::<PostedBody>(
         r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 80, "movement": {"id": "mov_01h455vb4pex5vsknk084sn02q", "amount": -20, "description": "Online purchase - Amazon", "date": "2025-02-10T12:00:00.000Z", "type": "purchase", "balanceAfter": 80, "authorizationId": null, "transferId": null, "relatedMovementId": null, "merchant": null}}"#,
     )
-    .refusals(&[Code::CardNotFound, Code::CardNotActive, Code::InsufficientFunds]);
+    .refusals(&[
+        Code::CardNotFound,
+        Code::CardNotActive,
+        Code::PaymentCountReached,
+        Code::MerchantLocked,
+        Code::MerchantBlocked,
+        Code::MerchantNotAllowed,
+        Code::MerchantCategoryBlocked,
+        Code::MerchantCategoryNotAllowed,
+        Code::MerchantCountryBlocked,
+        Code::MerchantCountryNotAllowed,
+        Code::EntryModeNotAllowed,
+        Code::LimitTransactionExceeded,
+        Code::LimitAmountExceeded,
+        Code::LimitCountExceeded,
+        Code::InsufficientFunds,
+    ]);
 
 /// `POST /sandbox/purchases`
 pub(super) async fn purchase(State(app): State<App>, Writer(caller): Writer, command: Command<PurchaseRequest>) -> Result<Response> {

@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 pub mod idempotency;
 pub mod ledger;
+pub mod spending;
 mod unit;
 pub mod users;
 pub mod webhooks;
@@ -39,6 +40,7 @@ use self::{
     events::Events,
     idempotency::Idempotency,
     ledger::Ledger,
+    spending::Spending,
     users::Users,
     webhooks::{SecretKeys, Webhooks},
 };
@@ -68,6 +70,8 @@ pub struct Services {
     pub idempotency: Idempotency,
     /// Money.
     pub ledger: Ledger,
+    /// Controls and limits of cards and customers.
+    pub spending: Spending,
     /// Users.
     pub users: Users,
     /// Webhooks.
@@ -124,6 +128,7 @@ impl Services {
             idempotency: Idempotency::new(pool.clone()),
             ledger: Ledger::new(pools.clone(), hold_times),
             admission: Admission::new(pools.clone(), requests),
+            spending: Spending::new(pool.clone()),
             users: Users::new(pool.clone(), passwords),
         })
     }

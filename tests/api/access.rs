@@ -4,6 +4,7 @@
 
 mod events;
 mod payments;
+mod spending;
 mod webhooks;
 
 use core_api::{
@@ -56,6 +57,7 @@ struct Ids {
     session: String,
     api_key: String,
     event: String,
+    limit: String,
     payments: Payments,
     webhooks: Webhooks,
 }
@@ -147,7 +149,8 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
             ("/sandbox/purchases".into(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
         })],
         (method, path) => {
-            let cells = [payments::cells, events::cells, webhooks::cells].into_iter().flat_map(|cells| cells(method, path));
+            let cells =
+                [payments::cells, events::cells, spending::cells, webhooks::cells].into_iter().flat_map(|cells| cells(method, path));
             let cells: Vec<Cell> = cells.collect();
             assert!(!cells.is_empty(), "{method} {path} has no cell in the access grid");
             cells
@@ -185,8 +188,9 @@ async fn one_of_each(admin: &Actor) -> Ids {
     program.given_card().await;
     let payments = payments::of_each_kind(admin, &card).await;
     let event = events::an_event(admin).await;
+    let limit = spending::a_limit(admin, &card).await;
     let webhooks = webhooks::of_each_kind(admin, &event).await;
-    Ids { card, customer, user, session, api_key, event, payments, webhooks }
+    Ids { card, customer, user, session, api_key, event, limit, payments, webhooks }
 }
 
 /// A well-formed id that does not exist.

@@ -40,7 +40,7 @@ enum Why {
 }
 
 /// Every statement that does not keep to one account's shard, by its file and function.
-const CROSSING: [(&str, Why, &str); 30] = [
+const CROSSING: [(&str, Why, &str); 33] = [
     ("admission::admit_all", Why::List, "the quotas of requests that came together"),
     ("admission::admit_sessions", Why::List, "the quotas of requests that came together, with sessions alone"),
     ("audit::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
@@ -58,14 +58,17 @@ const CROSSING: [(&str, Why, &str); 30] = [
     ("events::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
     ("events::heads", Why::List, "how far the feeds have come that somebody waits for"),
     ("idempotency::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
+    ("ledger/store/spending::read_usage", Why::List, "reads what was spent of the limits of the cards of a batch"),
     ("ledger/store/sweep::cards_due", Why::AnyAccount, "finds the cards with due holds, whoever's they are"),
     ("ledger/store/sweep::forget_idle_due", Why::AnyAccount, "finds the cards with nothing left that is due, whoever's they are"),
     ("ledger/store/sweep::held_money", Why::AnyAccount, "sums up what is held for the metrics"),
-    ("ledger/store/write::write_all", Why::List, "writes a batch with authorisations"),
-    ("ledger/store/write::write_movements", Why::List, "writes a batch"),
+    ("ledger/store/write/statement::write_all", Why::List, "writes a batch with authorisations"),
+    ("ledger/store/write/statement::write_movements", Why::List, "writes a batch"),
     ("ledger/verify::accounts", Why::AnyAccount, "finds every account"),
     ("ledger::positions", Why::List, "reads the cards of a batch"),
     ("ledger/store/authorizations::find_authorizations", Why::List, "reads the authorisations of a batch"),
+    ("spending/store/rows::controls_of", Why::List, "reads the controls of the cards of a batch"),
+    ("spending/store/rows::limits_of", Why::List, "reads the limits of the cards of a batch"),
     ("webhooks/store/deliveries::purge", Why::AnyAccount, "deletes what is old, whoever's it is"),
     ("webhooks/store/leases::claim_endpoints", Why::AnyAccount, "finds the endpoints with something to send, whoever's they are"),
     ("webhooks/store/leases::state", Why::AnyAccount, "counts endpoints for the metrics"),

@@ -21,6 +21,13 @@ async fn every_request_naming(actor: &Actor, card: &str, customer: &str, own_car
         post("/balances/add", json!({"cardId": card, "amount": 1})).await,
         post("/sandbox/purchases", json!({"cardId": card, "amount": 1, "description": "x"})).await,
         post("/sandbox/refunds", json!({"cardId": card, "amount": 1, "description": "x"})).await,
+        actor.get(&format!("/cards/{card}/controls")).await,
+        actor.change_controls(card, json!({"maxPayments": 1})).await,
+        actor.get(&format!("/cards/{card}/limits")).await,
+        actor.limit_card(card, json!({"interval": "day", "amount": 1})).await,
+        actor.get(&format!("/customers/{customer}/limits")).await,
+        actor.limit_customer(customer, json!({"interval": "day", "amount": 1})).await,
+        post(&format!("/cards/{card}/authorizations/preview"), json!({"amount": 1})).await,
     ]
 }
 
@@ -43,6 +50,7 @@ async fn another_account_s_id_is_answered_exactly_like_an_unknown_one() {
     }
     let untouched = theirs.card(&card).await;
     assert_eq!((&untouched["balance"], &untouched["status"]), (&json!(7), &json!("active")));
+    assert_eq!((&theirs.controls(&card).await["version"], theirs.customer_limits(&customer).await.len()), (&json!(0), 0));
     assert_eq!(mine.card(&own_card).await["customerId"], Value::Null);
 }
 
@@ -101,12 +109,19 @@ async fn two_accounts_with_the_same_card_id_stay_separate() {
         .await;
     theirs.set_status(&card, "active").await.ok();
     theirs.add(&card, json!(7)).await.ok();
+    theirs.change_controls(&card, json!({"maxPayments": 5})).await.ok();
+    theirs.given_limit(&card, json!({"interval": "lifetime", "amount": 5})).await;
     theirs.purchase(&card, json!(2)).await.ok();
     theirs.assign(&card, &theirs.given_customer().await).await.ok();
     let untouched = mine.card(&card).await;
     assert_eq!((&untouched["status"], &untouched["balance"], &untouched["customerId"]), (&json!("inactive"), &json!(0), &Value::Null));
     assert_eq!((&untouched["currency"], mine.movements(&card).await), (&json!("EUR"), Vec::new()));
+    assert_eq!((&mine.controls(&card).await["version"], &mine.card_limits(&card).await["limits"]), (&json!(0), &json!([])));
+    let limit = mine.limit_card(&card, json!({"interval": "lifetime", "amount": 5})).await.ok();
+    assert_eq!((&limit["used"], &theirs.card_limits(&card).await["limits"][0]["used"]), (&json!(0), &json!(2)));
     mine.add(&card, json!(100)).await.ok();
+    mine.delete(&format!("/limits/{}", limit["limitId"].as_str().expect("an id"))).await.ok();
+    assert_eq!(theirs.card_limits(&card).await["limits"].as_array().map(Vec::len), Some(1));
     let (own, other) = (mine.movements(&card).await, theirs.movements(&card).await);
     assert_eq!((own.len(), &own[0]["amount"]), (1, &json!(100)));
     assert_eq!((other.len(), &theirs.card(&card).await["balance"]), (2, &json!(5)));

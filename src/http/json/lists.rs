@@ -1,12 +1,18 @@
 //! Fields of other forms: lists, whole numbers, and what null takes away.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, str::FromStr};
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use serde_json::Value;
 
 use super::Fields;
 use crate::{
-    domain::feed_event::{TypeFilter, patterns},
+    domain::{
+        feed_event::{TypeFilter, patterns},
+        spending::controls::MerchantLock,
+        text::TextFault,
+    },
     http::faults::{self, FaultCode},
 };
 
@@ -39,6 +45,42 @@ impl Fields<'_> {
             self.fault(field, FaultCode::OutOfRange, format_args!("must be a whole number from {least} to {most}"));
         }
         number
+    }
+
+    /// A required list of at most `max` texts that `T` validates.
+    pub(in crate::http) fn list<T: FromStr<Err = TextFault> + JsonSchema>(&mut self, field: &'static str, max: usize) -> Option<Vec<T>> {
+        self.note(field, |generator| json_schema!({"type": "array", "items": generator.subschema_for::<T>(), "maxItems": max}));
+        let value = self.required(field)?.get();
+        let Ok(texts) = serde_json::from_str::<Vec<String>>(value) else {
+            self.faults.push(faults::wrong_type(field, "a list of strings", value));
+            return None;
+        };
+        if texts.len() > max {
+            self.fault(field, FaultCode::TooMany, format_args!("must have at most {max} entries"));
+            return None;
+        }
+        let values: Result<Vec<T>, TextFault> = texts.iter().map(|text| text.parse()).collect();
+        values.map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
+    }
+
+    /// A required lock to a merchant: `first`, or an object with its id.
+    pub(in crate::http) fn merchant_lock(
+        &mut self,
+        field: &'static str,
+        schema: fn(&mut SchemaGenerator) -> Schema,
+    ) -> Option<MerchantLock> {
+        self.note(field, schema);
+        let value = self.required(field)?.get();
+        if value == "\"first\"" {
+            return Some(MerchantLock::First);
+        }
+        let merchant: Option<String> =
+            serde_json::from_str(value).ok().and_then(|lock: Value| Some(lock.get("merchantId")?.as_str()?.to_owned()));
+        let Some(merchant) = merchant else {
+            self.fault(field, FaultCode::UnknownValue, "must be \"first\", an object with a merchantId, or null");
+            return None;
+        };
+        merchant.parse().map(MerchantLock::To).map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
     }
 
     /// A required list of types of events, or of kinds of them.

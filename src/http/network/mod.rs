@@ -3,6 +3,7 @@
 
 mod payment;
 pub(super) mod postings;
+pub(super) mod preview;
 pub(super) mod steps;
 
 use axum::{extract::State, response::Response};

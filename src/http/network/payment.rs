@@ -35,8 +35,24 @@ impl<const SANDBOX: bool> FromFields for Purchase<SANDBOX> {
     }
 }
 
+/// An authorisation that is only asked about. The path has the card.
+pub(in super::super) struct Preview(pub(super) NewAuthorization);
+
+impl FromFields for Preview {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        read_anonymous(fields, false).map(Self)
+    }
+}
+
 fn read(fields: &mut Fields<'_>, is_sandbox: bool) -> Option<NewAuthorization> {
-    let (card, amount) = (fields.id("cardId"), fields.sum("amount"));
+    let card = fields.id("cardId");
+    let new = read_anonymous(fields, is_sandbox);
+    Some(NewAuthorization { card: card?, ..new? })
+}
+
+/// Reads everything but the card.
+fn read_anonymous(fields: &mut Fields<'_>, is_sandbox: bool) -> Option<NewAuthorization> {
+    let amount = fields.sum("amount");
     let currency: Option<CurrencyCode> = fields.optional("currency", Fields::currency_code);
     let kind: Option<AuthorizationKind> = fields.optional("kind", |fields, name| fields.word(name, &names(AuthorizationKind::VARIANTS)));
     let partial_approval = fields.optional("partialApproval", Fields::bool);
@@ -51,7 +67,7 @@ fn read(fields: &mut Fields<'_>, is_sandbox: bool) -> Option<NewAuthorization> {
         stand_in: stand_in.unwrap_or_default(),
         forced,
     };
-    Some(NewAuthorization { card: card?, asked, details, expires_at: None, is_purchase: false })
+    Some(NewAuthorization { card: None, asked, details, expires_at: None, is_purchase: false })
 }
 
 fn force_decline(fields: &mut Fields<'_>, stand_in: Option<bool>) -> Option<DeclineCode> {

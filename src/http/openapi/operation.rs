@@ -29,6 +29,7 @@ pub(in crate::http) enum Tag {
     Transactions,
     Authorizations,
     Events,
+    Spending,
     Webhooks,
     Network,
     Sandbox,
@@ -47,6 +48,7 @@ impl Tag {
         Self::Transactions,
         Self::Authorizations,
         Self::Events,
+        Self::Spending,
         Self::Webhooks,
         Self::Network,
         Self::Sandbox,
@@ -65,6 +67,7 @@ impl Tag {
             Self::Transactions => "Transactions",
             Self::Authorizations => "Authorizations",
             Self::Events => "Events",
+            Self::Spending => "Controls and Limits",
             Self::Webhooks => "Webhooks",
             Self::Network => "Network",
             Self::Sandbox => "Sandbox",
@@ -84,6 +87,7 @@ impl Tag {
             Self::Transactions => "The movements that changed a card's balance.",
             Self::Authorizations => "What cards were asked to pay, what is held for it, and why payments were declined.",
             Self::Events => "What happened, in an order that skips nothing.",
+            Self::Spending => "What a card may be used for, and how much it, or all cards of a customer, may spend.",
             Self::Webhooks => "Events that are sent to endpoints of yours. For admins.",
             Self::Network => {
                 "What a card network's gateway calls, with an API key of the role `network`. In the sandbox operators and admins may call it as well. Every request needs an `Idempotency-Key`."

@@ -8,14 +8,20 @@ use strum::VariantArray as _;
 use super::schema::{BIDIRECTIONAL, CONTROL, cents, schema, subset, text, words};
 use crate::domain::{
     authorization::{AuthorizationKind, AuthorizationStatus, DecidedBy, EntryKind},
-    currency::{Currency, CurrencyCode},
+    currency::CurrencyCode,
     decision::{CheckResult, DeclineCode},
+    id::LimitId,
     merchant::{
         EntryMode, MAX_MERCHANT_ID, MAX_MERCHANT_TEXT, MAX_NETWORK_TRANSACTION_ID, MerchantCategory, MerchantCity, MerchantCountry,
         MerchantCurrency, MerchantId, MerchantName, NetworkTransactionId,
     },
     metadata,
     money::{MAX_MINOR, Money},
+    spending::{
+        controls::CardPresence,
+        limit::LimitStatus,
+        window::{Interval, WeekStart},
+    },
     text::{MAX_REASON, Reason},
 };
 
@@ -61,6 +67,10 @@ subset! {
         words("What is asked for: a purchase, an estimate, cash, or whether the card is valid.", &names(Self::VARIANTS));
     EntryKind => "EntryKind", words("The kind of a step.", &names(Self::VARIANTS));
     DeclineCode => "DeclineCode", words("Why a payment was declined, for programs.", &names(Self::VARIANTS));
+    Interval => "LimitInterval", words("How long the windows of a limit are.", &names(Self::VARIANTS));
+    WeekStart => "WeekStart", words("The day that a week begins with.", &names(Self::VARIANTS));
+    LimitStatus => "LimitStatus", words("Whether a limit refuses what exceeds it. It counts either way.", &names(Self::VARIANTS));
+    CardPresence => "CardPresence", words("Whether the card has to be at the merchant.", &names(Self::VARIANTS));
     CheckResult => "CheckResult", words("Whether the check was passed.", &["pass", "fail"]);
 }
 
@@ -78,10 +88,19 @@ impl JsonSchema for CheckSchema {
             "description": "One check, with what it compared.",
             "type": "object",
             "properties": {
-                "check": words("What was checked.", &["card_status", "authorization_open", "currency", "amount", "funds", "forced"]),
+                "check": words("What was checked.", &["card_status", "authorization_open", "currency", "amount", "payment_count", "merchant_lock", "merchant", "merchant_category", "merchant_country", "entry_mode", "limit", "limit_count", "funds", "forced"]),
                 "result": generator.subschema_for::<CheckResult>(),
-                "value": {"description": "The card's or the authorization's status, or the currency of the amount.", "type": "string"},
-                "expected": generator.subschema_for::<Currency>(),
+                "value": {"description": "What the payment or the card has: a status, the currency of the amount, something of the merchant, how the card was read, or how many payments the card has made. Null: the payment does not say.", "type": ["string", "integer", "null"]},
+                "expected": {"description": "What is asked for: the card's currency, the merchant that the card is locked to (null: the first one), or whether the card has to be present.", "type": ["string", "null"]},
+                "cardPresent": {"description": "Whether the card was at the merchant.", "type": ["boolean", "null"]},
+                "max": {"description": "How many payments the card may make.", "type": "integer", "minimum": 1},
+                "limitId": generator.subschema_for::<LimitId>(),
+                "interval": generator.subschema_for::<Interval>(),
+                "windowStart": {"description": "The first moment of the limit's window. Null: of a transaction, or of all time.", "type": ["string", "null"], "format": "date-time"},
+                "windowEnd": {"description": "The first moment after the limit's window.", "type": ["string", "null"], "format": "date-time"},
+                "limit": {"description": "The most that may be spent, or the most payments.", "type": "number", "format": "double", "minimum": 0},
+                "used": {"description": "What was spent before, or in how many payments.", "type": "number", "format": "double"},
+                "remaining": {"description": "What was left before.", "type": "number", "format": "double", "minimum": 0},
                 "requested": money,
                 "balance": money,
                 "held": money,

@@ -108,12 +108,12 @@ impl Unit for Record<'_> {
     type Output = ();
 
     async fn run(&self, connection: &mut PgConnection) -> Result<()> {
-        record_in(connection, self.actor, self.event).await
+        record_in(connection, self.actor, self.event.clone()).await
     }
 }
 
 /// Records an event in the transaction of the change that it describes, which holds the lock of what it changes. The feed of
 /// the account tells of it as well.
 pub(super) async fn record_in(connection: &mut PgConnection, actor: &Actor, event: Event) -> Result<()> {
-    store::insert(connection, actor, EventId::new(), &event.describe(), event.announce().as_ref()).await
+    store::insert(connection, actor, EventId::new(), &event.clone().describe(), event.announce().as_ref()).await
 }

@@ -10,7 +10,7 @@ use crate::domain::{
     actor::Actor,
     audit_event::{Described, EventType, Subject},
     feed_event::Announcement,
-    id::{AccountId, ApiKeyId, AuthorizationId, CardId, EventId, MessageId, SessionId, UserId, WebhookEndpointId, untyped},
+    id::{AccountId, ApiKeyId, AuthorizationId, CardId, EventId, LimitId, MessageId, SessionId, UserId, WebhookEndpointId, untyped},
     word::Word,
 };
 use crate::service::{
@@ -151,6 +151,7 @@ fn to_columns(subject: Subject) -> (&'static str, Uuid) {
         Subject::ApiKey(id) => (ApiKeyId::PREFIX, id.into()),
         Subject::Authorization(id) => (AuthorizationId::PREFIX, id.into()),
         Subject::WebhookEndpoint(id) => (WebhookEndpointId::PREFIX, id.into()),
+        Subject::Limit(id) => (LimitId::PREFIX, id.into()),
     }
 }
 
@@ -165,6 +166,7 @@ fn to_subject(kind: &str, id: Uuid) -> Word<Subject> {
         ApiKeyId::PREFIX => Subject::ApiKey(id.into()),
         AuthorizationId::PREFIX => Subject::Authorization(id.into()),
         WebhookEndpointId::PREFIX => Subject::WebhookEndpoint(id.into()),
+        LimitId::PREFIX => Subject::Limit(id.into()),
         prefix => return Word::Unknown(untyped(prefix, id).into()),
     })
 }

@@ -85,7 +85,7 @@ impl Unit for EndSession<'_> {
         let SessionCaller { account, user, .. } = *self.caller;
         let was_live = store::end_session(connection, account, user, self.session).await?;
         if was_live {
-            audit::record_in(connection, &self.caller.actor(), self.event).await?;
+            audit::record_in(connection, &self.caller.actor(), self.event.clone()).await?;
         }
         Ok(was_live)
     }

@@ -25,6 +25,7 @@ use super::{
     audit, customers,
     error::Result,
     idempotency::{self, IdempotentRequest, Outcome},
+    spending,
     unit::{self, Unit},
 };
 
@@ -180,6 +181,7 @@ impl Unit for Assign<'_> {
             Assignment::Unchanged => {}
             Assignment::New => {
                 let sequence = store::set_customer(connection, account, id, customer).await?;
+                spending::bring_usage(connection, account, id, customer).await?;
                 audit::record_in(connection, self.actor, Event::CardAssigned { card: id, customer, sequence }).await?;
             }
         }
@@ -216,4 +218,13 @@ async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<Card
     let id = id.ok_or(Refusal::CardNotFound)?;
     let card = store::lock(connection, account, id).await?.ok_or(Refusal::CardNotFound)?;
     Ok((id, card))
+}
+
+/// Cancels a locked card that has made its last payment.
+pub(super) async fn cancel_used_up(connection: &mut PgConnection, actor: &Actor, card: CardId, from: CardStatus) -> Result<()> {
+    if let Ok(StatusChange::To(to)) = from.change(TargetStatus::Cancelled) {
+        let sequence = store::set_status(connection, actor.account, card, to).await?;
+        audit::record_in(connection, actor, Event::CardStatusChanged { card, from, to, sequence }).await?;
+    }
+    Ok(())
 }

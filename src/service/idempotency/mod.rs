@@ -96,7 +96,7 @@ impl<T> IdempotentRequest<T> {
         match result {
             Ok(done) => Some(StoredResponse { kind: ResponseKind::Success, body: (self.render)(Ok(done)) }),
             Err(Error::Refused(refusal)) => {
-                Some(StoredResponse { kind: ResponseKind::Refused(refusal.kind()), body: (self.render)(Err(*refusal)) })
+                Some(StoredResponse { kind: ResponseKind::Refused(refusal.kind()), body: (self.render)(Err(refusal.clone())) })
             }
             Err(_) => None,
         }

@@ -145,8 +145,13 @@ pub struct Authorization {
 impl Authorization {
     /// The status and the sums, for a decision.
     pub(super) fn standing(&self) -> Result<Standing, UnknownWord> {
-        Ok(Standing {
-            status: self.status.known()?,
+        Ok(self.standing_as(self.status.known()?))
+    }
+
+    /// The sums, with a status.
+    pub(super) const fn standing_as(&self, status: AuthorizationStatus) -> Standing {
+        Standing {
+            status,
             authorized: self.authorized,
             held: self.held,
             captured: self.captured,
@@ -157,7 +162,7 @@ impl Authorization {
             capture_reversed: self.capture_reversed,
             refunded: self.refunded,
             refund_reversed: self.refund_reversed,
-        })
+        }
     }
 
     /// Takes over the status and the sums that a step left.

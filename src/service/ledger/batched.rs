@@ -13,6 +13,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{
     CardKey, Done, LedgerBatch, LedgerCall, LedgerRequest, Target, TargetKey, Work,
     authorization::Authorization,
+    card_rules::CardRules,
     card_update::{self, CardOutcome, CardUpdate, Known},
     confused, pessimistic,
     position_cache::{CachedPosition, PositionCache},
@@ -28,7 +29,7 @@ use crate::domain::{
 use crate::service::{
     batch,
     error::{Error, Result},
-    unit,
+    spending, unit,
 };
 use crate::telemetry::metrics;
 
@@ -40,11 +41,11 @@ const PESSIMISTIC_TARGETS: usize = 8;
 
 /// The calls that an attempt did not reply to.
 #[derive(Default)]
-struct Unanswered {
+pub(super) struct Unanswered {
     /// To be decided again.
-    retry: Vec<LedgerCall>,
+    pub(super) retry: Vec<LedgerCall>,
     /// For the pessimistic path.
-    pessimistic: Vec<LedgerCall>,
+    pub(super) pessimistic: Vec<LedgerCall>,
 }
 
 /// Executes batches.
@@ -70,8 +71,13 @@ impl Executor {
         if retry.is_empty() {
             return;
         }
+        let (limited, mut alone) = self.divide(retry);
+        if !limited.is_empty() {
+            batch.release(&limited.iter().chain(&alone).map(|call| call.request.target_key()).collect());
+            alone.extend(self.run_limited(limited).await);
+        }
         let mut targets: HashMap<TargetKey, Vec<LedgerCall>> = HashMap::new();
-        for call in retry {
+        for call in alone {
             targets.entry(call.request.target_key()).or_default().push(call);
         }
         batch.release(&targets.keys().copied().collect());
@@ -173,13 +179,51 @@ impl Executor {
             now
         };
         // A change of an authorisation is one of its card: where the card has moved on, the authorisation may have, too.
-        let Known { positions, authorizations } = &mut known;
+        let Known { positions, authorizations, .. } = &mut known;
         authorizations.retain(|(account, _), authorization| {
             let position = positions.get(&(*account, authorization.card_id));
             position.is_some_and(|known| known.position.sequence == authorization.card_sequence)
         });
         let at = known.positions.values().map(|known| known.as_of).fold(now, DateTime::max);
+        known.rules = self.load_rules(&known, at).await?;
         Ok((known, at))
+    }
+
+    /// The controls and limits of those cards that have any, with what was spent in the windows of this moment. Limits of a
+    /// customer are left to the pessimistic path, which locks what was spent.
+    async fn load_rules(&self, known: &Known, at: DateTime<Utc>) -> Result<HashMap<CardKey, CardRules>> {
+        let with_rules = known.positions.iter().filter(|(_, known)| known.position.rules_version > 0);
+        let (mut found, mut misses) = (HashMap::new(), Vec::new());
+        for (card, CachedPosition { position, .. }) in with_rules {
+            match self.cache.rules(card, position.rules_version) {
+                Some(rules) => drop(found.insert(*card, rules)),
+                None => misses.push((card.0, card.1, position.customer, position.currency)),
+            }
+        }
+        if !misses.is_empty() {
+            let read = unit::read(&self.pools.batches, move |mut connection| {
+                Box::pin(async move { spending::rules_of(connection.executor(), &misses).await })
+            });
+            for (card, rules) in read.await? {
+                let (version, rules) = (known.positions.get(&card).map_or(0, |known| known.position.rules_version), Arc::new(rules));
+                self.cache.insert_rules(card, version, Arc::clone(&rules));
+                found.insert(card, rules);
+            }
+        }
+        let suited = found.into_iter().map(|(card, rules)| (card, CardRules::from(&*rules))).filter(|(_, rules)| rules.suit_a_batch());
+        let mut suited: HashMap<CardKey, CardRules> = suited.collect();
+        let windows: Vec<_> = suited.iter().flat_map(|(card, rules)| rules.windows(at).into_iter().map(|key| (card.0, key))).collect();
+        if !windows.is_empty() {
+            let read = unit::read(&self.pools.batches, move |mut connection| {
+                Box::pin(async move { store::read_usage(connection.executor(), &windows).await })
+            });
+            let used = read.await?;
+            for ((account, _), rules) in &mut suited {
+                let windows = rules.windows(at);
+                rules.learn(&windows, |(limit, start)| used.get(&(*account, *limit, *start)).copied());
+            }
+        }
+        Ok(suited)
     }
 
     /// The authorisations that the calls name.
@@ -205,7 +249,13 @@ impl Executor {
     }
 
     /// Replies to the calls of each applied update, and caches the positions that the statement returned.
-    fn settle(&self, updates: Vec<CardUpdate>, left_over: Vec<LedgerCall>, mut outcomes: Outcomes, at: DateTime<Utc>) -> Unanswered {
+    pub(super) fn settle(
+        &self,
+        updates: Vec<CardUpdate>,
+        left_over: Vec<LedgerCall>,
+        mut outcomes: Outcomes,
+        at: DateTime<Utc>,
+    ) -> Unanswered {
         let mut unanswered = Unanswered::default();
         for (number, CardUpdate { write, calls }) in (1..).zip(updates) {
             match outcomes.by_number.remove(&number) {
@@ -245,7 +295,7 @@ impl Executor {
     }
 
     /// Replies to the calls whose outcome is unknown, or which the database refused for now.
-    fn give_up(&self, updates: Vec<CardUpdate>, left_over: Vec<LedgerCall>, error: &Error) -> Unanswered {
+    pub(super) fn give_up(&self, updates: Vec<CardUpdate>, left_over: Vec<LedgerCall>, error: &Error) -> Unanswered {
         let mut pessimistic = Vec::new();
         for CardUpdate { write, calls } in updates {
             self.cache.invalidate(&write.card);

@@ -6,15 +6,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     CardKey, Done, LedgerCall, Posted, Target, Work,
+    author::Author,
     authorization::{Authorization, Stepped},
-    card_write::{Author, CardWrite, Link},
+    card_rules::CardRules,
+    card_write::CardWrite,
     position_cache::CachedPosition,
     steps,
 };
 use crate::domain::{
     hold_time::{self, HoldTimes},
     id::{AccountId, AuthorizationId},
-    posting,
+    posting::Position,
 };
 use crate::service::idempotency::Outcome;
 
@@ -42,6 +44,13 @@ pub(super) struct CardUpdate {
     pub(super) calls: Vec<PendingCall>,
 }
 
+impl CardUpdate {
+    /// The calls, to be decided again.
+    pub(super) fn into_calls(self) -> impl Iterator<Item = LedgerCall> {
+        self.calls.into_iter().map(|pending| pending.call)
+    }
+}
+
 /// What became of a card's update.
 #[derive(Debug)]
 pub(super) enum CardOutcome {
@@ -59,6 +68,9 @@ pub(super) struct Known {
     pub(super) positions: HashMap<CardKey, CachedPosition>,
     /// Authorisations as they were when their cards had those positions.
     pub(super) authorizations: HashMap<(AccountId, AuthorizationId), Authorization>,
+    /// The controls and limits of cards that have any and that a batch can write, with what was spent when their cards had
+    /// those positions, or later.
+    pub(super) rules: HashMap<CardKey, CardRules>,
 }
 
 /// Decides calls on what is `known` of their cards, to be written `at` this time. Returns the updates
@@ -84,8 +96,12 @@ pub(super) fn plan(calls: Vec<LedgerCall>, known: &Known, at: DateTime<Utc>, hol
         let (index, is_blocked) = cards.entry(card).or_default();
         if index.is_none() && !*is_blocked {
             let position = known.positions.get(&card).map(|known| known.position);
-            *index = position.filter(|position| !position.may_have_due_holds(at + DUE_EARLY)).map(|position| {
-                updates.push(CardUpdate { write: CardWrite::new(card, position), calls: Vec::new() });
+            let rules = known.rules.get(&card);
+            let suits =
+                |position: &Position| !position.may_have_due_holds(at + DUE_EARLY) && (position.rules_version == 0 || rules.is_some());
+            *index = position.filter(suits).map(|position| {
+                let write = CardWrite { rules: rules.cloned().map(Box::new), ..CardWrite::new(card, position) };
+                updates.push(CardUpdate { write, calls: Vec::new() });
                 updates.len() - 1
             });
         }
@@ -112,9 +128,8 @@ fn add(write: &mut CardWrite, call: &LedgerCall, known: &Known, at: DateTime<Utc
     let by = Author::from(&request.actor);
     match &request.work {
         Work::Post { posting, .. } => {
-            let entry = posting::post(write.to, posting.kind, posting.amount).ok()?;
-            let movement = write.post((at, &by), posting.kind, entry, &posting.description, Link::default());
-            Some(Planned::Posted(Posted { movement, balance: write.balance() }))
+            let posted = write.try_to(|write| write.take_posting((at, &by), posting)).ok()?;
+            Some(Planned::Posted(posted))
         }
         // The pessimistic path looks for a stored response first.
         Work::Authorize { new, .. } if new.expires_at.is_some_and(|end| !hold_time::may_end(at, end)) => None,
@@ -127,6 +142,9 @@ fn add(write: &mut CardWrite, call: &LedgerCall, known: &Known, at: DateTime<Utc
             // Another step of the batch may have changed it already.
             let changed = write.changed.iter().find(|changed| changed.id == id);
             let authorization = changed.or_else(|| known.authorizations.get(&(request.actor.account, id)))?.clone();
+            if write.rules.as_ref().is_some_and(|rules| rules.needs_excess(&authorization)) {
+                return None;
+            }
             let stepped = write.try_to(|write| steps::take(write, (at, &by), authorization, step, hold_times)).ok()?;
             Some(Planned::Stepped(Box::new(stepped)))
         }

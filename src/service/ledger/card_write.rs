@@ -3,45 +3,30 @@
 
 use chrono::{DateTime, Utc};
 use rand::RngExt as _;
-use uuid::Uuid;
 
 use super::{
-    CardKey, Movement,
+    CardKey, Movement, Posted, Posting,
+    author::Author,
     authorization::{Authorization, AuthorizationEntry, CardBalance, NewAuthorization, Stepped, describe},
+    card_rules::{CardRules, Spent},
+    merchant_json::merchant_json,
     told,
 };
 use crate::domain::{
-    actor::Actor,
     authorization::{EntryKind, Standing, Step, Taken},
     decision::{self, Decision, Verdict},
     error::Refusal,
     feed_event::FeedEventType,
     hold_time::HoldTimes,
-    id::{ApiKeyId, AuthorizationId, EntryId, MessageId, MovementId, UserId},
-    merchant::{Merchant, MerchantAmount, MerchantCategory},
+    id::{AuthorizationId, EntryId, MessageId, MovementId},
+    merchant::{EntryMode, Merchant, MerchantAmount, MerchantCategory},
     metadata::Metadata,
     money::{Amount, Money},
     posting::{self, Entry, MovementKind, Position},
+    spending::Payment,
     text::Description,
 };
-
-/// Who writes, and through which request. The default is nobody, as when a hold expires.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Author {
-    pub(super) user: Option<Uuid>,
-    pub(super) api_key: Option<Uuid>,
-    pub(super) request_id: Option<String>,
-}
-
-impl From<&Actor> for Author {
-    fn from(actor: &Actor) -> Self {
-        Self {
-            user: actor.user().map(UserId::into),
-            api_key: actor.api_key().map(ApiKeyId::into),
-            request_id: actor.origin().map(|origin| origin.request_id.to_string()),
-        }
-    }
-}
+use crate::service::error as service;
 
 /// A movement with the columns that it does not show.
 pub(super) struct MovementRow {
@@ -79,6 +64,8 @@ pub(super) struct CardWrite {
     pub(super) created: Vec<Authorization>,
     pub(super) changed: Vec<Authorization>,
     pub(super) entries: Vec<EntryRow>,
+    /// The controls and limits that apply to the card, if there are any, with what is spent of them.
+    pub(super) rules: Option<Box<CardRules>>,
 }
 
 /// What a movement belongs to.
@@ -101,7 +88,7 @@ pub(super) struct Remarks {
 
 impl CardWrite {
     pub(super) const fn new(card: CardKey, from: Position) -> Self {
-        Self { card, from, to: from, movements: Vec::new(), created: Vec::new(), changed: Vec::new(), entries: Vec::new() }
+        Self { card, from, to: from, movements: Vec::new(), created: Vec::new(), changed: Vec::new(), entries: Vec::new(), rules: None }
     }
 
     /// Does this, or leaves everything as it was.
@@ -111,12 +98,14 @@ impl CardWrite {
     pub(super) fn try_to<T, E>(&mut self, add: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let (to, movements, created, changed, entries) =
             (self.to, self.movements.len(), self.created.len(), self.changed.len(), self.entries.len());
+        let rules = self.rules.clone();
         add(self).inspect_err(|_| {
             self.to = to;
             self.movements.truncate(movements);
             self.created.truncate(created);
             self.changed.truncate(changed);
             self.entries.truncate(entries);
+            self.rules = rules;
         })
     }
 
@@ -149,17 +138,39 @@ impl CardWrite {
         movement
     }
 
+    /// Decides a movement that is asked for, and adds it. A purchase of a single message does not say where it is made.
+    ///
+    /// # Errors
+    /// The card's status, its controls and limits, its available money or the balance limit forbids the movement, or what was
+    /// spent of its limits was not read.
+    pub(super) fn take_posting(&mut self, (at, by): (DateTime<Utc>, &Author), posting: &Posting) -> service::Result<Posted> {
+        let Posting { kind, amount, description, .. } = posting;
+        let entry = posting::post(self.to, *kind, *amount);
+        if let (MovementKind::Purchase, Ok(_) | Err(Refusal::InsufficientFunds(_)), Some(rules)) = (kind, &entry, &mut self.rules) {
+            let merchant = Merchant::default();
+            let payment = Payment { merchant: &merchant, entry_mode: EntryMode::default(), card_present: None };
+            let decision = rules.decide(at, payment, |rules| decision::decide_purchase(*amount, rules))?;
+            if decision.verdict.decline().is_some() {
+                return Err(Refusal::PaymentDeclined(Box::new(decision)).into());
+            }
+            rules.follow_movement(&merchant, None, Spent::new(at, amount.money()));
+        }
+        let movement = self.post((at, by), *kind, entry?, description, Link::default());
+        Ok(Posted { movement, balance: self.balance() })
+    }
+
     /// Decides an authorisation, and adds it.
     ///
     /// # Errors
-    /// The card would hold more, or owe more, than it can. Nothing may be written then.
+    /// The card would hold more, or owe more, than it can, or what was spent of its limits was not read. Nothing may be written
+    /// then.
     pub(super) fn authorize(
         &mut self,
         (at, by): (DateTime<Utc>, &Author),
         new: &NewAuthorization,
         hold_times: &HoldTimes,
-    ) -> Result<Stepped, Refusal> {
-        let decision = decision::decide(&self.to, &new.asked);
+    ) -> service::Result<Stepped> {
+        let decision = self.decide(at, new)?;
         let verdict = decision.verdict.clone();
         let standing = verdict.standing();
         let expires_at = (standing.held > Money::ZERO && !new.is_purchase).then(|| {
@@ -185,6 +196,12 @@ impl CardWrite {
         }
         self.created.push(authorization.clone());
         Ok(Stepped { authorization, entries, movement, balance: self.balance() })
+    }
+
+    fn decide(&self, at: DateTime<Utc>, NewAuthorization { asked, details, .. }: &NewAuthorization) -> service::Result<Decision> {
+        let Some(rules) = &self.rules else { return Ok(decision::decide(&self.to, asked, None)) };
+        let payment = Payment { merchant: &details.merchant, entry_mode: details.entry_mode, card_present: details.card_present };
+        Ok(rules.decide(at, payment, |rules| decision::decide(&self.to, asked, Some(rules)))?)
     }
 
     fn new_authorization(&self, at: DateTime<Utc>, new: &NewAuthorization, verdict: &Verdict) -> Authorization {
@@ -251,6 +268,11 @@ impl CardWrite {
         let Taken { standing, kind, amount, captures } = taken;
         let held_before = authorization.held;
         let held = self.to.held.less(held_before).plus(standing.held).ok_or(Refusal::BalanceLimitExceeded)?;
+        if let Some(rules) = &mut self.rules {
+            // A declined one is nothing before, and nothing after.
+            let before = (authorization.last_ordinal > 0).then(|| authorization.standing_as(standing.status));
+            rules.follow(authorization, before.as_ref(), &standing, at);
+        }
         authorization.stand(standing);
         self.to.sequence += 1;
         let sequence = self.to.sequence;
@@ -342,6 +364,9 @@ impl CardWrite {
         let sequence = self.to.sequence + 1;
         let movement = self.post((at, by), kind, entry, description, link);
         let authorization = authorization.map(|(mut authorization, standing)| {
+            if let Some(rules) = &mut self.rules {
+                rules.follow(&authorization, Some(&authorization.standing_as(standing.status)), &standing, at);
+            }
             authorization.stand(standing);
             authorization.sequence = sequence;
             authorization.updated_at = at;
@@ -362,12 +387,7 @@ impl CardWrite {
     }
 }
 
-/// A merchant of which anything is known, as a JSON object.
-pub(super) fn merchant_json(merchant: &Merchant) -> Option<String> {
-    (*merchant != Merchant::default()).then(|| to_json(merchant))
-}
-
 /// Serialising these types to memory cannot fail.
-fn to_json(value: &impl serde::Serialize) -> String {
+pub(super) fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -7,14 +7,18 @@ use sqlx::PgConnection;
 
 use super::{
     CardKey,
+    author::Author,
     authorization::Authorization,
-    card_write::{Author, CardWrite, Remarks},
+    card_rules::CardRules,
+    card_write::{CardWrite, Remarks},
     rows::Rows,
     store::{self, Written},
 };
-use crate::domain::{authorization::Step, error::Refusal, id::AuthorizationId};
+use crate::domain::{actor::Actor, authorization::Step, error::Refusal, id::AuthorizationId};
 use crate::service::{
+    cards,
     error::{Error, Result},
+    spending,
     unit::ReadConnection,
 };
 use crate::telemetry::metrics;
@@ -40,6 +44,10 @@ impl LockedCard {
         let position = store::lock(connection, card.0, card.1).await?.ok_or(Refusal::CardNotFound)?;
         let at = store::now(ReadConnection::within(connection)).await?;
         let mut locked = Self { write: CardWrite::new(card, position), at, expired: 0 };
+        if position.rules_version > 0 {
+            let rules = spending::rules_of(connection, &[(card.0, card.1, position.customer, position.currency)]).await?;
+            locked.write.rules = rules.values().next().map(|rules| Box::new(CardRules::from(rules)));
+        }
         if position.holds_due_at.is_some_and(|due| due <= at) {
             locked.expire(connection).await?;
         }
@@ -54,6 +62,7 @@ impl LockedCard {
             let is_last = i64::try_from(due.len()).is_ok_and(|count| count < EXPIRED_AT_ONCE);
             self.expired += due.len();
             for authorization in due {
+                self.know_excess(connection, &authorization).await?;
                 let taken = authorization.standing()?.take(Step::Expire)?;
                 self.write.step((self.at, &Author::default()), authorization, taken, Remarks::default())?;
             }
@@ -61,7 +70,8 @@ impl LockedCard {
                 self.write.to.holds_due_at = store::next_due(connection, self.write.card, self.at).await?;
                 return Ok(());
             }
-            let rest = CardWrite::new(self.write.card, self.write.to);
+            // What comes back to limits is written last, in the order of its rows.
+            let rest = CardWrite { rules: self.write.rules.take(), ..CardWrite::new(self.write.card, self.write.to) };
             write(connection, &std::mem::replace(&mut self.write, rest), self.at).await?;
         }
     }
@@ -75,15 +85,42 @@ impl LockedCard {
             return Ok(changed);
         }
         let found = store::lock_authorization(connection, self.write.card, id).await?;
-        Ok(found.ok_or(Refusal::AuthorizationNotFound)?)
+        let found = found.ok_or(Refusal::AuthorizationNotFound)?;
+        self.know_excess(connection, &found).await?;
+        Ok(found)
     }
 
-    /// Writes everything.
+    async fn know_excess(&mut self, connection: &mut PgConnection, authorization: &Authorization) -> Result<()> {
+        if let Some(rules) = self.write.rules.as_mut().filter(|rules| rules.needs_excess(authorization)) {
+            rules.learn_excess(authorization.id, store::excess_of(connection, authorization).await?);
+        }
+        Ok(())
+    }
+
+    /// Reads what was spent of the limits in their windows of a moment, and locks it: what is decided on it is exact. The
+    /// windows that are written without being read are locked with them, so that all transactions lock in one order.
+    pub(super) async fn lock_usage(&mut self, connection: &mut PgConnection, of: DateTime<Utc>) -> Result<()> {
+        let Some(rules) = &mut self.write.rules else { return Ok(()) };
+        let windows = rules.windows(of);
+        if !windows.is_empty() {
+            let used = store::lock_usage(connection, self.write.card.0, &windows).await?;
+            rules.learn(&windows, |window| used.get(window).copied());
+        }
+        Ok(())
+    }
+
+    /// Writes everything. `payer` makes the payments, if there are any.
     ///
     /// # Errors
     /// [`Refusal::DuplicateNetworkTransaction`].
-    pub(super) async fn write(self, connection: &mut PgConnection) -> Result<()> {
-        write(connection, &self.write, self.at).await
+    pub(super) async fn write(self, connection: &mut PgConnection, payer: Option<&Actor>) -> Result<()> {
+        write(connection, &self.write, self.at).await?;
+        let Some(rules) = self.write.rules.filter(|rules| rules.controls_change()) else { return Ok(()) };
+        store::use_controls(connection, self.write.card, &rules.controls_use).await?;
+        match payer {
+            Some(payer) if rules.is_used_up() => cards::cancel_used_up(connection, payer, self.write.card.1, self.write.to.status).await,
+            _ => Ok(()),
+        }
     }
 }
 

@@ -5,14 +5,19 @@
 //! Postings that arrive while others are being written share a batch (`batched`). Each has its own response. A posting
 //! that a batch cannot write takes the pessimistic path: its own transaction (`pessimistic`).
 
+mod author;
 mod authorization;
 mod batched;
+mod card_rules;
 mod card_update;
 mod card_write;
+mod limited;
 mod locked_card;
+mod merchant_json;
 mod pessimistic;
 mod position_cache;
 mod postings;
+mod preview;
 mod rows;
 mod steps;
 mod store;
@@ -30,6 +35,7 @@ pub use self::{
         Authorization, AuthorizationEntry, AuthorizationFilter, AuthorizationPage, CardBalance, Details, NewAuthorization, Stepped,
     },
     postings::{ForcePost, Linked, NetworkRefund, Original, ReversalKind},
+    preview::Previewed,
     steps::StepRequest,
     told::{Content, Reference},
     verify::{Checkpoint, Drift, Fault, Progress, verify},

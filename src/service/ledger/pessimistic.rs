@@ -6,8 +6,8 @@ use sqlx::PgConnection;
 
 use super::{
     Posted, Posting,
+    author::Author,
     authorization::{NewAuthorization, Stepped},
-    card_write::{Author, Link},
     locked_card::LockedCard,
 };
 use crate::database::Pool;
@@ -15,7 +15,7 @@ use crate::domain::{
     actor::Actor,
     error::Refusal,
     hold_time::{self, HoldTimes},
-    posting,
+    posting::MovementKind,
 };
 use crate::service::{
     error::{Error, Result},
@@ -41,15 +41,14 @@ impl Unit for Post<'_> {
     type Output = Posted;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Posted> {
-        let Posting { card, kind, amount, description } = self.posting;
-        let card = card.ok_or(Refusal::CardNotFound)?;
+        let card = self.posting.card.ok_or(Refusal::CardNotFound)?;
         let mut locked = LockedCard::lock(connection, (self.actor.account, card)).await?;
-        let entry = posting::post(locked.write.to, *kind, *amount)?;
-        let by = Author::from(self.actor);
-        let movement = locked.write.post((locked.at, &by), *kind, entry, description, Link::default());
-        let balance = locked.write.balance();
-        locked.write(connection).await?;
-        Ok(Posted { movement, balance })
+        if self.posting.kind == MovementKind::Purchase {
+            locked.lock_usage(connection, locked.at).await?;
+        }
+        let posted = locked.write.take_posting((locked.at, &Author::from(self.actor)), self.posting)?;
+        locked.write(connection, Some(self.actor)).await?;
+        Ok(posted)
     }
 }
 
@@ -78,8 +77,9 @@ impl Unit for Authorize<'_> {
         if self.new.expires_at.is_some_and(|end| !hold_time::may_end(locked.at, end)) {
             return Err(Error::HoldEndOutOfRange);
         }
+        locked.lock_usage(connection, locked.at).await?;
         let stepped = locked.write.authorize((locked.at, &Author::from(self.actor)), self.new, self.hold_times)?;
-        locked.write(connection).await?;
+        locked.write(connection, Some(self.actor)).await?;
         Ok(stepped)
     }
 }

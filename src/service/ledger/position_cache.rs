@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,9 +13,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::CardKey;
 use crate::domain::posting::Position;
+use crate::service::spending::StoredRules;
 
 /// The most cards in the cache, which then takes about ten megabytes.
 const MAX_CARDS: usize = 100_000;
+
+/// The most cards whose rules are in the cache.
+const MAX_RULES: usize = 20_000;
 
 /// How long the clock is followed without an observation. Two clocks drift apart by about a millisecond in this time.
 const MAX_CLOCK_AGE: Duration = Duration::from_secs(10);
@@ -31,6 +35,8 @@ pub(super) struct CachedPosition {
 #[derive(Debug, Default)]
 pub(super) struct PositionCache {
     positions: Mutex<HashMap<CardKey, CachedPosition>>,
+    /// The controls and limits of cards that have any, by the version that they have at least.
+    rules: Mutex<HashMap<CardKey, (i64, Arc<StoredRules>)>>,
     clock: Mutex<Option<(DateTime<Utc>, Instant)>>,
 }
 
@@ -46,6 +52,19 @@ impl PositionCache {
             positions.clear();
         }
         positions.insert(card, known);
+    }
+
+    /// The rules of a card as they were when they had this version, or later: the database writes nothing on others.
+    pub(super) fn rules(&self, card: &CardKey, version: i64) -> Option<Arc<StoredRules>> {
+        lock(&self.rules).get(card).filter(|(known, _)| *known == version).map(|(_, rules)| Arc::clone(rules))
+    }
+
+    pub(super) fn insert_rules(&self, card: CardKey, version: i64, rules: Arc<StoredRules>) {
+        let mut all = lock(&self.rules);
+        if all.len() >= MAX_RULES {
+            all.clear();
+        }
+        all.insert(card, (version, rules));
     }
 
     pub(super) fn invalidate(&self, card: &CardKey) {

@@ -5,9 +5,12 @@ use sqlx::PgConnection;
 
 use super::{
     CardKey, Ledger, Movement,
+    author::Author,
     authorization::{Authorization, CardBalance, Stepped},
-    card_write::{Author, Link, Remarks, merchant_json},
+    card_rules::Spent,
+    card_write::{Link, Remarks},
     locked_card::LockedCard,
+    merchant_json::{merchant_json, merchant_of},
     store,
 };
 use crate::domain::{
@@ -176,15 +179,18 @@ impl Unit for PostCapture<'_> {
                 let remarks = Remarks { posts: Some((MovementKind::Capture, description.clone())), ..Remarks::default() };
                 let Stepped { authorization, movement, balance, .. } =
                     locked.write.step((locked.at, &by), authorization, taken, remarks)?;
-                locked.write(connection).await?;
+                locked.write(connection, Some(self.actor)).await?;
                 let movement = movement.ok_or_else(|| Error::internal("capturing", "a capture posts a movement"))?;
                 return Ok(Linked { movement, authorization: Some(authorization), balance });
             }
         }
         let link = Link { merchant: merchant_json(merchant), ..Link::default() };
+        if let Some(rules) = &mut locked.write.rules {
+            rules.follow_movement(merchant, None, Spent::new(locked.at, amount.money()));
+        }
         let (movement, _) = locked.write.post_linked((locked.at, &by), (MovementKind::Capture, *amount), description, link, None)?;
         let balance = locked.write.balance();
-        locked.write(connection).await?;
+        locked.write(connection, Some(self.actor)).await?;
         Ok(Linked { movement, authorization: None, balance })
     }
 }
@@ -224,9 +230,13 @@ impl Unit for Refund<'_> {
                 let movement = movement.ok_or(Refusal::MovementNotFound)?;
                 ReversalKind::Capture.of(movement.kind.known()?).ok_or(Refusal::MovementNotFound)?;
                 if movement.authorization_id.is_none() {
-                    let left = left_of(connection, (account, card), &movement).await?;
-                    if amount.money() > left {
-                        return Err(Refusal::RefundExceedsCapture(left).into());
+                    let before = spent_of(connection, (account, card), &movement).await?;
+                    if amount.money() > before.left() {
+                        return Err(Refusal::RefundExceedsCapture(before.left()).into());
+                    }
+                    if let Some(rules) = &mut locked.write.rules {
+                        let after = Spent { refunded: before.refunded.less(amount.money().negated()), ..before };
+                        rules.follow_movement(&merchant_of(movement.merchant.as_deref()), Some(before), after);
                     }
                 }
                 link.authorization = movement.authorization_id;
@@ -247,11 +257,11 @@ impl Unit for Refund<'_> {
     }
 }
 
-/// What is left of a movement of a locked card: reversals and refunds that name it give it back. At least 0.
-async fn left_of(connection: &mut PgConnection, card: CardKey, original: &store::Original) -> Result<Money> {
-    let given_back = store::given_back(connection, card, original.seq).await?;
-    let size = if original.amount < Money::ZERO { original.amount.negated() } else { original.amount };
-    Ok(size.less(given_back.reversed).less(given_back.refunded).max(Money::ZERO))
+/// What a movement of a locked card has moved, and what reversals and refunds that name it have given back.
+async fn spent_of(connection: &mut PgConnection, card: CardKey, original: &store::Original) -> Result<Spent> {
+    let store::GivenBack { reversed, refunded } = store::given_back(connection, card, original.seq).await?;
+    let amount = if original.amount < Money::ZERO { original.amount.negated() } else { original.amount };
+    Ok(Spent { created_at: original.created_at, amount, reversed, refunded })
 }
 
 /// Writes a movement of the network, with the authorisation that it belongs to.
@@ -267,7 +277,7 @@ async fn post(
     let by = Author::from(actor);
     let (movement, authorization) = locked.write.post_linked((locked.at, &by), posting, description, link, authorization)?;
     let balance = locked.write.balance();
-    locked.write(connection).await?;
+    locked.write(connection, Some(actor)).await?;
     Ok(Linked { movement, authorization, balance })
 }
 
@@ -288,7 +298,8 @@ impl Unit for Reverse<'_> {
         let kind = self.kind.of(original.kind.known()?).ok_or(Refusal::MovementNotFound)?;
         let card = (account, original.card_id);
         let mut locked = LockedCard::lock(connection, card).await?;
-        let mut left = left_of(connection, card, &original).await?;
+        let before = spent_of(connection, card, &original).await?;
+        let mut left = before.left();
         let authorization = match original.authorization_id {
             Some(id) => Some(locked.authorization(connection, id).await?),
             None => None,
@@ -299,19 +310,47 @@ impl Unit for Reverse<'_> {
         }
         let amount = self.amount.or_else(|| Amount::new(left)).filter(|amount| amount.money() <= left);
         let amount = amount.ok_or(Refusal::ReversalExceedsOriginal(left))?;
-        let authorization = match authorization {
-            Some(authorization) => {
-                let standing = authorization.standing()?;
-                let standing = match self.kind {
-                    ReversalKind::Capture => standing.reverse_capture(amount)?,
-                    ReversalKind::Refund => standing.reverse_refund(amount)?,
-                };
-                Some((authorization, standing))
-            }
-            None => None,
+        let authorization = if let Some(authorization) = authorization {
+            let standing = authorization.standing()?;
+            let standing = match self.kind {
+                ReversalKind::Capture => standing.reverse_capture(amount)?,
+                ReversalKind::Refund => standing.reverse_refund(amount)?,
+            };
+            Some((authorization, standing))
+        } else {
+            self.follow(connection, &mut locked, &original, (before, amount)).await?;
+            None
         };
         let description: Description = original.description.parse().unwrap_or_else(|_| Description::of_a_payment());
         let link = Link { authorization: original.authorization_id, related: Some((original.seq, id)), merchant: original.merchant };
         post(connection, self.actor, locked, (kind, amount), &description, link, authorization).await
+    }
+}
+
+impl Reverse<'_> {
+    /// Follows what a movement without an authorisation has spent of limits: the one that is reversed, or the one that a
+    /// reversed refund has returned the money of.
+    async fn follow(
+        &self,
+        connection: &mut PgConnection,
+        locked: &mut LockedCard,
+        original: &store::Original,
+        (before, amount): (Spent, Amount),
+    ) -> Result<()> {
+        let Some(rules) = &mut locked.write.rules else { return Ok(()) };
+        match (self.kind, original.related_seq) {
+            (ReversalKind::Capture, _) => {
+                let after = Spent { reversed: before.reversed.less(amount.money().negated()), ..before };
+                rules.follow_movement(&merchant_of(original.merchant.as_deref()), Some(before), after);
+            }
+            (ReversalKind::Refund, Some(seq)) => {
+                let refunded = store::original_at(connection, locked.write.card, seq).await?;
+                let before = spent_of(connection, locked.write.card, &refunded).await?;
+                let after = Spent { refunded: before.refunded.less(amount.money()), ..before };
+                rules.follow_movement(&merchant_of(refunded.merchant.as_deref()), Some(before), after);
+            }
+            (ReversalKind::Refund, None) => {}
+        }
+        Ok(())
     }
 }

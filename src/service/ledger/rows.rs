@@ -1,8 +1,11 @@
 //! The column arrays of the statement that writes cards.
 
+mod columns;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use self::columns::{ChangedColumns, CreatedColumns, EntryColumns, KeyColumns, MovementColumns, UpdateColumns, UsageColumns};
 use super::{
     CardKey,
     authorization::Authorization,
@@ -24,15 +27,7 @@ pub(super) struct Rows {
     pub(super) created: CreatedColumns,
     pub(super) changed: ChangedColumns,
     pub(super) entries: EntryColumns,
-}
-
-/// Declares a struct of column arrays.
-macro_rules! columns {
-    ($(#[$doc:meta])* $name:ident { $($column:ident: $kind:ty,)* }) => {
-        $(#[$doc])*
-        #[derive(Default)]
-        pub(super) struct $name { $(pub(super) $column: Vec<$kind>,)* }
-    };
+    pub(super) usage: UsageColumns,
 }
 
 /// Adds a row to column arrays.
@@ -41,148 +36,6 @@ macro_rules! push {
         let columns = $columns;
         $(columns.$column.push($value);)*
     }};
-}
-
-columns! {
-    /// One element for each card.
-    UpdateColumns {
-        account_id: Uuid,
-        card_id: Uuid,
-        customer_id: Option<Uuid>,
-        status: &'static str,
-        balance: i64,
-        held: i64,
-        seq: i64,
-        event_seq: i64,
-        holds_due_at: Option<DateTime<Utc>>,
-        next_balance: i64,
-        next_held: i64,
-        next_seq: i64,
-        next_event_seq: i64,
-        next_holds_due_at: Option<DateTime<Utc>>,
-    }
-}
-
-columns! {
-    /// One element for each movement.
-    MovementColumns {
-        account_id: Uuid,
-        card_id: Uuid,
-        seq: i64,
-        sequence: i64,
-        id: Uuid,
-        kind: &'static str,
-        amount: i64,
-        balance_after: i64,
-        description: String,
-        authorization_id: Option<Uuid>,
-        related_seq: Option<i64>,
-        merchant: Option<String>,
-        user_id: Option<Uuid>,
-        api_key_id: Option<Uuid>,
-        request_id: Option<String>,
-        overdrawn_id: Option<Uuid>,
-    }
-}
-
-columns! {
-    /// One element for each idempotency key.
-    KeyColumns {
-        account_id: Uuid,
-        card_id: Uuid,
-        key: String,
-        fingerprint: Vec<u8>,
-        body: Vec<u8>,
-    }
-}
-
-columns! {
-    /// One element for each new authorisation.
-    CreatedColumns {
-        account_id: Uuid,
-        card_id: Uuid,
-        id: Uuid,
-        status: &'static str,
-        kind: &'static str,
-        requested: i64,
-        authorized: i64,
-        held: i64,
-        captured: i64,
-        merchant_amount: Option<i64>,
-        merchant_currency: Option<String>,
-        merchant_id: Option<String>,
-        merchant_name: Option<String>,
-        merchant_category: Option<String>,
-        merchant_city: Option<String>,
-        merchant_country: Option<String>,
-        entry_mode: &'static str,
-        card_present: Option<bool>,
-        network_transaction_id: Option<String>,
-        metadata: Option<String>,
-        approval_code: Option<String>,
-        response_code: String,
-        decided_by: &'static str,
-        decline_code: Option<&'static str>,
-        decline_message: Option<String>,
-        checks: Option<String>,
-        last_ordinal: i32,
-        entry_sequence: i64,
-        sequence: i64,
-        expires_at: Option<DateTime<Utc>>,
-    }
-}
-
-columns! {
-    /// One element for each authorisation that changes.
-    ChangedColumns {
-        account_id: Uuid,
-        card_id: Uuid,
-        id: Uuid,
-        status: &'static str,
-        authorized: i64,
-        held: i64,
-        captured: i64,
-        excess: i64,
-        reversed: i64,
-        expired: i64,
-        released: i64,
-        capture_reversed: i64,
-        refunded: i64,
-        refund_reversed: i64,
-        last_ordinal: i32,
-        entry_sequence: i64,
-        sequence: i64,
-        expires_at: Option<DateTime<Utc>>,
-    }
-}
-
-columns! {
-    /// One element for each entry of an authorisation.
-    EntryColumns {
-        account_id: Uuid,
-        card_id: Uuid,
-        sequence: i64,
-        id: Uuid,
-        authorization_id: Uuid,
-        ordinal: i32,
-        previous_sequence: Option<i64>,
-        kind: &'static str,
-        amount: i64,
-        held_before: i64,
-        held_after: i64,
-        card_balance: i64,
-        card_held: i64,
-        movement_seq: Option<i64>,
-        decline_code: Option<&'static str>,
-        decline_message: Option<String>,
-        checks: Option<String>,
-        reason: Option<String>,
-        user_id: Option<Uuid>,
-        api_key_id: Option<Uuid>,
-        request_id: Option<String>,
-        event_type: &'static str,
-        state: String,
-    }
 }
 
 impl Rows {
@@ -207,11 +60,15 @@ impl Rows {
 
     /// Whether only movements are written.
     pub(super) const fn are_movements(&self) -> bool {
-        self.created.id.is_empty() && self.changed.id.is_empty() && self.entries.id.is_empty() && !self.movements.id.is_empty()
+        self.created.id.is_empty()
+            && self.changed.id.is_empty()
+            && self.entries.id.is_empty()
+            && self.usage.limit_id.is_empty()
+            && !self.movements.id.is_empty()
     }
 
     fn push(&mut self, write: &CardWrite) {
-        let CardWrite { card, from, to, movements, created, changed, entries } = write;
+        let CardWrite { card, from, to, movements, created, changed, entries, rules } = write;
         let (account_id, card_id) = (Uuid::from(card.0), Uuid::from(card.1));
         push!(&mut self.updates, {
             account_id: account_id,
@@ -223,12 +80,23 @@ impl Rows {
             seq: from.seq,
             event_seq: from.sequence,
             holds_due_at: from.holds_due_at,
+            rules_version: from.rules_version,
             next_balance: to.balance.minor(),
             next_held: to.held.minor(),
             next_seq: to.seq,
             next_event_seq: to.sequence,
             next_holds_due_at: to.holds_due_at,
         });
+        for (limit, window_start, used) in rules.iter().flat_map(|rules| rules.usage.iter()) {
+            push!(&mut self.usage, {
+                account_id: account_id,
+                card_id: card_id,
+                limit_id: limit.into(),
+                window_start: window_start,
+                amount: used.amount.minor(),
+                count: used.count,
+            });
+        }
         for row in movements {
             self.push_movement((account_id, card_id), row);
         }

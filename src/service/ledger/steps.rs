@@ -7,8 +7,9 @@ use sqlx::PgConnection;
 
 use super::{
     CardKey, Done, Ledger, Target, Work,
+    author::Author,
     authorization::{Authorization, Stepped, describe},
-    card_write::{Author, CardWrite, Remarks},
+    card_write::{CardWrite, Remarks},
     confused,
     locked_card::LockedCard,
     store,
@@ -17,14 +18,15 @@ use crate::database::Pool;
 use crate::domain::{
     actor::Actor,
     audit_event::Event,
-    authorization::{EntryKind, Step, Taken},
-    decision::{self, Verdict},
+    authorization::{AuthorizationStatus, EntryKind, Step, Taken},
+    decision::{self, Decision, Verdict},
     error::Refusal,
     hold_time::HoldTimes,
     id::AuthorizationId,
     merchant::MerchantCategory,
     money::{Amount, Money},
-    posting::{MovementKind, Position},
+    posting::MovementKind,
+    spending::Payment,
     text::Description,
 };
 use crate::service::{
@@ -148,9 +150,12 @@ impl Unit for TakeStep<'_> {
         let card = store::card_of_authorization(connection, account, id).await?.ok_or(Refusal::AuthorizationNotFound)?;
         let mut locked = LockedCard::lock(connection, (account, card)).await?;
         let authorization = locked.authorization(connection, id).await?;
+        if let StepRequest::Increment(_) = self.request {
+            locked.lock_usage(connection, authorization.created_at).await?;
+        }
         let by = if matches!(self.request, StepRequest::Expire) { Author::default() } else { Author::from(self.actor) };
         let stepped = take(&mut locked.write, (locked.at, &by), authorization, self.request, self.hold_times)?;
-        locked.write(connection).await?;
+        locked.write(connection, Some(self.actor)).await?;
         if let (StepRequest::Release { .. }, Some(entry)) = (self.request, stepped.entries.last()) {
             let event = Event::AuthorizationReleased { authorization: id, amount: entry.amount };
             audit::record_in(connection, self.actor, event).await?;
@@ -171,12 +176,12 @@ pub(super) fn take(
     request: &StepRequest,
     hold_times: &HoldTimes,
 ) -> Result<Stepped> {
-    let (taken, remarks) = decide(&write.to, at, &mut authorization, request, hold_times)?;
+    let (taken, remarks) = decide(write, at, &mut authorization, request, hold_times)?;
     Ok(write.step((at, by), authorization, taken, remarks)?)
 }
 
 fn decide(
-    card: &Position,
+    write: &CardWrite,
     at: DateTime<Utc>,
     authorization: &mut Authorization,
     request: &StepRequest,
@@ -186,7 +191,7 @@ fn decide(
     let mut remarks = Remarks::default();
     let step = match request {
         StepRequest::Increment(by) => {
-            let decision = decision::decide_increment(card, standing.status, *by);
+            let decision = decide_increment(write, authorization, standing.status, *by)?;
             if let Verdict::Declined(_) = decision.verdict {
                 let taken = Taken { standing, kind: EntryKind::IncrementDeclined, amount: by.money(), captures: None };
                 return Ok((taken, Remarks { decision: Some(decision), ..remarks }));
@@ -213,4 +218,15 @@ fn decide(
         StepRequest::Expire => Step::Expire,
     };
     Ok((standing.take(step)?, remarks))
+}
+
+/// Decides an increment on the limits as they are in the windows in which the payment was authorised at first.
+fn decide_increment(write: &CardWrite, authorization: &Authorization, status: AuthorizationStatus, by: Amount) -> Result<Decision> {
+    let Some(rules) = &write.rules else { return Ok(decision::decide_increment(&write.to, status, by, None)) };
+    let payment = Payment {
+        merchant: &authorization.merchant(),
+        entry_mode: authorization.entry_mode.known()?,
+        card_present: authorization.card_present,
+    };
+    Ok(rules.decide(authorization.created_at, payment, |rules| decision::decide_increment(&write.to, status, by, Some(rules)))?)
 }

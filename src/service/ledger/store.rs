@@ -1,10 +1,11 @@
 //! The SQL of the ledger: what is read. `write` has what is written, `outcome` what that answers, and
-//! `authorizations`, `entries`, `originals`, `sweep` and `told` have the rest.
+//! `authorizations`, `entries`, `originals`, `spending`, `sweep` and `told` have the rest.
 
 mod authorizations;
 mod entries;
 mod originals;
 mod outcome;
+mod spending;
 mod sweep;
 mod told;
 mod write;
@@ -13,7 +14,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::{authorizations::*, entries::*, originals::*, outcome::*, sweep::*, told::*, write::*};
+pub(super) use self::{authorizations::*, entries::*, originals::*, outcome::*, spending::*, sweep::*, told::*, write::*};
 use super::{CardKey, Movement, MovementFilter, position_cache::CachedPosition};
 use crate::domain::{
     card::CardStatus,
@@ -37,7 +38,8 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
             held as "held: Money",
             seq,
             event_seq,
-            holds_due_at
+            holds_due_at,
+            rules_version
         from cards
         where account_id = $1 and id = $2
         for no key update
@@ -50,6 +52,51 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
     Ok(row.map(Position::try_from).transpose()?)
 }
 
+/// The position of a card without the holds that are due, and the database's clock.
+pub(super) async fn position_without_due_holds(
+    connection: &mut PgConnection,
+    (account, card): CardKey,
+) -> Result<Option<(Position, DateTime<Utc>)>> {
+    let row = sqlx::query!(
+        r#"
+        select
+            cards.customer_id as "customer_id: CustomerId",
+            cards.status as "status: Word<CardStatus>",
+            cards.currency as "currency: Word<Currency>",
+            cards.balance as "balance: Money",
+            cards.held - coalesce((
+                select sum(due.held)
+                from authorizations due
+                where due.account_id = $1 and due.card_id = $2 and due.status = 'pending' and due.expires_at <= clock_timestamp()
+            ), 0)::bigint as "held!: Money",
+            cards.seq,
+            cards.event_seq,
+            cards.holds_due_at,
+            cards.rules_version,
+            clock_timestamp() as "now!"
+        from cards
+        where cards.account_id = $1 and cards.id = $2
+        "#,
+        account as AccountId,
+        card as CardId,
+    )
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let position = PositionRow {
+        customer_id: row.customer_id,
+        status: row.status,
+        currency: row.currency,
+        balance: row.balance,
+        held: row.held,
+        seq: row.seq,
+        event_seq: row.event_seq,
+        holds_due_at: row.holds_due_at,
+        rules_version: row.rules_version,
+    };
+    Ok(Some((position.try_into()?, row.now)))
+}
+
 /// What a card's row says of its position.
 struct PositionRow {
     customer_id: Option<CustomerId>,
@@ -60,6 +107,7 @@ struct PositionRow {
     seq: i64,
     event_seq: i64,
     holds_due_at: Option<DateTime<Utc>>,
+    rules_version: i64,
 }
 
 impl TryFrom<PositionRow> for Position {
@@ -75,6 +123,7 @@ impl TryFrom<PositionRow> for Position {
             seq: row.seq,
             sequence: row.event_seq,
             holds_due_at: row.holds_due_at,
+            rules_version: row.rules_version,
         })
     }
 }
@@ -101,6 +150,7 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
             cards.seq,
             cards.event_seq,
             cards.holds_due_at,
+            cards.rules_version,
             clock_timestamp() as "now!"
         from unnest($1::uuid[], $2::uuid[]) as asked (account_id, id)
         join cards on cards.account_id = asked.account_id and cards.id = asked.id
@@ -122,6 +172,7 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
                 seq: row.seq,
                 event_seq: row.event_seq,
                 holds_due_at: row.holds_due_at,
+                rules_version: row.rules_version,
             };
             Some(((row.account_id, row.id), CachedPosition { position: position.try_into().ok()?, as_of: row.now }))
         })

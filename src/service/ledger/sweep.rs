@@ -41,7 +41,7 @@ impl Unit for Sweep {
             return Ok(None);
         }
         let expired = locked.expired;
-        locked.write(connection).await?;
+        locked.write(connection, None).await?;
         Ok(Some(expired))
     }
 }

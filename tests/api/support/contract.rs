@@ -44,13 +44,14 @@ struct Contract {
 }
 
 /// The kinds of id and their prefixes. The document says no more than that, since clients must not check ids.
-const IDS: [(&str, &str); 9] = [
+const IDS: [(&str, &str); 10] = [
     ("AccountId", "acc"),
     ("AuthorizationId", "auth"),
     ("CardId", "card"),
     ("CustomerId", "cus"),
     ("EntryId", "ent"),
     ("EventId", "evt"),
+    ("LimitId", "lim"),
     ("MovementId", "mov"),
     ("SessionId", "ses"),
     ("UserId", "usr"),
@@ -213,16 +214,26 @@ impl Contract {
         }
         let problem: Value = serde_json::from_str(&reply.text).unwrap_or_default();
         let faults = problem["errors"].as_array().into_iter().flatten().filter(|fault| fault["code"] != "unknown_parameter");
-        let fields: Vec<&str> = faults.clone().filter_map(|fault| fault["field"].as_str()).collect();
+        // A field that has to be left out may be one that the request does not take.
+        let named = faults.clone().filter(|fault| fault["code"] != "excluded");
+        let fields: Vec<&str> = named.filter_map(|fault| fault["field"].as_str()).collect();
         if let Some(unknown) = fields.iter().find(|field| **field != "Idempotency-Key" && !has_field(schema, field)) {
             return Err(format!("the schema has no field {unknown}"));
         }
         // No schema says how many decimals there may be: it would have to divide binary floats. None knows a user's password, the
         // time, or which countries and currencies there are, or that fields need or exclude each other, or how far apart they are.
-        // None parses URLs, looks hosts up, or takes one of some words or a time.
+        // None parses URLs, looks hosts up, knows time zones, or takes one of some words or a time.
         let is_optional = |field: &Value| !schema["required"].as_array().is_some_and(|required| required.contains(field));
-        let unsayable =
-            [("url", "invalid_format"), ("to", "out_of_range"), ("resumeFrom", "invalid_format"), ("startFrom", "invalid_format")];
+        let unsayable = [
+            ("url", "invalid_format"),
+            ("to", "out_of_range"),
+            ("resumeFrom", "invalid_format"),
+            ("startFrom", "invalid_format"),
+            ("timeZone", "invalid_format"),
+            ("countries", "unknown_value"),
+            ("allowedCountries", "unknown_value"),
+            ("blockedCountries", "unknown_value"),
+        ];
         let is_unsayable = |fault: &Value| unsayable.iter().any(|(field, code)| fault["field"] == *field && fault["code"] == *code);
         let is_in_schema = |fault: &Value| {
             let codes = ["wrong_password", "excluded", "invalid_date", "blocked_address", "too_many_decimals"];

@@ -16,6 +16,7 @@ mod reply;
 pub mod restore;
 pub mod shards;
 pub mod socket;
+pub mod spending;
 pub mod sql;
 mod standby;
 mod world;

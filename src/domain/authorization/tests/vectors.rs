@@ -20,6 +20,7 @@ const fn card() -> Position {
         seq: 0,
         sequence: 0,
         holds_due_at: None,
+        rules_version: 0,
     }
 }
 
@@ -29,7 +30,7 @@ fn asked(minor: i64, partial_approval: bool) -> Asked {
 
 impl Payment {
     fn authorize(card: Position, asked: &Asked) -> (Self, Verdict) {
-        let verdict = decision::decide(&card, asked).verdict;
+        let verdict = decision::decide(&card, asked, None).verdict;
         let authorization = verdict.standing();
         let card = Position { held: card.held.plus(authorization.held).expect("within bounds"), ..card };
         (Self { card, authorization }, verdict)

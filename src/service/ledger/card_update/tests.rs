@@ -82,6 +82,7 @@ fn active(balance: i64, seq: i64) -> Position {
         seq,
         sequence: seq,
         holds_due_at: None,
+        rules_version: 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The SQL that reads movements which others reverse or refund.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::super::CardKey;
@@ -20,6 +21,8 @@ pub(in super::super) struct Original {
     pub(in super::super) description: String,
     pub(in super::super) authorization_id: Option<AuthorizationId>,
     pub(in super::super) merchant: Option<String>,
+    pub(in super::super) created_at: DateTime<Utc>,
+    pub(in super::super) related_seq: Option<i64>,
 }
 
 /// A movement of any kind but a top-up.
@@ -34,7 +37,9 @@ pub(in super::super) async fn find_original(connection: &mut PgConnection, accou
             amount as "amount: Money",
             description,
             authorization_id as "authorization_id: AuthorizationId",
-            merchant
+            merchant,
+            created_at,
+            related_seq
         from movements
         where account_id = $1 and id = $2 and kind <> 'top_up'
         "#,
@@ -42,6 +47,33 @@ pub(in super::super) async fn find_original(connection: &mut PgConnection, accou
         id as MovementId,
     )
     .fetch_optional(connection)
+    .await?;
+    Ok(found)
+}
+
+/// The movement of a locked card that another one names.
+pub(in super::super) async fn original_at(connection: &mut PgConnection, (account, card): CardKey, seq: i64) -> Result<Original> {
+    let found = sqlx::query_as!(
+        Original,
+        r#"
+        select
+            card_id as "card_id: CardId",
+            seq,
+            kind as "kind: Word<MovementKind>",
+            amount as "amount: Money",
+            description,
+            authorization_id as "authorization_id: AuthorizationId",
+            merchant,
+            created_at,
+            related_seq
+        from movements
+        where account_id = $1 and card_id = $2 and seq = $3
+        "#,
+        account as AccountId,
+        card as CardId,
+        seq,
+    )
+    .fetch_one(connection)
     .await?;
     Ok(found)
 }

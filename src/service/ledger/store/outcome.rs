@@ -66,6 +66,7 @@ pub(super) struct Row {
     pub(super) seq: Option<i64>,
     pub(super) event_seq: Option<i64>,
     pub(super) holds_due_at: Option<DateTime<Utc>>,
+    pub(super) rules_version: Option<i64>,
     pub(super) used: Option<Vec<String>>,
 }
 
@@ -81,6 +82,7 @@ impl Row {
             seq: self.seq?,
             event_seq: self.event_seq?,
             holds_due_at: self.holds_due_at,
+            rules_version: self.rules_version?,
         };
         Some(CachedPosition { position: position.try_into().ok()?, as_of: self.now })
     }

@@ -2,15 +2,20 @@
 
 use std::fmt;
 
-use crate::domain::id::{AccountId, AuthorizationId, CardId};
+use chrono::{DateTime, SecondsFormat, Utc};
 
-/// A fault of a card. Amounts are in minor units.
+use crate::domain::{
+    id::{AccountId, AuthorizationId, CardId, LimitId},
+    spending::limit::Used,
+};
+
+/// A fault of a card, or of a limit. Amounts are in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drift {
     /// The account.
     pub account: AccountId,
-    /// The card.
-    pub card: CardId,
+    /// The card. None: the fault is a limit's.
+    pub card: Option<CardId>,
     /// The fault.
     pub fault: Fault,
 }
@@ -18,6 +23,17 @@ pub struct Drift {
 /// A contradiction between a card, its movements, its authorisations and their entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// What a limit says was spent is not what its payments have spent.
+    LimitUsage {
+        /// The limit.
+        limit: LimitId,
+        /// The start of the window, or of all windows together.
+        window_start: DateTime<Utc>,
+        /// What the payments have spent.
+        expected: Used,
+        /// What the limit says.
+        found: Used,
+    },
     /// A movement is missing or duplicated.
     Sequence {
         /// The seq after the previous one.
@@ -165,8 +181,20 @@ pub enum Fault {
 
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: ", self.account, self.card)?;
+        match self.card {
+            Some(card) => write!(f, "{} {card}: ", self.account)?,
+            None => write!(f, "{}: ", self.account)?,
+        }
         match self.fault {
+            Fault::LimitUsage { limit, window_start, expected, found } => write!(
+                f,
+                "{} was spent of {limit} in {} payments from {}, and it says {} in {}",
+                expected.amount.minor(),
+                expected.count,
+                window_start.to_rfc3339_opts(SecondsFormat::Secs, true),
+                found.amount.minor(),
+                found.count
+            ),
             Fault::Sequence { expected, found } => write!(f, "movement {expected} is missing or doubled, {found} stands there"),
             Fault::RunningBalance { seq, expected, found } => write!(f, "movement {seq} should leave {expected} and says {found}"),
             Fault::Overdrawn { seq, found } => write!(f, "movement {seq} may not overdraw the card and leaves {found}"),

@@ -14,13 +14,17 @@ mod store;
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use self::fault::{Drift, Fault};
 use self::replay::Replay;
-use crate::domain::id::{AccountId, AuthorizationId, CardId, NotAnId};
-use crate::service::error::Result;
+use crate::domain::{
+    id::{AccountId, AuthorizationId, CardId, LimitId, NotAnId},
+    spending::window::Window,
+};
+use crate::service::{error::Result, spending};
 
 /// How much has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,6 +203,7 @@ impl<P: FnMut(Progress), F: FnMut(Drift)> Verification<'_, P, F> {
             self.verified(Checkpoint { account, card: Some(last) });
             from = after(last);
         }
+        self.limits(account).await?;
         self.verified(Checkpoint { account, card: None });
         Ok(())
     }
@@ -266,6 +271,40 @@ impl<P: FnMut(Progress), F: FnMut(Drift)> Verification<'_, P, F> {
                 }
             }
         }
+    }
+
+    /// Computes anew what was spent of the limits of an account: in each window that says something, and in all together, so
+    /// that a window is missed that should say something.
+    async fn limits(&mut self, account: AccountId) -> Result<()> {
+        for id in spending::limits_to_verify(self.connection, account).await? {
+            let mut faults = self.limit(account, id).await?;
+            if !faults.is_empty() {
+                // A card may have been assigned to the customer after its cards were read.
+                faults = self.limit(account, id).await?;
+            }
+            for fault in faults {
+                (self.found)(Drift { account, card: None, fault });
+            }
+        }
+        Ok(())
+    }
+
+    async fn limit(&mut self, account: AccountId, id: LimitId) -> Result<Vec<Fault>> {
+        let mut faults = Vec::new();
+        let Some((limit, cards)) = spending::limit_to_verify(self.connection, account, id).await? else { return Ok(faults) };
+        let all = Window { start: limit.counted_from, end: None };
+        let windows = spending::windows_of(self.connection, account, id).await?;
+        // Nobody adds to a row that begins within a window.
+        let nothing = |start: DateTime<Utc>| Window { start, end: start.checked_add_signed(TimeDelta::microseconds(1)) };
+        let window = |start| limit.calendar.window(start).filter(|window| window.start == start).unwrap_or_else(|| nothing(start));
+        let windows = windows.into_iter().map(window);
+        for window in windows.chain([all]) {
+            let (expected, found) = spending::spent_and_said(self.connection, account, &cards, &limit, window).await?;
+            if expected != found {
+                faults.push(Fault::LimitUsage { limit: id, window_start: window.start, expected, found });
+            }
+        }
+        Ok(faults)
     }
 
     fn verified(&mut self, checkpoint: Checkpoint) {

@@ -42,7 +42,7 @@ impl<'a> Replay<'a> {
 
     pub(super) fn apply(&mut self, movement: &MovementRow, found: &mut impl FnMut(Drift)) {
         let &MovementRow { seq, amount, balance_after, .. } = movement;
-        let mut drift = |fault| found(Drift { account: self.account, card: self.card.id, fault });
+        let mut drift = |fault| found(Drift { account: self.account, card: Some(self.card.id), fault });
         if seq != self.seq + 1 {
             drift(Fault::Sequence { expected: self.seq + 1, found: seq });
         }
@@ -72,7 +72,7 @@ impl<'a> Replay<'a> {
 
     pub(super) fn enter(&mut self, entry: &EntryRow, found: &mut impl FnMut(Drift)) {
         let sequence = entry.sequence;
-        let mut drift = |fault| found(Drift { account: self.account, card: self.card.id, fault });
+        let mut drift = |fault| found(Drift { account: self.account, card: Some(self.card.id), fault });
         let change = i128::from(entry.held_after) - i128::from(entry.held_before);
         let expected = self.running_hold + change;
         if i128::from(entry.card_held) != expected {
@@ -90,7 +90,7 @@ impl<'a> Replay<'a> {
     /// An authorisation of the card, also one that was made after the card was read: it was read with its own entries.
     pub(super) fn check(&mut self, row: &AuthorizationRow, found: &mut impl FnMut(Drift)) {
         let authorization = row.id;
-        let mut drift = |fault| found(Drift { account: self.account, card: self.card.id, fault });
+        let mut drift = |fault| found(Drift { account: self.account, card: Some(self.card.id), fault });
         let parts = [row.held, row.reversed, row.expired, row.released, row.captured].map(i128::from).iter().sum::<i128>();
         let expected = parts - i128::from(row.excess);
         if i128::from(row.authorized) != expected {
@@ -125,7 +125,7 @@ impl<'a> Replay<'a> {
     }
 
     pub(super) fn end(&self, found: &mut impl FnMut(Drift)) {
-        let mut drift = |fault| found(Drift { account: self.account, card: self.card.id, fault });
+        let mut drift = |fault| found(Drift { account: self.account, card: Some(self.card.id), fault });
         let CardRow { balance: Some(balance), seq: Some(seq), held: Some(held), sequence: Some(sequence), newest_entry, .. } = *self.card
         else {
             return drift(Fault::NoCard);

@@ -137,7 +137,9 @@ impl Ledger {
             pages,
             read: Progress { checkpoint: after, ..Progress::default() },
             progress: |step| steps.push(step),
-            found: |drift: Drift| drifts.push(format!("{}/{} {:?}", last_digit(drift.account), last_digit(drift.card), drift.fault)),
+            found: |drift: Drift| {
+                drifts.push(format!("{}/{} {:?}", last_digit(drift.account), drift.card.map_or(0, last_digit), drift.fault));
+            },
         };
         (verification.run().await.expect("verified"), drifts, steps)
     }

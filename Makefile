@@ -66,7 +66,7 @@ bench: ## benchmark against pgbench on the same Postgres; six minutes, best on a
 	cargo build --release --locked --workspace
 	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api
 
-bench-long: ## benchmark top-ups and lists with millions of rows; six to eight minutes and 8 GB of temporary disk
+bench-long: ## benchmark top-ups and lists with millions of rows, and webhooks; ten minutes and 8 GB of temporary disk
 	@scripts/postgres
 	cargo build --release --locked --workspace
-	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api --only growth,lists --table target/bench/long.md
+	PG_BIN="$$(scripts/postgres --find)" target/release/bench --binary target/release/core-api --only growth,lists,deliveries --table target/bench/long.md

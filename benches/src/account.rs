@@ -10,6 +10,9 @@ use crate::load;
 /// The number of cards that top-ups are spread over.
 pub const CARDS: usize = 5_000;
 
+/// The number of cards of the customer with a limit.
+const SHARED: usize = 20;
+
 /// The number of movements of the card whose pages are read.
 const MOVEMENTS: usize = 1_000;
 
@@ -34,6 +37,10 @@ pub enum Keyed {
     Authorization,
     /// An authorisation of the one card.
     HotAuthorization,
+    /// An authorisation of a card with a limit.
+    LimitedAuthorization,
+    /// An authorisation of one of the cards of a customer with a limit.
+    SharedAuthorization,
 }
 
 /// A logged-in account with cards.
@@ -42,6 +49,10 @@ pub struct Account {
     address: SocketAddr,
     token: String,
     cards: Vec<String>,
+    /// As many cards, each with a limit.
+    limited: Vec<String>,
+    /// A few cards of a customer with a limit.
+    shared: Vec<String>,
     /// A card with many movements, and the path of their last page.
     card_with_history: Option<(String, String)>,
 }
@@ -52,7 +63,21 @@ impl Account {
         let mut connection = Connection::open(address).await?;
         connection.send(&login(OTHER)).await?;
         let token = text(connection.send(&login(OWNER)).await?, "token")?;
-        Ok(Self { address, token, cards: Vec::new(), card_with_history: None })
+        Ok(Self { address, token, cards: Vec::new(), limited: Vec::new(), shared: Vec::new(), card_with_history: None })
+    }
+
+    /// Logs in to the other account, and turns its feed on.
+    pub async fn with_feed(address: SocketAddr) -> Result<Self, Failure> {
+        let mut connection = Connection::open(address).await?;
+        let token = text(connection.send(&login(OTHER)).await?, "token")?;
+        let account = Self { address, token, cards: Vec::new(), limited: Vec::new(), shared: Vec::new(), card_with_history: None };
+        let enable = write("PUT", "/events/settings", &account.authorization_header(), &json!({"enabled": true}));
+        connection.send(&enable).await?;
+        Ok(account)
+    }
+
+    fn authorization_header(&self) -> String {
+        format!("Authorization: Bearer {}\r\n", self.token)
     }
 
     /// The same account at another server on the same database or a copy of it.
@@ -76,18 +101,39 @@ impl Account {
 
     /// Assigns the cards to a customer, activates and funds them.
     pub async fn prepare_purchases(&self) -> Result<(), Failure> {
-        let customer = json!({"name": "Ana Diaz", "email": "ana@example.com"});
+        self.prepare(&self.cards, "ana@example.com").await.map(drop)
+    }
+
+    /// Creates cards with limits of their own, and cards of a customer with a limit. The limits leave room for every payment.
+    pub async fn create_limited_cards(&mut self) -> Result<(), Failure> {
+        let request = self.post("/cards", &json!({"currency": "USD"}), None);
+        let created = load::each_once(self.address, PREPARING_CLIENTS, vec![request; CARDS + SHARED]).await?;
+        self.limited = created.iter().map(|body| text(body, "cardId")).collect::<Result<_, _>>()?;
+        self.shared = self.limited.split_off(CARDS);
+        self.prepare(&self.limited, "luz@example.com").await?;
+        let customer = self.prepare(&self.shared, "sol@example.com").await?;
+        let body = json!({"interval": "month", "amount": 1_000_000_000});
+        let limit = |card: &String| self.post(&format!("/cards/{card}/limits"), &body, None);
+        load::each_once(self.address, PREPARING_CLIENTS, self.limited.iter().map(limit).collect()).await?;
+        let body = json!({"currency": "USD", "interval": "month", "amount": 1_000_000_000});
+        Connection::open(self.address).await?.send(&self.post(&format!("/customers/{customer}/limits"), &body, None)).await?;
+        Ok(())
+    }
+
+    /// Assigns cards to a new customer, activates and funds them. Returns the customer.
+    async fn prepare(&self, cards: &[String], email: &str) -> Result<String, Failure> {
+        let customer = json!({"name": "Ana Diaz", "email": email});
         let customer = text(Connection::open(self.address).await?.send(&self.post("/customers", &customer, None)).await?, "customerId")?;
         let assign = |card: &String| self.post("/cards/assign", &json!({"cardId": card, "customerId": customer}), None);
         let activate = |card: &String| {
             let body = json!({"cardId": card, "status": "active"});
-            write("PATCH", "/cards/status", &format!("Authorization: Bearer {}\r\n", self.token), &body)
+            write("PATCH", "/cards/status", &self.authorization_header(), &body)
         };
         let fund = |card: &String| self.post("/balances/add", &json!({"cardId": card, "amount": 1_000_000}), None);
-        load::each_once(self.address, PREPARING_CLIENTS, self.cards.iter().map(assign).collect()).await?;
-        load::each_once(self.address, PREPARING_CLIENTS, self.cards.iter().map(activate).collect()).await?;
-        load::each_once(self.address, PREPARING_CLIENTS, self.cards.iter().map(fund).collect()).await?;
-        Ok(())
+        load::each_once(self.address, PREPARING_CLIENTS, cards.iter().map(assign).collect()).await?;
+        load::each_once(self.address, PREPARING_CLIENTS, cards.iter().map(activate).collect()).await?;
+        load::each_once(self.address, PREPARING_CLIENTS, cards.iter().map(fund).collect()).await?;
+        Ok(customer)
     }
 
     /// Creates one more card.
@@ -126,11 +172,18 @@ impl Account {
     /// Requests with a placeholder for a key, and the offset of that: one for each card, or for one card alone.
     pub fn keyed(&self, what: Keyed) -> (Vec<Vec<u8>>, usize) {
         let key = "0".repeat(KEY_DIGITS);
-        let cards = if what == Keyed::HotAuthorization { self.cards.get(..1).unwrap_or_default() } else { &self.cards };
+        let cards = match what {
+            Keyed::HotAuthorization => self.cards.get(..1).unwrap_or_default(),
+            Keyed::LimitedAuthorization => &self.limited,
+            Keyed::SharedAuthorization => &self.shared,
+            Keyed::TopUp | Keyed::Purchase | Keyed::Authorization => &self.cards,
+        };
         let each = cards.iter().map(|card| match what {
             Keyed::TopUp => self.top_up(card, Some(&key)),
             Keyed::Purchase => self.purchase(card, &key),
-            Keyed::Authorization | Keyed::HotAuthorization => self.authorization(card, &key),
+            Keyed::Authorization | Keyed::HotAuthorization | Keyed::LimitedAuthorization | Keyed::SharedAuthorization => {
+                self.authorization(card, &key)
+            }
         });
         let each: Vec<Vec<u8>> = each.collect();
         let at = each.first().and_then(|request| request.windows(KEY_DIGITS).position(|part| part == key.as_bytes()));
@@ -191,9 +244,14 @@ impl Account {
         format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", self.token).into_bytes()
     }
 
+    /// A request with a body.
+    pub fn request(&self, method: &str, path: &str, body: &Value) -> Vec<u8> {
+        write(method, path, &self.authorization_header(), body)
+    }
+
     fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Vec<u8> {
         let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
-        write("POST", path, &format!("{key}Authorization: Bearer {}\r\n", self.token), body)
+        write("POST", path, &format!("{key}{}", self.authorization_header()), body)
     }
 }
 
@@ -233,7 +291,8 @@ mod tests {
     fn the_key_offset_points_at_the_key() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let cards = vec!["card_a".to_owned(), "card_b".to_owned()];
-        let account = Account { address, token: "t".to_owned(), cards, card_with_history: None };
+        let (limited, shared) = (cards.clone(), cards.clone());
+        let account = Account { address, token: "t".to_owned(), cards, limited, shared, card_with_history: None };
         for what in [Keyed::TopUp, Keyed::Purchase, Keyed::Authorization, Keyed::HotAuthorization] {
             let (each, at) = account.keyed(what);
             for request in each {

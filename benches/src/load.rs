@@ -105,6 +105,32 @@ async fn work(mut connection: Connection, seed: u64, requests: Arc<Requests>, un
     Ok(times)
 }
 
+/// Sends this many requests a second for this time, whether or not the answers keep up. Returns how many were sent.
+pub async fn steadily(address: SocketAddr, per_second: u32, requests: &Arc<Requests>, time: Duration) -> Result<usize, Failure> {
+    const CLIENTS: u32 = 16;
+    let (began, mut working) = (Instant::now(), JoinSet::new());
+    for client in 0..CLIENTS {
+        let (mut connection, requests) = (Connection::open(address).await?, Arc::clone(requests));
+        working.spawn(async move {
+            let (mut sent, mut request) = (0_usize, Vec::new());
+            let mut random = Random(u64::from(client + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let mut due = began + Duration::from_secs(1) * client / per_second;
+            while due < began + time {
+                tokio::time::sleep_until(due.into()).await;
+                requests.write(random.next(), &mut request)?;
+                connection.send(&request).await?;
+                (sent, due) = (sent + 1, due + Duration::from_secs(1) * CLIENTS / per_second);
+            }
+            Ok::<_, Failure>(sent)
+        });
+    }
+    let mut sent = 0;
+    while let Some(client) = working.join_next().await {
+        sent += client??;
+    }
+    Ok(sent)
+}
+
 /// Sends each request once, with several clients, and returns the bodies of the answers in no particular order.
 pub async fn each_once(address: SocketAddr, clients: usize, requests: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Failure> {
     let mut working = JoinSet::new();

@@ -4,6 +4,7 @@
 //! Exits with 0 if every line reaches its target, and with 1 otherwise. The results mean little on a busy machine.
 
 mod account;
+mod deliveries;
 mod generate;
 mod growth;
 mod hashes;
@@ -39,7 +40,7 @@ struct Arguments {
     /// The number of turns. Each line is the median of its turns.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     turns: u32,
-    /// Only these lines. The default is all but growth and lists, which take long.
+    /// Only these lines. The default is all but growth, lists and deliveries, which take long.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Line>,
     /// The file for the table.
@@ -59,6 +60,10 @@ enum Line {
     Purchases,
     /// Authorisations with an Idempotency-Key each: over 5,000 cards, of one card, and captured after
     Payments,
+    /// Authorisations of cards with limits, against those of cards without.
+    Limits,
+    /// Top-ups of an account with a feed, against those of one without.
+    Feed,
     /// Top-ups of one card.
     Hot,
     /// Top-ups of other cards during a load on one card, against the same load on all cards.
@@ -75,6 +80,8 @@ enum Line {
     Idle,
     /// Top-ups with 10 thousand, 1 million and 10 million movements in the table.
     Growth,
+    /// Webhooks: the delivery of a backlog, lag, and memory with endpoints that take nothing.
+    Deliveries,
     /// Lists of a million rows: in one answer, read slowly, and in pages.
     Lists,
 }
@@ -82,7 +89,7 @@ enum Line {
 impl Line {
     /// Whether it needs minutes of preparation.
     const fn is_long(self) -> bool {
-        matches!(self, Self::Growth | Self::Lists)
+        matches!(self, Self::Growth | Self::Lists | Self::Deliveries)
     }
 
     /// Whether it is measured on the server that measures the rates.

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::{
     Arguments, Line,
     account::{Account, Keyed},
-    growth, hashes, idle, lists,
+    deliveries, growth, hashes, idle, lists,
     load::{self, Requests},
     pgbench::{Pgbench, Script},
     plan::{self, BESIDE, Run, Work},
@@ -40,6 +40,8 @@ const REST: Duration = Duration::from_secs(8);
 struct Bench<'a> {
     server: Server,
     account: Account,
+    /// The other account, whose feed is on.
+    with_feed: Option<Account>,
     /// The next key; no key is used twice.
     next_key: u64,
     time: Duration,
@@ -59,6 +61,9 @@ pub async fn run(arguments: &Arguments) -> Result<Report, Failure> {
     if arguments.wants(Line::Idle) {
         idle::measure(&testbed, &mut report).await?;
     }
+    if arguments.wants(Line::Deliveries) {
+        deliveries::measure(&testbed, &mut report).await?;
+    }
     if arguments.wants(Line::Growth) {
         growth::measure(&testbed, arguments, &mut report).await?;
     }
@@ -74,14 +79,23 @@ async fn rates(testbed: &Testbed, pgbench: Pgbench, arguments: &Arguments, repor
     progress("creating 5,000 cards");
     let mut account = Account::log_in(server.address()).await?;
     account.create_cards().await?;
-    if arguments.wants(Line::Purchases) || arguments.wants(Line::Payments) {
+    if [Line::Purchases, Line::Payments, Line::Limits].into_iter().any(|line| arguments.wants(line)) {
         account.prepare_purchases().await?;
+    }
+    if arguments.wants(Line::Limits) {
+        account.create_limited_cards().await?;
+    }
+    let mut with_feed = None;
+    if arguments.wants(Line::Feed) {
+        let mut account = Account::with_feed(server.address()).await?;
+        account.create_cards().await?;
+        with_feed = Some(account);
     }
     if arguments.wants(Line::Page) {
         account.create_movements().await?;
     }
     let time = Duration::from_secs(arguments.seconds);
-    let mut bench = Bench { server, account, next_key: 0, time, pgbench, testbed };
+    let mut bench = Bench { server, account, with_feed, next_key: 0, time, pgbench, testbed };
 
     // The first requests warm up caches and connections.
     bench.run((Work::Spread, 256)).await?;
@@ -169,6 +183,9 @@ impl Bench<'_> {
             Work::AuthorizeHot => self.keyed(Keyed::HotAuthorization),
             Work::AuthorizeAndCapture => self.captured(Keyed::Authorization),
             Work::AuthorizeAndCaptureHot => self.captured(Keyed::HotAuthorization),
+            Work::AuthorizeLimited => self.keyed(Keyed::LimitedAuthorization),
+            Work::AuthorizeShared => self.keyed(Keyed::SharedAuthorization),
+            Work::Fed => Requests::plain(self.with_feed.as_ref().map(Account::top_ups).unwrap_or_default()),
             Work::Hot => Requests::plain(self.account.hot_top_up()),
             Work::Others | Work::OthersBesideSpread | Work::OthersBesideHot => Requests::plain(self.account.other_top_ups()),
             Work::Read => Requests::plain(self.account.reads()),
@@ -186,6 +203,9 @@ impl Bench<'_> {
             | Work::AuthorizeHot
             | Work::AuthorizeAndCapture
             | Work::AuthorizeAndCaptureHot
+            | Work::AuthorizeLimited
+            | Work::AuthorizeShared
+            | Work::Fed
             | Work::Hot
             | Work::Others
             | Work::Read

@@ -19,6 +19,12 @@ pub enum Work {
     AuthorizeAndCapture,
     /// The same with one card.
     AuthorizeAndCaptureHot,
+    /// Authorisations with keys, over as many cards that each have a limit.
+    AuthorizeLimited,
+    /// Authorisations with keys, over 20 cards of a customer that has a limit.
+    AuthorizeShared,
+    /// Top-ups over all cards of an account with a feed.
+    Fed,
     /// Top-ups of one card.
     Hot,
     /// Top-ups of a few other cards.
@@ -112,6 +118,22 @@ pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
         entry(Line::Payments, "authorisations, each then captured", (Work::AuthorizeAndCapture, 64), Against::Nothing, None),
         entry(Line::Payments, "authorisations, each then captured", (Work::AuthorizeAndCapture, 256), Against::Nothing, None),
         entry(Line::Payments, "authorisations of one card, each then captured", (Work::AuthorizeAndCaptureHot, 64), Against::Nothing, None),
+        entry(
+            Line::Limits,
+            "authorisations over 5,000 cards with a limit each",
+            (Work::AuthorizeLimited, 256),
+            Against::Run((Work::Authorize, 256)),
+            Some(50),
+        ),
+        entry(
+            Line::Limits,
+            "authorisations over 20 cards of a customer with a limit",
+            (Work::AuthorizeShared, 256),
+            Against::Nothing,
+            None,
+        ),
+        entry(Line::Feed, "top-ups with an event each", (Work::Fed, 64), Against::Run((Work::Spread, 64)), Some(85)),
+        entry(Line::Feed, "top-ups with an event each", (Work::Fed, 256), Against::Run((Work::Spread, 256)), Some(85)),
         entry(Line::Hot, "top-ups of one card", (Work::Hot, 256), Against::Run((Work::Pgbench(Script::Hot), 256)), Some(800)),
         entry(Line::Beside, "other cards", (Work::Others, OTHERS), Against::Nothing, None),
         entry(Line::Beside, "other cards, during load on all cards", BESIDE_SPREAD, Against::Nothing, None),

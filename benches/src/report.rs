@@ -71,6 +71,12 @@ impl Report {
         );
     }
 
+    /// Adds how late messages are, whose p99 should be below a second.
+    pub fn lag(&mut self, name: &str, sample: Sample) {
+        let ratio = sample.p99.map(|p99| hundredths_of(1_000_000, p99));
+        self.add_ratio((name, 1), sample, None, ratio, Some(100));
+    }
+
     /// Adds the time that the server takes to be ready, in microseconds.
     pub fn start(&mut self, median: Option<u64>) {
         let took = median.map(milliseconds).unwrap_or_default();

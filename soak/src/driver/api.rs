@@ -172,27 +172,6 @@ impl Api {
         Ok(card)
     }
 
-    /// Creates a customer whose cards have a limit together. It leaves room for every payment: what was spent of it is what
-    /// has to be right in the end.
-    pub async fn create_limited_customer(&self) -> Result<String, Box<dyn Error>> {
-        let created = self.call(Method::POST, "/customers", &json!({"name": "Ana Diaz", "email": "ana.diaz@example.com"})).await?;
-        let customer = created["customerId"].as_str().ok_or("the new customer has no id")?.to_owned();
-        let limit = json!({"currency": "USD", "interval": "month", "amount": 1_000_000_000, "restoreOnRefund": true});
-        self.call(Method::POST, &format!("/customers/{customer}/limits"), &limit).await?;
-        Ok(customer)
-    }
-
-    /// Assigns a card to a customer.
-    pub async fn assign(&self, card: &str, customer: &str) -> Result<(), Box<dyn Error>> {
-        self.call(Method::POST, "/cards/assign", &json!({"cardId": card, "customerId": customer})).await.map(drop)
-    }
-
-    /// Gives a card a limit of its own, which leaves room for every payment too.
-    pub async fn limit(&self, card: &str) -> Result<(), Box<dyn Error>> {
-        let limit = json!({"interval": "day", "timeZone": "America/Bogota", "amount": 1_000_000_000, "count": 1_000_000});
-        self.call(Method::POST, &format!("/cards/{card}/limits"), &limit).await.map(drop)
-    }
-
     /// Sends an operation to a replica and records the attempt. Hangs up after `patience`, if given.
     pub async fn attempt(
         &self,

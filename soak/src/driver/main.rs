@@ -211,17 +211,9 @@ impl Clients {
     /// Creates the key of the network and the cards, and starts the clients.
     async fn start(api: &Arc<Api>, load: Load) -> Result<Self, Box<dyn Error>> {
         api.create_network_key().await?;
-        let (customer, mut cards) = (api.create_limited_customer().await?, Vec::new());
-        for number in 0..load.cards {
-            let card = api.create_card().await?;
-            // Some have no limit, some one of their own, some one of their customer, and some both.
-            if number % 4 == 1 || number % 4 == 3 {
-                api.limit(&card).await?;
-            }
-            if number % 4 > 1 {
-                api.assign(&card, &customer).await?;
-            }
-            cards.push(card);
+        let mut cards = Vec::new();
+        for _ in 0..load.cards {
+            cards.push(api.create_card().await?);
         }
         let workload = Arc::new(Workload::new(Arc::clone(api), cards, load));
         let (end, ended) = watch::channel(false);

@@ -71,13 +71,8 @@ impl Executor {
         if retry.is_empty() {
             return;
         }
-        let (limited, mut alone) = self.divide(retry);
-        if !limited.is_empty() {
-            batch.release(&limited.iter().chain(&alone).map(|call| call.request.target_key()).collect());
-            alone.extend(self.run_limited(limited).await);
-        }
         let mut targets: HashMap<TargetKey, Vec<LedgerCall>> = HashMap::new();
-        for call in alone {
+        for call in retry {
             targets.entry(call.request.target_key()).or_default().push(call);
         }
         batch.release(&targets.keys().copied().collect());

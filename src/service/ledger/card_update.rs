@@ -44,13 +44,6 @@ pub(super) struct CardUpdate {
     pub(super) calls: Vec<PendingCall>,
 }
 
-impl CardUpdate {
-    /// The calls, to be decided again.
-    pub(super) fn into_calls(self) -> impl Iterator<Item = LedgerCall> {
-        self.calls.into_iter().map(|pending| pending.call)
-    }
-}
-
 /// What became of a card's update.
 #[derive(Debug)]
 pub(super) enum CardOutcome {

@@ -11,7 +11,6 @@ mod batched;
 mod card_rules;
 mod card_update;
 mod card_write;
-mod limited;
 mod locked_card;
 mod merchant_json;
 mod pessimistic;

@@ -102,17 +102,6 @@ pub(in super::super) async fn read_usage(
     Ok(rows.into_iter().map(|row| ((row.account_id, row.limit_id, row.window_start), used(row.amount, row.count))).collect())
 }
 
-/// The same, of those windows that have a row.
-pub(in super::super) async fn lock_known_usage(
-    connection: &mut PgConnection,
-    account: AccountId,
-    windows: &BTreeSet<WindowKey>,
-) -> Result<HashMap<WindowKey, Used>> {
-    let limits: Vec<Uuid> = windows.iter().map(|(limit, _)| (*limit).into()).collect();
-    let starts: Vec<DateTime<Utc>> = windows.iter().map(|(_, start)| *start).collect();
-    lock_usage_rows(connection, account, &limits, &starts).await
-}
-
 async fn add_usage_rows(connection: &mut PgConnection, account: AccountId, limits: &[Uuid], starts: &[DateTime<Utc>]) -> Result<()> {
     sqlx::query!(
         "

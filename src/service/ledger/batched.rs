@@ -1,35 +1,34 @@
 //! A batch of postings. It is decided on the cached positions of its cards, and written by one statement that skips
 //! each card whose position has changed. Postings that were not written are decided again, and those that a batch
-//! cannot write take the pessimistic path.
+//! cannot write take the pessimistic path. Those to cards that share limits are `limited`.
 
 use std::{
     collections::{HashMap, HashSet},
+    pin::pin,
     sync::Arc,
 };
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::join, stream};
+use tokio::time::timeout;
 
 use super::{
-    CardKey, Done, LedgerBatch, LedgerCall, LedgerRequest, Target, TargetKey, Work,
-    authorization::Authorization,
-    card_rules::CardRules,
-    card_update::{self, CardOutcome, CardUpdate, Known},
-    confused, pessimistic,
+    Done, LedgerBatch, LedgerCall, LedgerRequest, Target, TargetKey, Work,
+    card_update::{self, CardOutcome, CardUpdate, PendingCall},
+    confused,
+    limited::{LimitedCalls, Planned},
+    pessimistic,
     position_cache::{CachedPosition, PositionCache},
     rows::Rows,
     steps,
     store::{self, Outcomes, Written},
 };
 use crate::database::Pools;
-use crate::domain::{
-    hold_time::HoldTimes,
-    id::{AccountId, AuthorizationId},
-};
+use crate::domain::{hold_time::HoldTimes, id::AccountId};
 use crate::service::{
     batch,
     error::{Error, Result},
-    spending, unit,
+    unit,
 };
 use crate::telemetry::metrics;
 
@@ -44,8 +43,30 @@ const PESSIMISTIC_TARGETS: usize = 8;
 pub(super) struct Unanswered {
     /// To be decided again.
     pub(super) retry: Vec<LedgerCall>,
+    /// To cards whose customers have limits.
+    pub(super) limited: Vec<LedgerCall>,
     /// For the pessimistic path.
     pub(super) pessimistic: Vec<LedgerCall>,
+}
+
+impl Unanswered {
+    /// Adds the calls of a card that was not written. Those whose key or id is used already are replays, or refused.
+    fn add_conflict(&mut self, calls: Vec<PendingCall>, used: &[String]) {
+        let is_used = |call: &LedgerCall| {
+            let key = call.request.key().map(|(key, _)| key.as_str());
+            used.iter().any(|used| Some(used.as_str()) == key || Some(used.as_str()) == call.request.network_transaction())
+        };
+        let (duplicates, others): (Vec<_>, Vec<_>) = calls.into_iter().map(|pending| pending.call).partition(is_used);
+        self.retry.extend(others);
+        self.pessimistic.extend(duplicates);
+    }
+
+    /// Adds those that a further attempt did not reply to. Returns those to be decided again.
+    fn extend(&mut self, attempt: Self) -> Vec<LedgerCall> {
+        self.limited.extend(attempt.limited);
+        self.pessimistic.extend(attempt.pessimistic);
+        attempt.retry
+    }
 }
 
 /// Executes batches.
@@ -58,24 +79,44 @@ pub(super) struct Executor {
 impl Executor {
     /// Executes a batch: every call gets its own reply.
     pub(super) async fn run(&self, calls: Vec<LedgerCall>, mut batch: LedgerBatch) {
-        let (mut retry, mut pessimistic) = (calls, Vec::new());
+        let (mut retry, mut rest) = (calls, Unanswered::default());
         for _ in 0..ATTEMPTS {
             if retry.is_empty() {
                 break;
             }
-            let unanswered = self.attempt(retry).await;
-            retry = unanswered.retry;
-            pessimistic.extend(unanswered.pessimistic);
+            retry = rest.extend(self.attempt(retry).await);
         }
-        retry.append(&mut pessimistic);
-        if retry.is_empty() {
+        let Unanswered { limited, mut pessimistic, .. } = rest;
+        pessimistic.extend(retry);
+        if limited.is_empty() {
+            if !pessimistic.is_empty() {
+                batch.release(&targets(&pessimistic));
+                self.run_each_alone(pessimistic).await;
+            }
             return;
         }
+        let staying = targets(limited.iter().chain(&pessimistic));
+        let mut limited = pin!(self.run_limited(limited));
+        // While this is quick, the next batch is better formed after it.
+        match timeout(batch::STALL_AFTER, &mut limited).await {
+            Ok(left_over) => {
+                pessimistic.extend(left_over);
+                batch.release(&targets(&pessimistic));
+                self.run_each_alone(pessimistic).await;
+            }
+            Err(_) => {
+                batch.release(&staying);
+                join(self.run_each_alone(pessimistic), async { self.run_each_alone(limited.await).await }).await;
+            }
+        }
+    }
+
+    /// Runs calls in a transaction each.
+    async fn run_each_alone(&self, calls: Vec<LedgerCall>) {
         let mut targets: HashMap<TargetKey, Vec<LedgerCall>> = HashMap::new();
-        for call in retry {
+        for call in calls {
             targets.entry(call.request.target_key()).or_default().push(call);
         }
-        batch.release(&targets.keys().copied().collect());
         stream::iter(targets)
             .for_each_concurrent(PESSIMISTIC_TARGETS, async |((account, target), calls)| {
                 for call in calls {
@@ -89,6 +130,42 @@ impl Executor {
                 }
             })
             .await;
+    }
+
+    /// Runs calls to cards whose customers have limits, those of an account together. Returns those for the pessimistic path.
+    async fn run_limited(&self, calls: Vec<LedgerCall>) -> Vec<LedgerCall> {
+        let mut accounts: HashMap<AccountId, Vec<LedgerCall>> = HashMap::new();
+        for call in calls {
+            accounts.entry(call.request.actor.account).or_default().push(call);
+        }
+        let accounts = accounts.into_iter().map(async |(account, mut retry)| {
+            let mut rest = Unanswered::default();
+            for _ in 0..ATTEMPTS {
+                if retry.is_empty() {
+                    break;
+                }
+                retry = rest.extend(self.attempt_limited(account, retry).await);
+            }
+            rest.pessimistic.extend(retry);
+            rest.pessimistic
+        });
+        stream::iter(accounts).buffer_unordered(PESSIMISTIC_TARGETS).concat().await
+    }
+
+    async fn attempt_limited(&self, account: AccountId, calls: Vec<LedgerCall>) -> Unanswered {
+        let limited = LimitedCalls::new(account, calls, &self.cache, &self.hold_times);
+        let result = unit::write(&self.pools.requests, &limited).await;
+        let Planned { updates, left_over } = limited.planned();
+        match result {
+            Ok((Written::Outcomes(outcomes), at)) if outcomes.are_applied() => {
+                let unanswered = self.settle(updates, Vec::new(), outcomes, at);
+                Unanswered { pessimistic: left_over, ..unanswered }
+            }
+            Ok((Written::Outcomes(outcomes), _)) => without_duplicates(updates, left_over, outcomes),
+            Ok((Written::LostRace(_), _)) => again(updates, left_over),
+            Err(error) if updates.is_empty() => Unanswered { pessimistic: to_try_alone(left_over, &error), ..Unanswered::default() },
+            Err(error) => self.give_up(updates, left_over, &error),
+        }
     }
 
     async fn run_alone(&self, LedgerRequest { actor, target, work }: &LedgerRequest) -> Result<Done> {
@@ -121,121 +198,17 @@ impl Executor {
                 return Unanswered::default();
             }
         };
+        let (limited, calls) = if known.limited.is_empty() { (Vec::new(), calls) } else { known.partition(calls) };
         let (updates, left_over) = card_update::plan(calls, &known, at, &self.hold_times);
         if updates.is_empty() {
-            return Unanswered { pessimistic: left_over, ..Unanswered::default() };
+            return Unanswered { limited, pessimistic: left_over, ..Unanswered::default() };
         }
-        match self.write(&updates, at).await {
+        let unanswered = match self.write(&updates, at).await {
             Ok(Written::Outcomes(outcomes)) => self.settle(updates, left_over, outcomes, at),
             Ok(Written::LostRace(_)) => again(updates, left_over),
             Err(error) => self.give_up(updates, left_over, &error),
-        }
-    }
-
-    /// What the calls are decided on, and the time to write at. That is an estimate of the database's clock, not before the time
-    /// at which any of the positions was written or read. If another transaction writes to a card meanwhile, the card's update
-    /// conflicts.
-    async fn load(&self, calls: &[LedgerCall]) -> Result<(Known, DateTime<Utc>)> {
-        let pool = &self.pools.batches;
-        let mut known = Known { authorizations: self.load_authorizations(calls).await?, ..Known::default() };
-        let mut misses = HashSet::new();
-        for authorization in known.authorizations.values() {
-            let card = (authorization.account_id, authorization.card_id);
-            match self.cache.get(&card).filter(|cached| cached.position.sequence == authorization.card_sequence) {
-                Some(position) => drop(known.positions.insert(card, position)),
-                None => drop(misses.insert(card)),
-            }
-        }
-        for call in calls {
-            let Target::Card(card) = call.request.target else { continue };
-            let card = (call.request.actor.account, card);
-            if misses.contains(&card) {
-                continue;
-            }
-            match self.cache.get(&card) {
-                Some(position) => drop(known.positions.entry(card).or_insert(position)),
-                None => drop(misses.insert(card)),
-            }
-        }
-        if !misses.is_empty() {
-            let misses: Vec<CardKey> = misses.into_iter().collect();
-            let found = unit::read(pool, move |connection| Box::pin(async move { store::positions(connection, &misses).await })).await?;
-            for (card, position) in found {
-                self.cache.insert(card, position);
-                self.cache.observe(position.as_of);
-                known.positions.insert(card, position);
-            }
-        }
-        let now = if let Some(now) = self.cache.now() {
-            now
-        } else {
-            let now = unit::read(pool, |connection| Box::pin(store::now(connection))).await?;
-            self.cache.observe(now);
-            now
         };
-        // A change of an authorisation is one of its card: where the card has moved on, the authorisation may have, too.
-        let Known { positions, authorizations, .. } = &mut known;
-        authorizations.retain(|(account, _), authorization| {
-            let position = positions.get(&(*account, authorization.card_id));
-            position.is_some_and(|known| known.position.sequence == authorization.card_sequence)
-        });
-        let at = known.positions.values().map(|known| known.as_of).fold(now, DateTime::max);
-        known.rules = self.load_rules(&known, at).await?;
-        Ok((known, at))
-    }
-
-    /// The controls and limits of those cards that have any, with what was spent in the windows of this moment. Limits of a
-    /// customer are left to the pessimistic path, which locks what was spent.
-    async fn load_rules(&self, known: &Known, at: DateTime<Utc>) -> Result<HashMap<CardKey, CardRules>> {
-        let with_rules = known.positions.iter().filter(|(_, known)| known.position.rules_version > 0);
-        let (mut found, mut misses) = (HashMap::new(), Vec::new());
-        for (card, CachedPosition { position, .. }) in with_rules {
-            match self.cache.rules(card, position.rules_version) {
-                Some(rules) => drop(found.insert(*card, rules)),
-                None => misses.push((card.0, card.1, position.customer, position.currency)),
-            }
-        }
-        if !misses.is_empty() {
-            let read = unit::read(&self.pools.batches, move |mut connection| {
-                Box::pin(async move { spending::rules_of(connection.executor(), &misses).await })
-            });
-            for (card, rules) in read.await? {
-                let (version, rules) = (known.positions.get(&card).map_or(0, |known| known.position.rules_version), Arc::new(rules));
-                self.cache.insert_rules(card, version, Arc::clone(&rules));
-                found.insert(card, rules);
-            }
-        }
-        let suited = found.into_iter().map(|(card, rules)| (card, CardRules::from(&*rules))).filter(|(_, rules)| rules.suit_a_batch());
-        let mut suited: HashMap<CardKey, CardRules> = suited.collect();
-        let windows: Vec<_> = suited.iter().flat_map(|(card, rules)| rules.windows(at).into_iter().map(|key| (card.0, key))).collect();
-        if !windows.is_empty() {
-            let read = unit::read(&self.pools.batches, move |mut connection| {
-                Box::pin(async move { store::read_usage(connection.executor(), &windows).await })
-            });
-            let used = read.await?;
-            for ((account, _), rules) in &mut suited {
-                let windows = rules.windows(at);
-                rules.learn(&windows, |(limit, start)| used.get(&(*account, *limit, *start)).copied());
-            }
-        }
-        Ok(suited)
-    }
-
-    /// The authorisations that the calls name.
-    async fn load_authorizations(&self, calls: &[LedgerCall]) -> Result<HashMap<(AccountId, AuthorizationId), Authorization>> {
-        let named = calls.iter().filter_map(|call| match call.request.target {
-            Target::Authorization(id) => Some((call.request.actor.account, id)),
-            Target::Card(_) => None,
-        });
-        let named: Vec<_> = named.collect::<HashSet<_>>().into_iter().collect();
-        if named.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let found = unit::read(&self.pools.batches, move |connection| {
-            Box::pin(async move { store::find_authorizations(connection, &named).await })
-        });
-        let found = found.await?.into_iter().map(|authorization| ((authorization.account_id, authorization.id), authorization));
-        Ok(found.collect())
+        Unanswered { limited, ..unanswered }
     }
 
     async fn write(&self, updates: &[CardUpdate], at: DateTime<Utc>) -> Result<Written> {
@@ -268,13 +241,7 @@ impl Executor {
                         Some(known) => self.cache.insert(write.card, known),
                         None => self.cache.invalidate(&write.card),
                     }
-                    let is_duplicate = |call: &LedgerCall| {
-                        let key = call.request.key().map(|(key, _)| key.as_str());
-                        used.iter().any(|used| Some(used.as_str()) == key || Some(used.as_str()) == call.request.network_transaction())
-                    };
-                    let (duplicates, others): (Vec<_>, Vec<_>) = calls.into_iter().map(|pending| pending.call).partition(is_duplicate);
-                    unanswered.retry.extend(others);
-                    unanswered.pessimistic.extend(duplicates);
+                    unanswered.add_conflict(calls, &used);
                 }
                 // The statement returns every update. If it did not, its outcome would be unknown, which is what a dropped
                 // call is told.
@@ -294,18 +261,40 @@ impl Executor {
         let mut pessimistic = Vec::new();
         for CardUpdate { write, calls } in updates {
             self.cache.invalidate(&write.card);
-            let calls = calls.into_iter().map(|pending| pending.call);
-            // The database refused the whole statement because of one call. Each is tried alone, so that none fails because
-            // of another.
-            if matches!(error, Error::Internal { .. }) || error.is_retryable() || error.is_lock_timeout() {
-                pessimistic.extend(calls);
-            } else {
-                batch::reply_to_all(calls, error);
-            }
+            pessimistic.extend(to_try_alone(calls.into_iter().map(|pending| pending.call).collect(), error));
         }
         pessimistic.extend(left_over);
         Unanswered { pessimistic, ..Unanswered::default() }
     }
+}
+
+/// Those of the calls that are not answered with an error of all of them. The database may have refused all because of one:
+/// each is tried alone, so that none fails because of another.
+fn to_try_alone(calls: Vec<LedgerCall>, error: &Error) -> Vec<LedgerCall> {
+    if matches!(error, Error::Internal { .. }) || error.is_retryable() || error.is_lock_timeout() {
+        return calls;
+    }
+    batch::reply_to_all(calls, error);
+    Vec::new()
+}
+
+/// Has all calls of a transaction that was rolled back decided again, but for those whose key or id is used already.
+fn without_duplicates(updates: Vec<CardUpdate>, left_over: Vec<LedgerCall>, mut outcomes: Outcomes) -> Unanswered {
+    let mut unanswered = Unanswered::default();
+    for (number, CardUpdate { calls, .. }) in (1..).zip(updates) {
+        let used = match outcomes.by_number.remove(&number) {
+            Some(CardOutcome::Conflict { used, .. }) => used,
+            Some(CardOutcome::Applied) | None => Vec::new(),
+        };
+        unanswered.add_conflict(calls, &used);
+    }
+    unanswered.retry.extend(left_over);
+    unanswered
+}
+
+/// The targets of calls.
+fn targets<'a>(calls: impl IntoIterator<Item = &'a LedgerCall>) -> HashSet<TargetKey> {
+    calls.into_iter().map(|call| call.request.target_key()).collect()
 }
 
 /// Has all calls decided again. The next statement sees what is stored by now, and skips its card alone.

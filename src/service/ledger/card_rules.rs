@@ -66,7 +66,9 @@ pub(super) struct CardRules {
     used: HashMap<WindowKey, Used>,
     /// Those captures beyond the hold that authorisations had before.
     excess: HashMap<AuthorizationId, Vec<Excess>>,
-    /// What this transaction changes of it.
+    /// What this transaction changes of it so far, with all cards that share a limit with this one.
+    pub(super) so_far: Usage,
+    /// What it changes of it with this card.
     pub(super) usage: Usage,
     pub(super) controls_use: ControlsUse,
 }
@@ -85,6 +87,15 @@ impl CardRules {
         looked_at.chain(self.usage.iter().map(|(limit, start, _)| (limit, start))).collect()
     }
 
+    /// The windows that a step of an authorisation may change, beside those of the moment of the step.
+    pub(super) fn windows_of(&self, authorization: &Authorization) -> BTreeSet<WindowKey> {
+        let starts = self.limits.iter().filter_map(|limit| {
+            let start = limit.calendar.window(authorization.created_at)?.start;
+            (start >= limit.counted_from).then_some((limit.id, start))
+        });
+        starts.collect()
+    }
+
     /// Takes over what was spent in windows. What is not there is zero.
     pub(super) fn learn(&mut self, windows: &BTreeSet<WindowKey>, used: impl Fn(&WindowKey) -> Option<Used>) {
         self.used.extend(windows.iter().map(|key| (*key, used(key).unwrap_or_default())));
@@ -100,7 +111,8 @@ impl CardRules {
         self.excess.insert(authorization, excess);
     }
 
-    /// Whether payments leave the controls as they are, so that several can be decided together.
+    /// Whether payments leave the controls as they are, so that several can be decided together. Otherwise each is a transaction
+    /// of its own.
     pub(super) const fn leave_controls(&self) -> bool {
         self.controls.max_payments.is_none() && !matches!(self.controls.merchant_lock, Some(MerchantLock::First))
     }
@@ -110,17 +122,12 @@ impl CardRules {
         self.limits.iter().any(|limit| matches!(limit.scope, LimitScope::Customer(_)))
     }
 
-    /// Whether a batch can write the card: what it spends is serialised by the lock of its own row, and its controls stay.
-    pub(super) fn suit_a_batch(&self) -> bool {
-        self.leave_controls() && !self.has_customer_limits()
-    }
-
     /// The limits that count this moment, with what was spent in their windows of it. None if that was not read.
     fn uses(&self, at: DateTime<Utc>) -> Option<Vec<LimitUse>> {
         let of = |limit: &Limit| {
             let window = limit.calendar.window(at);
             let used = match window {
-                Some(window) => self.used.get(&(limit.id, window.start))?.plus(self.usage.of(limit.id, window.start)),
+                Some(window) => self.used.get(&(limit.id, window.start))?.plus(self.so_far.of(limit.id, window.start)),
                 None => Used::default(),
             };
             Some(LimitUse { limit: limit.clone(), window, used })
@@ -163,7 +170,9 @@ impl CardRules {
                 Spending::of_authorization(authorization.created_at, standing, excess, limit.restore_on_refund)
             };
             let before = before.map(|before| spending(before, &known)).unwrap_or_default();
-            self.usage.add(limit, &before, &spending(after, &now));
+            let after = spending(after, &now);
+            self.usage.add(limit, &before, &after);
+            self.so_far.add(limit, &before, &after);
         }
         if controls::is_payment(after) && !before.is_some_and(controls::is_payment) {
             self.controls_use.payments += 1;
@@ -177,7 +186,9 @@ impl CardRules {
     pub(super) fn follow_movement(&mut self, merchant: &Merchant, before: Option<Spent>, after: Spent) {
         for limit in self.limits.iter().filter(|limit| limit.filter.counts(merchant)) {
             let before = before.map(|before| before.spending(limit.restore_on_refund)).unwrap_or_default();
-            self.usage.add(limit, &before, &after.spending(limit.restore_on_refund));
+            let after = after.spending(limit.restore_on_refund);
+            self.usage.add(limit, &before, &after);
+            self.so_far.add(limit, &before, &after);
         }
         if before.is_none() {
             self.controls_use.payments += 1;

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::domain::{
     hold_time::{self, HoldTimes},
-    id::{AccountId, AuthorizationId},
+    id::{AccountId, AuthorizationId, CustomerId},
     posting::Position,
+    spending::usage::Usage,
 };
 use crate::service::idempotency::Outcome;
 
@@ -61,9 +62,27 @@ pub(super) struct Known {
     pub(super) positions: HashMap<CardKey, CachedPosition>,
     /// Authorisations as they were when their cards had those positions.
     pub(super) authorizations: HashMap<(AccountId, AuthorizationId), Authorization>,
-    /// The controls and limits of cards that have any and that a batch can write, with what was spent when their cards had
+    /// The controls and limits of those cards that have any and that are written now, with what was spent when their cards had
     /// those positions, or later.
     pub(super) rules: HashMap<CardKey, CardRules>,
+    /// The cards whose customers have limits, if they are left to a transaction of their own.
+    pub(super) limited: HashSet<CardKey>,
+}
+
+impl Known {
+    /// The card that a call is to.
+    fn card_of(&self, call: &LedgerCall) -> Option<CardKey> {
+        let account = call.request.actor.account;
+        match call.request.target {
+            Target::Card(card) => Some((account, card)),
+            Target::Authorization(id) => self.authorizations.get(&(account, id)).map(|authorization| (account, authorization.card_id)),
+        }
+    }
+
+    /// Separates the calls to limited cards from all others.
+    pub(super) fn partition(&self, calls: Vec<LedgerCall>) -> (Vec<LedgerCall>, Vec<LedgerCall>) {
+        calls.into_iter().partition(|call| self.card_of(call).is_some_and(|card| self.limited.contains(&card)))
+    }
 }
 
 /// Decides calls on what is `known` of their cards, to be written `at` this time. Returns the updates
@@ -76,13 +95,10 @@ pub(super) fn plan(calls: Vec<LedgerCall>, known: &Known, at: DateTime<Utc>, hol
     // For each card the index of its update, and whether a call to it was left over.
     let mut cards: HashMap<CardKey, (Option<usize>, bool)> = HashMap::new();
     let mut transactions: HashSet<(AccountId, String)> = HashSet::new();
+    // What the cards of a customer spend of its limits.
+    let mut spent: HashMap<(AccountId, CustomerId), Usage> = HashMap::new();
     for call in calls {
-        let account = call.request.actor.account;
-        let card = match call.request.target {
-            Target::Card(card) => Some((account, card)),
-            Target::Authorization(id) => known.authorizations.get(&(account, id)).map(|authorization| (account, authorization.card_id)),
-        };
-        let Some(card) = card else {
+        let Some(card) = known.card_of(&call) else {
             left_over.push(call);
             continue;
         };
@@ -101,7 +117,8 @@ pub(super) fn plan(calls: Vec<LedgerCall>, known: &Known, at: DateTime<Utc>, hol
         let update = index.filter(|_| !*is_blocked).and_then(|index| updates.get_mut(index));
         let is_new = call.request.network_transaction().is_none_or(|id| transactions.insert((card.0, id.to_owned())));
         let planned = update.filter(|_| is_new).and_then(|update| {
-            let result = add(&mut update.write, &call, known, at, hold_times)?;
+            let so_far = update.write.shares_limits_with().map(|customer| spent.entry((card.0, customer)).or_default());
+            let result = sharing(&mut update.write, so_far, |write| add(write, &call, known, at, hold_times))?;
             Some((update, result))
         });
         let Some((update, result)) = planned else {
@@ -114,6 +131,20 @@ pub(super) fn plan(calls: Vec<LedgerCall>, known: &Known, at: DateTime<Utc>, hol
     }
     updates.retain(|update| !update.calls.is_empty());
     (updates, left_over)
+}
+
+/// Adds to what is written to a card, while it knows what all cards that it shares limits with spend so far.
+fn sharing<T>(write: &mut CardWrite, so_far: Option<&mut Usage>, add: impl FnOnce(&mut CardWrite) -> T) -> T {
+    let Some(so_far) = so_far else { return add(write) };
+    let exchange = |write: &mut CardWrite, so_far: &mut Usage| {
+        if let Some(rules) = &mut write.rules {
+            std::mem::swap(&mut rules.so_far, so_far);
+        }
+    };
+    exchange(write, so_far);
+    let result = add(write);
+    exchange(write, so_far);
+    result
 }
 
 fn add(write: &mut CardWrite, call: &LedgerCall, known: &Known, at: DateTime<Utc>, hold_times: &HoldTimes) -> Option<Planned> {

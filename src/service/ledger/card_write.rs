@@ -18,7 +18,7 @@ use crate::domain::{
     error::Refusal,
     feed_event::FeedEventType,
     hold_time::HoldTimes,
-    id::{AuthorizationId, EntryId, MessageId, MovementId},
+    id::{AuthorizationId, CustomerId, EntryId, MessageId, MovementId},
     merchant::{EntryMode, Merchant, MerchantAmount, MerchantCategory},
     metadata::Metadata,
     money::{Amount, Money},
@@ -89,6 +89,11 @@ pub(super) struct Remarks {
 impl CardWrite {
     pub(super) const fn new(card: CardKey, from: Position) -> Self {
         Self { card, from, to: from, movements: Vec::new(), created: Vec::new(), changed: Vec::new(), entries: Vec::new(), rules: None }
+    }
+
+    /// The customer whose limits the card shares with other cards.
+    pub(super) fn shares_limits_with(&self) -> Option<CustomerId> {
+        self.from.customer.filter(|_| self.rules.as_ref().is_some_and(|rules| rules.has_customer_limits()))
     }
 
     /// Does this, or leaves everything as it was.

@@ -2,8 +2,9 @@
 //!
 //! `domain::posting` decides on a posting, `store` writes it, and `verify` checks the result.
 //!
-//! Postings that arrive while others are being written share a batch (`batched`). Each has its own response. A posting
-//! that a batch cannot write takes the pessimistic path: its own transaction (`pessimistic`).
+//! Postings that arrive while others are being written share a batch (`batched`). Each has its own response. Those to cards
+//! that share limits are decided together, under locks (`limited`). A posting that a batch cannot write takes the pessimistic
+//! path: its own transaction (`pessimistic`).
 
 mod author;
 mod authorization;
@@ -11,6 +12,8 @@ mod batched;
 mod card_rules;
 mod card_update;
 mod card_write;
+mod limited;
+mod loading;
 mod locked_card;
 mod merchant_json;
 mod pessimistic;

@@ -52,6 +52,61 @@ pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card
     Ok(row.map(Position::try_from).transpose()?)
 }
 
+/// Locks those of the cards that exist, in the order of their keys. Returns the positions of those with a known status, and the
+/// database's clock once all are locked.
+pub(super) async fn lock_cards(
+    connection: &mut PgConnection,
+    account: AccountId,
+    cards: &[CardId],
+) -> Result<Vec<(CardId, CachedPosition)>> {
+    let ids: Vec<Uuid> = cards.iter().map(|card| (*card).into()).collect();
+    let rows = sqlx::query!(
+        r#"
+        with locked as materialized (
+            select *
+            from cards
+            where account_id = $1 and id = any($2)
+            order by id
+            for no key update
+        )
+        select
+            id as "id: CardId",
+            customer_id as "customer_id: CustomerId",
+            status as "status: Word<CardStatus>",
+            currency as "currency: Word<Currency>",
+            balance as "balance: Money",
+            held as "held: Money",
+            seq,
+            event_seq,
+            holds_due_at,
+            rules_version,
+            clock_timestamp() as "now!"
+        from locked
+        "#,
+        account as AccountId,
+        &ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    // The clock of the last row was read after the last lock.
+    let now = rows.iter().map(|row| row.now).max().unwrap_or_default();
+    let positions = rows.into_iter().filter_map(|row| {
+        let position = PositionRow {
+            customer_id: row.customer_id,
+            status: row.status,
+            currency: row.currency,
+            balance: row.balance,
+            held: row.held,
+            seq: row.seq,
+            event_seq: row.event_seq,
+            holds_due_at: row.holds_due_at,
+            rules_version: row.rules_version,
+        };
+        Some((row.id, CachedPosition { position: position.try_into().ok()?, as_of: now }))
+    });
+    Ok(positions.collect())
+}
+
 /// The position of a card without the holds that are due, and the database's clock.
 pub(super) async fn position_without_due_holds(
     connection: &mut PgConnection,

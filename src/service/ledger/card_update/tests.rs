@@ -9,13 +9,18 @@ use crate::domain::{
     card::CardStatus,
     currency::Currency,
     decision::{Asked, DeclineCode},
-    id::CardId,
+    id::{CardId, LimitId},
     money::{Amount, Money},
     posting::{MovementKind, Position},
+    spending::{
+        limit::{Limit, LimitFilter, LimitScope, LimitStatus, Used},
+        window::{Calendar, Interval, WeekStart},
+    },
 };
 use crate::service::{
     batch::Call,
     ledger::{Details, LedgerRequest, NewAuthorization, Posting},
+    spending::StoredRules,
 };
 
 fn money(minor: i64) -> Money {
@@ -158,6 +163,61 @@ fn authorisations_and_postings_of_a_card_see_one_another_and_a_decline_is_writte
     assert_eq!(write.created[1].decline_code, Some(DeclineCode::InsufficientFunds.into()));
     let held: Vec<_> = write.entries.iter().map(|row| (row.card_held.minor(), row.card_balance.minor())).collect();
     assert_eq!(held, [(60, 100), (60, 100), (101, 101)]);
+}
+
+#[test]
+fn the_cards_of_a_customer_see_what_the_others_spend_of_its_limits() {
+    let account = AccountId::new();
+    let ([one, two, third], (customer, other)) = ([(); 3].map(|()| (account, CardId::new())), (CustomerId::new(), CustomerId::new()));
+    let customer_of = |card: CardKey| if card == third { other } else { customer };
+    let limit = |customer| Limit {
+        id: LimitId::new(),
+        scope: LimitScope::Customer(customer),
+        currency: Currency::Usd,
+        name: None,
+        calendar: Calendar { interval: Interval::Lifetime, time_zone: "UTC".parse().expect("a zone"), week_start: WeekStart::Monday },
+        amount: Some(money(100)),
+        count: None,
+        filter: LimitFilter::default(),
+        restore_on_refund: false,
+        status: LimitStatus::Active,
+        counted_from: DateTime::UNIX_EPOCH,
+    };
+    let limits = [(customer, limit(customer)), (other, limit(other))];
+    let mut known = Known::default();
+    for card in [one, two, third] {
+        let position = Position { customer: Some(customer_of(card)), rules_version: 1, ..active(1_000, 0) };
+        known.positions.insert(card, CachedPosition { position, as_of: DateTime::UNIX_EPOCH });
+        let limits = limits.iter().filter(|(customer, _)| *customer == customer_of(card)).map(|(_, limit)| limit.clone()).collect();
+        let mut rules = CardRules::from(&StoredRules { limits, ..StoredRules::default() });
+        let windows = rules.windows(noon());
+        // Both customers have spent 30 before.
+        rules.learn(&windows, |_| Some(Used { amount: money(30), count: 1 }));
+        known.rules.insert(card, rules);
+    }
+    let calls = vec![
+        authorize(one, 40, None),
+        authorize(two, 31, None),
+        call(two, MovementKind::Purchase, 31),
+        authorize(third, 70, None),
+        authorize(one, 20, None),
+        call(one, MovementKind::Purchase, 10),
+    ];
+    let (updates, left_over) = plan(calls, &known, noon(), &hold_times());
+    assert_eq!(left_over.len(), 1, "the purchase of the second card");
+    let decided: Vec<Vec<_>> = updates
+        .iter()
+        .map(|update| update.write.created.iter().map(|new| (new.held.minor(), new.decline_code.clone())).collect())
+        .collect();
+    let declined = (0, Some(DeclineCode::LimitAmountExceeded.into()));
+    assert_eq!(decided, [vec![(40, None), (20, None)], vec![declined], vec![(70, None)]]);
+    let spent: Vec<Vec<_>> = updates
+        .iter()
+        .map(|CardUpdate { write, .. }| {
+            write.rules.iter().flat_map(|rules| rules.usage.iter()).map(|(.., used)| used.amount.minor()).collect()
+        })
+        .collect();
+    assert_eq!(spent, [vec![70], vec![], vec![70]], "each card writes what it spends itself");
 }
 
 #[test]

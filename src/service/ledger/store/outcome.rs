@@ -42,6 +42,11 @@ impl Outcomes {
         outcomes
     }
 
+    /// Whether all updates were applied.
+    pub(in super::super) fn are_applied(&self) -> bool {
+        self.by_number.values().all(|outcome| matches!(outcome, CardOutcome::Applied))
+    }
+
     /// Whether the only update was applied.
     pub(in super::super) fn is_applied(&self) -> bool {
         matches!(self.by_number.get(&1), Some(CardOutcome::Applied))

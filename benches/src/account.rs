@@ -41,6 +41,8 @@ pub enum Keyed {
     LimitedAuthorization,
     /// An authorisation of one of the cards of a customer with a limit.
     SharedAuthorization,
+    /// A transfer to the next card.
+    Transfer,
 }
 
 /// A logged-in account with cards.
@@ -176,9 +178,11 @@ impl Account {
             Keyed::HotAuthorization => self.cards.get(..1).unwrap_or_default(),
             Keyed::LimitedAuthorization => &self.limited,
             Keyed::SharedAuthorization => &self.shared,
-            Keyed::TopUp | Keyed::Purchase | Keyed::Authorization => &self.cards,
+            Keyed::TopUp | Keyed::Purchase | Keyed::Authorization | Keyed::Transfer => &self.cards,
         };
-        let each = cards.iter().map(|card| match what {
+        let next = cards.iter().cycle().skip(1);
+        let each = cards.iter().zip(next).map(|(card, next)| match what {
+            Keyed::Transfer => self.transfer(card, next, &key),
             Keyed::TopUp => self.top_up(card, Some(&key)),
             Keyed::Purchase => self.purchase(card, &key),
             Keyed::Authorization | Keyed::HotAuthorization | Keyed::LimitedAuthorization | Keyed::SharedAuthorization => {
@@ -233,6 +237,10 @@ impl Account {
         let merchant = json!({"id": "5665270011000168", "name": "AMAZON.COM", "mcc": "5734", "city": "Seattle", "country": "US"});
         let body = json!({"cardId": card, "amount": 0.01, "currency": "USD", "entryMode": "ecommerce", "merchant": merchant});
         self.post("/network/authorizations", &body, Some(key))
+    }
+
+    fn transfer(&self, from: &str, to: &str, key: &str) -> Vec<u8> {
+        self.post("/transfers", &json!({"fromCardId": from, "toCardId": to, "amount": 1}), Some(key))
     }
 
     fn purchase(&self, card: &str, key: &str) -> Vec<u8> {
@@ -293,7 +301,7 @@ mod tests {
         let cards = vec!["card_a".to_owned(), "card_b".to_owned()];
         let (limited, shared) = (cards.clone(), cards.clone());
         let account = Account { address, token: "t".to_owned(), cards, limited, shared, card_with_history: None };
-        for what in [Keyed::TopUp, Keyed::Purchase, Keyed::Authorization, Keyed::HotAuthorization] {
+        for what in [Keyed::TopUp, Keyed::Purchase, Keyed::Authorization, Keyed::HotAuthorization, Keyed::Transfer] {
             let (each, at) = account.keyed(what);
             for request in each {
                 assert_eq!(&request[at - 17..at], b"Idempotency-Key: ");

@@ -160,7 +160,8 @@ pub async fn measure(testbed: &Testbed, report: &mut Report) -> Result<(), Failu
     }
     let alone = bench.lag().await?;
     report.lag("lag of messages at 200 events a second", alone);
-    let before = server.memory();
+    // The most that it has taken so far, for the same work without endpoints that take nothing.
+    let before = server.peak_memory();
     let dead = bench.dead_endpoints(ENDPOINTS - 1).await?;
     bench.top_up(PENDING).await?;
     let beside = bench.lag().await?;

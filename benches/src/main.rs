@@ -62,6 +62,8 @@ enum Line {
     Payments,
     /// Authorisations of cards with limits, against those of cards without.
     Limits,
+    /// Transfers between cards, with an Idempotency-Key each.
+    Transfers,
     /// Top-ups of an account with a feed, against those of one without.
     Feed,
     /// Top-ups of one card.

@@ -79,7 +79,7 @@ async fn rates(testbed: &Testbed, pgbench: Pgbench, arguments: &Arguments, repor
     progress("creating 5,000 cards");
     let mut account = Account::log_in(server.address()).await?;
     account.create_cards().await?;
-    if [Line::Purchases, Line::Payments, Line::Limits].into_iter().any(|line| arguments.wants(line)) {
+    if [Line::Purchases, Line::Payments, Line::Limits, Line::Transfers].into_iter().any(|line| arguments.wants(line)) {
         account.prepare_purchases().await?;
     }
     if arguments.wants(Line::Limits) {
@@ -185,6 +185,7 @@ impl Bench<'_> {
             Work::AuthorizeAndCaptureHot => self.captured(Keyed::HotAuthorization),
             Work::AuthorizeLimited => self.keyed(Keyed::LimitedAuthorization),
             Work::AuthorizeShared => self.keyed(Keyed::SharedAuthorization),
+            Work::Transfers => self.keyed(Keyed::Transfer),
             Work::Fed => Requests::plain(self.with_feed.as_ref().map(Account::top_ups).unwrap_or_default()),
             Work::Hot => Requests::plain(self.account.hot_top_up()),
             Work::Others | Work::OthersBesideSpread | Work::OthersBesideHot => Requests::plain(self.account.other_top_ups()),
@@ -205,6 +206,7 @@ impl Bench<'_> {
             | Work::AuthorizeAndCaptureHot
             | Work::AuthorizeLimited
             | Work::AuthorizeShared
+            | Work::Transfers
             | Work::Fed
             | Work::Hot
             | Work::Others

@@ -19,6 +19,9 @@ const TABLES: &str = "
     insert into bench_cards
         select '01a20446-86b3-74d8-81b9-818324052b45', lpad(to_hex(n), 32, '0')::uuid, 0, 0 from generate_series(1, 5000) n";
 
+/// The account that all rows belong to.
+const ACCOUNT: &str = "'01a20446-86b3-74d8-81b9-818324052b45'";
+
 /// Selects a card by its number. All rows belong to one account.
 const CARD: &str = "account_id = '01a20446-86b3-74d8-81b9-818324052b45' and id = lpad(to_hex(cast(:n as integer)), 32, '0')::uuid";
 
@@ -31,6 +34,8 @@ pub enum Script {
     Hot,
     /// A read of one of 5,000 cards.
     Read,
+    /// A transfer between two of 5,000 cards.
+    Transfer,
 }
 
 /// The comparison, ready to run.
@@ -45,7 +50,7 @@ impl Pgbench {
         postgres.query("postgres", &format!("create database {DATABASE}"))?;
         postgres.query(DATABASE, TABLES)?;
         postgres.query(DATABASE, "vacuum analyze")?;
-        for script in [Script::Spread, Script::Hot, Script::Read] {
+        for script in [Script::Spread, Script::Hot, Script::Read, Script::Transfer] {
             fs::write(folder.join(script.file()), script.text())?;
         }
         Ok(Self { folder })
@@ -67,7 +72,12 @@ impl Pgbench {
         }
         // Statements that match no row would be fast and meaningless.
         let rows = Self::written(postgres)? - written;
-        if rows != if script == Script::Read { 0 } else { done } {
+        let expected = match script {
+            Script::Read => 0,
+            Script::Spread | Script::Hot => done,
+            Script::Transfer => 2 * done,
+        };
+        if rows != expected {
             return Err(format!("pgbench ran {done} transactions of {script:?}, but {rows} rows were written").into());
         }
         let rate = rate(&output).ok_or_else(|| format!("pgbench reported no rate: {output}"))?;
@@ -86,14 +96,32 @@ impl Script {
             Self::Spread => "spread.sql",
             Self::Hot => "hot.sql",
             Self::Read => "read.sql",
+            Self::Transfer => "transfer.sql",
         }
     }
 
     /// The script: one statement, which is one transaction.
     fn text(self) -> String {
-        let card = if self == Self::Hot { "\\set n 1" } else { "\\set n random(1, 5000)" };
+        let card = match self {
+            Self::Hot => "\\set n 1",
+            // Two cards, of which the first has the lower number: no two transactions wait for one another in a circle.
+            Self::Transfer => "\\set n random(1, 4999)\n\\set m :n + 1",
+            Self::Spread | Self::Read => "\\set n random(1, 5000)",
+        };
         let statement = match self {
             Self::Read => format!("select account_id, id, balance, seq from bench_cards where {CARD};"),
+            // The rows are locked in one order, and then both change.
+            Self::Transfer => format!(
+                "with pair as materialized (select account_id, id, case when id = {first} then -1 else 1 end as change from bench_cards \
+                 where account_id = {ACCOUNT} and id in ({first}, {second}) order by id for no key update), \
+                 moved as (update bench_cards set balance = balance + change, seq = seq + 1 from pair \
+                 where bench_cards.account_id = pair.account_id and bench_cards.id = pair.id \
+                 returning bench_cards.account_id, bench_cards.id, seq, change, balance) \
+                 insert into bench_movements (account_id, card_id, seq, id, amount, balance_after, created_at) \
+                 select account_id, id, seq, gen_random_uuid(), change, balance, now() from moved;",
+                first = "lpad(to_hex(cast(:n as integer)), 32, '0')::uuid",
+                second = "lpad(to_hex(cast(:m as integer)), 32, '0')::uuid",
+            ),
             Self::Spread | Self::Hot => format!(
                 "with moved as (update bench_cards set balance = balance + 1, seq = seq + 1 where {CARD} \
                  returning account_id, id, seq, balance) \

@@ -23,6 +23,8 @@ pub enum Work {
     AuthorizeLimited,
     /// Authorisations with keys, over 20 cards of a customer that has a limit.
     AuthorizeShared,
+    /// Transfers with keys, between neighbours of all cards.
+    Transfers,
     /// Top-ups over all cards of an account with a feed.
     Fed,
     /// Top-ups of one card.
@@ -129,8 +131,15 @@ pub fn entries(wants: impl Fn(Line) -> bool) -> Vec<Entry> {
             Line::Limits,
             "authorisations over 20 cards of a customer with a limit",
             (Work::AuthorizeShared, 256),
-            Against::Nothing,
-            None,
+            Against::Run((Work::Authorize, 256)),
+            Some(25),
+        ),
+        entry(
+            Line::Transfers,
+            "transfers over 5,000 cards, with keys",
+            (Work::Transfers, 256),
+            Against::Run((Work::Pgbench(Script::Transfer), 256)),
+            Some(50),
         ),
         entry(Line::Feed, "top-ups with an event each", (Work::Fed, 64), Against::Run((Work::Spread, 64)), Some(85)),
         entry(Line::Feed, "top-ups with an event each", (Work::Fed, 256), Against::Run((Work::Spread, 256)), Some(85)),

@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use crate::domain::{
-    card::CardStatus,
+    card::{CardStatus, ReplacementReason},
     currency::Currency,
     id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, LimitId, NotAnId, SessionId, UserId, WebhookEndpointId},
     money::Money,
@@ -120,6 +120,8 @@ event_types! {
     CardAssigned => "card_assigned";
     /// A card's status changed.
     CardStatusChanged => "card_status_changed";
+    /// A card was replaced by another.
+    CardReplaced => "card_replaced";
     /// A card's controls were changed.
     CardControlsChanged => "card_controls_changed";
     /// A limit of a card or of a customer was created.
@@ -186,6 +188,7 @@ pub enum Event {
     CardCreated { card: CardId, currency: Currency, sequence: i64 },
     CardAssigned { card: CardId, customer: CustomerId, sequence: i64 },
     CardStatusChanged { card: CardId, from: CardStatus, to: CardStatus, sequence: i64 },
+    CardReplaced { card: CardId, replacement: CardId, reason: ReplacementReason, sequence: i64 },
     CardControlsChanged { card: CardId, before: Value, after: Value, sequence: i64 },
     LimitCreated { limit: LimitId, card: Option<(CardId, i64)>, after: Value },
     LimitChanged { limit: LimitId, card: Option<(CardId, i64)>, before: Value, after: Value },
@@ -255,6 +258,10 @@ impl Event {
             Self::CardStatusChanged { card, from, to, .. } => {
                 let [before, after] = [from, to].map(|status| Some(json!({"status": status.name()})));
                 (EventType::CardStatusChanged, Subject::Card(card), before, after)
+            }
+            Self::CardReplaced { card, replacement, reason, .. } => {
+                let after = json!({"replacedBy": replacement, "reason": reason.name()});
+                (EventType::CardReplaced, Subject::Card(card), Some(json!({"replacedBy": null})), Some(after))
             }
             Self::CardControlsChanged { card, before, after, .. } => {
                 (EventType::CardControlsChanged, Subject::Card(card), Some(before), Some(after))

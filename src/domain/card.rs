@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use strum::EnumCount;
+use strum::{EnumCount, EnumString, IntoStaticStr};
 
 use crate::domain::error::Refusal;
 
@@ -62,6 +62,19 @@ impl CardStatus {
         }
     }
 
+    /// The status of a card that replaces one of this status. The new card can pay at once only if the old one could: one that is
+    /// blocked may be in the wrong hands, with whoever asks for another.
+    ///
+    /// # Errors
+    /// [`Refusal::CardCancelled`].
+    pub const fn of_replacement(self) -> Result<Self, Refusal> {
+        match self {
+            Self::Active => Ok(Self::Active),
+            Self::Inactive | Self::Blocked => Ok(Self::Inactive),
+            Self::Cancelled => Err(Refusal::CardCancelled),
+        }
+    }
+
     /// Decides a request to change this status to `target`.
     ///
     /// # Errors
@@ -77,6 +90,34 @@ impl CardStatus {
             | (Self::Inactive | Self::Active | Self::Blocked, TargetStatus::Cancelled) => Ok(StatusChange::To(target.status())),
             (Self::Inactive, TargetStatus::Blocked) | (Self::Cancelled, TargetStatus::Active | TargetStatus::Blocked) => refused,
         }
+    }
+}
+
+/// Why a card is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, EnumCount, EnumString, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ReplacementReason {
+    /// Nobody knows where it is.
+    Lost,
+    /// Somebody else has it.
+    Stolen,
+    /// It does not work.
+    Damaged,
+    /// Somebody else knows its number.
+    Compromised,
+    /// Its time is over.
+    Expired,
+}
+
+impl ReplacementReason {
+    /// Every reason.
+    pub const ALL: [Self; Self::COUNT] = [Self::Lost, Self::Stolen, Self::Damaged, Self::Compromised, Self::Expired];
+
+    /// The name in JSON and in the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

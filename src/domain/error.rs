@@ -73,6 +73,15 @@ pub enum Refusal {
     #[error("balance limit exceeded")]
     BalanceLimitExceeded,
 
+    /// One of the two cards of a transfer refuses it.
+    #[error("{0:?}: {1}")]
+    OfTransfer(TransferEnd, Box<Refusal>),
+    /// The two cards of a transfer have different currencies.
+    #[error("currency mismatch")]
+    CurrencyMismatch,
+    /// The account has no such transfer.
+    #[error("no such transfer")]
+    TransferNotFound,
     /// The account has no such limit.
     #[error("no such limit")]
     LimitNotFound,
@@ -132,6 +141,15 @@ pub enum Refusal {
     RefundExceedsCapture(Money),
 }
 
+/// One of the two cards of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferEnd {
+    /// The one that the money is taken from.
+    From,
+    /// The one that the money is given to.
+    To,
+}
+
 /// The two kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
@@ -157,6 +175,7 @@ impl Refusal {
             | Self::WebhookEndpointNotFound
             | Self::DeliveryNotFound
             | Self::LimitNotFound
+            | Self::TransferNotFound
             | Self::MovementNotFound => RefusalKind::NotFound,
             Self::DuplicateEmail
             | Self::ApiKeyNotActive
@@ -173,6 +192,8 @@ impl Refusal {
             | Self::LimitOnNothing
             | Self::CountOfTransaction
             | Self::VersionConflict(_)
+            | Self::OfTransfer(..)
+            | Self::CurrencyMismatch
             | Self::BalanceLimitExceeded
             | Self::AuthorizationNotOpen(_)
             | Self::NothingHeld(_)

@@ -42,6 +42,8 @@ feed_event_types! {
     CardBlocked => "card.blocked";
     /// A card was cancelled.
     CardCancelled => "card.cancelled";
+    /// A card was replaced by another.
+    CardReplaced => "card.replaced";
     /// The controls of a card were changed.
     CardControlsUpdated => "card.controls_updated";
     /// A limit of a card or of a customer was created.

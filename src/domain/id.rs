@@ -108,6 +108,7 @@ typed_id!(WebhookEndpointId, "whe", "An address that events are sent to.");
 typed_id!(MessageId, "msg", "An event of the feed.");
 typed_id!(DeliveryId, "dlv", "The delivery of one message to one endpoint.");
 typed_id!(AttemptId, "att", "One attempt of a delivery.");
+typed_id!(TransferId, "trf", "A transfer of money from one card to another.");
 typed_id!(LimitId, "lim", "A limit on what a card or a customer may spend.");
 
 #[cfg(test)]

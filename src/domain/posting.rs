@@ -7,7 +7,7 @@ use strum::{EnumCount, EnumString, IntoStaticStr, VariantArray};
 use crate::domain::{
     card::CardStatus,
     currency::Currency,
-    error::Refusal,
+    error::{Refusal, TransferEnd},
     id::CustomerId,
     money::{Amount, Money},
 };
@@ -32,12 +32,25 @@ pub enum MovementKind {
     Refund,
     /// Money of a refund that is taken back.
     RefundReversal,
+    /// Money that came from another card of the account.
+    TransferIn,
+    /// Money that went to another card of the account.
+    TransferOut,
 }
 
 impl MovementKind {
     /// Every kind.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::TopUp, Self::Withdrawal, Self::Purchase, Self::Capture, Self::CaptureReversal, Self::Refund, Self::RefundReversal];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::TopUp,
+        Self::Withdrawal,
+        Self::Purchase,
+        Self::Capture,
+        Self::CaptureReversal,
+        Self::Refund,
+        Self::RefundReversal,
+        Self::TransferIn,
+        Self::TransferOut,
+    ];
 
     /// The name in JSON and in the database.
     #[must_use]
@@ -48,8 +61,8 @@ impl MovementKind {
     /// The change that a movement of this amount makes to the balance.
     const fn change(self, amount: Amount) -> Money {
         match self {
-            Self::TopUp | Self::CaptureReversal | Self::Refund => amount.money(),
-            Self::Withdrawal | Self::Purchase | Self::Capture | Self::RefundReversal => amount.money().negated(),
+            Self::TopUp | Self::CaptureReversal | Self::Refund | Self::TransferIn => amount.money(),
+            Self::Withdrawal | Self::Purchase | Self::Capture | Self::RefundReversal | Self::TransferOut => amount.money().negated(),
         }
     }
 }
@@ -132,20 +145,40 @@ impl Entry {
 /// The card's status forbids the posting, it would spend more than is available, or the balance would leave its bounds.
 pub fn post(card: Position, kind: MovementKind, amount: Amount) -> Result<Entry, Refusal> {
     match (kind, card.status) {
-        (MovementKind::TopUp, CardStatus::Inactive | CardStatus::Active)
+        (MovementKind::TopUp | MovementKind::TransferIn, CardStatus::Inactive | CardStatus::Active)
+        | (MovementKind::TransferOut, CardStatus::Inactive | CardStatus::Active | CardStatus::Cancelled)
         | (MovementKind::Purchase, CardStatus::Active)
         | (MovementKind::Refund, CardStatus::Inactive | CardStatus::Active | CardStatus::Blocked)
         | (MovementKind::Withdrawal | MovementKind::Capture | MovementKind::CaptureReversal | MovementKind::RefundReversal, _) => {}
-        (MovementKind::TopUp, CardStatus::Blocked) => return Err(Refusal::CardBlocked),
-        (MovementKind::TopUp | MovementKind::Refund, CardStatus::Cancelled) => return Err(Refusal::CardCancelled),
+        (MovementKind::TopUp | MovementKind::TransferIn | MovementKind::TransferOut, CardStatus::Blocked) => {
+            return Err(Refusal::CardBlocked);
+        }
+        (MovementKind::TopUp | MovementKind::TransferIn | MovementKind::Refund, CardStatus::Cancelled) => {
+            return Err(Refusal::CardCancelled);
+        }
         (MovementKind::Purchase, status @ (CardStatus::Inactive | CardStatus::Blocked | CardStatus::Cancelled)) => {
             return Err(Refusal::CardNotActive(status));
         }
     }
-    if matches!(kind, MovementKind::Purchase | MovementKind::Withdrawal) && amount.money() > card.available() {
+    if matches!(kind, MovementKind::Purchase | MovementKind::Withdrawal | MovementKind::TransferOut) && amount.money() > card.available() {
         return Err(Refusal::InsufficientFunds(card.available()));
     }
     post_unconditionally(card, kind, amount)
+}
+
+/// Decides a transfer from one card to another: its two movements, in this order.
+///
+/// # Errors
+/// The cards have different currencies, or the status of one forbids it. More would be moved than is available, or the balance
+/// of the other card would leave its bounds.
+pub fn transfer(from: Position, to: Position, amount: Amount) -> Result<(Entry, Entry), Refusal> {
+    if from.currency != to.currency {
+        return Err(Refusal::CurrencyMismatch);
+    }
+    let of = |end| move |refusal| Refusal::OfTransfer(end, Box::new(refusal));
+    let taken = post(from, MovementKind::TransferOut, amount).map_err(of(TransferEnd::From))?;
+    let given = post(to, MovementKind::TransferIn, amount).map_err(of(TransferEnd::To))?;
+    Ok((taken, given))
 }
 
 /// A posting of the network, which nobody may refuse: neither the card's status nor its funds matter.
@@ -196,6 +229,8 @@ mod tests {
                 MovementKind::TopUp => ["+", "+", "CardBlocked", "CardCancelled"],
                 MovementKind::Purchase => ["CardNotActive(Inactive)", "+", "CardNotActive(Blocked)", "CardNotActive(Cancelled)"],
                 MovementKind::Refund => ["+", "+", "+", "CardCancelled"],
+                MovementKind::TransferIn => ["+", "+", "CardBlocked", "CardCancelled"],
+                MovementKind::TransferOut => ["+", "+", "CardBlocked", "+"],
                 MovementKind::Withdrawal | MovementKind::Capture | MovementKind::CaptureReversal | MovementKind::RefundReversal => {
                     ["+", "+", "+", "+"]
                 }
@@ -221,7 +256,7 @@ mod tests {
     #[test]
     fn held_money_is_not_spent_but_captured() {
         let held = |minor| Position { held: money(minor), ..card(CardStatus::Active, 500) };
-        for kind in [MovementKind::Purchase, MovementKind::Withdrawal] {
+        for kind in [MovementKind::Purchase, MovementKind::Withdrawal, MovementKind::TransferOut] {
             assert!(post(held(400), kind, amount(100)).is_ok_and(|entry| entry.balance_after == money(400)));
             assert_eq!(post(held(400), kind, amount(101)), Err(Refusal::InsufficientFunds(money(100))));
             assert_eq!(post(held(600), kind, amount(1)), Err(Refusal::InsufficientFunds(money(-100))));
@@ -229,6 +264,36 @@ mod tests {
         for kind in [MovementKind::Capture, MovementKind::RefundReversal] {
             assert!(post_unconditionally(held(400), kind, amount(501)).is_ok_and(|entry| entry.balance_after == money(-1)));
         }
+    }
+
+    /// Who refuses a transfer, by the status of the card that it takes from and of the one that it gives to.
+    #[test]
+    fn a_transfer_takes_from_a_card_that_is_not_blocked_and_gives_to_one_that_can_be_funded() {
+        for from in CardStatus::ALL {
+            for to in CardStatus::ALL {
+                let expected = match (from, to) {
+                    (CardStatus::Blocked, _) => Err(Refusal::OfTransfer(TransferEnd::From, Box::new(Refusal::CardBlocked))),
+                    (_, CardStatus::Blocked) => Err(Refusal::OfTransfer(TransferEnd::To, Box::new(Refusal::CardBlocked))),
+                    (_, CardStatus::Cancelled) => Err(Refusal::OfTransfer(TransferEnd::To, Box::new(Refusal::CardCancelled))),
+                    _ => Ok((money(480), money(520))),
+                };
+                let got = transfer(card(from, 500), card(to, 500), amount(20));
+                assert_eq!(got.map(|(taken, given)| (taken.balance_after, given.balance_after)), expected, "{from:?} {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_transfer_moves_what_is_available_in_one_currency() {
+        let (from, to) = (card(CardStatus::Active, 500), card(CardStatus::Active, MAX_MINOR - 10));
+        let refused = |end, refusal| Err(Refusal::OfTransfer(end, Box::new(refusal)));
+        let euro = Position { currency: Currency::Eur, ..to };
+        assert_eq!(transfer(from, euro, amount(1)), Err(Refusal::CurrencyMismatch));
+        let held = Position { held: money(400), ..from };
+        assert_eq!(transfer(held, to, amount(101)), refused(TransferEnd::From, Refusal::InsufficientFunds(money(100))));
+        assert_eq!(transfer(from, to, amount(11)), refused(TransferEnd::To, Refusal::BalanceLimitExceeded));
+        let (taken, given) = transfer(from, to, amount(10)).expect("within bounds");
+        assert_eq!((taken.amount, given.amount, taken.seq, given.seq), (money(-10), money(10), 8, 8));
     }
 
     #[test]

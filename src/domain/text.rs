@@ -170,6 +170,18 @@ impl Description {
         Self("Withdrawal".to_owned())
     }
 
+    /// The description of a transfer that has no other.
+    #[must_use]
+    pub fn of_a_transfer() -> Self {
+        Self("Transfer".to_owned())
+    }
+
+    /// The description of the money that goes from a card to the one that replaces it.
+    #[must_use]
+    pub fn of_a_replacement() -> Self {
+        Self("Card replacement".to_owned())
+    }
+
     /// The description of a card payment whose merchant is not known.
     #[must_use]
     pub fn of_a_payment() -> Self {

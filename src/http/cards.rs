@@ -17,7 +17,7 @@ use super::{
     time::Timestamp,
 };
 use crate::domain::{
-    card::{CardStatus, TargetStatus},
+    card::{CardStatus, ReplacementReason, TargetStatus},
     currency::Currency,
     error::Refusal,
     id::{CardId, CustomerId},
@@ -77,6 +77,10 @@ pub(super) struct CardBody {
     available: Money,
     customer_id: Option<CustomerId>,
     created_at: Timestamp,
+    /// The card that it replaces.
+    replaces: Option<CardId>,
+    /// The card that replaces it.
+    replaced_by: Option<CardId>,
 }
 
 impl From<&Card> for CardBody {
@@ -90,6 +94,8 @@ impl From<&Card> for CardBody {
             available: card.balance.less(card.held),
             customer_id: card.customer_id,
             created_at: Timestamp(card.created_at),
+            replaces: card.replaces,
+            replaced_by: card.replaced_by,
         }
     }
 }
@@ -98,7 +104,7 @@ impl From<&Card> for CardBody {
 pub(super) const GET: Operation = Operation::new("getCard", Tag::VirtualCards, "Get Card Details")
     .about("Retrieve one card. `customerId` is null until the card is assigned.")
     .response::<CardBody>(
-        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active", "currency": "USD", "balance": 100, "held": 20, "available": 80, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z"}"#,
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active", "currency": "USD", "balance": 100, "held": 20, "available": 80, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z", "replaces": null, "replacedBy": null}"#,
     )
     .refusals(&[Code::CardNotFound]);
 
@@ -154,7 +160,7 @@ pub(super) const LIST: Operation = Operation::new("listCards", Tag::VirtualCards
     ])
     .list::<CardBody>(
         "cards",
-        r#"{"cards": [{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD", "balance": 0, "held": 0, "available": 0, "customerId": null, "createdAt": "2025-02-10T10:00:00.000Z"}], "nextCursor": null}"#,
+        r#"{"cards": [{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD", "balance": 0, "held": 0, "available": 0, "customerId": null, "createdAt": "2025-02-10T10:00:00.000Z", "replaces": null, "replacedBy": null}], "nextCursor": null}"#,
     )
     .refusals(&[Code::CustomerNotFound]);
 
@@ -272,4 +278,40 @@ pub(super) async fn change_status(State(app): State<App>, Writer(caller): Writer
     let StatusRequest { card_id, status } = command.body;
     let outcome = app.services.cards.change_status(&caller.actor(), card_id, status, idempotent.as_ref()).await?;
     Ok(respond(outcome, StatusBody::of))
+}
+
+pub(super) struct Replacement {
+    reason: ReplacementReason,
+}
+
+impl FromFields for Replacement {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { reason: fields.word("reason", &ReplacementReason::ALL.map(ReplacementReason::name))? })
+    }
+}
+
+/// `POST /cards/{cardId}/replace`
+pub(super) const REPLACE: Operation = Operation::new("replaceCard", Tag::VirtualCards, "Replace Card")
+    .about(
+        "Replace a card that is not cancelled by a new one. The new card has the customer, the currency, the controls and the limits of the old \
+         one, and what is available on it. Payments with the old card count on in the limits. The old card is cancelled, and keeps what is held: \
+         what comes back there later can be transferred. The new card is active if the old one was, and else inactive.",
+    )
+    .request(r#"{"reason": "lost"}"#)
+    .response::<CardBody>(
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02r", "status": "active", "currency": "USD", "balance": 80, "held": 0, "available": 80, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z", "replaces": "card_01h455vb4pex5vsknk084sn02q", "replacedBy": null}"#,
+    )
+    .refusals(&[Code::CardNotFound, Code::CardCancelled]);
+
+/// `POST /cards/{cardId}/replace`
+pub(super) async fn replace(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    PathId(id): PathId<CardId>,
+    command: Command<Replacement>,
+) -> Result<Response> {
+    let body = |card: &Card| CardBody::from(card);
+    let idempotent = command.idempotent(caller.account, body);
+    let outcome = app.services.replacements.replace(&caller.actor(), id.ok(), command.body.reason, idempotent.as_ref()).await?;
+    Ok(respond(outcome, body))
 }

@@ -134,6 +134,10 @@ codes! {
         means: "Your account has no movement with this id, or it is another card's, or of a kind that cannot be reversed or refunded."
         do: "Use a movement's id exactly as you received it. Captures and purchases can be reversed and refunded, refunds can be reversed; GET /cards/{cardId}/movements lists those of a card."
 
+    TransferNotFound "transfer_not_found" NOT_FOUND "No such transfer"
+        means: "The account has no transfer with this id."
+        do: "Take the transferId from the answer of POST /transfers, or from a movement."
+
     LimitNotFound "limit_not_found" NOT_FOUND "No such limit"
         means: "The account has no limit with this id, or it was deleted."
         do: "Check the limitId; GET /cards/{cardId}/limits lists the limits of a card and of its customer."
@@ -211,20 +215,24 @@ codes! {
         do: "Look at the card's status in GET /cards/{cardId} and request a transition that it allows."
 
     CardBlocked "card_blocked" CONFLICT "The card is blocked"
-        means: "No funds can be added to a blocked card."
+        means: "No funds can be added to a blocked card, and none can be transferred from it."
         do: "Set its status to active with PATCH /cards/status, then repeat the request under a new Idempotency-Key."
 
     CardCancelled "card_cancelled" CONFLICT "The card is cancelled"
         means: "The card is permanently cancelled: it can neither be funded nor assigned, and only what it has paid can be refunded."
-        do: "Create a new card instead. POST /balances/withdraw empties a cancelled card."
+        do: "Create a new card instead. POST /balances/withdraw and POST /transfers empty a cancelled card."
 
     CardNotActive "card_not_active" CONFLICT "The card is not active"
         means: "Only an active card can pay. The detail tells the status of this one."
         do: "Activate it with PATCH /cards/status, unless it is cancelled, and repeat the request under a new Idempotency-Key."
 
     InsufficientFunds "insufficient_funds" CONFLICT "The card holds too little"
-        means: "The purchase or withdrawal is of more than the card's available money: its balance less what is held for authorizations. Nothing was charged."
+        means: "The purchase, withdrawal or transfer is of more than the card's available money: its balance less what is held for authorizations. Nothing was charged."
         do: "Add funds with POST /balances/add, or wait until holds end, then repeat the request under a new Idempotency-Key."
+
+    CurrencyMismatch "currency_mismatch" CONFLICT "The cards have different currencies"
+        means: "A transfer moves money between two cards of one currency. Nothing was moved."
+        do: "Transfer to a card of the same currency: GET /cards/{cardId} tells the currency of a card."
 
     PaymentCountReached "payment_count_reached" CONFLICT "The card has made its payments"
         means: "The card's controls let it make a number of payments (maxPayments), and it has made them. Nothing was charged."

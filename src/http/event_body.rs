@@ -71,6 +71,9 @@ struct DataSchema {
     /// The status that the card had.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_status: Option<String>,
+    /// Why a card was replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// The customer's id. Events hold no names and no emails.
     #[serde(skip_serializing_if = "Option::is_none")]
     customer: Option<BTreeMap<String, Value>>,

@@ -56,7 +56,7 @@ pub(super) struct Explanations {
 pub(super) const LIST: Operation = Operation::new("listErrors", Tag::Service, "Every error code")
     .about("The meaning of each code and what to do about it: as HTML for browsers, otherwise as JSON.")
     .response::<Explanations>(
-        r#"{"errors": [{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor assigned, and only what it has paid can be refunded.", "whatToDo": "Create a new card instead. POST /balances/withdraw empties a cancelled card."}]}"#,
+        r#"{"errors": [{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor assigned, and only what it has paid can be refunded.", "whatToDo": "Create a new card instead. POST /balances/withdraw and POST /transfers empty a cancelled card."}]}"#,
     )
     .or_html();
 
@@ -80,7 +80,7 @@ pub(super) async fn list(_: NoQuery, headers: HeaderMap) -> Response {
 pub(super) const GET: Operation = Operation::new("getError", Tag::Service, "What an error code means")
     .about("The target of a problem's `type`: as HTML for browsers, otherwise as JSON.")
     .response::<Explanation>(
-        r#"{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor assigned, and only what it has paid can be refunded.", "whatToDo": "Create a new card instead. POST /balances/withdraw empties a cancelled card."}"#,
+        r#"{"code": "card_cancelled", "status": 409, "title": "The card is cancelled", "meaning": "The card is permanently cancelled: it can neither be funded nor assigned, and only what it has paid can be refunded.", "whatToDo": "Create a new card instead. POST /balances/withdraw and POST /transfers empty a cancelled card."}"#,
     )
     .or_html()
     .refusals(&[Code::RouteNotFound]);

@@ -41,6 +41,7 @@ mod sandbox;
 mod sessions;
 mod strict;
 mod time;
+mod transfers;
 mod users;
 mod webhooks;
 

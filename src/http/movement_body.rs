@@ -10,7 +10,7 @@ use super::{
     time::Timestamp,
 };
 use crate::domain::{
-    id::{AuthorizationId, MovementId},
+    id::{AuthorizationId, MovementId, TransferId},
     money::Money,
     posting::MovementKind,
     word::Word,
@@ -30,7 +30,7 @@ pub(super) struct MovementBody {
     /// The authorization that it belongs to.
     authorization_id: Option<AuthorizationId>,
     /// The transfer that it belongs to.
-    transfer_id: Option<String>,
+    transfer_id: Option<TransferId>,
     /// The movement that it reverses or refunds.
     related_movement_id: Option<MovementId>,
     /// The merchant, as far as the network tells.
@@ -48,7 +48,7 @@ impl From<&Movement> for MovementBody {
             r#type: movement.kind.clone(),
             balance_after: movement.balance_after,
             authorization_id: movement.authorization_id,
-            transfer_id: None,
+            transfer_id: movement.transfer_id,
             related_movement_id: movement.related_id,
             merchant: movement.merchant.as_deref().and_then(stored),
         }

@@ -14,7 +14,7 @@ use super::{
     middleware::{self, cors},
     movements, network, openapi,
     routes::{Entry, Routes},
-    sandbox, sessions, users,
+    sandbox, sessions, transfers, users,
     webhooks::{self, deliveries},
 };
 use crate::config::Environment;
@@ -77,6 +77,7 @@ impl Table {
             .post("/cards/assign", cards::assign, cards::ASSIGN)
             .patch("/cards/status", cards::change_status, cards::CHANGE_STATUS)
             .get("/cards/{cardId}", cards::get, cards::GET)
+            .post("/cards/{cardId}/replace", cards::replace, cards::REPLACE)
             .get("/cards/{cardId}/movements", movements::list, movements::LIST)
             .get("/cards/{cardId}/controls", controls::get, controls::GET)
             .patch("/cards/{cardId}/controls", controls::change, controls::CHANGE)
@@ -90,6 +91,8 @@ impl Table {
             .post("/balances/add", balances::add, balances::ADD)
             .post("/balances/withdraw", balances::withdraw, balances::WITHDRAW)
             .get("/balances/{cardId}", balances::get, balances::GET)
+            .post("/transfers", transfers::create, transfers::CREATE)
+            .get("/transfers/{transferId}", transfers::get, transfers::GET)
             .get("/authorizations", authorizations::list, authorizations::LIST)
             .get("/authorizations/{authorizationId}", authorizations::get, authorizations::GET)
             .post("/authorizations/{authorizationId}/release", authorizations::release, authorizations::RELEASE);

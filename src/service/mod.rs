@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 pub mod idempotency;
 pub mod ledger;
+pub mod replacement;
 pub mod spending;
 mod unit;
 pub mod users;
@@ -40,6 +41,7 @@ use self::{
     events::Events,
     idempotency::Idempotency,
     ledger::Ledger,
+    replacement::Replacements,
     spending::Spending,
     users::Users,
     webhooks::{SecretKeys, Webhooks},
@@ -70,6 +72,8 @@ pub struct Services {
     pub idempotency: Idempotency,
     /// Money.
     pub ledger: Ledger,
+    /// Replacements of cards.
+    pub replacements: Replacements,
     /// Controls and limits of cards and customers.
     pub spending: Spending,
     /// Users.
@@ -128,6 +132,7 @@ impl Services {
             idempotency: Idempotency::new(pool.clone()),
             ledger: Ledger::new(pools.clone(), hold_times),
             admission: Admission::new(pools.clone(), requests),
+            replacements: Replacements::new(pool.clone()),
             spending: Spending::new(pool.clone()),
             users: Users::new(pool.clone(), passwords),
         })

@@ -137,6 +137,9 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
             vec![cell(Operators, &[CARD], |ids| ("/cards/status".into(), Some(json!({"cardId": ids.card, "status": "active"}))))]
         }
         ("GET", "/cards/{cardId}") => vec![cell(Viewers, &[CARD], |ids| plain(&format!("/cards/{}", ids.card)))],
+        ("POST", "/cards/{cardId}/replace") => {
+            vec![cell(Operators, &[CARD], |ids| (format!("/cards/{}/replace", ids.card), Some(json!({"reason": "lost"}))))]
+        }
         ("GET", "/cards/{cardId}/movements") => vec![
             cell(Viewers, &[CARD], |ids| plain(&format!("/cards/{}/movements", ids.card))),
             cell(Viewers, &[CARD], |ids| plain(&format!("/cards/{}/movements?limit=1", ids.card))),

@@ -68,7 +68,7 @@ pub fn malformed() -> Vec<Vec<u8>> {
 }
 
 /// Valid JSON objects that are invalid for their endpoint. `CARD` and `CUSTOMER` stand for existing ids.
-pub const INVALID: [(&str, &str, &[&str]); 14] = [
+pub const INVALID: [(&str, &str, &[&str]); 15] = [
     (
         "POST",
         "/customers",
@@ -322,6 +322,19 @@ pub const INVALID: [(&str, &str, &[&str]); 14] = [
             r#"{"cardId":"CARD","amount":"1"}"#,
             r#"{"cardId":"CARD","amount":1,"description":""}"#,
             r#"{"cardId":"CARD","amount":1,"description":5}"#,
+        ],
+    ),
+    (
+        "POST",
+        "/transfers",
+        &[
+            r"{}",
+            r#"{"fromCardId":"CARD","amount":1}"#,
+            r#"{"toCardId":"CARD","amount":1}"#,
+            r#"{"fromCardId":"CARD","toCardId":"CARD","amount":1}"#,
+            r#"{"fromCardId":"CARD","toCardId":"card_001","amount":"1"}"#,
+            r#"{"fromCardId":"CARD","toCardId":"card_001","amount":-1}"#,
+            r#"{"fromCardId":"CARD","toCardId":null,"amount":1}"#,
         ],
     ),
 ];

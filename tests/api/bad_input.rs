@@ -54,6 +54,7 @@ async fn every_bad_request_gets_its_documented_4xx_and_writes_nothing() {
         ("POST", "/sandbox/purchases"),
         ("POST", "/sandbox/refunds"),
         ("POST", "/balances/withdraw"),
+        ("POST", "/transfers"),
         ("POST", "/network/authorizations"),
     ] {
         for body in malformed() {

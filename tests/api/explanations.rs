@@ -20,7 +20,7 @@ async fn the_type_of_a_problem_links_to_the_explanation_of_its_code() {
     for member in ["code", "status", "title"] {
         assert_eq!(explained[member], problem[member]);
     }
-    assert_eq!(explained["whatToDo"], "Create a new card instead. POST /balances/withdraw empties a cancelled card.");
+    assert_eq!(explained["whatToDo"], "Create a new card instead. POST /balances/withdraw and POST /transfers empty a cancelled card.");
 }
 
 #[tokio::test]

@@ -326,7 +326,7 @@ fn an_idempotency_key_has_an_example_that_postman_replaces() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 33);
+    assert_eq!(keys, 35);
 }
 
 #[test]

@@ -133,6 +133,7 @@ async fn a_network_key_pays_and_reads_authorizations_and_nothing_else() {
     for (path, body) in [
         ("/balances/add".to_owned(), json!({"cardId": card, "amount": 1})),
         ("/balances/withdraw".to_owned(), json!({"cardId": card, "amount": 1})),
+        ("/transfers".to_owned(), json!({"fromCardId": card, "toCardId": "card_001", "amount": 1})),
         ("/sandbox/purchases".to_owned(), json!({"cardId": card, "amount": 1, "description": "x"})),
         ("/sandbox/refunds".to_owned(), json!({"cardId": card, "amount": 1, "description": "x"})),
         (format!("/sandbox/authorizations/{hold}/expire"), json!({})),

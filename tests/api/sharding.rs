@@ -40,7 +40,7 @@ enum Why {
 }
 
 /// Every statement that does not keep to one account's shard, by its file and function.
-const CROSSING: [(&str, Why, &str); 33] = [
+const CROSSING: [(&str, Why, &str); 34] = [
     ("admission::admit_all", Why::List, "the quotas of requests that came together"),
     ("admission::admit_sessions", Why::List, "the quotas of requests that came together, with sessions alone"),
     ("audit::delete_older_than", Why::AnyAccount, "deletes what is old, whoever's it is"),
@@ -64,6 +64,7 @@ const CROSSING: [(&str, Why, &str); 33] = [
     ("ledger/store/sweep::held_money", Why::AnyAccount, "sums up what is held for the metrics"),
     ("ledger/store/write/statement::write_all", Why::List, "writes a batch with authorisations"),
     ("ledger/store/write/statement::write_movements", Why::List, "writes a batch"),
+    ("ledger/store/write/statement::write_transfers", Why::List, "writes a batch with transfers"),
     ("ledger/verify::accounts", Why::AnyAccount, "finds every account"),
     ("ledger::positions", Why::List, "reads the cards of a batch"),
     ("ledger/store/authorizations::find_authorizations", Why::List, "reads the authorisations of a batch"),

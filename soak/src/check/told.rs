@@ -41,7 +41,7 @@ pub fn check(id: &str, card: &Card, verdict: &mut Verdict) {
         match told.kind.as_str() {
             _ if told.movement_seq.is_some() => found(format!("{told:?} tells of nothing")),
             "card.created" if is_first => {}
-            "card.assigned" if !is_first => {}
+            "card.assigned" | "limit.created" if !is_first => {}
             "card.activated" if !is_first => status = "active",
             "card.blocked" if !is_first => status = "blocked",
             "card.cancelled" if !is_first => status = "cancelled",

@@ -156,6 +156,42 @@ impl Api {
         }
     }
 
+    /// Sends a transfer under a key to a replica. Its id if it was made, `Some(None)` if it was refused for good, and none if it
+    /// has to be sent again.
+    pub async fn transfer(&self, key: &str, body: &Value) -> Option<Option<String>> {
+        let token = self.token().await;
+        let base = &self.bases[rand::random_range(0..self.bases.len())];
+        let request = self.http.post(format!("{base}/transfers")).bearer_auth(&token).header("idempotency-key", key).json(body);
+        let response = request.send().await.ok()?;
+        let status = response.status().as_u16();
+        let answer: Value = response.json().await.ok()?;
+        match (status, answer["code"].as_str()) {
+            (200, _) => Some(answer["transferId"].as_str().map(str::to_owned)),
+            (409, Some("insufficient_funds")) => Some(None),
+            (401 | 403, _) => {
+                let _later = self.login(&token).await;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Creates a customer with these cards, a limit for all of them, and a limit for the first. Both leave room for every payment.
+    pub async fn limit(&self, cards: &[String]) -> Result<(), Box<dyn Error>> {
+        let Some(first) = cards.first() else { return Ok(()) };
+        let customer = json!({"name": "Soak", "email": format!("{}@example.com", uuid::Uuid::now_v7())});
+        let created = self.call(Method::POST, "/customers", &customer).await?;
+        let customer = created["customerId"].as_str().ok_or("the new customer has no id")?;
+        for card in cards {
+            self.call(Method::POST, "/cards/assign", &json!({"cardId": card, "customerId": customer})).await?;
+        }
+        let limit = json!({"currency": "USD", "interval": "day", "amount": 1_000_000_000, "restoreOnRefund": true});
+        self.call(Method::POST, &format!("/customers/{customer}/limits"), &limit).await?;
+        let limit = json!({"interval": "month", "amount": 1_000_000_000, "count": 1_000_000});
+        self.call(Method::POST, &format!("/cards/{first}/limits"), &limit).await?;
+        Ok(())
+    }
+
     /// Creates the key that requests of the network are sent with.
     pub async fn create_network_key(&self) -> Result<(), Box<dyn Error>> {
         let created = self.call(Method::POST, "/api-keys", &json!({"name": "soak", "role": "network"})).await?;

@@ -39,6 +39,8 @@ pub struct Load {
     pub cards: usize,
     /// How many of the cards change their status.
     pub reserved: usize,
+    /// How many of the cards are a customer's with a limit.
+    pub limited: usize,
     /// How likely a client uses the hot card.
     pub hot: f64,
     /// How long a client pauses after each operation.

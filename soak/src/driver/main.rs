@@ -16,6 +16,7 @@ mod receiver;
 mod replica;
 mod report;
 mod request;
+mod transfers;
 mod webhooks;
 
 use std::{
@@ -47,6 +48,7 @@ use self::{
     reader::Reader,
     replica::Replica,
     report::{Report, Told, Verdict},
+    transfers::Transfers,
     webhooks::Webhooks,
 };
 
@@ -54,12 +56,12 @@ const REPLICAS: usize = 3;
 
 /// The account that the load is on. One after the other its cards are the hot one.
 const MAIN: Login = ("test@example.com", "test123");
-const MAIN_LOAD: Load = Load { clients: 24, cards: 40, reserved: 6, hot: 0.3, pause: Duration::ZERO };
+const MAIN_LOAD: Load = Load { clients: 24, cards: 40, reserved: 6, limited: 10, hot: 0.3, pause: Duration::ZERO };
 
 /// The account that has webhooks. It does only as much as two endpoints get in time that fail now and then, and of which one
 /// waits for each message of a card before it gets the next.
 const TOLD: Login = ("admin@company.com", "secure_password");
-const TOLD_LOAD: Load = Load { clients: 3, cards: 30, reserved: 4, hot: 0.0, pause: Duration::from_millis(50) };
+const TOLD_LOAD: Load = Load { clients: 3, cards: 30, reserved: 4, limited: 0, hot: 0.0, pause: Duration::from_millis(50) };
 
 /// The maximum time for clients to finish: the retries of an operation, and one more answer.
 const CLIENTS_TIMEOUT: Duration = Duration::from_secs(90);
@@ -138,6 +140,7 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     let readers = [read_feed(&main, &feeds[0]).await?, read_feed(&told, &feeds[1]).await?];
     let webhooks = Webhooks::start(&told, folder.join("messages.jsonl")).await?;
     let mut clients = [Clients::start(&main, MAIN_LOAD).await?, Clients::start(&told, TOLD_LOAD).await?];
+    let transfers = Transfers::start(&main).await?;
     chaos.revived = 0;
 
     // Faults end before the clients do, so that even the last one hits requests.
@@ -150,6 +153,7 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     tokio::try_join!(chaos.run(chaos_stopped), timer)?;
     chaos.settle(&main).await?;
     let undecided = finish(&mut clients).await?;
+    let moved = transfers.finish().await?;
     progress("sending what waits");
     let max_doubles = Webhooks::max_doubles(chaos.done.values().sum());
     let messages = Some((webhooks.file.clone(), max_doubles));
@@ -162,6 +166,7 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
     progress("checking");
     let told = Told { feeds: feeds.into(), messages, settled, behind };
     let mut report = Report::new(minutes, &history.tally, Some(&chaos), undecided);
+    report.transfers(moved);
     report.check(&folder.join("history"), &told, &url).await?;
     report.verify_ledger(binary, &url).await?;
     let Chaos { cluster, mut replicas, .. } = chaos;
@@ -180,14 +185,17 @@ async fn soak_through(base: &str, url: &str, minutes: u64, binary: &Path, folder
     let feed = folder.join("feed-main.jsonl");
     let reader = read_feed(&api, &feed).await?;
     let mut clients = [Clients::start(&api, MAIN_LOAD).await?];
+    let transfers = Transfers::start(&api).await?;
     wait(minutes, &history).await;
     let undecided = finish(&mut clients).await?;
+    let moved = transfers.finish().await?;
     let settled = history.now();
     reader.finish().await?;
     history.flush()?;
     progress("checking");
     let told = Told { feeds: vec![feed], messages: None, settled, behind: Vec::new() };
     let mut report = Report::new(minutes, &history.tally, None, undecided);
+    report.transfers(moved);
     report.check(&folder.join("history"), &told, url).await?;
     report.verify_ledger(binary, url).await?;
     Ok(report)
@@ -208,13 +216,14 @@ struct Clients {
 }
 
 impl Clients {
-    /// Creates the key of the network and the cards, and starts the clients.
+    /// Creates the key of the network and the cards, some of them with limits, and starts the clients.
     async fn start(api: &Arc<Api>, load: Load) -> Result<Self, Box<dyn Error>> {
         api.create_network_key().await?;
         let mut cards = Vec::new();
         for _ in 0..load.cards {
             cards.push(api.create_card().await?);
         }
+        api.limit(&cards[..load.limited]).await?;
         let workload = Arc::new(Workload::new(Arc::clone(api), cards, load));
         let (end, ended) = watch::channel(false);
         let mut clients = JoinSet::new();

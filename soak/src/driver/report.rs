@@ -101,6 +101,12 @@ impl Report {
         Ok(())
     }
 
+    /// Adds the number of transfers, and what was wrong with them.
+    pub fn transfers(&mut self, (made, wrong): (u64, Vec<String>)) {
+        self.rows.push(("transfers".to_owned(), made));
+        self.reasons_to_fail.extend(wrong);
+    }
+
     /// Runs `verify-ledger` of the service.
     pub async fn verify_ledger(&mut self, binary: &Path, url: &str) -> Result<(), Box<dyn Error>> {
         let mut command = service(binary, url);

@@ -26,6 +26,10 @@ impl Event {
                 let data = json!({"card": {"cardId": card, "status": to.name()}, "previousStatus": from.name()});
                 (FeedEventType::of_status(to)?, Some((card, sequence)), data)
             }
+            Self::CardReplaced { card, replacement, reason, sequence } => {
+                let data = json!({"card": {"cardId": card, "replacedBy": replacement}, "reason": reason.name()});
+                (FeedEventType::CardReplaced, Some((card, sequence)), data)
+            }
             Self::CardControlsChanged { card, after, sequence, .. } => {
                 let data = json!({"card": {"cardId": card, "controls": after}});
                 (FeedEventType::CardControlsUpdated, Some((card, sequence)), data)

@@ -1,6 +1,6 @@
 //! The code of each refusal, and what the caller can do about it.
 
-use crate::domain::error::Refusal;
+use crate::domain::error::{Refusal, TransferEnd};
 use crate::http::code::Code;
 
 /// The code, and what the caller can do about it.
@@ -49,6 +49,18 @@ pub(super) fn describe(refusal: &Refusal) -> (Code, String) {
             (Code::WebhooksNotConfigured, "This deployment has no keys for the secrets of webhook endpoints (webhooks.secret_keys).")
         }
         Refusal::ReplayTooLarge => (Code::ReplayTooLarge, "More than 100000 events fit. Replay a shorter period, or fewer types."),
+        Refusal::OfTransfer(end, refusal) => {
+            let (code, detail) = describe(refusal);
+            let field = match end {
+                TransferEnd::From => "fromCardId",
+                TransferEnd::To => "toCardId",
+            };
+            return (code, format!("{field}: {detail}"));
+        }
+        Refusal::CurrencyMismatch => {
+            (Code::CurrencyMismatch, "The cards have different currencies. Money moves between cards of one currency.")
+        }
+        Refusal::TransferNotFound => (Code::TransferNotFound, "The account has no such transfer."),
         Refusal::LimitNotFound => (Code::LimitNotFound, "The account has no such limit."),
         Refusal::TooManyLimits => (Code::TooManyLimits, "The card or the customer has 20 limits already. Delete one first."),
         Refusal::LimitOnNothing => (Code::LimitOnNothing, "A limit needs an amount or a count. Delete it instead."),

@@ -12,7 +12,7 @@ use strum::VariantArray as _;
 
 use crate::domain::{
     audit_event::EventType,
-    card::{CardStatus, TargetStatus},
+    card::{CardStatus, ReplacementReason, TargetStatus},
     currency::Currency,
     feed_event::FeedEventType,
     money::{Amount, MAX_MINOR, Money},
@@ -132,6 +132,7 @@ subset! {
     ReplayOnly => "WebhookReplayOnly", words("Which events a replay sends again.", &Self::ALL.map(Self::name));
     AttemptOutcome => "WebhookAttemptOutcome", words("What an attempt came to.", &Self::VARIANTS.iter().map(|each| each.name()).collect::<Vec<_>>());
     TargetStatus => "TargetStatus", words("The requested status of a card.", &Self::ALL.map(|target| target.status().name()));
+    ReplacementReason => "ReplacementReason", words("Why a card is replaced.", &Self::ALL.map(Self::name));
     UserRole => "UserRole", words("The role of a user.", &Self::ALL.map(Self::name));
 }
 

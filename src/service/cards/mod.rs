@@ -26,7 +26,7 @@ use super::{
     error::Result,
     idempotency::{self, IdempotentRequest, Outcome},
     spending,
-    unit::{self, Unit},
+    unit::{self, ReadConnection, Unit},
 };
 
 /// The position of its creation in a card's history.
@@ -51,6 +51,10 @@ pub struct Card {
     pub held: Money,
     /// When it was created, by the database's clock.
     pub created_at: DateTime<Utc>,
+    /// The card that it replaces.
+    pub replaces: Option<CardId>,
+    /// The card that replaces it.
+    pub replaced_by: Option<CardId>,
 }
 
 /// A card that is assigned to a customer.
@@ -156,10 +160,7 @@ impl Unit for Create<'_> {
     type Output = Card;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
-        let card = store::insert(connection, self.actor.account, CardId::new(), self.currency).await?;
-        audit::record_in(connection, self.actor, Event::CardCreated { card: card.id, currency: self.currency, sequence: FIRST_EVENT })
-            .await?;
-        Ok(card)
+        create_in(connection, self.actor, self.currency).await
     }
 }
 
@@ -179,11 +180,7 @@ impl Unit for Assign<'_> {
         customers::exists_in(connection, account, customer).await?;
         match assignment::assign(card.status.known()?, card.customer_id, customer)? {
             Assignment::Unchanged => {}
-            Assignment::New => {
-                let sequence = store::set_customer(connection, account, id, customer).await?;
-                spending::bring_usage(connection, account, id, customer).await?;
-                audit::record_in(connection, self.actor, Event::CardAssigned { card: id, customer, sequence }).await?;
-            }
+            Assignment::New => assign_in(connection, self.actor, id, customer).await?,
         }
         Ok(Assigned { id, customer })
     }
@@ -204,13 +201,45 @@ impl Unit for ChangeStatus<'_> {
         let from = card.status.known()?;
         match from.change(self.target)? {
             StatusChange::Unchanged => {}
-            StatusChange::To(to) => {
-                let sequence = store::set_status(connection, account, id, to).await?;
-                audit::record_in(connection, self.actor, Event::CardStatusChanged { card: id, from, to, sequence }).await?;
-            }
+            StatusChange::To(to) => set_status_in(connection, self.actor, id, from, to).await?,
         }
         Ok(StatusSet { id, status: self.target.status() })
     }
+}
+
+/// Creates a card, within a transaction.
+pub(super) async fn create_in(connection: &mut PgConnection, actor: &Actor, currency: Currency) -> Result<Card> {
+    let card = store::insert(connection, actor.account, CardId::new(), currency).await?;
+    audit::record_in(connection, actor, Event::CardCreated { card: card.id, currency, sequence: FIRST_EVENT }).await?;
+    Ok(card)
+}
+
+/// Assigns a locked card to a customer, with what it has spent so far.
+pub(super) async fn assign_in(connection: &mut PgConnection, actor: &Actor, card: CardId, customer: CustomerId) -> Result<()> {
+    let sequence = store::set_customer(connection, actor.account, card, customer).await?;
+    spending::bring_usage(connection, actor.account, card, customer).await?;
+    audit::record_in(connection, actor, Event::CardAssigned { card, customer, sequence }).await
+}
+
+/// Sets the status of a locked card.
+pub(super) async fn set_status_in(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    card: CardId,
+    from: CardStatus,
+    to: CardStatus,
+) -> Result<()> {
+    let sequence = store::set_status(connection, actor.account, card, to).await?;
+    audit::record_in(connection, actor, Event::CardStatusChanged { card, from, to, sequence }).await
+}
+
+/// A card as a transaction sees it.
+///
+/// # Errors
+/// [`Refusal::CardNotFound`].
+pub(super) async fn find_in(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Card> {
+    let found = store::find_all(ReadConnection::within(connection), &[(account, card)]).await?;
+    Ok(found.into_iter().flatten().next().ok_or(Refusal::CardNotFound)?)
 }
 
 /// Locks a card's row until the transaction ends. The id is None if the request's id is malformed.
@@ -222,9 +251,8 @@ async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<Card
 
 /// Cancels a locked card that has made its last payment.
 pub(super) async fn cancel_used_up(connection: &mut PgConnection, actor: &Actor, card: CardId, from: CardStatus) -> Result<()> {
-    if let Ok(StatusChange::To(to)) = from.change(TargetStatus::Cancelled) {
-        let sequence = store::set_status(connection, actor.account, card, to).await?;
-        audit::record_in(connection, actor, Event::CardStatusChanged { card, from, to, sequence }).await?;
+    match from.change(TargetStatus::Cancelled) {
+        Ok(StatusChange::To(to)) => set_status_in(connection, actor, card, from, to).await,
+        _ => Ok(()),
     }
-    Ok(())
 }

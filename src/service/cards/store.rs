@@ -41,7 +41,9 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
             currency as "currency: Word<Currency>",
             balance as "balance: Money",
             held as "held!: Money",
-            created_at
+            created_at,
+            replaces as "replaces: CardId",
+            replaced_by as "replaced_by: CardId"
         "#,
         account as AccountId,
         id as CardId,
@@ -77,7 +79,9 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
                 ), 0)::bigint
                 else cards.held
             end as "held!: Money",
-            cards.created_at
+            cards.created_at,
+            cards.replaces as "replaces: CardId",
+            cards.replaced_by as "replaced_by: CardId"
         from unnest($1::uuid[], $2::uuid[]) with ordinality as wanted (account_id, id, place)
         join cards on cards.account_id = wanted.account_id and cards.id = wanted.id
         "#,
@@ -99,6 +103,8 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
                 balance: row.balance,
                 held: row.held,
                 created_at: row.created_at,
+                replaces: row.replaces,
+                replaced_by: row.replaced_by,
             });
         }
     }
@@ -133,7 +139,9 @@ pub(super) async fn page(
                 ), 0)::bigint
                 else held
             end as "held!: Money",
-            created_at
+            created_at,
+            replaces as "replaces: CardId",
+            replaced_by as "replaced_by: CardId"
         from cards
         where account_id = $1
             and number > $2

@@ -22,6 +22,7 @@ use super::{
     rows::Rows,
     steps,
     store::{self, Outcomes, Written},
+    transfers,
 };
 use crate::database::Pools;
 use crate::domain::{hold_time::HoldTimes, id::AccountId};
@@ -43,7 +44,7 @@ const PESSIMISTIC_TARGETS: usize = 8;
 pub(super) struct Unanswered {
     /// To be decided again.
     pub(super) retry: Vec<LedgerCall>,
-    /// To cards whose customers have limits.
+    /// To cards that share limits.
     pub(super) limited: Vec<LedgerCall>,
     /// For the pessimistic path.
     pub(super) pessimistic: Vec<LedgerCall>,
@@ -132,7 +133,7 @@ impl Executor {
             .await;
     }
 
-    /// Runs calls to cards whose customers have limits, those of an account together. Returns those for the pessimistic path.
+    /// Runs calls to cards that share limits, those of an account together. Returns those for the pessimistic path.
     async fn run_limited(&self, calls: Vec<LedgerCall>) -> Vec<LedgerCall> {
         let mut accounts: HashMap<AccountId, Vec<LedgerCall>> = HashMap::new();
         for call in calls {
@@ -157,7 +158,7 @@ impl Executor {
         let result = unit::write(&self.pools.requests, &limited).await;
         let Planned { updates, left_over } = limited.planned();
         match result {
-            Ok((Written::Outcomes(outcomes), at)) if outcomes.are_applied() => {
+            Ok((Written::Outcomes(outcomes), at)) if outcomes.are_applied(updates.len()) => {
                 let unanswered = self.settle(updates, Vec::new(), outcomes, at);
                 Unanswered { pessimistic: left_over, ..unanswered }
             }
@@ -173,6 +174,11 @@ impl Executor {
         match work {
             Work::Post { posting, idempotent } => {
                 pessimistic::post(pool, actor, posting, idempotent.as_ref()).await.map(|outcome| Done::Posted(Box::new(outcome)))
+            }
+            Work::Transfer { to, transfer, idempotent } => {
+                let outcome = transfers::transfer_alone(pool, actor, transfer, idempotent.as_ref()).await;
+                self.cache.invalidate(&(actor.account, *to));
+                Ok(Done::Transferred(Box::new(outcome?)))
             }
             Work::Authorize { new, idempotent } => {
                 let outcome = pessimistic::authorize(pool, actor, new, &self.hold_times, idempotent.as_ref()).await?;
@@ -225,7 +231,7 @@ impl Executor {
         at: DateTime<Utc>,
     ) -> Unanswered {
         let mut unanswered = Unanswered::default();
-        for (number, CardUpdate { write, calls }) in (1..).zip(updates) {
+        for (number, CardUpdate { write, calls, .. }) in (1..).zip(updates) {
             match outcomes.by_number.remove(&number) {
                 Some(CardOutcome::Applied) => {
                     for kind in write.step_kinds() {
@@ -259,7 +265,7 @@ impl Executor {
     /// Replies to the calls whose outcome is unknown, or which the database refused for now.
     pub(super) fn give_up(&self, updates: Vec<CardUpdate>, left_over: Vec<LedgerCall>, error: &Error) -> Unanswered {
         let mut pessimistic = Vec::new();
-        for CardUpdate { write, calls } in updates {
+        for CardUpdate { write, calls, .. } in updates {
             self.cache.invalidate(&write.card);
             pessimistic.extend(to_try_alone(calls.into_iter().map(|pending| pending.call).collect(), error));
         }
@@ -294,7 +300,7 @@ fn without_duplicates(updates: Vec<CardUpdate>, left_over: Vec<LedgerCall>, mut 
 
 /// The targets of calls.
 fn targets<'a>(calls: impl IntoIterator<Item = &'a LedgerCall>) -> HashSet<TargetKey> {
-    calls.into_iter().map(|call| call.request.target_key()).collect()
+    calls.into_iter().flat_map(|call| call.request.target_keys()).collect()
 }
 
 /// Has all calls decided again. The next statement sees what is stored by now, and skips its card alone.

@@ -13,7 +13,7 @@ use crate::domain::{
     spending::{
         Payment, Rules,
         controls::{self, Controls, MerchantLock},
-        limit::{Limit, LimitScope, LimitUse, Used},
+        limit::{Limit, LimitUse, Used},
         usage::{Excess, Spending, Usage},
     },
 };
@@ -62,6 +62,8 @@ pub(super) struct CardRules {
     controls: Controls,
     payments: u32,
     limits: Vec<Limit>,
+    /// Whether other cards may spend of some of the limits.
+    pub(super) share_limits: bool,
     /// What was spent in windows before this transaction, as far as it was read.
     used: HashMap<WindowKey, Used>,
     /// Those captures beyond the hold that authorisations had before.
@@ -75,7 +77,13 @@ pub(super) struct CardRules {
 
 impl From<&StoredRules> for CardRules {
     fn from(stored: &StoredRules) -> Self {
-        Self { controls: stored.controls.clone(), payments: stored.payments, limits: stored.limits.clone(), ..Self::default() }
+        Self {
+            controls: stored.controls.clone(),
+            payments: stored.payments,
+            limits: stored.limits.clone(),
+            share_limits: stored.shares_limits,
+            ..Self::default()
+        }
     }
 }
 
@@ -115,11 +123,6 @@ impl CardRules {
     /// of its own.
     pub(super) const fn leave_controls(&self) -> bool {
         self.controls.max_payments.is_none() && !matches!(self.controls.merchant_lock, Some(MerchantLock::First))
-    }
-
-    /// Whether some of the limits are on what all cards of a customer spend.
-    pub(super) fn has_customer_limits(&self) -> bool {
-        self.limits.iter().any(|limit| matches!(limit.scope, LimitScope::Customer(_)))
     }
 
     /// The limits that count this moment, with what was spent in their windows of it. None if that was not read.

@@ -12,11 +12,11 @@ use super::{
     card_write::CardWrite,
     position_cache::CachedPosition,
     steps,
+    transfers::{NewTransfer, Transferred},
 };
 use crate::domain::{
     hold_time::{self, HoldTimes},
     id::{AccountId, AuthorizationId, CustomerId},
-    posting::Position,
     spending::usage::Usage,
 };
 use crate::service::idempotency::Outcome;
@@ -36,13 +36,17 @@ pub(super) struct PendingCall {
 /// The result of a call, if it is written.
 enum Planned {
     Posted(Posted),
+    Transferred(Transferred),
     Stepped(Box<Stepped>),
 }
 
 /// All that a batch does to a card. It is written together or not at all.
 pub(super) struct CardUpdate {
     pub(super) write: CardWrite,
+    /// The calls. That of a transfer is with the card that it takes from.
     pub(super) calls: Vec<PendingCall>,
+    /// Updates with one number are written together or not at all: those that transfers connect.
+    pub(super) group: usize,
 }
 
 /// What became of a card's update.
@@ -65,7 +69,7 @@ pub(super) struct Known {
     /// The controls and limits of those cards that have any and that are written now, with what was spent when their cards had
     /// those positions, or later.
     pub(super) rules: HashMap<CardKey, CardRules>,
-    /// The cards whose customers have limits, if they are left to a transaction of their own.
+    /// The cards that share limits with others, if they are left to a transaction of their own.
     pub(super) limited: HashSet<CardKey>,
 }
 
@@ -79,58 +83,105 @@ impl Known {
         }
     }
 
-    /// Separates the calls to limited cards from all others.
+    /// Separates the calls that spend of shared limits from all others.
     pub(super) fn partition(&self, calls: Vec<LedgerCall>) -> (Vec<LedgerCall>, Vec<LedgerCall>) {
-        calls.into_iter().partition(|call| self.card_of(call).is_some_and(|card| self.limited.contains(&card)))
+        let is_limited = |call: &LedgerCall| call.request.spends() && self.card_of(call).is_some_and(|card| self.limited.contains(&card));
+        calls.into_iter().partition(is_limited)
     }
 }
 
 /// Decides calls on what is `known` of their cards, to be written `at` this time. Returns the updates
 /// to write, and the calls that are left over.
 ///
-/// A posting that would be refused is left over, with every later call to its card: the database checks the position before
+/// A posting that would be refused is left over, with every later call to its cards: the database checks the position before
 /// it writes, but nothing checks a refusal. An authorisation that is declined is written like any other.
 pub(super) fn plan(calls: Vec<LedgerCall>, known: &Known, at: DateTime<Utc>, hold_times: &HoldTimes) -> (Vec<CardUpdate>, Vec<LedgerCall>) {
-    let (mut updates, mut left_over): (Vec<CardUpdate>, Vec<LedgerCall>) = Default::default();
-    // For each card the index of its update, and whether a call to it was left over.
-    let mut cards: HashMap<CardKey, (Option<usize>, bool)> = HashMap::new();
-    let mut transactions: HashSet<(AccountId, String)> = HashSet::new();
-    // What the cards of a customer spend of its limits.
-    let mut spent: HashMap<(AccountId, CustomerId), Usage> = HashMap::new();
+    let mut plan =
+        Plan { known, at, hold_times, updates: Vec::new(), cards: HashMap::new(), transactions: HashSet::new(), spent: HashMap::new() };
+    let mut left_over = Vec::new();
     for call in calls {
-        let Some(card) = known.card_of(&call) else {
-            left_over.push(call);
-            continue;
-        };
-        let (index, is_blocked) = cards.entry(card).or_default();
-        if index.is_none() && !*is_blocked {
-            let position = known.positions.get(&card).map(|known| known.position);
-            let rules = known.rules.get(&card);
-            let suits =
-                |position: &Position| !position.may_have_due_holds(at + DUE_EARLY) && (position.rules_version == 0 || rules.is_some());
-            *index = position.filter(suits).map(|position| {
-                let write = CardWrite { rules: rules.cloned().map(Box::new), ..CardWrite::new(card, position) };
-                updates.push(CardUpdate { write, calls: Vec::new() });
-                updates.len() - 1
-            });
-        }
-        let update = index.filter(|_| !*is_blocked).and_then(|index| updates.get_mut(index));
-        let is_new = call.request.network_transaction().is_none_or(|id| transactions.insert((card.0, id.to_owned())));
-        let planned = update.filter(|_| is_new).and_then(|update| {
-            let so_far = update.write.shares_limits_with().map(|customer| spent.entry((card.0, customer)).or_default());
-            let result = sharing(&mut update.write, so_far, |write| add(write, &call, known, at, hold_times))?;
-            Some((update, result))
-        });
-        let Some((update, result)) = planned else {
-            *is_blocked = true;
+        let Some((index, result)) = plan.add(&call) else {
+            plan.block(&call);
             left_over.push(call);
             continue;
         };
         let body = render(&call, &result);
-        update.calls.push(PendingCall { call, result, body });
+        if let Some(update) = plan.updates.get_mut(index) {
+            update.calls.push(PendingCall { call, result, body });
+        }
     }
-    updates.retain(|update| !update.calls.is_empty());
+    let mut updates = plan.updates;
+    updates.retain(|update| !update.write.is_empty());
     (updates, left_over)
+}
+
+/// What is planned so far.
+struct Plan<'a> {
+    known: &'a Known,
+    at: DateTime<Utc>,
+    hold_times: &'a HoldTimes,
+    updates: Vec<CardUpdate>,
+    /// The index of the update of each card. None: a call to the card was left over.
+    cards: HashMap<CardKey, Option<usize>>,
+    transactions: HashSet<(AccountId, String)>,
+    /// What the cards of a customer spend of its limits.
+    spent: HashMap<(AccountId, CustomerId), Usage>,
+}
+
+impl Plan<'_> {
+    /// Adds a call to the update of its card, whose index it returns. None: it has to be left over.
+    fn add(&mut self, call: &LedgerCall) -> Option<(usize, Planned)> {
+        let card = self.known.card_of(call)?;
+        let index = self.update_of(card)?;
+        if let Work::Transfer { to, transfer, .. } = &call.request.work {
+            let other = self.update_of((card.0, *to))?;
+            return self.transfer((index, other), transfer, &Author::from(&call.request.actor)).map(|done| (index, done));
+        }
+        if let Some(id) = call.request.network_transaction()
+            && !self.transactions.insert((card.0, id.to_owned()))
+        {
+            return None;
+        }
+        let write = &mut self.updates.get_mut(index)?.write;
+        if call.request.spends() && write.from.rules_version > 0 && write.rules.is_none() {
+            return None;
+        }
+        let so_far = write.shares_limits_with().map(|customer| self.spent.entry((card.0, customer)).or_default());
+        sharing(write, so_far, |write| add(write, call, self.known, self.at, self.hold_times)).map(|result| (index, result))
+    }
+
+    /// The index of the update of a card, unless it has to be left over.
+    fn update_of(&mut self, card: CardKey) -> Option<usize> {
+        let (known, at, updates) = (self.known, self.at, &mut self.updates);
+        *self.cards.entry(card).or_insert_with(|| {
+            let position = known.positions.get(&card).map(|known| known.position)?;
+            if position.may_have_due_holds(at + DUE_EARLY) {
+                return None;
+            }
+            let (rules, group) = (known.rules.get(&card).cloned().map(Box::new), updates.len());
+            updates.push(CardUpdate { write: CardWrite { rules, ..CardWrite::new(card, position) }, calls: Vec::new(), group });
+            Some(group)
+        })
+    }
+
+    /// Adds a transfer between the cards of two updates, which are written together from now on.
+    fn transfer(&mut self, (from, to): (usize, usize), transfer: &NewTransfer, by: &Author) -> Option<Planned> {
+        let [giving, taking] = self.updates.get_disjoint_mut([from, to]).ok()?;
+        let done = CardWrite::transfer(&mut giving.write, &mut taking.write, (self.at, by), transfer).ok()?;
+        let (joined, group) = (taking.group, giving.group);
+        for update in self.updates.iter_mut().filter(|update| update.group == joined) {
+            update.group = group;
+        }
+        Some(Planned::Transferred(done))
+    }
+
+    /// Leaves every later call to the cards of one that was left over, too.
+    fn block(&mut self, call: &LedgerCall) {
+        let cards = call.request.cards().chain(self.known.card_of(call));
+        for card in cards {
+            self.cards.insert(card, None);
+        }
+    }
 }
 
 /// Adds to what is written to a card, while it knows what all cards that it shares limits with spend so far.
@@ -155,6 +206,8 @@ fn add(write: &mut CardWrite, call: &LedgerCall, known: &Known, at: DateTime<Utc
             let posted = write.try_to(|write| write.take_posting((at, &by), posting)).ok()?;
             Some(Planned::Posted(posted))
         }
+        // It changes two cards.
+        Work::Transfer { .. } => None,
         // The pessimistic path looks for a stored response first.
         Work::Authorize { new, .. } if new.expires_at.is_some_and(|end| !hold_time::may_end(at, end)) => None,
         Work::Authorize { new, .. } => {
@@ -182,6 +235,7 @@ fn render(call: &LedgerCall, result: &Planned) -> Option<Vec<u8>> {
         (Work::Authorize { idempotent, .. } | Work::Step { idempotent, .. }, Planned::Stepped(stepped)) => {
             Some((idempotent.as_ref()?.render)(Ok(stepped)))
         }
+        (Work::Transfer { idempotent, .. }, Planned::Transferred(done)) => Some((idempotent.as_ref()?.render)(Ok(done))),
         _ => None,
     }
 }
@@ -191,6 +245,7 @@ impl PendingCall {
     pub(super) fn confirm(self) {
         self.call.reply(Ok(match self.result {
             Planned::Posted(posted) => Done::Posted(Box::new(outcome(posted, self.body))),
+            Planned::Transferred(done) => Done::Transferred(Box::new(outcome(done, self.body))),
             Planned::Stepped(stepped) => Done::Stepped(Box::new(outcome(*stepped, self.body))),
         }));
     }

@@ -2,31 +2,25 @@
 //! of them lead to. Pure: no clock, no database.
 
 use chrono::{DateTime, Utc};
-use rand::RngExt as _;
 
 use super::{
-    CardKey, Movement, Posted, Posting,
+    CardKey, Movement,
     author::Author,
-    authorization::{Authorization, AuthorizationEntry, CardBalance, NewAuthorization, Stepped, describe},
-    card_rules::{CardRules, Spent},
+    authorization::{Authorization, AuthorizationEntry, CardBalance, Stepped},
+    card_rules::CardRules,
     merchant_json::merchant_json,
     told,
 };
 use crate::domain::{
-    authorization::{EntryKind, Standing, Step, Taken},
-    decision::{self, Decision, Verdict},
+    authorization::{EntryKind, Standing, Taken},
+    decision::Decision,
     error::Refusal,
     feed_event::FeedEventType,
-    hold_time::HoldTimes,
-    id::{AuthorizationId, CustomerId, EntryId, MessageId, MovementId},
-    merchant::{EntryMode, Merchant, MerchantAmount, MerchantCategory},
-    metadata::Metadata,
+    id::{AuthorizationId, CustomerId, EntryId, MessageId, MovementId, TransferId},
     money::{Amount, Money},
     posting::{self, Entry, MovementKind, Position},
-    spending::Payment,
     text::Description,
 };
-use crate::service::error as service;
 
 /// A movement with the columns that it does not show.
 pub(super) struct MovementRow {
@@ -72,6 +66,7 @@ pub(super) struct CardWrite {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link {
     pub(super) authorization: Option<AuthorizationId>,
+    pub(super) transfer: Option<TransferId>,
     /// The movement of the same card that it reverses or refunds.
     pub(super) related: Option<(i64, MovementId)>,
     /// As a JSON object.
@@ -87,13 +82,18 @@ pub(super) struct Remarks {
 }
 
 impl CardWrite {
+    /// Whether it writes anything.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.movements.is_empty() && self.entries.is_empty() && self.changed.is_empty()
+    }
+
     pub(super) const fn new(card: CardKey, from: Position) -> Self {
         Self { card, from, to: from, movements: Vec::new(), created: Vec::new(), changed: Vec::new(), entries: Vec::new(), rules: None }
     }
 
-    /// The customer whose limits the card shares with other cards.
+    /// The customer, if the card shares limits with other cards of it.
     pub(super) fn shares_limits_with(&self) -> Option<CustomerId> {
-        self.from.customer.filter(|_| self.rules.as_ref().is_some_and(|rules| rules.has_customer_limits()))
+        self.from.customer.filter(|_| self.rules.as_ref().is_some_and(|rules| rules.share_limits))
     }
 
     /// Does this, or leaves everything as it was.
@@ -134,6 +134,7 @@ impl CardWrite {
             description: description.as_str().to_owned(),
             created_at: at,
             authorization_id: link.authorization,
+            transfer_id: link.transfer,
             related_id: link.related.map(|(_, id)| id),
             merchant: link.merchant,
         };
@@ -141,122 +142,6 @@ impl CardWrite {
         let overdrawn = entry.overdraws().then(MessageId::new);
         self.movements.push(MovementRow { movement: movement.clone(), sequence, overdrawn, related_seq, by: by.clone() });
         movement
-    }
-
-    /// Decides a movement that is asked for, and adds it. A purchase of a single message does not say where it is made.
-    ///
-    /// # Errors
-    /// The card's status, its controls and limits, its available money or the balance limit forbids the movement, or what was
-    /// spent of its limits was not read.
-    pub(super) fn take_posting(&mut self, (at, by): (DateTime<Utc>, &Author), posting: &Posting) -> service::Result<Posted> {
-        let Posting { kind, amount, description, .. } = posting;
-        let entry = posting::post(self.to, *kind, *amount);
-        if let (MovementKind::Purchase, Ok(_) | Err(Refusal::InsufficientFunds(_)), Some(rules)) = (kind, &entry, &mut self.rules) {
-            let merchant = Merchant::default();
-            let payment = Payment { merchant: &merchant, entry_mode: EntryMode::default(), card_present: None };
-            let decision = rules.decide(at, payment, |rules| decision::decide_purchase(*amount, rules))?;
-            if decision.verdict.decline().is_some() {
-                return Err(Refusal::PaymentDeclined(Box::new(decision)).into());
-            }
-            rules.follow_movement(&merchant, None, Spent::new(at, amount.money()));
-        }
-        let movement = self.post((at, by), *kind, entry?, description, Link::default());
-        Ok(Posted { movement, balance: self.balance() })
-    }
-
-    /// Decides an authorisation, and adds it.
-    ///
-    /// # Errors
-    /// The card would hold more, or owe more, than it can, or what was spent of its limits was not read. Nothing may be written
-    /// then.
-    pub(super) fn authorize(
-        &mut self,
-        (at, by): (DateTime<Utc>, &Author),
-        new: &NewAuthorization,
-        hold_times: &HoldTimes,
-    ) -> service::Result<Stepped> {
-        let decision = self.decide(at, new)?;
-        let verdict = decision.verdict.clone();
-        let standing = verdict.standing();
-        let expires_at = (standing.held > Money::ZERO && !new.is_purchase).then(|| {
-            new.expires_at
-                .unwrap_or_else(|| at + hold_times.of(new.asked.kind, new.details.merchant.category.as_ref().map(MerchantCategory::as_str)))
-        });
-        let mut authorization = self.new_authorization(at, new, &verdict);
-        authorization.expires_at = expires_at;
-        if verdict.decline().is_some() || matches!(verdict, Verdict::StandIn(_)) {
-            authorization.checks = Some(to_json(&decision.checks));
-        }
-        let amount = verdict.decline().map_or(standing.authorized, |_| new.asked.amount);
-        let taken = Taken { standing, kind: verdict.entry_kind(), amount, captures: None };
-        let (entry, _) = self.enter((at, by), &mut authorization, taken, Remarks::default())?;
-        let (mut entries, mut movement) = (vec![entry], None);
-        if new.is_purchase && standing.held > Money::ZERO {
-            let taken = standing.take(Step::Capture { amount: None, is_final: true })?;
-            let description = describe(&new.details.merchant);
-            let remarks = Remarks { posts: Some((MovementKind::Purchase, description)), ..Remarks::default() };
-            let (entry, posted) = self.enter((at, by), &mut authorization, taken, remarks)?;
-            entries.push(entry);
-            movement = posted;
-        }
-        self.created.push(authorization.clone());
-        Ok(Stepped { authorization, entries, movement, balance: self.balance() })
-    }
-
-    fn decide(&self, at: DateTime<Utc>, NewAuthorization { asked, details, .. }: &NewAuthorization) -> service::Result<Decision> {
-        let Some(rules) = &self.rules else { return Ok(decision::decide(&self.to, asked, None)) };
-        let payment = Payment { merchant: &details.merchant, entry_mode: details.entry_mode, card_present: details.card_present };
-        Ok(rules.decide(at, payment, |rules| decision::decide(&self.to, asked, Some(rules)))?)
-    }
-
-    fn new_authorization(&self, at: DateTime<Utc>, new: &NewAuthorization, verdict: &Verdict) -> Authorization {
-        let NewAuthorization { asked, details, .. } = new;
-        let Merchant { id, name, category, city, country } = details.merchant.clone();
-        let decline = verdict.decline();
-        Authorization {
-            account_id: self.card.0,
-            id: AuthorizationId::new(),
-            card_id: self.card.1,
-            customer_id: self.to.customer,
-            currency: self.to.currency.into(),
-            status: Standing::DECLINED.status.into(),
-            kind: asked.kind.into(),
-            requested: asked.amount,
-            authorized: Money::ZERO,
-            held: Money::ZERO,
-            captured: Money::ZERO,
-            excess: Money::ZERO,
-            reversed: Money::ZERO,
-            expired: Money::ZERO,
-            released: Money::ZERO,
-            capture_reversed: Money::ZERO,
-            refunded: Money::ZERO,
-            refund_reversed: Money::ZERO,
-            merchant_amount: details.merchant_amount.map(MerchantAmount::minor),
-            merchant_currency: details.merchant_amount.map(|amount| amount.currency().code().to_owned()),
-            merchant_id: id,
-            merchant_name: name,
-            merchant_category: category,
-            merchant_city: city,
-            merchant_country: country,
-            entry_mode: details.entry_mode.into(),
-            card_present: details.card_present,
-            network_transaction_id: details.network_transaction_id.clone(),
-            metadata: details.metadata.as_ref().map(Metadata::to_json),
-            approval_code: decline.is_none().then(|| format!("{:06}", rand::rng().random_range(0..1_000_000))),
-            response_code: verdict.response_code().to_owned(),
-            decided_by: verdict.decided_by().into(),
-            decline_code: decline.map(|decline| decline.code.into()),
-            decline_message: decline.map(|decline| decline.message.clone()),
-            checks: None,
-            last_ordinal: 0,
-            entry_sequence: 0,
-            sequence: 0,
-            card_sequence: self.to.sequence,
-            created_at: at,
-            expires_at: None,
-            updated_at: at,
-        }
     }
 
     /// Adds a step that an authorisation of the card has taken.
@@ -283,7 +168,8 @@ impl CardWrite {
         let sequence = self.to.sequence;
         let movement = if let (Some(captured), Some((movement_kind, description))) = (captures, remarks.posts) {
             let posted = posting::post_unconditionally(self.to, movement_kind, captured)?;
-            let link = Link { authorization: Some(authorization.id), related: None, merchant: merchant_json(&authorization.merchant()) };
+            let link =
+                Link { authorization: Some(authorization.id), merchant: merchant_json(&authorization.merchant()), ..Link::default() };
             Some(self.post((at, by), movement_kind, posted, &description, link))
         } else {
             None

@@ -1,5 +1,6 @@
-//! Calls to cards whose customers have limits. The cards of a customer spend of the same limits, so one transaction decides
-//! their calls one after the other: it locks the cards, then what was spent, and writes all that it decided, or nothing.
+//! Calls to cards that share limits: those of a customer with limits, and those that replace one another. They spend of the same
+//! limits, so one transaction decides their calls one after the other: it locks the cards, then what was spent, and writes all
+//! that it decided, or nothing.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -43,7 +44,7 @@ impl Planned {
     }
 }
 
-/// The calls of an account to cards whose customers have limits.
+/// The calls of an account to cards that share limits.
 pub(super) struct LimitedCalls<'a> {
     account: AccountId,
     cache: &'a PositionCache,
@@ -164,6 +165,6 @@ impl Unit for LimitedCalls<'_> {
 
     /// A card that was decided on what another one spends is written with it, or not at all.
     fn commits(&self, (written, _): &Self::Output) -> bool {
-        matches!(written, Written::Outcomes(outcomes) if outcomes.are_applied())
+        matches!(written, Written::Outcomes(outcomes) if outcomes.are_applied(self.lock().updates.len()))
     }
 }

@@ -29,9 +29,7 @@ impl Executor {
                 None => drop(misses.insert(card)),
             }
         }
-        for call in calls {
-            let Target::Card(card) = call.request.target else { continue };
-            let card = (call.request.actor.account, card);
+        for card in calls.iter().flat_map(|call| call.request.cards()) {
             if misses.contains(&card) {
                 continue;
             }
@@ -89,7 +87,7 @@ impl Executor {
         }
         for (card, rules) in found {
             let rules = CardRules::from(&*rules);
-            match (rules.leave_controls(), rules.has_customer_limits()) {
+            match (rules.leave_controls(), rules.share_limits) {
                 (true, true) => drop(known.limited.insert(card)),
                 (true, false) => drop(known.rules.insert(card, rules)),
                 (false, _) => {}

@@ -72,7 +72,7 @@ impl LockedCard {
             }
             // What comes back to limits is written last, in the order of its rows.
             let rest = CardWrite { rules: self.write.rules.take(), ..CardWrite::new(self.write.card, self.write.to) };
-            write(connection, &std::mem::replace(&mut self.write, rest), self.at).await?;
+            write(connection, &[&std::mem::replace(&mut self.write, rest)], self.at).await?;
         }
     }
 
@@ -114,7 +114,7 @@ impl LockedCard {
     /// # Errors
     /// [`Refusal::DuplicateNetworkTransaction`].
     pub(super) async fn write(self, connection: &mut PgConnection, payer: Option<&Actor>) -> Result<()> {
-        write(connection, &self.write, self.at).await?;
+        write(connection, &[&self.write], self.at).await?;
         let Some(rules) = self.write.rules.filter(|rules| rules.controls_change()) else { return Ok(()) };
         store::use_controls(connection, self.write.card, &rules.controls_use).await?;
         match payer {
@@ -124,15 +124,16 @@ impl LockedCard {
     }
 }
 
-async fn write(connection: &mut PgConnection, card: &CardWrite, at: DateTime<Utc>) -> Result<()> {
-    match store::write(connection, &Rows::of_card(card, at)).await? {
-        Written::Outcomes(outcomes) if outcomes.is_applied() => {}
+/// Writes everything to locked cards.
+pub(super) async fn write(connection: &mut PgConnection, cards: &[&CardWrite], at: DateTime<Utc>) -> Result<()> {
+    match store::write(connection, &Rows::of_cards(cards, at)).await? {
+        Written::Outcomes(outcomes) if outcomes.are_applied(cards.len()) => {}
         Written::Outcomes(outcomes) if outcomes.is_used() => return Err(Refusal::DuplicateNetworkTransaction.into()),
         // The next try sees what the other transaction wrote.
         Written::LostRace(error) => return Err(Error::DatabaseUnavailable(Arc::new(error))),
         Written::Outcomes(_) => return Err(Error::internal("writing a locked card", "the card has another position")),
     }
-    for kind in card.step_kinds() {
+    for kind in cards.iter().flat_map(|card| card.step_kinds()) {
         metrics::authorization_step(kind.name());
     }
     Ok(())

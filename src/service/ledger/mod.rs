@@ -9,6 +9,7 @@
 mod author;
 mod authorization;
 mod batched;
+mod card_decisions;
 mod card_rules;
 mod card_update;
 mod card_write;
@@ -25,13 +26,13 @@ mod steps;
 mod store;
 mod sweep;
 mod told;
+mod transfers;
 mod verify;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-pub(super) use self::told::{Pointer, tell};
 pub use self::{
     authorization::{
         Authorization, AuthorizationEntry, AuthorizationFilter, AuthorizationPage, CardBalance, Details, NewAuthorization, Stepped,
@@ -40,9 +41,14 @@ pub use self::{
     preview::Previewed,
     steps::StepRequest,
     told::{Content, Reference},
+    transfers::{NewTransfer, Transferred},
     verify::{Checkpoint, Drift, Fault, Progress, verify},
 };
 use self::{batched::Executor, position_cache::PositionCache};
+pub(super) use self::{
+    told::{Pointer, tell},
+    transfers::move_available,
+};
 use crate::database::{Pool, Pools};
 use crate::telemetry::metrics;
 
@@ -57,7 +63,7 @@ use crate::domain::{
     decision::DeclineCode,
     error::Refusal,
     hold_time::HoldTimes,
-    id::{AccountId, AuthorizationId, CardId, MovementId},
+    id::{AccountId, AuthorizationId, CardId, MovementId, TransferId},
     merchant::NetworkTransactionId,
     money::{Amount, Money},
     posting::MovementKind,
@@ -88,6 +94,8 @@ pub struct Movement {
     pub created_at: DateTime<Utc>,
     /// The authorisation that it belongs to.
     pub authorization_id: Option<AuthorizationId>,
+    /// The transfer that it is a half of.
+    pub transfer_id: Option<TransferId>,
     /// The movement that it reverses or refunds.
     pub related_id: Option<MovementId>,
     /// The merchant, as a JSON object.
@@ -148,14 +156,30 @@ enum Target {
 type TargetKey = (AccountId, Target);
 
 enum Work {
-    Post { posting: Posting, idempotent: Option<IdempotentRequest<Posted>> },
-    Authorize { new: Box<NewAuthorization>, idempotent: Option<IdempotentRequest<Stepped>> },
-    Step { request: StepRequest, idempotent: Option<IdempotentRequest<Stepped>> },
+    Post {
+        posting: Posting,
+        idempotent: Option<IdempotentRequest<Posted>>,
+    },
+    /// The target is the card that the money is taken from.
+    Transfer {
+        to: CardId,
+        transfer: NewTransfer,
+        idempotent: Option<IdempotentRequest<Transferred>>,
+    },
+    Authorize {
+        new: Box<NewAuthorization>,
+        idempotent: Option<IdempotentRequest<Stepped>>,
+    },
+    Step {
+        request: StepRequest,
+        idempotent: Option<IdempotentRequest<Stepped>>,
+    },
 }
 
 /// What it did.
 enum Done {
     Posted(Box<Outcome<Posted>>),
+    Transferred(Box<Outcome<Transferred>>),
     Stepped(Box<Outcome<Stepped>>),
 }
 
@@ -164,10 +188,38 @@ impl LedgerRequest {
         (self.actor.account, self.target)
     }
 
+    /// What no two batches may work on at a time because of it.
+    fn target_keys(&self) -> Vec<TargetKey> {
+        let other = match &self.work {
+            Work::Transfer { to, .. } => Some((self.actor.account, Target::Card(*to))),
+            Work::Post { .. } | Work::Authorize { .. } | Work::Step { .. } => None,
+        };
+        [Some(self.target_key()), other].into_iter().flatten().collect()
+    }
+
+    /// The cards that it names.
+    fn cards(&self) -> impl Iterator<Item = CardKey> {
+        let cards = self.target_keys().into_iter().filter_map(|(account, target)| match target {
+            Target::Card(card) => Some((account, card)),
+            Target::Authorization(_) => None,
+        });
+        cards
+    }
+
+    /// Whether the controls and limits of its card matter.
+    const fn spends(&self) -> bool {
+        match &self.work {
+            Work::Post { posting, .. } => matches!(posting.kind, MovementKind::Purchase),
+            Work::Transfer { .. } => false,
+            Work::Authorize { .. } | Work::Step { .. } => true,
+        }
+    }
+
     /// The idempotency key and the fingerprint.
     fn key(&self) -> Option<(&Key, &[u8; 32])> {
         match &self.work {
             Work::Post { idempotent, .. } => idempotent.as_ref().map(|request| (&request.key, &request.fingerprint)),
+            Work::Transfer { idempotent, .. } => idempotent.as_ref().map(|request| (&request.key, &request.fingerprint)),
             Work::Authorize { idempotent, .. } | Work::Step { idempotent, .. } => {
                 idempotent.as_ref().map(|request| (&request.key, &request.fingerprint))
             }
@@ -176,7 +228,7 @@ impl LedgerRequest {
 
     fn network_transaction(&self) -> Option<&str> {
         match &self.work {
-            Work::Post { .. } | Work::Step { .. } => None,
+            Work::Post { .. } | Work::Transfer { .. } | Work::Step { .. } => None,
             Work::Authorize { new, .. } => new.details.network_transaction_id.as_ref().map(NetworkTransactionId::as_str),
         }
     }
@@ -261,7 +313,7 @@ impl Ledger {
 
     async fn call(&self, actor: &Actor, target: Target, work: Work) -> Result<Done> {
         let request = LedgerRequest { actor: actor.clone(), target, work };
-        self.batcher.call([request.target_key()], request).await
+        self.batcher.call(request.target_keys(), request).await
     }
 
     /// At most `limit` movements of a card that pass the filter, before position `before` or the newest, newest first.

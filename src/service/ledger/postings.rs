@@ -322,7 +322,12 @@ impl Unit for Reverse<'_> {
             None
         };
         let description: Description = original.description.parse().unwrap_or_else(|_| Description::of_a_payment());
-        let link = Link { authorization: original.authorization_id, related: Some((original.seq, id)), merchant: original.merchant };
+        let link = Link {
+            authorization: original.authorization_id,
+            related: Some((original.seq, id)),
+            merchant: original.merchant,
+            ..Link::default()
+        };
         post(connection, self.actor, locked, (kind, amount), &description, link, authorization).await
     }
 }

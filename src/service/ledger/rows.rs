@@ -42,8 +42,8 @@ impl Rows {
     /// The rows of a batch, written at this time.
     pub(super) fn of_batch(updates: &[CardUpdate], at: DateTime<Utc>) -> Self {
         let mut rows = Self { at, ..Self::default() };
-        for CardUpdate { write, calls } in updates {
-            rows.push(write);
+        for CardUpdate { write, calls, group } in updates {
+            rows.push(write, *group);
             for call in calls {
                 rows.push_key(write.card, call);
             }
@@ -51,11 +51,18 @@ impl Rows {
         rows
     }
 
-    /// The rows of one card, written at this time.
-    pub(super) fn of_card(write: &CardWrite, at: DateTime<Utc>) -> Self {
+    /// The rows of cards that are written together, at this time.
+    pub(super) fn of_cards(writes: &[&CardWrite], at: DateTime<Utc>) -> Self {
         let mut rows = Self { at, ..Self::default() };
-        rows.push(write);
+        for write in writes {
+            rows.push(write, 0);
+        }
         rows
+    }
+
+    /// Whether there are transfers, so that some cards are written together or not at all.
+    pub(super) fn have_transfers(&self) -> bool {
+        self.movements.transfer_id.iter().any(Option::is_some)
     }
 
     /// Whether only movements are written.
@@ -67,7 +74,7 @@ impl Rows {
             && !self.movements.id.is_empty()
     }
 
-    fn push(&mut self, write: &CardWrite) {
+    fn push(&mut self, write: &CardWrite, group: usize) {
         let CardWrite { card, from, to, movements, created, changed, entries, rules } = write;
         let (account_id, card_id) = (Uuid::from(card.0), Uuid::from(card.1));
         push!(&mut self.updates, {
@@ -86,6 +93,7 @@ impl Rows {
             next_seq: to.seq,
             next_event_seq: to.sequence,
             next_holds_due_at: to.holds_due_at,
+            group_number: i64::try_from(group).unwrap_or(i64::MAX),
         });
         for (limit, window_start, used) in rules.iter().flat_map(|rules| rules.usage.iter()) {
             push!(&mut self.usage, {
@@ -130,6 +138,7 @@ impl Rows {
             api_key_id: by.api_key,
             request_id: by.request_id.clone(),
             overdrawn_id: overdrawn.map(Uuid::from),
+            transfer_id: movement.transfer_id.map(Uuid::from),
         });
     }
 

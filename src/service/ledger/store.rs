@@ -1,5 +1,5 @@
 //! The SQL of the ledger: what is read. `write` has what is written, `outcome` what that answers, and
-//! `authorizations`, `entries`, `originals`, `spending`, `sweep` and `told` have the rest.
+//! `authorizations`, `entries`, `originals`, `spending`, `sweep`, `told` and `transfers` have the rest.
 
 mod authorizations;
 mod entries;
@@ -8,18 +8,19 @@ mod outcome;
 mod spending;
 mod sweep;
 mod told;
+mod transfers;
 mod write;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::{authorizations::*, entries::*, originals::*, outcome::*, spending::*, sweep::*, told::*, write::*};
+pub(super) use self::{authorizations::*, entries::*, originals::*, outcome::*, spending::*, sweep::*, told::*, transfers::*, write::*};
 use super::{CardKey, Movement, MovementFilter, position_cache::CachedPosition};
 use crate::domain::{
     card::CardStatus,
     currency::Currency,
-    id::{AccountId, AuthorizationId, CardId, CustomerId, MovementId},
+    id::{AccountId, AuthorizationId, CardId, CustomerId, MovementId, TransferId},
     money::Money,
     posting::{MovementKind, Position},
     word::{UnknownWord, Word},
@@ -260,6 +261,7 @@ pub(super) async fn page(
                     and original.card_id = $2
                     and original.seq = movements.related_seq
             ) end as "related_id: MovementId",
+            transfer_id as "transfer_id: TransferId",
             merchant
         from movements
         where account_id = $1

@@ -59,8 +59,8 @@ impl Unit for ChangeControls<'_> {
 async fn lock_cards(connection: &mut PgConnection, account: AccountId, scope: LimitScope, currency: Currency) -> Result<Vec<CardId>> {
     match scope {
         LimitScope::Card(card) => {
-            store::lock_card(connection, account, card).await?.ok_or(Refusal::CardNotFound)?;
-            Ok(vec![card])
+            let (_, chain) = store::lock_chain(connection, account, card).await?.ok_or(Refusal::CardNotFound)?;
+            Ok(chain)
         }
         LimitScope::Customer(customer) => {
             if !store::lock_customer(connection, account, customer).await? {
@@ -73,9 +73,14 @@ async fn lock_cards(connection: &mut PgConnection, account: AccountId, scope: Li
 
 /// Makes known that the limits of locked cards have changed. Returns the position in the history of the card, if the limit is
 /// one card's.
-async fn touch(connection: &mut PgConnection, account: AccountId, limit: &Limit) -> Result<Option<(CardId, i64)>> {
+async fn touch(connection: &mut PgConnection, account: AccountId, limit: &Limit, cards: &[CardId]) -> Result<Option<(CardId, i64)>> {
     match limit.scope {
-        LimitScope::Card(card) => Ok(Some((card, store::touch_card(connection, account, card).await?))),
+        LimitScope::Card(card) => {
+            for replaced in cards.iter().filter(|other| **other != card) {
+                store::touch_rules(connection, account, *replaced).await?;
+            }
+            Ok(Some((card, store::touch_card(connection, account, card).await?)))
+        }
         LimitScope::Customer(customer) => {
             store::touch_cards_of(connection, account, customer, limit.currency).await?;
             Ok(None)
@@ -93,7 +98,7 @@ impl CreateLimit<'_> {
         match self.new.target {
             LimitTarget::Card(card) => {
                 let card = card.ok_or(Refusal::CardNotFound)?;
-                let locked = store::lock_card(connection, self.actor.account, card).await?.ok_or(Refusal::CardNotFound)?;
+                let (locked, _) = store::lock_chain(connection, self.actor.account, card).await?.ok_or(Refusal::CardNotFound)?;
                 if locked.status.known()? == CardStatus::Cancelled {
                     return Err(Refusal::CardCancelled.into());
                 }
@@ -129,18 +134,24 @@ impl Unit for CreateLimit<'_> {
             }
             None => Used::default(),
         };
-        let card = touch(connection, account, &limit).await?;
+        let card = touch(connection, account, &limit, &cards).await?;
         audit::record_in(connection, self.actor, Event::LimitCreated { limit: limit.id, card, after: limit.to_json() }).await?;
         Ok(StoredLimit { of: LimitUse { limit, window, used }, created_at: now, updated_at: now })
     }
 }
 
 /// Locks a limit with the cards that it applies to. The locks come in the order of all transactions: the cards first.
-async fn lock_limit(connection: &mut PgConnection, account: AccountId, id: LimitId) -> Result<StoredLimit> {
-    let found = store::find_limit(connection, account, id).await?.ok_or(Refusal::LimitNotFound)?;
-    lock_cards(connection, account, found.of.limit.scope, found.of.limit.currency).await?;
-    // It may be gone by now, or be another.
-    Ok(store::find_limit(connection, account, id).await?.ok_or(Refusal::LimitNotFound)?)
+async fn lock_limit(connection: &mut PgConnection, account: AccountId, id: LimitId) -> Result<(StoredLimit, Vec<CardId>)> {
+    let mut found = store::find_limit(connection, account, id).await?.ok_or(Refusal::LimitNotFound)?;
+    loop {
+        let scope = found.of.limit.scope;
+        let cards = lock_cards(connection, account, scope, found.of.limit.currency).await?;
+        // It may be gone by now, or be another, or another card's.
+        found = store::find_limit(connection, account, id).await?.ok_or(Refusal::LimitNotFound)?;
+        if found.of.limit.scope == scope {
+            return Ok((found, cards));
+        }
+    }
 }
 
 pub(super) struct ChangeLimit<'a> {
@@ -154,7 +165,7 @@ impl Unit for ChangeLimit<'_> {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<StoredLimit> {
         let account = self.actor.account;
-        let found = lock_limit(connection, account, self.id.ok_or(Refusal::LimitNotFound)?).await?;
+        let (found, cards) = lock_limit(connection, account, self.id.ok_or(Refusal::LimitNotFound)?).await?;
         let before = &found.of.limit;
         let after = before.patched(self.patch)?;
         if after == *before {
@@ -162,7 +173,7 @@ impl Unit for ChangeLimit<'_> {
         }
         let updated_at = store::now(connection).await?;
         store::change_limit(connection, account, &after, updated_at).await?;
-        let card = touch(connection, account, &after).await?;
+        let card = touch(connection, account, &after, &cards).await?;
         let event = Event::LimitChanged { limit: after.id, card, before: before.to_json(), after: after.to_json() };
         audit::record_in(connection, self.actor, event).await?;
         Ok(StoredLimit { of: LimitUse { limit: after, ..found.of }, updated_at, ..found })
@@ -179,10 +190,11 @@ impl Unit for DeleteLimit<'_> {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<()> {
         let account = self.actor.account;
-        let limit = lock_limit(connection, account, self.id).await?.of.limit;
+        let (found, cards) = lock_limit(connection, account, self.id).await?;
+        let limit = found.of.limit;
         store::delete_usage(connection, account, limit.id).await?;
         store::delete_limit(connection, account, limit.id).await?;
-        let card = touch(connection, account, &limit).await?;
+        let card = touch(connection, account, &limit, &cards).await?;
         audit::record_in(connection, self.actor, Event::LimitDeleted { limit: limit.id, card, before: limit.to_json() }).await
     }
 }
@@ -207,6 +219,31 @@ pub(in crate::service) async fn bring_usage(
     usage.sort_by_key(|(limit, start, _)| (*limit, *start));
     store::add_usage(connection, account, &usage).await?;
     store::touch_rules(connection, account, card).await
+}
+
+/// Gives the controls and limits of a card to the one that replaces it. The card, and all that it replaces, are locked. What they
+/// have spent counts on, and what they still spend.
+pub(in crate::service) async fn pass_on(
+    connection: &mut PgConnection,
+    account: AccountId,
+    (old, new): (CardId, CardId),
+    chain: &[CardId],
+) -> Result<()> {
+    let has_limits = store::pass_limits_on(connection, account, old, new).await?;
+    let controls = store::controls(connection, account, old).await?;
+    let has_controls = controls.version > 0;
+    if has_controls {
+        store::set_controls(connection, account, new, &controls.controls, controls.payments.into()).await?;
+    }
+    if has_limits {
+        for card in chain {
+            store::touch_rules(connection, account, *card).await?;
+        }
+    }
+    if has_limits || has_controls {
+        store::touch_rules(connection, account, new).await?;
+    }
+    Ok(())
 }
 
 /// What a card has spent in every window that a limit has counted.

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 
 use self::changes::{ChangeControls, ChangeLimit, CreateLimit, DeleteLimit};
 pub(super) use self::{
-    changes::bring_usage,
-    store::{StoredRules, limit_to_verify, limits_to_verify, rules_of, spent_and_said, windows_of},
+    changes::{bring_usage, pass_on},
+    store::{StoredRules, limit_to_verify, limits_to_verify, lock_chain, rules_of, spent_and_said, windows_of},
 };
 use super::{
     error::Result,

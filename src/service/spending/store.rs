@@ -1,6 +1,7 @@
 //! The SQL of changes of controls and limits, and of what callers read of them. `rows` reads what payments are decided on,
 //! and `spent` computes what was spent.
 
+mod chain;
 mod controls;
 mod rows;
 mod spent;
@@ -12,13 +13,15 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use self::rows::{LimitRow, limit_by_id, limits_by_card, limits_by_customer};
-pub(super) use self::{
-    controls::{controls, find_controls, set_controls},
-    spent::{payments, spent},
-};
 pub(in crate::service) use self::{
+    chain::lock_chain,
     rows::{StoredRules, rules_of},
     spent::{limit_to_verify, limits_to_verify, spent_and_said, windows_of},
+};
+pub(super) use self::{
+    chain::pass_limits_on,
+    controls::{controls, find_controls, set_controls},
+    spent::{payments, spent},
 };
 use super::StoredLimit;
 use crate::domain::{
@@ -37,7 +40,7 @@ use crate::domain::{
 use crate::service::{error::Result, unit::ReadConnection};
 
 /// A locked card.
-pub(super) struct LockedCard {
+pub(in crate::service) struct LockedCard {
     pub(super) status: Word<CardStatus>,
     pub(super) currency: Word<Currency>,
 }

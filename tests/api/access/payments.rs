@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 
 use super::{
     CARD, CUSTOMER, Cell, Ids, Name,
-    Who::{AuthorizationReaders, Gateways, Operators},
+    Who::{AuthorizationReaders, Gateways, Operators, Viewers},
     cell, plain,
 };
 use crate::support::{Actor, payments::fresh_key};
 
 const AUTHORIZATION: Name = (|ids| &mut ids.payments.authorization, "authorization_not_found");
+const OTHER_CARD: Name = (|ids| &mut ids.payments.other_card, "card_not_found");
+const TRANSFER: Name = (|ids| &mut ids.payments.transfer, "transfer_not_found");
 const CHARGE: Name = (|ids| &mut ids.payments.charge, "movement_not_found");
 const REFUND: Name = (|ids| &mut ids.payments.refund, "movement_not_found");
 
@@ -21,6 +23,9 @@ pub(super) struct Payments {
     charge: String,
     /// A movement that is a refund.
     refund: String,
+    /// A card that money was transferred to, and the transfer.
+    other_card: String,
+    transfer: String,
 }
 
 /// Pays with a card in every way.
@@ -30,7 +35,11 @@ pub(super) async fn of_each_kind(admin: &Actor, card: &str) -> Payments {
         admin.keyed(&fresh_key(), reqwest::Method::POST, path, &body).await.ok()
     };
     let text = |value: &Value| value.as_str().expect("an id").to_owned();
+    let other_card = admin.given_card().await;
+    let transfer = admin.post("/transfers", json!({"fromCardId": card, "toCardId": other_card, "amount": 1})).await.ok();
     Payments {
+        other_card,
+        transfer: text(&transfer["transferId"]),
         authorization: text(&pay("/network/authorizations").await["authorization"]["id"]),
         charge: text(&pay("/network/purchases").await["movement"]["id"]),
         refund: text(&pay("/network/refunds").await["movement"]["id"]),
@@ -52,6 +61,12 @@ pub(super) fn cells(method: &str, path: &str) -> Vec<Cell> {
     match (method, path) {
         ("POST", "/balances/withdraw") => {
             vec![cell(Operators, &[CARD], |ids| ("/balances/withdraw".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
+        }
+        ("POST", "/transfers") => vec![cell(Operators, &[CARD, OTHER_CARD], |ids| {
+            ("/transfers".into(), Some(json!({"fromCardId": ids.card, "toCardId": ids.payments.other_card, "amount": 1})))
+        })],
+        ("GET", "/transfers/{transferId}") => {
+            vec![cell(Viewers, &[TRANSFER], |ids| plain(&format!("/transfers/{}", ids.payments.transfer)))]
         }
         ("GET", "/authorizations") => vec![
             cell(AuthorizationReaders, &[], |_| plain("/authorizations")),

@@ -225,6 +225,8 @@ impl Contract {
         // None parses URLs, looks hosts up, knows time zones, or takes one of some words or a time.
         let is_optional = |field: &Value| !schema["required"].as_array().is_some_and(|required| required.contains(field));
         let unsayable = [
+            // It is the same as another field.
+            ("toCardId", "duplicate"),
             ("url", "invalid_format"),
             ("to", "out_of_range"),
             ("resumeFrom", "invalid_format"),

@@ -16,10 +16,11 @@ use crate::domain::{
         limit::{Limit, LimitFilter, LimitScope, LimitStatus, Used},
         window::{Calendar, Interval, WeekStart},
     },
+    text::Description,
 };
 use crate::service::{
     batch::Call,
-    ledger::{Details, LedgerRequest, NewAuthorization, Posting},
+    ledger::{Details, LedgerRequest, NewAuthorization, NewTransfer, Posting},
     spending::StoredRules,
 };
 
@@ -153,7 +154,7 @@ fn authorisations_and_postings_of_a_card_see_one_another_and_a_decline_is_writte
     ];
     let (updates, left_over) = plan_at_noon(calls, |_| Some(active(100, 0)));
     assert_eq!(left_over.len(), 1, "the purchase would spend held money");
-    let [CardUpdate { write, calls }] = &*updates else { panic!("{} updates", updates.len()) };
+    let [CardUpdate { write, calls, .. }] = &*updates else { panic!("{} updates", updates.len()) };
     assert_eq!(calls.len(), 4);
     let due = noon() + TimeDelta::days(7);
     assert_eq!(write.to, Position { held: money(101), sequence: 4, holds_due_at: Some(due), ..active(101, 1) });
@@ -163,6 +164,41 @@ fn authorisations_and_postings_of_a_card_see_one_another_and_a_decline_is_writte
     assert_eq!(write.created[1].decline_code, Some(DeclineCode::InsufficientFunds.into()));
     let held: Vec<_> = write.entries.iter().map(|row| (row.card_held.minor(), row.card_balance.minor())).collect();
     assert_eq!(held, [(60, 100), (60, 100), (101, 101)]);
+}
+
+fn transfer((account, from): CardKey, to: CardKey, minor: i64) -> LedgerCall {
+    let amount = Amount::new(money(minor)).expect("above zero");
+    let transfer = NewTransfer { from: Some(from), to: Some(to.1), amount, description: Description::of_a_transfer() };
+    let work = Work::Transfer { to: to.1, transfer, idempotent: None };
+    Call::new(LedgerRequest { actor: Actor::command_line(account), target: Target::Card(from), work }).0
+}
+
+#[test]
+fn cards_that_transfers_connect_are_written_together() {
+    let account = AccountId::new();
+    let cards = [(); 6].map(|()| (account, CardId::new()));
+    let [one, two, three, four, five, six] = cards;
+    let calls = vec![
+        call(six, MovementKind::TopUp, 5),
+        transfer(one, two, 60),
+        transfer(three, four, 10),
+        // Only after the first one does it have so much.
+        transfer(two, three, 150),
+        transfer(five, six, 101),
+        call(six, MovementKind::TopUp, 5),
+    ];
+    let mut positions = HashMap::new();
+    for card in cards {
+        positions.insert(card, CachedPosition { position: active(100, 0), as_of: DateTime::UNIX_EPOCH });
+    }
+    let known = Known { positions, ..Known::default() };
+    let (updates, left_over) = plan(calls, &known, noon(), &hold_times());
+    assert_eq!(left_over.len(), 2, "the transfer of too much, and what comes after it to one of its cards");
+    let planned: Vec<_> = updates.iter().map(|update| (update.write.card, update.write.to.balance.minor(), update.calls.len())).collect();
+    assert_eq!(planned, [(six, 105, 1), (one, 40, 1), (two, 10, 1), (three, 240, 1), (four, 110, 0)]);
+    let groups: Vec<_> = updates.iter().map(|update| update.group).collect();
+    assert!(groups[1..].iter().all(|group| *group == groups[1]), "{groups:?}");
+    assert_ne!(groups[0], groups[1], "{groups:?}");
 }
 
 #[test]
@@ -189,7 +225,7 @@ fn the_cards_of_a_customer_see_what_the_others_spend_of_its_limits() {
         let position = Position { customer: Some(customer_of(card)), rules_version: 1, ..active(1_000, 0) };
         known.positions.insert(card, CachedPosition { position, as_of: DateTime::UNIX_EPOCH });
         let limits = limits.iter().filter(|(customer, _)| *customer == customer_of(card)).map(|(_, limit)| limit.clone()).collect();
-        let mut rules = CardRules::from(&StoredRules { limits, ..StoredRules::default() });
+        let mut rules = CardRules::from(&StoredRules { limits, shares_limits: true, ..StoredRules::default() });
         let windows = rules.windows(noon());
         // Both customers have spent 30 before.
         rules.learn(&windows, |_| Some(Used { amount: money(30), count: 1 }));

@@ -30,6 +30,8 @@ columns! {
         next_seq: i64,
         next_event_seq: i64,
         next_holds_due_at: Option<DateTime<Utc>>,
+        // Cards with one number are written together, or none of them is.
+        group_number: i64,
     }
 }
 
@@ -52,6 +54,7 @@ columns! {
         api_key_id: Option<Uuid>,
         request_id: Option<String>,
         overdrawn_id: Option<Uuid>,
+        transfer_id: Option<Uuid>,
     }
 }
 

@@ -42,19 +42,14 @@ impl Outcomes {
         outcomes
     }
 
-    /// Whether all updates were applied.
-    pub(in super::super) fn are_applied(&self) -> bool {
-        self.by_number.values().all(|outcome| matches!(outcome, CardOutcome::Applied))
+    /// Whether all of this many updates were applied.
+    pub(in super::super) fn are_applied(&self, updates: usize) -> bool {
+        self.by_number.len() == updates && self.by_number.values().all(|outcome| matches!(outcome, CardOutcome::Applied))
     }
 
-    /// Whether the only update was applied.
-    pub(in super::super) fn is_applied(&self) -> bool {
-        matches!(self.by_number.get(&1), Some(CardOutcome::Applied))
-    }
-
-    /// Whether the only update has a key or an id that is used already.
+    /// Whether an update has a key or an id that is used already.
     pub(in super::super) fn is_used(&self) -> bool {
-        matches!(self.by_number.get(&1), Some(CardOutcome::Conflict { used, .. }) if !used.is_empty())
+        self.by_number.values().any(|outcome| matches!(outcome, CardOutcome::Conflict { used, .. } if !used.is_empty()))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::domain::{
     authorization::EntryKind,
     currency::Currency,
     decision::DeclineCode,
-    id::{AccountId, AuthorizationId, CardId, EntryId, MovementId},
+    id::{AccountId, AuthorizationId, CardId, EntryId, MovementId, TransferId},
     money::Money,
     posting::MovementKind,
     word::Word,
@@ -56,6 +56,7 @@ pub(in super::super) async fn told_movements(
                     and original.card_id = wanted.card_id
                     and original.seq = movements.related_seq
             ) end as "related_id: MovementId",
+            movements.transfer_id as "transfer_id: TransferId",
             movements.merchant
         from unnest($2::uuid[], $3::bigint[], $4::bigint[]) as wanted (card_id, sequence, seq)
         join movements on movements.account_id = $1 and movements.card_id = wanted.card_id and movements.seq = wanted.seq
@@ -81,6 +82,7 @@ pub(in super::super) async fn told_movements(
             description: row.description,
             created_at: row.created_at,
             authorization_id: row.authorization_id,
+            transfer_id: row.transfer_id,
             related_id: row.related_id,
             merchant: row.merchant,
         },

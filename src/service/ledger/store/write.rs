@@ -4,7 +4,7 @@ mod statement;
 
 use sqlx::PgConnection;
 
-use self::statement::{write_all, write_movements};
+use self::statement::{write_all, write_movements, write_transfers};
 use super::{
     super::rows::Rows,
     outcome::{Outcomes, Written},
@@ -12,6 +12,8 @@ use super::{
 
 /// Applies each update whose card still has the position that the update was decided on: writes the card, its movements, its
 /// authorisations with their entries, and the stored responses. Skips all other updates. Returns the outcome of each.
+///
+/// The two cards of a transfer are updates of one group: if one of a group is skipped, all are.
 ///
 /// One atomic statement. It never waits for the lock of a card.
 ///
@@ -23,7 +25,11 @@ use super::{
 /// Movements alone are the most frequent. Their statement does not name the tables of authorisations, whose triggers run for
 /// every statement that does, also without a row.
 pub(in super::super) async fn write(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Written, sqlx::Error> {
-    let result = if rows.are_movements() { write_movements(connection, rows).await } else { write_all(connection, rows).await };
+    let result = match (rows.are_movements(), rows.have_transfers()) {
+        (true, false) => write_movements(connection, rows).await,
+        (true, true) => write_transfers(connection, rows).await,
+        (false, _) => write_all(connection, rows).await,
+    };
     let rows = match result {
         Err(sqlx::Error::Database(refused))
             if matches!(refused.constraint(), Some("idempotency_keys_pkey" | "authorizations_by_network")) =>

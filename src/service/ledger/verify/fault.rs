@@ -78,6 +78,11 @@ pub enum Fault {
         /// The seq of the movement.
         seq: i64,
     },
+    /// A movement is half of a transfer whose other half is missing or does not fit, or it is no half and says so.
+    HalfTransfer {
+        /// The seq of the movement.
+        seq: i64,
+    },
     /// More was given back of a movement than it took, or taken back than it gave.
     GivenBack {
         /// The seq of the movement.
@@ -202,6 +207,7 @@ impl fmt::Display for Drift {
             Fault::LastSequence { expected, found } => write!(f, "the last movement is {expected} and the card counts {found}"),
             Fault::NoCard => f.write_str("there are movements or authorizations and no such card"),
             Fault::NoOriginal { seq } => write!(f, "movement {seq} reverses or refunds a movement that it cannot"),
+            Fault::HalfTransfer { seq } => write!(f, "movement {seq} is half of a transfer whose other half is missing or does not fit"),
             Fault::GivenBack { seq, most, found } => write!(f, "movement {seq} was of {most} and {found} of it was given back"),
             Fault::NoAuthorization { seq } => write!(f, "movement {seq} names an authorization that the card does not have"),
             Fault::EntryMovement { sequence } => write!(f, "entry {sequence} and the movement that it posted contradict each other"),

@@ -92,6 +92,8 @@ struct MovementRow {
     captured: i64,
     has_authorization: bool,
     has_original: bool,
+    /// Whether it is no transfer, or the other half of the transfer is there and fits.
+    has_other_half: bool,
     /// What reversals gave back of it.
     reversed: i64,
     /// What refunds gave back of it, less what was taken back of them, if it belongs to no authorisation.

@@ -56,6 +56,9 @@ impl<'a> Replay<'a> {
         if !movement.has_original {
             drift(Fault::NoOriginal { seq });
         }
+        if !movement.has_other_half {
+            drift(Fault::HalfTransfer { seq });
+        }
         if !movement.has_authorization {
             drift(Fault::NoAuthorization { seq });
         }

@@ -237,6 +237,20 @@ pub(super) async fn movements(
                 )
                 else true
             end as "has_original!",
+            case when kind in ('transfer_in', 'transfer_out') then exists (
+                select
+                from movements other
+                join cards other_card on other_card.account_id = $1 and other_card.id = other.card_id
+                join cards own_card on own_card.account_id = $1 and own_card.id = movements.card_id
+                where other.account_id = $1
+                    and other.transfer_id = movements.transfer_id
+                    and other.kind in ('transfer_in', 'transfer_out')
+                    and other.kind <> movements.kind
+                    and other.card_id <> movements.card_id
+                    and other.amount = -movements.amount
+                    and other.created_at = movements.created_at
+                    and other_card.currency = own_card.currency
+            ) else transfer_id is null end as "has_other_half!",
             case when kind in ('capture', 'purchase', 'refund') then (
                 select least(coalesce(sum(abs(back.amount)), 0), 9223372036854775807)::bigint
                 from movements back

@@ -31,6 +31,7 @@ fn faults(balance: i64, last_seq: i64, movements: &[(i64, i64, i64)]) -> Vec<Fau
             captured: 0,
             has_authorization: true,
             has_original: true,
+            has_other_half: true,
             reversed: 0,
             refunded: 0,
         };

@@ -29,6 +29,8 @@ pub(in crate::service) struct StoredRules {
     pub(in crate::service) payments: u32,
     /// The limits of the card, and those of its customer in its currency.
     pub(in crate::service) limits: Vec<Limit>,
+    /// Whether other cards may spend of some of them: those of the customer, or those that the card replaces or that replace it.
+    pub(in crate::service) shares_limits: bool,
 }
 
 /// A card whose rules are wanted.
@@ -55,6 +57,7 @@ pub(in crate::service) async fn rules_of(
     }
     for row in limits_of(connection, &accounts, &ids, &customers, &currencies).await? {
         if let Some(rules) = row.of_card.and_then(|card| rules.get_mut(&(row.account_id, card))) {
+            rules.shares_limits |= row.is_shared;
             rules.limits.push(row.limit()?);
         }
     }
@@ -138,6 +141,8 @@ pub(super) struct LimitRow {
     account_id: AccountId,
     /// The card that it was looked up for.
     of_card: Option<CardId>,
+    /// Whether another card may spend of it, too, as far as it was looked up.
+    is_shared: bool,
     id: LimitId,
     card_id: Option<CardId>,
     customer_id: Option<CustomerId>,
@@ -187,10 +192,11 @@ impl LimitRow {
 
 /// Selects limits from `limits`, which `$from` joins with others.
 macro_rules! select_limits {
-    ($of_card:literal, $from:literal, $($parameter:expr),*) => {
+    ($of_card:literal, $is_shared:literal, $from:literal, $($parameter:expr),*) => {
         sqlx::query_as!(
             LimitRow,
             "select limits.account_id as \"account_id!: AccountId\", " + $of_card + " as \"of_card?: CardId\", "
+            + $is_shared + " as \"is_shared!\", "
             + r#"
                 limits.id as "id!: LimitId",
                 limits.card_id as "card_id?: CardId",
@@ -226,13 +232,15 @@ async fn limits_of(
 ) -> Result<Vec<LimitRow>> {
     let rows = select_limits!(
         "limits.of_card",
+        "limits.is_shared",
         "
         from (
-            select asked.card_id as of_card, limits.*
+            select asked.card_id as of_card, cards.newest_id is not null as is_shared, limits.*
             from unnest($1::uuid[], $2::uuid[]) as asked (account_id, card_id)
-            join limits on limits.account_id = asked.account_id and limits.card_id = asked.card_id
+            join cards on cards.account_id = asked.account_id and cards.id = asked.card_id
+            join limits on limits.account_id = asked.account_id and limits.card_id = coalesce(cards.newest_id, cards.id)
             union all
-            select asked.card_id, limits.*
+            select asked.card_id, true, limits.*
             from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) as asked (account_id, card_id, customer_id, currency)
             join limits on limits.account_id = asked.account_id
                 and limits.customer_id = asked.customer_id
@@ -249,16 +257,27 @@ async fn limits_of(
 
 /// One limit.
 pub(super) async fn limit_by_id(connection: &mut PgConnection, account: AccountId, id: LimitId) -> Result<Option<LimitRow>> {
-    let row =
-        select_limits!("null::uuid", "from limits where limits.account_id = $1 and limits.id = $2", account as AccountId, id as LimitId);
+    let row = select_limits!(
+        "null::uuid",
+        "false",
+        "from limits where limits.account_id = $1 and limits.id = $2",
+        account as AccountId,
+        id as LimitId
+    );
     Ok(row.fetch_optional(connection).await?)
 }
 
-/// The limits of a card, oldest first.
+/// The limits of a card, oldest first. One that was replaced has those of the newest.
 pub(super) async fn limits_by_card(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Vec<LimitRow>> {
     let rows = select_limits!(
         "null::uuid",
-        "from limits where limits.account_id = $1 and limits.card_id = $2 order by limits.id",
+        "false",
+        "
+        from limits
+        where limits.account_id = $1
+            and limits.card_id = (select coalesce(newest_id, id) from cards where account_id = $1 and id = $2)
+        order by limits.id
+        ",
         account as AccountId,
         card as CardId
     );
@@ -274,6 +293,7 @@ pub(super) async fn limits_by_customer(
 ) -> Result<Vec<LimitRow>> {
     let rows = select_limits!(
         "null::uuid",
+        "true",
         "
         from limits
         where limits.account_id = $1 and limits.customer_id = $2 and ($3::text is null or limits.currency = $3)

@@ -231,10 +231,20 @@ pub(in crate::service) async fn limit_to_verify(
     let limit = limit_by_id(connection, account, id).await?.map(LimitRow::limit).transpose()?;
     let Some(limit) = limit.filter(|limit| limit.calendar.interval != Interval::Transaction) else { return Ok(None) };
     let cards = match limit.scope {
-        LimitScope::Card(card) => vec![card],
+        LimitScope::Card(card) => chain_of(connection, account, card).await?,
         LimitScope::Customer(customer) => cards_of(connection, account, customer, limit.currency).await?,
     };
     Ok(Some((limit, cards)))
+}
+
+/// The newest of the cards that replace one another, and all of them.
+async fn chain_of(connection: &mut PgConnection, account: AccountId, newest: CardId) -> Result<Vec<CardId>> {
+    let cards = sqlx::query_scalar!(
+        r#"select id as "id: CardId" from cards where account_id = $1 and (id = $2 or newest_id = $2) order by id"#,
+        account as AccountId,
+        newest as CardId,
+    );
+    Ok(cards.fetch_all(connection).await?)
 }
 
 async fn cards_of(connection: &mut PgConnection, account: AccountId, customer: CustomerId, currency: Currency) -> Result<Vec<CardId>> {

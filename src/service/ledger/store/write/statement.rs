@@ -7,10 +7,15 @@ use uuid::Uuid;
 use super::super::{super::rows::Rows, outcome::Row};
 use crate::domain::{card::CardStatus, currency::Currency, id::CustomerId, money::Money, word::Word};
 
-/// The statement. The literals are its parts about authorisations: which network transaction ids are used already, what is
-/// written of them, and the events that tell of it.
+/// The statement, with its parts about authorisations: which network transaction ids are used already, what is written of them,
+/// and the events that tell of it. And with those about transfers: the arrays and columns of the movements, and which cards are
+/// written together or not at all.
 macro_rules! write_statement {
-    ($used:literal, $authorizations:literal, $events:literal, $rows:expr, $($more:expr),*) => {{
+    (
+        authorizations: ($used:literal, $authorizations:literal, $events:literal),
+        transfers: ($array:literal, $column:literal, $value:literal, $whole:literal, $and_whole:literal),
+        $rows:expr $(, $more:expr)* $(,)?
+    ) => {{
         let Rows { at, updates, movements, keys, .. } = $rows;
         sqlx::query_as!(
             Row,
@@ -20,10 +25,10 @@ macro_rules! write_statement {
                 from unnest(
                     $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
                     $10::uuid[], $11::bigint[], $12::text[], $13::uuid[], $14::uuid[], $15::text[], $35::bigint[],
-                    $36::uuid[]
+                    $36::uuid[]" + $array + "
                 ) as movement (
                     account_id, card_id, seq, id, kind, amount, balance_after, description, authorization_id, related_seq,
-                    merchant, user_id, api_key_id, request_id, sequence, overdrawn_id
+                    merchant, user_id, api_key_id, request_id, sequence, overdrawn_id" + $column + "
                 )
             ), key as materialized (
                 select *
@@ -74,6 +79,7 @@ macro_rules! write_statement {
                     )
                 order by cards.account_id, cards.id
                 for no key update of cards skip locked
+            " + $whole + "
             ), applied as (
                 update cards
                 set
@@ -83,17 +89,17 @@ macro_rules! write_statement {
                     event_seq = locked.next_event_seq,
                     holds_due_at = locked.next_holds_due_at
                 from locked
-                where cards.account_id = locked.account_id and cards.id = locked.id
+                where cards.account_id = locked.account_id and cards.id = locked.id" + $and_whole + "
                 returning cards.account_id, cards.id as card_id, locked.number
             ), written as (
                 insert into movements (
                     account_id, card_id, seq, id, kind, amount, balance_after, description, created_at, authorization_id,
-                    related_seq, merchant, user_id, api_key_id, request_id
+                    related_seq, merchant, user_id, api_key_id, request_id" + $column + "
                 )
                 select
                     movement.account_id, movement.card_id, movement.seq, movement.id, movement.kind, movement.amount,
                     movement.balance_after, movement.description, $1, movement.authorization_id, movement.related_seq,
-                    movement.merchant, movement.user_id, movement.api_key_id, movement.request_id
+                    movement.merchant, movement.user_id, movement.api_key_id, movement.request_id" + $value + "
                 from applied
                 join movement on movement.account_id = applied.account_id and movement.card_id = applied.card_id
             ), stored as (
@@ -188,15 +194,43 @@ macro_rules! write_statement {
             &updates.next_holds_due_at as &[Option<DateTime<Utc>>],
             &movements.sequence,
             &movements.overdrawn_id as &[Option<Uuid>],
-            &updates.rules_version,
-            $($more),*
+            &updates.rules_version
+            $(, $more)*
         )
     }};
 }
 
 /// Writes movements alone.
 pub(super) async fn write_movements(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
-    write_statement!("", "", "", rows,).fetch_all(connection).await
+    write_statement!(authorizations: ("", "", ""), transfers: ("", "", "", "", ""), rows,).fetch_all(connection).await
+}
+
+/// Writes movements, some of them of transfers.
+pub(super) async fn write_transfers(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
+    write_statement!(
+        authorizations: ("", "", ""),
+        transfers: (
+            ", $38::uuid[]",
+            ", transfer_id",
+            ", movement.transfer_id",
+            "
+            ), card_group as materialized (
+                select * from unnest($39::bigint[]) with ordinality as card_group (group_number, number)
+            ), whole as materialized (
+                select card_group.group_number
+                from card_group
+                left join locked on locked.number = card_group.number
+                group by card_group.group_number
+                having count(*) = count(locked.number)
+            ",
+            " and locked.number in (select number from card_group where group_number in (select group_number from whole))"
+        ),
+        rows,
+        &rows.movements.transfer_id as &[Option<Uuid>],
+        &rows.updates.group_number
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// Writes everything.
@@ -204,115 +238,133 @@ pub(super) async fn write_movements(connection: &mut PgConnection, rows: &Rows) 
 pub(super) async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
     let Rows { created, changed, entries, usage, .. } = rows;
     write_statement!(
-        "
-                union all
-                select transaction.account_id, transaction.card_id, transaction.id
-                from unnest($38::uuid[], $39::uuid[], $56::text[]) as transaction (account_id, card_id, id)
-                where (
-                    select true
-                    from authorizations stored
-                    where stored.account_id = transaction.account_id and stored.network_transaction_id = transaction.id
-                )
-        ",
-        "
-            ), created as (
-                insert into authorizations (
-                    account_id, card_id, id, status, kind, requested, authorized, held, captured, merchant_amount,
-                    merchant_currency, merchant_id, merchant_name, merchant_category, merchant_city, merchant_country,
-                    entry_mode, card_present, network_transaction_id, metadata, approval_code, response_code, decided_by,
-                    decline_code, decline_message, checks, last_ordinal, entry_sequence, sequence, expires_at, created_at,
-                    updated_at
-                )
-                select created.*, $1, $1
-                from applied
-                join unnest(
-                    $38::uuid[], $39::uuid[], $40::uuid[], $41::text[], $42::text[], $43::bigint[], $44::bigint[],
-                    $45::bigint[], $46::bigint[], $47::bigint[], $48::text[], $49::text[], $50::text[], $51::text[],
-                    $52::text[], $53::text[], $54::text[], $55::boolean[], $56::text[], $57::text[], $58::text[],
-                    $59::text[], $60::text[], $61::text[], $62::text[], $63::text[], $64::integer[], $65::bigint[],
-                    $66::bigint[], $67::timestamptz[]
-                ) as created (
-                    account_id, card_id, id, status, kind, requested, authorized, held, captured, merchant_amount,
-                    merchant_currency, merchant_id, merchant_name, merchant_category, merchant_city, merchant_country,
-                    entry_mode, card_present, network_transaction_id, metadata, approval_code, response_code, decided_by,
-                    decline_code, decline_message, checks, last_ordinal, entry_sequence, sequence, expires_at
-                ) on created.account_id = applied.account_id and created.card_id = applied.card_id
-                order by created.account_id, created.network_transaction_id
-            ), changed as (
-                update authorizations
-                set
-                    status = changed.status,
-                    authorized = changed.authorized,
-                    held = changed.held,
-                    captured = changed.captured,
-                    excess = changed.excess,
-                    reversed = changed.reversed,
-                    expired = changed.expired,
-                    released = changed.released,
-                    capture_reversed = changed.capture_reversed,
-                    refunded = changed.refunded,
-                    refund_reversed = changed.refund_reversed,
-                    last_ordinal = changed.last_ordinal,
-                    entry_sequence = changed.entry_sequence,
-                    sequence = changed.sequence,
-                    expires_at = changed.expires_at,
-                    updated_at = $1
-                from applied
-                join unnest(
-                    $68::uuid[], $69::uuid[], $70::uuid[], $71::text[], $72::bigint[], $73::bigint[], $74::bigint[],
-                    $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[], $79::bigint[], $80::bigint[], $81::bigint[],
-                    $82::integer[], $83::bigint[], $84::bigint[], $85::timestamptz[]
-                ) as changed (
-                    account_id, card_id, id, status, authorized, held, captured, excess, reversed, expired, released,
-                    capture_reversed, refunded, refund_reversed, last_ordinal, entry_sequence, sequence, expires_at
-                ) on changed.account_id = applied.account_id and changed.card_id = applied.card_id
-                where authorizations.account_id = changed.account_id
-                    and authorizations.card_id = changed.card_id
-                    and authorizations.id = changed.id
-            ), entry as materialized (
-                select *
-                from unnest(
-                    $86::uuid[], $87::uuid[], $88::bigint[], $89::uuid[], $90::uuid[], $91::integer[], $92::bigint[],
-                    $93::text[], $94::bigint[], $95::bigint[], $96::bigint[], $97::bigint[], $98::bigint[], $99::bigint[],
-                    $100::text[], $101::text[], $102::text[], $103::text[], $104::uuid[], $105::uuid[], $106::text[],
-                    $107::text[], $108::text[]
-                ) as entry (
-                    account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
-                    held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
-                    reason, user_id, api_key_id, request_id, event_type, state
-                )
-            ), entered as (
-                insert into authorization_entries (
-                    account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
-                    held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
-                    reason, user_id, api_key_id, request_id, created_at
-                )
-                select
-                    entry.account_id, entry.card_id, entry.sequence, entry.id, entry.authorization_id, entry.ordinal,
-                    entry.previous_sequence, entry.kind, entry.amount, entry.held_before, entry.held_after,
-                    entry.card_balance, entry.card_held, entry.movement_seq, entry.decline_code, entry.decline_message,
-                    entry.checks, entry.reason, entry.user_id, entry.api_key_id, entry.request_id, $1
-                from applied
-                join entry on entry.account_id = applied.account_id and entry.card_id = applied.card_id
-            ), spent as (
-                insert into limit_usage (account_id, limit_id, window_start, amount, count)
-                select
-                    usage.account_id, usage.limit_id, usage.window_start, sum(usage.amount)::bigint, sum(usage.count)::bigint
-                from applied
-                join unnest(
-                    $109::uuid[], $110::uuid[], $111::uuid[], $112::timestamptz[], $113::bigint[], $114::bigint[]
-                ) as usage (account_id, card_id, limit_id, window_start, amount, count)
-                    on usage.account_id = applied.account_id and usage.card_id = applied.card_id
-                -- Several cards may spend of one limit of their customer.
-                group by usage.account_id, usage.limit_id, usage.window_start
-                order by usage.account_id, usage.limit_id, usage.window_start
-                on conflict (account_id, limit_id, window_start) do update
-                set amount = limit_usage.amount + excluded.amount, count = limit_usage.count + excluded.count
-        ",
-        "
+        authorizations: (
+            "
                     union all
-                    select account_id, card_id, sequence, id, event_type, movement_seq, state from entry
-        ",
+                    select transaction.account_id, transaction.card_id, transaction.id
+                    from unnest($38::uuid[], $39::uuid[], $56::text[]) as transaction (account_id, card_id, id)
+                    where (
+                        select true
+                        from authorizations stored
+                        where stored.account_id = transaction.account_id and stored.network_transaction_id = transaction.id
+                    )
+            ",
+            "
+                ), created as (
+                    insert into authorizations (
+                        account_id, card_id, id, status, kind, requested, authorized, held, captured, merchant_amount,
+                        merchant_currency, merchant_id, merchant_name, merchant_category, merchant_city, merchant_country,
+                        entry_mode, card_present, network_transaction_id, metadata, approval_code, response_code, decided_by,
+                        decline_code, decline_message, checks, last_ordinal, entry_sequence, sequence, expires_at, created_at,
+                        updated_at
+                    )
+                    select created.*, $1, $1
+                    from applied
+                    join unnest(
+                        $38::uuid[], $39::uuid[], $40::uuid[], $41::text[], $42::text[], $43::bigint[], $44::bigint[],
+                        $45::bigint[], $46::bigint[], $47::bigint[], $48::text[], $49::text[], $50::text[], $51::text[],
+                        $52::text[], $53::text[], $54::text[], $55::boolean[], $56::text[], $57::text[], $58::text[],
+                        $59::text[], $60::text[], $61::text[], $62::text[], $63::text[], $64::integer[], $65::bigint[],
+                        $66::bigint[], $67::timestamptz[]
+                    ) as created (
+                        account_id, card_id, id, status, kind, requested, authorized, held, captured, merchant_amount,
+                        merchant_currency, merchant_id, merchant_name, merchant_category, merchant_city, merchant_country,
+                        entry_mode, card_present, network_transaction_id, metadata, approval_code, response_code, decided_by,
+                        decline_code, decline_message, checks, last_ordinal, entry_sequence, sequence, expires_at
+                    ) on created.account_id = applied.account_id and created.card_id = applied.card_id
+                    order by created.account_id, created.network_transaction_id
+                ), changed as (
+                    update authorizations
+                    set
+                        status = changed.status,
+                        authorized = changed.authorized,
+                        held = changed.held,
+                        captured = changed.captured,
+                        excess = changed.excess,
+                        reversed = changed.reversed,
+                        expired = changed.expired,
+                        released = changed.released,
+                        capture_reversed = changed.capture_reversed,
+                        refunded = changed.refunded,
+                        refund_reversed = changed.refund_reversed,
+                        last_ordinal = changed.last_ordinal,
+                        entry_sequence = changed.entry_sequence,
+                        sequence = changed.sequence,
+                        expires_at = changed.expires_at,
+                        updated_at = $1
+                    from applied
+                    join unnest(
+                        $68::uuid[], $69::uuid[], $70::uuid[], $71::text[], $72::bigint[], $73::bigint[], $74::bigint[],
+                        $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[], $79::bigint[], $80::bigint[], $81::bigint[],
+                        $82::integer[], $83::bigint[], $84::bigint[], $85::timestamptz[]
+                    ) as changed (
+                        account_id, card_id, id, status, authorized, held, captured, excess, reversed, expired, released,
+                        capture_reversed, refunded, refund_reversed, last_ordinal, entry_sequence, sequence, expires_at
+                    ) on changed.account_id = applied.account_id and changed.card_id = applied.card_id
+                    where authorizations.account_id = changed.account_id
+                        and authorizations.card_id = changed.card_id
+                        and authorizations.id = changed.id
+                ), entry as materialized (
+                    select *
+                    from unnest(
+                        $86::uuid[], $87::uuid[], $88::bigint[], $89::uuid[], $90::uuid[], $91::integer[], $92::bigint[],
+                        $93::text[], $94::bigint[], $95::bigint[], $96::bigint[], $97::bigint[], $98::bigint[], $99::bigint[],
+                        $100::text[], $101::text[], $102::text[], $103::text[], $104::uuid[], $105::uuid[], $106::text[],
+                        $107::text[], $108::text[]
+                    ) as entry (
+                        account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
+                        held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
+                        reason, user_id, api_key_id, request_id, event_type, state
+                    )
+                ), entered as (
+                    insert into authorization_entries (
+                        account_id, card_id, sequence, id, authorization_id, ordinal, previous_sequence, kind, amount,
+                        held_before, held_after, card_balance, card_held, movement_seq, decline_code, decline_message, checks,
+                        reason, user_id, api_key_id, request_id, created_at
+                    )
+                    select
+                        entry.account_id, entry.card_id, entry.sequence, entry.id, entry.authorization_id, entry.ordinal,
+                        entry.previous_sequence, entry.kind, entry.amount, entry.held_before, entry.held_after,
+                        entry.card_balance, entry.card_held, entry.movement_seq, entry.decline_code, entry.decline_message,
+                        entry.checks, entry.reason, entry.user_id, entry.api_key_id, entry.request_id, $1
+                    from applied
+                    join entry on entry.account_id = applied.account_id and entry.card_id = applied.card_id
+                ), spent as (
+                    insert into limit_usage (account_id, limit_id, window_start, amount, count)
+                    select
+                        usage.account_id, usage.limit_id, usage.window_start, sum(usage.amount)::bigint, sum(usage.count)::bigint
+                    from applied
+                    join unnest(
+                        $109::uuid[], $110::uuid[], $111::uuid[], $112::timestamptz[], $113::bigint[], $114::bigint[]
+                    ) as usage (account_id, card_id, limit_id, window_start, amount, count)
+                        on usage.account_id = applied.account_id and usage.card_id = applied.card_id
+                    -- Several cards may spend of one limit of their customer.
+                    group by usage.account_id, usage.limit_id, usage.window_start
+                    order by usage.account_id, usage.limit_id, usage.window_start
+                    on conflict (account_id, limit_id, window_start) do update
+                    set amount = limit_usage.amount + excluded.amount, count = limit_usage.count + excluded.count
+            ",
+            "
+                        union all
+                        select account_id, card_id, sequence, id, event_type, movement_seq, state from entry
+            "
+        ),
+        transfers: (
+            ", $115::uuid[]",
+            ", transfer_id",
+            ", movement.transfer_id",
+            "
+            ), card_group as materialized (
+                select * from unnest($116::bigint[]) with ordinality as card_group (group_number, number)
+            ), whole as materialized (
+                select card_group.group_number
+                from card_group
+                left join locked on locked.number = card_group.number
+                group by card_group.group_number
+                having count(*) = count(locked.number)
+            ",
+            " and locked.number in (select number from card_group where group_number in (select group_number from whole))"
+        ),
         rows,
         &created.account_id,
         &created.card_id,
@@ -390,7 +442,9 @@ pub(super) async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std
         &usage.limit_id,
         &usage.window_start,
         &usage.amount,
-        &usage.count
+        &usage.count,
+        &rows.movements.transfer_id as &[Option<Uuid>],
+        &rows.updates.group_number
     )
     .fetch_all(connection)
     .await

@@ -1,0 +1,85 @@
+//! The replacement of a card by a new one: its customer, its controls, its limits and its money, in one transaction.
+
+mod store;
+
+use sqlx::PgConnection;
+
+use super::{
+    audit,
+    cards::{self, Card},
+    error::Result,
+    idempotency::{self, IdempotentRequest, Outcome},
+    ledger, spending,
+    unit::Unit,
+};
+use crate::database::Pool;
+use crate::domain::{
+    actor::Actor,
+    audit_event::Event,
+    card::{CardStatus, ReplacementReason},
+    error::Refusal,
+    id::CardId,
+};
+
+/// The service of replacements.
+#[derive(Clone, Debug)]
+pub struct Replacements {
+    pool: Pool,
+}
+
+impl Replacements {
+    pub(super) const fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// Replaces a card by a new one, which gets its customer, its controls, its limits and what is available on it. The old card is
+    /// cancelled, and keeps what is held. Returns the new card. The id is None if the request's id is malformed.
+    ///
+    /// # Errors
+    /// The card does not exist, or is cancelled.
+    pub async fn replace(
+        &self,
+        actor: &Actor,
+        card: Option<CardId>,
+        reason: ReplacementReason,
+        idempotent: Option<&IdempotentRequest<Card>>,
+    ) -> Result<Outcome<Card>> {
+        idempotency::write_once(&self.pool, idempotent, &Replace { actor, card, reason }).await
+    }
+}
+
+struct Replace<'a> {
+    actor: &'a Actor,
+    card: Option<CardId>,
+    reason: ReplacementReason,
+}
+
+impl Unit for Replace<'_> {
+    type Output = Card;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
+        let (actor, account) = (self.actor, self.actor.account);
+        let old = self.card.ok_or(Refusal::CardNotFound)?;
+        // A currency never changes. The new card locks the account's row, which comes before the rows of cards.
+        let currency = cards::find_in(connection, account, old).await?.currency.known()?;
+        let new = cards::create_in(connection, actor, currency).await?.id;
+        let (_, chain) = spending::lock_chain(connection, account, old).await?.ok_or(Refusal::CardNotFound)?;
+        let before = cards::find_in(connection, account, old).await?;
+        let status = before.status.known()?;
+        let new_status = status.of_replacement()?;
+        if let Some(customer) = before.customer_id {
+            cards::assign_in(connection, actor, new, customer).await?;
+        }
+        spending::pass_on(connection, account, (old, new), &chain).await?;
+        if new_status != CardStatus::Inactive {
+            cards::set_status_in(connection, actor, new, CardStatus::Inactive, new_status).await?;
+        }
+        cards::set_status_in(connection, actor, old, status, CardStatus::Cancelled).await?;
+        store::set_newest(connection, account, old, new).await?;
+        let sequence = store::set_replaced(connection, account, old, new).await?;
+        let event = Event::CardReplaced { card: old, replacement: new, reason: self.reason, sequence };
+        audit::record_in(connection, actor, event).await?;
+        ledger::move_available(connection, actor, old, new).await?;
+        cards::find_in(connection, account, new).await
+    }
+}

@@ -226,10 +226,9 @@ mod tests {
         for kind in MovementKind::ALL {
             let row: [&str; CardStatus::COUNT] = match kind {
                 //                      inactive                   active blocked                  cancelled
-                MovementKind::TopUp => ["+", "+", "CardBlocked", "CardCancelled"],
+                MovementKind::TopUp | MovementKind::TransferIn => ["+", "+", "CardBlocked", "CardCancelled"],
                 MovementKind::Purchase => ["CardNotActive(Inactive)", "+", "CardNotActive(Blocked)", "CardNotActive(Cancelled)"],
                 MovementKind::Refund => ["+", "+", "+", "CardCancelled"],
-                MovementKind::TransferIn => ["+", "+", "CardBlocked", "CardCancelled"],
                 MovementKind::TransferOut => ["+", "+", "CardBlocked", "+"],
                 MovementKind::Withdrawal | MovementKind::Capture | MovementKind::CaptureReversal | MovementKind::RefundReversal => {
                     ["+", "+", "+", "+"]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     concurrency::{concurrently, count, three_replicas},
     support::{
-        Actor, World,
+        Actor, Reply, World,
         feed::{sequences, types},
         payments::{cents, id},
     },
@@ -191,12 +191,8 @@ async fn a_card_is_replaced_once_and_its_limit_holds_while_it_pays() {
     })
     .await;
     assert_eq!(count(&replies, 200) + count(&replies, 409), 90);
-    let replaced: Vec<Value> = replies
-        .iter()
-        .filter(|reply| reply.status == 200)
-        .map(|reply| reply.json())
-        .filter(|answer| answer.get("cardId").is_some())
-        .collect();
+    let replaced: Vec<Value> =
+        replies.iter().filter(|reply| reply.status == 200).map(Reply::json).filter(|answer| answer.get("cardId").is_some()).collect();
     let [answer] = &*replaced else { panic!("{replaced:?}") };
     let new = card_of(answer);
     // Both cards at once: captures beyond the holds of the old one, and payments of the new one.

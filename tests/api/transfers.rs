@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Actor, World, binary::core_api_on};
 
-fn transfer(from: &str, to: &str, amount: Value) -> Value {
-    json!({"fromCardId": from, "toCardId": to, "amount": amount})
+fn transfer(from: &str, to: &str, amount: impl Into<Value>) -> Value {
+    json!({"fromCardId": from, "toCardId": to, "amount": amount.into()})
 }
 
 /// The balances of two cards.
@@ -70,16 +70,13 @@ async fn money_moves_from_a_card_that_is_not_blocked_to_one_that_can_be_funded()
                 (_, CardStatus::Cancelled) => Some(("card_cancelled", "toCardId: The card is permanently cancelled.")),
                 _ => None,
             };
-            let expected = match refused {
-                Some((code, detail)) => {
-                    let problem = reply.problem(409, code);
-                    assert!(problem["detail"].as_str().is_some_and(|text| text.starts_with(detail)), "{problem}");
-                    (json!(10), json!(10))
-                }
-                None => {
-                    reply.ok();
-                    (json!(6), json!(14))
-                }
+            let expected = if let Some((code, detail)) = refused {
+                let problem = reply.problem(409, code);
+                assert!(problem["detail"].as_str().is_some_and(|text| text.starts_with(detail)), "{problem}");
+                (json!(10), json!(10))
+            } else {
+                reply.ok();
+                (json!(6), json!(14))
             };
             assert_eq!(balances(&admin, &from, &to).await, expected, "{from_status:?} to {to_status:?}");
         }

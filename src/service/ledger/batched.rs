@@ -99,16 +99,13 @@ impl Executor {
         let staying = targets(limited.iter().chain(&pessimistic));
         let mut limited = pin!(self.run_limited(limited));
         // While this is quick, the next batch is better formed after it.
-        match timeout(batch::STALL_AFTER, &mut limited).await {
-            Ok(left_over) => {
-                pessimistic.extend(left_over);
-                batch.release(&targets(&pessimistic));
-                self.run_each_alone(pessimistic).await;
-            }
-            Err(_) => {
-                batch.release(&staying);
-                join(self.run_each_alone(pessimistic), async { self.run_each_alone(limited.await).await }).await;
-            }
+        if let Ok(left_over) = timeout(batch::STALL_AFTER, &mut limited).await {
+            pessimistic.extend(left_over);
+            batch.release(&targets(&pessimistic));
+            self.run_each_alone(pessimistic).await;
+        } else {
+            batch.release(&staying);
+            join(self.run_each_alone(pessimistic), async { self.run_each_alone(limited.await).await }).await;
         }
     }
 

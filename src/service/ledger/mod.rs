@@ -199,11 +199,10 @@ impl LedgerRequest {
 
     /// The cards that it names.
     fn cards(&self) -> impl Iterator<Item = CardKey> {
-        let cards = self.target_keys().into_iter().filter_map(|(account, target)| match target {
+        self.target_keys().into_iter().filter_map(|(account, target)| match target {
             Target::Card(card) => Some((account, card)),
             Target::Authorization(_) => None,
-        });
-        cards
+        })
     }
 
     /// Whether the controls and limits of its card matter.

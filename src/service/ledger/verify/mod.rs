@@ -82,6 +82,7 @@ struct CardRow {
 }
 
 /// The columns of a movement that the replay checks, and what other rows say of it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own that the database checks")]
 struct MovementRow {
     card: CardId,
     seq: i64,

@@ -13,7 +13,7 @@ use crate::domain::{card::CardStatus, currency::Currency, id::CustomerId, money:
 macro_rules! write_statement {
     (
         authorizations: ($used:literal, $authorizations:literal, $events:literal),
-        transfers: ($array:literal, $column:literal, $value:literal, $whole:literal, $and_whole:literal),
+        transfers: ($array:literal, $column:literal, $value:literal, $and_whole:literal),
         $rows:expr $(, $more:expr)* $(,)?
     ) => {{
         let Rows { at, updates, movements, keys, .. } = $rows;
@@ -79,7 +79,6 @@ macro_rules! write_statement {
                     )
                 order by cards.account_id, cards.id
                 for no key update of cards skip locked
-            " + $whole + "
             ), applied as (
                 update cards
                 set
@@ -202,7 +201,7 @@ macro_rules! write_statement {
 
 /// Writes movements alone.
 pub(super) async fn write_movements(connection: &mut PgConnection, rows: &Rows) -> std::result::Result<Vec<Row>, sqlx::Error> {
-    write_statement!(authorizations: ("", "", ""), transfers: ("", "", "", "", ""), rows,).fetch_all(connection).await
+    write_statement!(authorizations: ("", "", ""), transfers: ("", "", "", ""), rows,).fetch_all(connection).await
 }
 
 /// Writes movements, some of them of transfers.
@@ -214,16 +213,16 @@ pub(super) async fn write_transfers(connection: &mut PgConnection, rows: &Rows) 
             ", transfer_id",
             ", movement.transfer_id",
             "
-            ), card_group as materialized (
-                select * from unnest($39::bigint[]) with ordinality as card_group (group_number, number)
-            ), whole as materialized (
-                select card_group.group_number
-                from card_group
-                left join locked on locked.number = card_group.number
-                group by card_group.group_number
-                having count(*) = count(locked.number)
-            ",
-            " and locked.number in (select number from card_group where group_number in (select group_number from whole))"
+                    and locked.number in (
+                        select number
+                        from unnest($39::bigint[]) with ordinality as card_group (group_number, number)
+                        where group_number not in (
+                            select missing.group_number
+                            from unnest($39::bigint[]) with ordinality as missing (group_number, number)
+                            where missing.number not in (select number from locked)
+                        )
+                    )
+            "
         ),
         rows,
         &rows.movements.transfer_id as &[Option<Uuid>],
@@ -354,95 +353,37 @@ pub(super) async fn write_all(connection: &mut PgConnection, rows: &Rows) -> std
             ", transfer_id",
             ", movement.transfer_id",
             "
-            ), card_group as materialized (
-                select * from unnest($116::bigint[]) with ordinality as card_group (group_number, number)
-            ), whole as materialized (
-                select card_group.group_number
-                from card_group
-                left join locked on locked.number = card_group.number
-                group by card_group.group_number
-                having count(*) = count(locked.number)
-            ",
-            " and locked.number in (select number from card_group where group_number in (select group_number from whole))"
+                    and locked.number in (
+                        select number
+                        from unnest($116::bigint[]) with ordinality as card_group (group_number, number)
+                        where group_number not in (
+                            select missing.group_number
+                            from unnest($116::bigint[]) with ordinality as missing (group_number, number)
+                            where missing.number not in (select number from locked)
+                        )
+                    )
+            "
         ),
         rows,
-        &created.account_id,
-        &created.card_id,
-        &created.id,
-        &created.status as &[&str],
-        &created.kind as &[&str],
-        &created.requested,
-        &created.authorized,
-        &created.held,
-        &created.captured,
-        &created.merchant_amount as &[Option<i64>],
-        &created.merchant_currency as &[Option<String>],
-        &created.merchant_id as &[Option<String>],
-        &created.merchant_name as &[Option<String>],
-        &created.merchant_category as &[Option<String>],
-        &created.merchant_city as &[Option<String>],
-        &created.merchant_country as &[Option<String>],
-        &created.entry_mode as &[&str],
-        &created.card_present as &[Option<bool>],
-        &created.network_transaction_id as &[Option<String>],
-        &created.metadata as &[Option<String>],
-        &created.approval_code as &[Option<String>],
-        &created.response_code,
-        &created.decided_by as &[&str],
-        &created.decline_code as &[Option<&str>],
-        &created.decline_message as &[Option<String>],
-        &created.checks as &[Option<String>],
-        &created.last_ordinal,
-        &created.entry_sequence,
-        &created.sequence,
-        &created.expires_at as &[Option<DateTime<Utc>>],
-        &changed.account_id,
-        &changed.card_id,
-        &changed.id,
-        &changed.status as &[&str],
-        &changed.authorized,
-        &changed.held,
-        &changed.captured,
-        &changed.excess,
-        &changed.reversed,
-        &changed.expired,
-        &changed.released,
-        &changed.capture_reversed,
-        &changed.refunded,
-        &changed.refund_reversed,
-        &changed.last_ordinal,
-        &changed.entry_sequence,
-        &changed.sequence,
-        &changed.expires_at as &[Option<DateTime<Utc>>],
-        &entries.account_id,
-        &entries.card_id,
-        &entries.sequence,
-        &entries.id,
-        &entries.authorization_id,
-        &entries.ordinal,
-        &entries.previous_sequence as &[Option<i64>],
-        &entries.kind as &[&str],
-        &entries.amount,
-        &entries.held_before,
-        &entries.held_after,
-        &entries.card_balance,
-        &entries.card_held,
-        &entries.movement_seq as &[Option<i64>],
-        &entries.decline_code as &[Option<&str>],
-        &entries.decline_message as &[Option<String>],
-        &entries.checks as &[Option<String>],
-        &entries.reason as &[Option<String>],
-        &entries.user_id as &[Option<Uuid>],
-        &entries.api_key_id as &[Option<Uuid>],
-        &entries.request_id as &[Option<String>],
-        &entries.event_type as &[&str],
-        &entries.state,
-        &usage.account_id,
-        &usage.card_id,
-        &usage.limit_id,
-        &usage.window_start,
-        &usage.amount,
-        &usage.count,
+        &created.account_id, &created.card_id, &created.id, &created.status as &[&str], &created.kind as &[&str], &created.requested,
+        &created.authorized, &created.held, &created.captured, &created.merchant_amount as &[Option<i64>],
+        &created.merchant_currency as &[Option<String>], &created.merchant_id as &[Option<String>],
+        &created.merchant_name as &[Option<String>], &created.merchant_category as &[Option<String>],
+        &created.merchant_city as &[Option<String>], &created.merchant_country as &[Option<String>], &created.entry_mode as &[&str],
+        &created.card_present as &[Option<bool>], &created.network_transaction_id as &[Option<String>],
+        &created.metadata as &[Option<String>], &created.approval_code as &[Option<String>], &created.response_code,
+        &created.decided_by as &[&str], &created.decline_code as &[Option<&str>], &created.decline_message as &[Option<String>],
+        &created.checks as &[Option<String>], &created.last_ordinal, &created.entry_sequence, &created.sequence,
+        &created.expires_at as &[Option<DateTime<Utc>>], &changed.account_id, &changed.card_id, &changed.id, &changed.status as &[&str],
+        &changed.authorized, &changed.held, &changed.captured, &changed.excess, &changed.reversed, &changed.expired, &changed.released,
+        &changed.capture_reversed, &changed.refunded, &changed.refund_reversed, &changed.last_ordinal, &changed.entry_sequence,
+        &changed.sequence, &changed.expires_at as &[Option<DateTime<Utc>>], &entries.account_id, &entries.card_id, &entries.sequence,
+        &entries.id, &entries.authorization_id, &entries.ordinal, &entries.previous_sequence as &[Option<i64>], &entries.kind as &[&str],
+        &entries.amount, &entries.held_before, &entries.held_after, &entries.card_balance, &entries.card_held,
+        &entries.movement_seq as &[Option<i64>], &entries.decline_code as &[Option<&str>], &entries.decline_message as &[Option<String>],
+        &entries.checks as &[Option<String>], &entries.reason as &[Option<String>], &entries.user_id as &[Option<Uuid>],
+        &entries.api_key_id as &[Option<Uuid>], &entries.request_id as &[Option<String>], &entries.event_type as &[&str], &entries.state,
+        &usage.account_id, &usage.card_id, &usage.limit_id, &usage.window_start, &usage.amount, &usage.count,
         &rows.movements.transfer_id as &[Option<Uuid>],
         &rows.updates.group_number
     )

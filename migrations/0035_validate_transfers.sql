@@ -1,3 +1,3 @@
--- The check that 0030 added. This reads every row and blocks nobody.
+-- The check that 0033 added. This reads every row and blocks nobody.
 
 alter table movements validate constraint movements_of_transfers_have_its_id;

@@ -274,7 +274,7 @@ impl Server {
         let reporting = tokio::spawn(background::report_webhooks(self.services.webhooks.clone()));
         let watching = tokio::spawn(self.services.events.clone().watch());
         let expiring = tokio::spawn(background::expire_holds(self.services.ledger.clone(), self.sweep));
-        let purging = tokio::spawn(background::purge(self.services, self.pools.clone(), self.retention));
+        let purging = tokio::spawn(background::maintain(self.services, self.pools.clone(), self.retention));
         let scraping = self.metrics.map(|(listener, metrics)| {
             let (pools, sending) = (self.pools.clone(), self.sending.clone());
             tokio::spawn(scrape::serve(listener, metrics, move || pool_sizes(&pools, &sending)))

@@ -252,6 +252,12 @@ impl Account {
         format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", self.token).into_bytes()
     }
 
+    /// A read of a path in this media type.
+    pub fn get_as(&self, path: &str, media_type: &str) -> Vec<u8> {
+        let headers = format!("Accept: {media_type}\r\nAuthorization: Bearer {}\r\n", self.token);
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").into_bytes()
+    }
+
     /// A request with a body.
     pub fn request(&self, method: &str, path: &str, body: &Value) -> Vec<u8> {
         write(method, path, &self.authorization_header(), body)

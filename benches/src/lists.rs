@@ -1,4 +1,4 @@
-//! Lists of a million rows: the memory they need, whether a slow reader holds a database connection, and whether the
+//! Lists and statements of a million rows: the memory they need, whether a slow reader holds a database connection, and whether the
 //! last page is as fast as the first.
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::{
     load::{self, Requests},
     report::Report,
     sample::{Sample, rate},
-    stream::Stream,
+    stream::{Shape, Stream},
     table,
 };
 
@@ -43,20 +43,46 @@ const DATABASE: &str = "lists";
 const BUSY: &str = "select count(*) from pg_stat_activity
     where datname = 'lists' and backend_type = 'client backend' and state <> 'idle'";
 
-/// A list and its path.
+/// A list, or a statement of a card.
 struct List {
     name: &'static str,
     path: String,
+    /// A short request of the same kind.
+    short: String,
+    media_type: &'static str,
+    shape: Shape,
 }
 
-/// Measures the customers of an account, and the movements of a card.
+impl List {
+    fn of(name: &'static str, path: String) -> Self {
+        let short = format!("{path}?limit=1");
+        Self { name, path, short, media_type: "application/json", shape: Shape::LIST }
+    }
+
+    fn statement(name: &'static str, card: &str, media_type: &'static str, shape: Shape) -> Self {
+        let path = |from: u32, to: u32| format!("/cards/{card}/statement?from={from}-01-01&to={to}-01-01");
+        Self { name, path: path(2025, 2125), short: path(2000, 2001), media_type, shape }
+    }
+
+    fn request(&self, account: &Account) -> Vec<u8> {
+        account.get_as(&self.path, self.media_type)
+    }
+}
+
+/// Measures the customers of an account, and the movements and statements of a card.
 pub async fn measure(testbed: &Testbed, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
     let (account, card) = prepare(testbed).await?;
-    let customers = List { name: "customers", path: "/customers".to_owned() };
-    for list in [customers, List { name: "movements", path: format!("/cards/{card}/movements") }] {
+    for list in [List::of("customers", "/customers".to_owned()), List::of("movements", format!("/cards/{card}/movements"))] {
         read_fast(testbed, &account, &list, report).await?;
         read_slowly(testbed, &account, &list, report).await?;
         pages(testbed, arguments, &account, &list, report).await?;
+    }
+    for statement in [
+        List::statement("movements in a statement", &card, "application/json", Shape::STATEMENT),
+        List::statement("movements in a CSV statement", &card, "text/csv", Shape::CSV),
+    ] {
+        read_fast(testbed, &account, &statement, report).await?;
+        read_slowly(testbed, &account, &statement, report).await?;
     }
     Ok(())
 }
@@ -78,7 +104,7 @@ async fn prepare(testbed: &Testbed) -> Result<(Account, String), Failure> {
 async fn read_fast(testbed: &Testbed, account: &Account, list: &List, report: &mut Report) -> Result<(), Failure> {
     let (server, account, rest) = start_at_rest(testbed, account, list).await?;
     let began = Instant::now();
-    let rows = Stream::open(server.address(), &account.get(&list.path)).await?.rows().await?;
+    let rows = Stream::open(server.address(), &list.request(&account), list.shape).await?.rows().await?;
     let took = began.elapsed();
     if rows != ROWS {
         return Err(format!("the list of {} has {rows} of {ROWS} rows", list.name).into());
@@ -93,7 +119,7 @@ async fn read_fast(testbed: &Testbed, account: &Account, list: &List, report: &m
 /// Reads a list slowly, and hangs up long before its end.
 async fn read_slowly(testbed: &Testbed, account: &Account, list: &List, report: &mut Report) -> Result<(), Failure> {
     let (server, account, rest) = start_at_rest(testbed, account, list).await?;
-    let mut stream = Stream::open(server.address(), &account.get(&list.path)).await?;
+    let mut stream = Stream::open(server.address(), &list.request(&account), list.shape).await?;
     let (began, mut busy) = (Instant::now(), 0);
     while began.elapsed() < SLOW {
         for _ in 0..LOOK_AFTER {
@@ -142,7 +168,7 @@ async fn pages(testbed: &Testbed, arguments: &Arguments, account: &Account, list
 async fn start_at_rest(testbed: &Testbed, account: &Account, list: &List) -> Result<(Server, Account, Option<u64>), Failure> {
     let server = testbed.serve(DATABASE).await?;
     let account = account.at(server.address());
-    load::each_once(server.address(), 1, vec![account.get(&format!("{}?limit=1", list.path))]).await?;
+    load::each_once(server.address(), 1, vec![account.get_as(&list.short, list.media_type)]).await?;
     sleep(Duration::from_secs(1)).await;
     let rest = server.memory();
     server.reset_peak()?;

@@ -11,8 +11,27 @@ use tokio::{
 /// The number of bytes read at a time.
 const PIECE: usize = 64 * 1024;
 
-/// The end of a list: its JSON, and the last chunk.
-const END: &[u8] = b"]}\r\n0\r\n\r\n";
+/// How the rows of an answer are found in its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// A byte that each row has once.
+    row: u8,
+    /// How often the rest of the answer has it.
+    others: usize,
+    /// The end: that of the body, and the last chunk.
+    end: &'static [u8],
+}
+
+impl Shape {
+    /// A list in JSON. Every row is one object, as is the list, and no text contains a brace.
+    pub const LIST: Self = Self { row: b'{', others: 1, end: b"]}\r\n0\r\n\r\n" };
+
+    /// A statement in JSON, of movements of one type. The totals and that of the type are objects too.
+    pub const STATEMENT: Self = Self { others: 3, ..Self::LIST };
+
+    /// A statement in CSV. Every line has a time, which ends with a Z: also those of the two balances.
+    pub const CSV: Self = Self { row: b'Z', others: 2, end: b",,,\r\n\r\n0\r\n\r\n" };
+}
 
 /// A list that is being read.
 #[derive(Debug)]
@@ -24,10 +43,10 @@ pub struct Stream {
 
 impl Stream {
     /// Sends the request, and reads the first bytes of the answer.
-    pub async fn open(address: SocketAddr, request: &[u8]) -> Result<Self, Failure> {
+    pub async fn open(address: SocketAddr, request: &[u8], shape: Shape) -> Result<Self, Failure> {
         let mut connection = TcpStream::connect(address).await?;
         connection.write_all(request).await?;
-        let mut stream = Self { connection, piece: vec![0; PIECE], progress: Progress::default() };
+        let mut stream = Self { connection, piece: vec![0; PIECE], progress: Progress::of(shape) };
         let length = stream.connection.read(&mut stream.piece).await?;
         if !stream.piece[..length].starts_with(b"HTTP/1.1 200 ") {
             return Err(format!("not a list: {}", String::from_utf8_lossy(&stream.piece[..length])).into());
@@ -61,28 +80,32 @@ impl Stream {
 }
 
 /// What has been read so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
-    objects: usize,
+    shape: Shape,
+    found: usize,
     last: Vec<u8>,
 }
 
 impl Progress {
+    const fn of(shape: Shape) -> Self {
+        Self { shape, found: 0, last: Vec::new() }
+    }
+
     fn take(&mut self, bytes: &[u8]) {
-        // Every row is one object, and no text contains a brace.
-        self.objects += bytes.split(|byte| *byte == b'{').skip(1).count();
-        self.last.extend_from_slice(&bytes[bytes.len().saturating_sub(END.len())..]);
-        self.last.drain(..self.last.len().saturating_sub(END.len()));
+        let Shape { row, end, .. } = self.shape;
+        self.found += bytes.split(|byte| *byte == row).skip(1).count();
+        self.last.extend_from_slice(&bytes[bytes.len().saturating_sub(end.len())..]);
+        self.last.drain(..self.last.len().saturating_sub(end.len()));
     }
 
-    /// JSON text contains no raw line break, so only the end of the list can look like this.
+    /// Only the last chunk is empty, so only the end of the answer can look like this.
     fn ended(&self) -> bool {
-        self.last == END
+        self.last == self.shape.end
     }
 
-    /// All objects but the outer one.
     const fn rows(&self) -> usize {
-        self.objects.saturating_sub(1)
+        self.found.saturating_sub(self.shape.others)
     }
 }
 
@@ -94,13 +117,16 @@ mod tests {
     fn rows_and_the_end_are_found_in_pieces_of_any_size() {
         let answer =
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1a\r\n{\"cards\":[{\"a\":1},{\"a\":2}\r\na\r\n,{\"a\":3}]}\r\n0\r\n\r\n";
-        for size in [1, 2, 7, answer.len()] {
-            let mut progress = Progress::default();
-            for piece in answer.chunks(size) {
-                assert!(!progress.ended());
-                progress.take(piece);
+        let file = b"HTTP/1.1 200 OK\r\ndate: x\r\n\r\n10\r\na,at\r\n,0Z,,,\r\nb,1Z,,,\r\n\r\n9\r\n,2Z,,,\r\n\r\n0\r\n\r\n";
+        for (answer, shape, rows) in [(&answer[..], Shape::LIST, 3), (file, Shape::CSV, 1)] {
+            for size in [1, 2, 7, answer.len()] {
+                let mut progress = Progress::of(shape);
+                for piece in answer.chunks(size) {
+                    assert!(!progress.ended());
+                    progress.take(piece);
+                }
+                assert_eq!((progress.rows(), progress.ended()), (rows, true), "{size}");
             }
-            assert_eq!((progress.rows(), progress.ended()), (3, true), "{size}");
         }
     }
 }

@@ -4,12 +4,29 @@ use std::time::{Duration, Instant};
 
 use crate::{
     database::Pools,
-    service::{self, Retention, Services, ledger::Ledger, webhooks::Webhooks},
+    service::{self, Retention, Services, customers::Customers, ledger::Ledger, webhooks::Webhooks},
 };
 
-/// Deletes expired rows in small batches and closes idle connections. Runs until it is dropped. It holds no connection
+/// Deletes what has expired, and fills in what an earlier version left out. Runs until it is dropped. It holds no connection
 /// between batches.
-pub(super) async fn purge(services: Services, pools: Pools, retention: Retention) {
+pub(super) async fn maintain(services: Services, pools: Pools, retention: Retention) {
+    tokio::join!(fill_words(services.customers.clone()), purge(services, pools, retention));
+}
+
+/// Writes the words by which customers are found that an earlier version created.
+async fn fill_words(customers: Customers) {
+    loop {
+        let more = customers.fill_words().await.unwrap_or_else(|error| {
+            tracing::warn!(cause = service::error::chain(&error), "words of customers could not be written; trying again later");
+            false
+        });
+        let pause = if more { Duration::from_millis(100) } else { Duration::from_secs(60) };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Deletes expired rows in small batches and closes idle connections.
+async fn purge(services: Services, pools: Pools, retention: Retention) {
     loop {
         let more = services.purge_expired(&retention).await.unwrap_or_else(|error| {
             tracing::warn!(cause = service::error::chain(&error), "expired rows could not be deleted; trying again later");

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// What may be done with the rows of each table. Rows are locked by the right to update them.
-const GRANTS: [(&str, &[&str]); 27] = [
+const GRANTS: [(&str, &[&str]); 29] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("accounts", &["SELECT", "INSERT", "UPDATE"]),
     ("api_keys", &["SELECT", "INSERT", "UPDATE"]),
@@ -15,8 +15,10 @@ const GRANTS: [(&str, &[&str]); 27] = [
     ("authorization_entries", &["SELECT", "INSERT"]),
     ("authorizations", &["SELECT", "INSERT", "UPDATE"]),
     ("card_controls", &["SELECT", "INSERT", "UPDATE"]),
+    ("card_status_changes", &["SELECT", "INSERT"]),
     ("cards", &["SELECT", "INSERT", "UPDATE"]),
     ("customers", &["SELECT", "INSERT", "UPDATE"]),
+    ("customer_words", &["SELECT", "INSERT", "DELETE"]),
     ("deployment", &["SELECT", "INSERT"]),
     ("event_blocks", ALL_OF_ROWS),
     ("event_feeds", &["SELECT", "INSERT", "UPDATE"]),

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::domain::{
     card::{CardStatus, ReplacementReason},
+    card_details::CardChanges,
     currency::Currency,
+    customer::CustomerChanges,
     id::{AccountId, ApiKeyId, AuthorizationId, CardId, CustomerId, LimitId, NotAnId, SessionId, UserId, WebhookEndpointId},
     money::Money,
     role::{Permission, Role},
@@ -114,12 +116,18 @@ event_types! {
     UserEnabled => "user_enabled";
     /// A customer was created.
     CustomerCreated => "customer_created";
+    /// A customer's name, email, metadata or external id was changed.
+    CustomerChanged => "customer_changed";
+    /// A person was erased.
+    CustomerErased => "customer_data_erased";
     /// A card was created.
     CardCreated => "card_created";
     /// A card was assigned to a customer.
     CardAssigned => "card_assigned";
     /// A card's status changed.
     CardStatusChanged => "card_status_changed";
+    /// A card's label, metadata or external id was changed.
+    CardChanged => "card_changed";
     /// A card was replaced by another.
     CardReplaced => "card_replaced";
     /// A card's controls were changed.
@@ -185,9 +193,12 @@ pub enum Event {
     UserDisabled { user: UserId },
     UserEnabled { user: UserId },
     CustomerCreated { customer: CustomerId },
+    CustomerChanged { customer: CustomerId, fields: CustomerChanges },
+    CustomerErased { customer: CustomerId },
     CardCreated { card: CardId, currency: Currency, sequence: i64 },
     CardAssigned { card: CardId, customer: CustomerId, sequence: i64 },
     CardStatusChanged { card: CardId, from: CardStatus, to: CardStatus, sequence: i64 },
+    CardChanged { card: CardId, fields: CardChanges, sequence: i64 },
     CardReplaced { card: CardId, replacement: CardId, reason: ReplacementReason, sequence: i64 },
     CardControlsChanged { card: CardId, before: Value, after: Value, sequence: i64 },
     LimitCreated { limit: LimitId, card: Option<(CardId, i64)>, after: Value },
@@ -247,6 +258,10 @@ impl Event {
             Self::UserDisabled { user } => (EventType::UserDisabled, Subject::User(user), Some(disabled(false)), Some(disabled(true))),
             Self::UserEnabled { user } => (EventType::UserEnabled, Subject::User(user), Some(disabled(true)), Some(disabled(false))),
             Self::CustomerCreated { customer } => (EventType::CustomerCreated, Subject::Customer(customer), None, None),
+            Self::CustomerChanged { customer, fields } => {
+                (EventType::CustomerChanged, Subject::Customer(customer), None, Some(json!({"changed": fields.names()})))
+            }
+            Self::CustomerErased { customer } => (EventType::CustomerErased, Subject::Customer(customer), None, None),
             Self::CardCreated { card, currency, .. } => {
                 let after = json!({"status": CardStatus::Inactive.name(), "currency": currency.code(), "customerId": null});
                 (EventType::CardCreated, Subject::Card(card), None, Some(after))
@@ -262,6 +277,9 @@ impl Event {
             Self::CardReplaced { card, replacement, reason, .. } => {
                 let after = json!({"replacedBy": replacement, "reason": reason.name()});
                 (EventType::CardReplaced, Subject::Card(card), Some(json!({"replacedBy": null})), Some(after))
+            }
+            Self::CardChanged { card, fields, .. } => {
+                (EventType::CardChanged, Subject::Card(card), None, Some(json!({"changed": fields.names()})))
             }
             Self::CardControlsChanged { card, before, after, .. } => {
                 (EventType::CardControlsChanged, Subject::Card(card), Some(before), Some(after))

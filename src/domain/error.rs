@@ -34,9 +34,21 @@ pub enum Refusal {
     /// The API key is revoked, or has expired.
     #[error("API key revoked or expired")]
     ApiKeyNotActive,
+    /// The customer has a card that is not cancelled, or that holds money.
+    #[error("customer has cards")]
+    CustomerHasCards,
+    /// The person was erased.
+    #[error("customer erased")]
+    CustomerErased,
     /// Another customer of the account has this email.
     #[error("email taken")]
     DuplicateEmail,
+    /// Another customer, or another card, of the account has this external id.
+    #[error("external id taken")]
+    DuplicateExternalId,
+    /// With the members that are there already, there would be more metadata than there may be.
+    #[error("too much metadata")]
+    TooMuchMetadata,
     /// Another user of the account has this email.
     #[error("user email taken")]
     DuplicateUser,
@@ -178,6 +190,8 @@ impl Refusal {
             | Self::TransferNotFound
             | Self::MovementNotFound => RefusalKind::NotFound,
             Self::DuplicateEmail
+            | Self::DuplicateExternalId
+            | Self::TooMuchMetadata
             | Self::ApiKeyNotActive
             | Self::DuplicateUser
             | Self::LastAdmin
@@ -193,6 +207,8 @@ impl Refusal {
             | Self::CountOfTransaction
             | Self::VersionConflict(_)
             | Self::OfTransfer(..)
+            | Self::CustomerHasCards
+            | Self::CustomerErased
             | Self::CurrencyMismatch
             | Self::BalanceLimitExceeded
             | Self::AuthorizationNotOpen(_)

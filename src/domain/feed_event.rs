@@ -32,6 +32,10 @@ macro_rules! feed_event_types {
 feed_event_types! {
     /// A customer was created.
     CustomerCreated => "customer.created";
+    /// A customer's name, email, metadata or external id was changed.
+    CustomerUpdated => "customer.updated";
+    /// A person was erased.
+    CustomerErased => "customer.erased";
     /// A card was created.
     CardCreated => "card.created";
     /// A card was assigned to a customer.
@@ -42,6 +46,8 @@ feed_event_types! {
     CardBlocked => "card.blocked";
     /// A card was cancelled.
     CardCancelled => "card.cancelled";
+    /// A card's label, metadata or external id was changed.
+    CardUpdated => "card.updated";
     /// A card was replaced by another.
     CardReplaced => "card.replaced";
     /// The controls of a card were changed.
@@ -256,7 +262,7 @@ mod tests {
     fn a_pattern_is_a_type_or_all_of_a_kind_or_everything() {
         let names = |patterns: &[&str]| TypeFilter::new(patterns.iter().copied()).map(|filter| filter.names());
         assert_eq!(names(&["card.blocked", "card.blocked"]), Ok(Some(vec!["card.blocked".to_owned()])));
-        assert_eq!(names(&["card.*"]).expect("known").expect("some").len(), 8);
+        assert_eq!(names(&["card.*"]).expect("known").expect("some").len(), 9);
         assert_eq!(names(&["card.blocked", "*"]), Ok(None));
         for wrong in ["", "card", "card.", "card.*.*", "c*", "**", "*.created", "card.unknown", "CARD.BLOCKED", ".*", "unknown.*"] {
             assert_eq!(names(&[wrong]), Err(UnknownPattern), "{wrong}");

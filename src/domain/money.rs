@@ -19,6 +19,10 @@ pub const MAX_MINOR: i64 = 9_007_199_254_740_991;
 #[sqlx(transparent)]
 pub struct Money(i64);
 
+/// What many movements come to, in minor units. It has no bound: what goes in and out again counts each time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total(i128);
+
 /// A sum that a caller wants to move: at least one minor unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(Money);
@@ -122,8 +126,8 @@ pub(super) fn minor_from_json(token: &str, digits: u32) -> Result<i64, MoneyFaul
 
 /// The JSON number of minor units of a currency with this many decimals: without them if they are all zero, else with all
 /// of them.
-pub(super) fn minor_to_json(minor: i64, digits: u32) -> String {
-    let per_major = 10_u64.pow(digits);
+pub(super) fn minor_to_json(minor: impl Into<i128>, digits: u32) -> String {
+    let (minor, per_major) = (minor.into(), 10_u128.pow(digits));
     let (major, rest) = (minor.unsigned_abs() / per_major, minor.unsigned_abs() % per_major);
     let sign = if minor < 0 { "-" } else { "" };
     if rest == 0 { format!("{sign}{major}") } else { format!("{sign}{major}.{rest:0width$}", width = digits as usize) }
@@ -147,6 +151,26 @@ fn exact(mantissa: &str) -> Result<Decimal, MoneyFault> {
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         RawValue::from_string(self.to_json()).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl Total {
+    /// A total in minor units.
+    #[must_use]
+    pub const fn from_minor(minor: i128) -> Self {
+        Self(minor)
+    }
+
+    /// Adds two totals. No table has the movements that it would take to exceed the largest one.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Serialize for Total {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(minor_to_json(self.0, MINOR_DIGITS)).map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 

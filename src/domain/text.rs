@@ -1,6 +1,6 @@
 //! Text from callers: trimmed, bounded, visible, without control characters. Parsed once, at the boundary.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use email_address::{EmailAddress, Options};
 use icu_properties::{
@@ -55,6 +55,14 @@ pub struct Description(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
 
+/// What people call a card: 1 to 100 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label(String);
+
+/// An account's own name for a customer or a card: 1 to 100 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalId(String);
+
 /// An email address: at most 254 characters, ASCII, `local@host.tld`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
@@ -62,7 +70,7 @@ pub struct Email(String);
 /// The longest name and description, in characters.
 pub const MAX_TEXT: usize = 200;
 
-/// The longest reason, in characters.
+/// The longest reason, label and external id, in characters.
 pub const MAX_REASON: usize = 100;
 
 /// The longest email address: RFC 5321 limits a path to 256 octets, two of them its angle brackets.
@@ -133,21 +141,34 @@ impl FromStr for Description {
     }
 }
 
-impl FromStr for Reason {
-    type Err = TextFault;
+/// Texts of at most [`MAX_REASON`] characters.
+macro_rules! short_text {
+    ($($type:ident)*) => {
+        $(impl FromStr for $type {
+            type Err = TextFault;
 
-    fn from_str(text: &str) -> Result<Self, TextFault> {
-        trimmed(text, MAX_REASON).map(|text| Self(text.to_owned()))
-    }
+            fn from_str(text: &str) -> Result<Self, TextFault> {
+                trimmed(text, MAX_REASON).map(|text| Self(text.to_owned()))
+            }
+        }
+
+        impl $type {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        })*
+    };
 }
 
-impl Reason {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+short_text! { Reason Label ExternalId }
 
 impl Name {
     /// The text.

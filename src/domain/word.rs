@@ -40,6 +40,17 @@ impl<T: Copy> Word<T> {
     }
 }
 
+impl<T: Copy + Into<&'static str>> Word<T> {
+    /// The word as it is stored.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(word) => (*word).into(),
+            Self::Unknown(text) => text,
+        }
+    }
+}
+
 impl<T> From<T> for Word<T> {
     fn from(word: T) -> Self {
         Self::Known(word)

@@ -9,10 +9,13 @@ use super::{
     balance_body::Balance,
     code::Code,
     command::{Command, respond},
-    error::Result,
-    extract::{NoQuery, PathId, Reader, Writer},
+    error::{Error, Result},
+    extract::{PathId, Reader, Writer},
+    faults,
     json::{Fields, FromFields},
-    openapi::{Operation, Tag},
+    openapi::{Filter, Operation, Tag},
+    query::Query,
+    time::Moment,
 };
 use crate::domain::{
     error::Refusal,
@@ -21,7 +24,10 @@ use crate::domain::{
     posting::MovementKind,
     text::Description,
 };
-use crate::service::ledger::{CardBalance, Posted, Posting};
+use crate::service::{
+    error::Error as ServiceError,
+    ledger::{CardBalance, Posted, Posting},
+};
 
 pub(super) struct AddRequest {
     card_id: Option<CardId>,
@@ -122,7 +128,11 @@ pub(super) async fn withdraw(State(app): State<App>, Writer(caller): Writer, com
 
 /// `GET /balances/{cardId}`
 pub(super) const GET: Operation = Operation::new("getBalance", Tag::Balances, "Get Balance")
-    .about("Retrieve a card's money: its balance, what is held of it for authorizations, and what is available. A hold that is due to expire is no longer part of `held`.")
+    .about("Retrieve a card's money: its balance, what is held of it for authorizations, and what is available. A hold that is due to expire is no longer part of `held`. With `at` it is the money that the card had at a moment in the past.")
+    .filters(&[Filter::new::<Moment>(
+        "at",
+        "A moment that is not in the future: a date in UTC, or RFC 3339, to the millisecond. The response then has the money of that moment, and is a 404 if the card was created later.",
+    )])
     .response::<Balance>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "balance": 100, "currency": "USD", "held": 20, "available": 80}"#)
     .refusals(&[Code::CardNotFound]);
 
@@ -130,10 +140,18 @@ pub(super) const GET: Operation = Operation::new("getBalance", Tag::Balances, "G
 pub(super) async fn get(
     State(app): State<App>,
     Reader(caller): Reader,
-    _: NoQuery,
     PathId(id): PathId<CardId>,
+    mut query: Query,
 ) -> Result<JsonBody<Balance>> {
+    let at = query.moment("at");
+    query.done()?;
     let id = id.map_err(|_| Refusal::CardNotFound)?;
+    if let Some(at) = at {
+        return match app.services.ledger.balance_at(caller.account, id, at).await {
+            Err(ServiceError::InFuture) => Err(Error::Validation(vec![faults::future("at")])),
+            outcome => Ok(JsonBody((&outcome?).into())),
+        };
+    }
     let card = app.services.cards.get(caller.account, id).await?;
     Ok(JsonBody((&card).into()))
 }

@@ -3,36 +3,39 @@
 use axum::{Json as JsonBody, extract::State, response::Response};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{
     App,
+    authorization_body::stored,
+    card_body::CardBody,
     code::Code,
     command::{Command, respond},
     error::Result,
     extract::{NoQuery, PathId, Reader, Writer},
     json::{Fields, FromFields},
-    openapi::{Filter, Operation, Tag},
+    openapi::{Filter, Operation, Tag, payment_schema::MetadataSchema},
     page::{Cursor, Page},
     query::Query,
-    time::Timestamp,
 };
 use crate::domain::{
     card::{CardStatus, ReplacementReason, TargetStatus},
+    card_details::NewCard,
     currency::Currency,
     error::Refusal,
     id::{CardId, CustomerId},
-    money::Money,
+    text::{ExternalId, Reason},
     word::Word,
 };
 use crate::service::cards::{Assigned, Card, CardFilter, StatusSet};
 
-pub(super) struct NewCard {
-    currency: Currency,
-}
-
 impl FromFields for NewCard {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
-        Some(Self { currency: fields.word("currency", &Currency::ALL.map(Currency::code))? })
+        let currency = fields.word("currency", &Currency::ALL.map(Currency::code));
+        let label = fields.optional("label", Fields::text);
+        let metadata = fields.optional("metadata", Fields::metadata);
+        let external_id = fields.optional("externalId", Fields::text);
+        Some(Self { currency: currency?, label, metadata, external_id })
     }
 }
 
@@ -42,69 +45,45 @@ pub(super) struct CreatedCard {
     card_id: CardId,
     status: Word<CardStatus>,
     currency: Word<Currency>,
+    label: Option<String>,
+    /// Your own name for the card.
+    external_id: Option<String>,
+    #[schemars(with = "MetadataSchema")]
+    metadata: Option<Box<RawValue>>,
 }
 
 impl CreatedCard {
     fn of(card: &Card) -> Self {
-        Self { card_id: card.id, status: card.status.clone(), currency: card.currency.clone() }
+        Self {
+            card_id: card.id,
+            status: card.status.clone(),
+            currency: card.currency.clone(),
+            label: card.label.clone(),
+            external_id: card.external_id.clone(),
+            metadata: stored(card.metadata.as_deref().unwrap_or("{}")),
+        }
     }
 }
 
 /// `POST /cards`
 pub(super) const CREATE: Operation = Operation::new("createCard", Tag::VirtualCards, "Create Virtual Card")
-    .about("Create a new virtual card with specified currency. New cards are `inactive`: they can be funded, and must be activated before they can pay.")
+    .about("Create a new virtual card with specified currency. New cards are `inactive`: they can be funded, and must be activated before they can pay. `label`, `metadata` and `externalId` are yours: the service keeps and shows them.")
     .request(r#"{"currency": "USD"}"#)
-    .response::<CreatedCard>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD"}"#);
+    .response::<CreatedCard>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD", "label": null, "externalId": null, "metadata": {}}"#)
+    .refusals(&[Code::DuplicateExternalId]);
 
 /// `POST /cards`
 pub(super) async fn create(State(app): State<App>, Writer(caller): Writer, command: Command<NewCard>) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, CreatedCard::of);
-    let outcome = app.services.cards.create(&caller.actor(), command.body.currency, idempotent.as_ref()).await?;
+    let outcome = app.services.cards.create(&caller.actor(), command.body, idempotent.as_ref()).await?;
     Ok(respond(outcome, CreatedCard::of))
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "Card")]
-pub(super) struct CardBody {
-    card_id: CardId,
-    status: Word<CardStatus>,
-    currency: Word<Currency>,
-    balance: Money,
-    /// What is held for authorizations that were not captured yet.
-    held: Money,
-    /// What can be spent: `balance` less `held`.
-    available: Money,
-    customer_id: Option<CustomerId>,
-    created_at: Timestamp,
-    /// The card that it replaces.
-    replaces: Option<CardId>,
-    /// The card that replaces it.
-    replaced_by: Option<CardId>,
-}
-
-impl From<&Card> for CardBody {
-    fn from(card: &Card) -> Self {
-        Self {
-            card_id: card.id,
-            status: card.status.clone(),
-            currency: card.currency.clone(),
-            balance: card.balance,
-            held: card.held,
-            available: card.balance.less(card.held),
-            customer_id: card.customer_id,
-            created_at: Timestamp(card.created_at),
-            replaces: card.replaces,
-            replaced_by: card.replaced_by,
-        }
-    }
 }
 
 /// `GET /cards/{cardId}`
 pub(super) const GET: Operation = Operation::new("getCard", Tag::VirtualCards, "Get Card Details")
     .about("Retrieve one card. `customerId` is null until the card is assigned.")
     .response::<CardBody>(
-        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active", "currency": "USD", "balance": 100, "held": 20, "available": 80, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z", "replaces": null, "replacedBy": null}"#,
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active", "currency": "USD", "balance": 100, "held": 20, "available": 80, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z", "label": "Travel", "externalId": null, "metadata": {"costCenter": "42"}, "replaces": null, "replacedBy": null}"#,
     )
     .refusals(&[Code::CardNotFound]);
 
@@ -126,6 +105,7 @@ struct Filters {
     customer_id: Option<String>,
     status: Option<CardStatus>,
     currency: Option<Currency>,
+    external_id: Option<ExternalId>,
 }
 
 impl Filters {
@@ -134,6 +114,7 @@ impl Filters {
             customer_id: query.text("customerId"),
             status: query.word("status", &CardStatus::ALL.map(CardStatus::name)),
             currency: query.word("currency", &Currency::ALL.map(Currency::code)),
+            external_id: query.checked("externalId"),
         }
     }
 
@@ -144,6 +125,7 @@ impl Filters {
             ("customerId", self.customer_id.as_deref()),
             ("status", self.status.map(CardStatus::name)),
             ("currency", self.currency.map(Currency::code)),
+            ("externalId", self.external_id.as_ref().map(ExternalId::as_str)),
         ];
         text.extend_pairs(named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
         text.finish()
@@ -152,15 +134,16 @@ impl Filters {
 
 /// `GET /cards`
 pub(super) const LIST: Operation = Operation::new("listCards", Tag::VirtualCards, "List Cards")
-    .about("Retrieve the cards in your account, oldest first: all of them, or those of a customer, with a status or in a currency.")
+    .about("Retrieve the cards in your account, oldest first: all of them, or those of a customer, with a status, in a currency or with an external id.")
     .filters(&[
         Filter::new::<CustomerId>("customerId", "Only cards of this customer."),
         Filter::new::<CardStatus>("status", "Only cards with this status."),
         Filter::new::<Currency>("currency", "Only cards in this currency."),
+        Filter::new::<ExternalId>("externalId", "Only the card with this external id."),
     ])
     .list::<CardBody>(
         "cards",
-        r#"{"cards": [{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD", "balance": 0, "held": 0, "available": 0, "customerId": null, "createdAt": "2025-02-10T10:00:00.000Z", "replaces": null, "replacedBy": null}], "nextCursor": null}"#,
+        r#"{"cards": [{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "inactive", "currency": "USD", "balance": 0, "held": 0, "available": 0, "customerId": null, "createdAt": "2025-02-10T10:00:00.000Z", "label": null, "externalId": null, "metadata": {}, "replaces": null, "replacedBy": null}], "nextCursor": null}"#,
     )
     .refusals(&[Code::CustomerNotFound]);
 
@@ -182,13 +165,13 @@ pub(super) async fn list(State(app): State<App>, Reader(caller): Reader, mut que
         }
         None => None,
     };
-    let filter = CardFilter { customer_id, status: filters.status, currency: filters.currency };
+    let filter = CardFilter { customer_id, status: filters.status, currency: filters.currency, external_id: filters.external_id };
     let cards = app.services.cards.clone();
     page.respond(
         "cards",
         move |after, limit| {
-            let cards = cards.clone();
-            async move { cards.page(caller.account, filter, after.unwrap_or(0), limit).await }
+            let (cards, filter) = (cards.clone(), filter.clone());
+            async move { cards.page(caller.account, &filter, after.unwrap_or(0), limit).await }
         },
         |card: &Card| (card.number, CardBody::from(card)),
     )
@@ -228,7 +211,7 @@ pub(super) const ASSIGN: Operation = Operation::new("assignCard", Tag::VirtualCa
     .response::<AssignedCard>(
         r#"{"success": true, "cardId": "card_01h455vb4pex5vsknk084sn02q", "customerId": "cus_01h455vb4pex5vsknk084sn02q"}"#,
     )
-    .refusals(&[Code::CardNotFound, Code::CustomerNotFound, Code::CardAlreadyAssigned, Code::CardCancelled]);
+    .refusals(&[Code::CustomerErased, Code::CardNotFound, Code::CustomerNotFound, Code::CardAlreadyAssigned, Code::CardCancelled]);
 
 /// `POST /cards/assign`
 pub(super) async fn assign(State(app): State<App>, Writer(caller): Writer, command: Command<AssignRequest>) -> Result<Response> {
@@ -241,13 +224,15 @@ pub(super) async fn assign(State(app): State<App>, Writer(caller): Writer, comma
 pub(super) struct StatusRequest {
     card_id: Option<CardId>,
     status: TargetStatus,
+    reason: Option<Reason>,
 }
 
 impl FromFields for StatusRequest {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let card_id = fields.id("cardId");
         let status = fields.word("status", &TargetStatus::ALL.map(|target| target.status().name()));
-        Some(Self { card_id: card_id?, status: status? })
+        let reason = fields.optional("reason", Fields::text);
+        Some(Self { card_id: card_id?, status: status?, reason })
     }
 }
 
@@ -267,7 +252,7 @@ impl StatusBody {
 
 /// `PATCH /cards/status`
 pub(super) const CHANGE_STATUS: Operation = Operation::new("changeCardStatus", Tag::VirtualCards, "Change Card Status")
-    .about("Activate, block, or cancel a virtual card. Inactive and blocked cards can be activated, active ones blocked, all of them cancelled. Cancelled is permanent. Requesting the current status changes nothing.")
+    .about("Activate, block, or cancel a virtual card. Inactive and blocked cards can be activated, active ones blocked, all of them cancelled. Cancelled is permanent. Requesting the current status changes nothing. The card's status history keeps the `reason`.")
     .request(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active"}"#)
     .response::<StatusBody>(r#"{"cardId": "card_01h455vb4pex5vsknk084sn02q", "status": "active"}"#)
     .refusals(&[Code::CardNotFound, Code::InvalidStatusTransition]);
@@ -275,8 +260,8 @@ pub(super) const CHANGE_STATUS: Operation = Operation::new("changeCardStatus", T
 /// `PATCH /cards/status`
 pub(super) async fn change_status(State(app): State<App>, Writer(caller): Writer, command: Command<StatusRequest>) -> Result<Response> {
     let idempotent = command.idempotent(caller.account, StatusBody::of);
-    let StatusRequest { card_id, status } = command.body;
-    let outcome = app.services.cards.change_status(&caller.actor(), card_id, status, idempotent.as_ref()).await?;
+    let StatusRequest { card_id, status, reason } = command.body;
+    let outcome = app.services.cards.change_status(&caller.actor(), card_id, (status, reason.as_ref()), idempotent.as_ref()).await?;
     Ok(respond(outcome, StatusBody::of))
 }
 
@@ -299,7 +284,7 @@ pub(super) const REPLACE: Operation = Operation::new("replaceCard", Tag::Virtual
     )
     .request(r#"{"reason": "lost"}"#)
     .response::<CardBody>(
-        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02r", "status": "active", "currency": "USD", "balance": 80, "held": 0, "available": 80, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z", "replaces": "card_01h455vb4pex5vsknk084sn02q", "replacedBy": null}"#,
+        r#"{"cardId": "card_01h455vb4pex5vsknk084sn02r", "status": "active", "currency": "USD", "balance": 80, "held": 0, "available": 80, "customerId": "cus_01h455vb4pex5vsknk084sn02q", "createdAt": "2025-02-10T10:00:00.000Z", "label": "Travel", "externalId": null, "metadata": {}, "replaces": "card_01h455vb4pex5vsknk084sn02q", "replacedBy": null}"#,
     )
     .refusals(&[Code::CardNotFound, Code::CardCancelled]);
 

@@ -170,13 +170,33 @@ codes! {
         means: "This path exists but does not accept this method."
         do: "Use one of the methods in the Allow header."
 
+    NotAcceptable "not_acceptable" NOT_ACCEPTABLE "No such format"
+        means: "The Accept header allows none of the formats in which this response exists."
+        do: "Send an Accept header with one of the media types that the detail lists, or none."
+
     RequestTimeout "request_timeout" REQUEST_TIMEOUT "The body did not come in time"
         means: "The request's body took longer to arrive than the server waits. Nothing was done."
         do: "Send the request again, under the same Idempotency-Key if it has one, over a faster connection."
 
+    CustomerHasCards "customer_has_cards" CONFLICT "The customer has cards"
+        means: "A person is erased once all of their cards are cancelled and hold no money: neither a balance nor holds."
+        do: "Cancel the cards with PATCH /cards/status, wait until their holds end or release them, and empty them with POST /balances/withdraw or POST /transfers."
+
+    CustomerErased "customer_erased" CONFLICT "The customer was erased"
+        means: "The person was erased: their name and email are gone, and nothing more can be done for them."
+        do: "Create a new customer with POST /customers."
+
     DuplicateEmail "duplicate_email" CONFLICT "A customer has this email"
         means: "Your account already has a customer with this email, regardless of case. No second one was created."
         do: "Find the customer in GET /customers and use its id. To make retries safe, send POST /customers with an Idempotency-Key."
+
+    DuplicateExternalId "duplicate_external_id" CONFLICT "The external id is in use"
+        means: "Your account already has a customer, or a card, with this externalId. A customer and a card may have the same one. Nothing was created or changed."
+        do: "Find what has it with GET /customers?externalId= or GET /cards?externalId=. Take it away there with PATCH and \"externalId\": null, or send another one."
+
+    TooMuchMetadata "too_much_metadata" CONFLICT "The metadata would have too many members"
+        means: "A customer or a card has at most 20 members of metadata, and a change leaves those that it does not name. With them there would be more. Nothing was changed."
+        do: "Take members away in the same change: send null for each."
 
     WebhookEndpointDisabled "endpoint_disabled" CONFLICT "The webhook endpoint is disabled"
         means: "Nothing is sent to a disabled endpoint, so nothing can be scheduled for it. Its disabledReason says why it is disabled."

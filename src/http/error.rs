@@ -53,6 +53,8 @@ pub(super) enum Error {
     IdempotencyKeyMissing,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
+    /// The `Accept` header allows none of these media types, which are all that there are.
+    NotAcceptable(&'static [&'static str]),
     /// The body is longer than this many bytes, which is more than any request needs.
     PayloadTooLarge(u64),
     /// The body did not arrive in time.
@@ -172,6 +174,9 @@ impl Error {
             Self::UnsupportedMediaType => {
                 (Code::UnsupportedMediaType, "Send the body as uncompressed JSON in UTF-8, with Content-Type: application/json.".to_owned())
             }
+            Self::NotAcceptable(media_types) => {
+                (Code::NotAcceptable, format!("Send an Accept header that allows one of: {}.", media_types.join(", ")))
+            }
             Self::PayloadTooLarge(max) => (Code::PayloadTooLarge, format!("The body is longer than {max} bytes.")),
             Self::RequestTimeout => (Code::RequestTimeout, "The body took too long to arrive. Nothing was done; send it again.".to_owned()),
             Self::InvalidPath => (Code::InvalidPath, "The percent-decoded path is not UTF-8 or contains control characters.".to_owned()),
@@ -214,6 +219,7 @@ fn describe_service(error: &ServiceError) -> (Code, String) {
             return (Code::AccountRequired, format!("Several accounts have this login. Send accountId, one of: {}.", accounts.join(", ")));
         }
         ServiceError::HoldEndOutOfRange => (Code::ValidationFailed, "The expiresAt is not 1 minute to 60 days ahead."),
+        ServiceError::InFuture => (Code::ValidationFailed, "The moment is in the future."),
         ServiceError::WrongPassword => (Code::ValidationFailed, "The current password is another one."),
         ServiceError::InvalidRefreshToken => {
             (Code::InvalidRefreshToken, "The refresh token is unknown, already used or expired. Log in again.")
@@ -275,6 +281,7 @@ impl Error {
             | Self::Validation(_)
             | Self::IdempotencyKeyMissing
             | Self::UnsupportedMediaType
+            | Self::NotAcceptable(_)
             | Self::PayloadTooLarge(_)
             | Self::RequestTimeout
             | Self::InvalidPath

@@ -77,6 +77,9 @@ struct DataSchema {
     /// The customer's id. Events hold no names and no emails.
     #[serde(skip_serializing_if = "Option::is_none")]
     customer: Option<BTreeMap<String, Value>>,
+    /// The names of the members of the customer or of the card that changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<Vec<String>>,
     /// The limit, without its name and without what was spent of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<BTreeMap<String, Value>>,

@@ -144,6 +144,19 @@ pub(super) fn moment(field: &'static str) -> FieldFault {
     fault(field, FaultCode::InvalidDate, "must be a date such as 2025-02-10, or a moment such as 2025-02-10T12:00:00Z")
 }
 
+/// A moment that lies ahead, of which nothing is known.
+pub(super) fn future(field: &'static str) -> FieldFault {
+    fault(field, FaultCode::OutOfRange, "must not be in the future")
+}
+
+/// A text that names no time zone.
+pub(super) fn time_zone(field: &'static str) -> FieldFault {
+    fault(field, FaultCode::InvalidFormat, NO_TIME_ZONE)
+}
+
+/// What a text that names no time zone must be.
+pub(super) const NO_TIME_ZONE: &str = "must be a time zone of the IANA database, such as America/Bogota";
+
 /// A JSON object whose members are not metadata.
 pub(super) fn metadata(field: &'static str, what: MetadataFault) -> FieldFault {
     let code = match what {

@@ -2,7 +2,7 @@
 //!
 //! Names, types and codings are case-insensitive. Space and tabs may surround a separator, and elements may be empty.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Reverse};
 
 use axum::http::{HeaderMap, HeaderName, header};
 
@@ -34,6 +34,20 @@ pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
     let preference = |ranges: [&str; 3]| preference(headers, &header::ACCEPT, &ranges).unwrap_or_default();
     let html = preference(["text/html", "text/*", "*/*"]);
     html.weight > 0 && html > preference(["application/json", "application/*", "*/*"])
+}
+
+/// The place of the media type that the client wants most. On a tie it is the one that the client names more specifically, and
+/// then the first. None: the client accepts none of them. Without the field it accepts any.
+pub(super) fn preferred(headers: &HeaderMap, media_types: &[&str]) -> Option<usize> {
+    if list(headers, &header::ACCEPT).next().is_none() {
+        return Some(0);
+    }
+    let preferences = media_types.iter().map(|media_type| {
+        let kind = format!("{}/*", media_type.split('/').next().unwrap_or_default());
+        preference(headers, &header::ACCEPT, &[*media_type, &kind, "*/*"]).unwrap_or_default()
+    });
+    let accepted = preferences.enumerate().filter(|(_, preference)| preference.weight > 0);
+    accepted.max_by_key(|(place, preference)| (*preference, Reverse(*place))).map(|(place, _)| place)
 }
 
 /// Whether the client takes a response with the content coding gzip. Without the field it takes any.
@@ -256,6 +270,35 @@ mod tests {
         }
         assert!(!prefers_html(&HeaderMap::new()));
         assert!(prefers_html(&headers(&header::ACCEPT, &["application/json;q=0.5", "text/html"])), "two lines are one list");
+    }
+
+    #[test]
+    fn the_wanted_media_type_is_the_one_with_the_most_weight() {
+        let wanted = |accept: &str| preferred(&headers(&header::ACCEPT, &[accept]), &["application/json", "text/csv"]);
+        for (accept, place) in [
+            ("", Some(0)),
+            (" , ", Some(0)),
+            ("*/*", Some(0)),
+            ("application/json", Some(0)),
+            ("application/json, text/csv", Some(0)),
+            ("text/csv;q=0.5, application/*", Some(0)),
+            ("text/html, */*;q=0.8", Some(0)),
+            ("text/csv;q=0, */*", Some(0)),
+            ("text/csv", Some(1)),
+            ("TEXT/CSV; charset=utf-8", Some(1)),
+            ("text/*", Some(1)),
+            ("text/csv, */*", Some(1)),
+            ("text/csv, application/json;q=0.9", Some(1)),
+            ("application/json;q=0, */*;q=0.1", Some(1)),
+            ("text/html", None),
+            ("application/json;q=0, text/csv;q=0.0", None),
+            ("*/*;q=0", None),
+            ("nonsense", None),
+            ("text/csv;q=2", None),
+        ] {
+            assert_eq!(wanted(accept), place, "{accept}");
+        }
+        assert_eq!(preferred(&HeaderMap::new(), &["application/json", "text/csv"]), Some(0));
     }
 
     #[test]

@@ -233,17 +233,8 @@ impl<'a> Fields<'a> {
     /// A required object of strings that the service keeps for the caller. A member that is null is left out.
     pub(super) fn metadata(&mut self, field: &'static str) -> Option<Metadata> {
         self.note(field, |_| payment_schema::requested_metadata());
-        let value = self.required(field)?.get();
-        let Ok(Members(members)) = serde_json::from_str(value) else {
-            self.faults.push(faults::wrong_type(field, "an object", value));
-            return None;
-        };
-        let strings = members.into_iter().filter(|(_, value)| value.get() != "null").map(|(key, value)| {
-            let value = serde_json::from_str(value.get()).map_err(|_| faults::wrong_type(field, "an object of strings", value.get()));
-            value.map(|value: String| (key, value))
-        });
-        let strings: std::result::Result<Vec<_>, _> = strings.collect();
-        let metadata = strings.and_then(|strings| Metadata::new(strings).map_err(|fault| faults::metadata(field, fault)));
+        let strings = self.members_of(field)?.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let metadata = Metadata::new(strings.collect()).map_err(|fault| faults::metadata(field, fault));
         metadata.map_err(|fault| self.faults.push(fault)).ok()
     }
 

@@ -13,7 +13,7 @@ use super::{
     command::{Command, respond},
     error::Result,
     extract::{NoQuery, PathId, Reader, Writer},
-    faults::FaultCode,
+    faults::{self, FaultCode},
     json::{Fields, FromFields},
     limit_body::{CardLimitsBody, CustomerLimitsBody, LimitBody},
     openapi::{Operation, Tag, payment_schema::names, schema},
@@ -97,9 +97,7 @@ impl Definition {
     fn from_fields(fields: &mut Fields<'_>, target: LimitTarget) -> Option<Self> {
         let name = fields.optional("name", Fields::text);
         let interval: Option<Interval> = fields.word("interval", &names(Interval::VARIANTS));
-        let read = |text: &str| {
-            text.parse::<TimeZone>().map_err(|_| "must be a time zone of the IANA database, such as America/Bogota".to_owned())
-        };
+        let read = |text: &str| text.parse::<TimeZone>().map_err(|_| faults::NO_TIME_ZONE.to_owned());
         let time_zone = fields.optional("timeZone", |fields, name| fields.trimmed_choice(name, MAX_ZONE, zone_schema, read));
         let week_start: Option<WeekStart> = fields.optional("weekStart", |fields, name| fields.word(name, &names(WeekStart::VARIANTS)));
         let [has_amount, has_count] = fields.at_least_one_of(["amount", "count"]);
@@ -170,7 +168,7 @@ pub(super) const CREATE_OF_CUSTOMER: Operation = Operation::new("createCustomerL
     .about("Limit what all cards of a customer in a currency may spend together. It applies to cards that are assigned later, with what they have spent before. Otherwise it is like a limit of a card.")
     .request(r#"{"currency": "USD", "interval": "day", "amount": 1000, "count": 20}"#)
     .response::<LimitBody>(CUSTOMER_LIMIT)
-    .refusals(&[Code::CustomerNotFound, Code::TooManyLimits]);
+    .refusals(&[Code::CustomerErased, Code::CustomerNotFound, Code::TooManyLimits]);
 
 /// `POST /customers/{customerId}/limits`
 pub(super) async fn create_of_customer(

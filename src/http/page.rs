@@ -1,28 +1,21 @@
 //! Lists: a page with `limit` and `after`, or the whole list in bounded memory.
-//!
-//! A list is read in keyset chunks, one statement per chunk. While a slow client reads, the server holds
-//! no database connection and at most one chunk.
 
-use std::{convert::Infallible, fmt::Display, future::Future, io};
+use std::{fmt::Display, future::Future};
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures_util::stream;
 use serde::Serialize;
 
-use super::{error::Result, faults::FaultCode, query::Query};
+use super::{chunks, error::Result, faults::FaultCode, query::Query};
 use crate::domain::id::AuthorizationId;
-use crate::service::error::{Error as ServiceError, Result as ServiceResult, chain};
+use crate::service::error::{Error as ServiceError, Result as ServiceResult};
 
 /// The largest `limit`.
 pub(super) const MAX_LIMIT: i64 = 100;
-
-/// Rows per chunk when no limit is given.
-const CHUNK: i64 = 1_000;
 
 /// A position in a list, as its cursors have it.
 pub(super) trait Position: Copy + Display + Send + Sync + 'static {
@@ -153,63 +146,38 @@ impl<P: Position> Page<P> {
             let next = if more { rows.last().map(|last| row(last).0) } else { stopped_at };
             let next = next.map(|next| Cursor::encode(&self.scope, next));
             let mut body = format!("{{\"{name}\":[").into_bytes();
-            write_rows(&mut body, &rows, row, true)?;
+            for (index, each) in rows.iter().enumerate() {
+                if index > 0 {
+                    body.push(b',');
+                }
+                write_json(&mut body, &row(each).1)?;
+            }
             body.extend_from_slice(b"],\"nextCursor\":");
             write_json(&mut body, &next)?;
             body.push(b'}');
             return Ok(json(Body::from(body)));
         }
 
-        let tail: &'static [u8] = if self.after.is_some() { b"],\"nextCursor\":null}" } else { b"]}" };
-        // The first chunk is read before the response starts: an unreachable database causes a 503 and not half a list.
-        let (first, stopped_at) = fetch(self.after, CHUNK).await?;
-        let mut body = format!("{{\"{name}\":[").into_bytes();
-        write_rows(&mut body, &first, row, true)?;
-        let Some(position) = more_after(&first, row).or(stopped_at) else {
-            body.extend_from_slice(tail);
-            return Ok(json(Body::from(body)));
-        };
-        let rest = stream::try_unfold((Some(position), first.is_empty(), fetch), move |(position, at_start, fetch)| async move {
-            let Some(position) = position else { return Ok::<_, io::Error>(None) };
-            // A separate task: if the client disconnects, a running statement still finishes.
-            let read = tokio::spawn(fetch(Some(position), CHUNK)).await.map_err(io::Error::other)?;
-            let (rows, stopped_at) =
-                read.inspect_err(|error| tracing::error!(cause = chain(error), "a list was cut off")).map_err(io::Error::other)?;
-            let mut chunk = Vec::new();
-            write_rows(&mut chunk, &rows, row, at_start).map_err(io::Error::other)?;
-            let position = more_after(&rows, row).or(stopped_at);
-            if position.is_none() {
-                chunk.extend_from_slice(tail);
+        let tail: &[u8] = if self.after.is_some() { b"],\"nextCursor\":null}" } else { b"]}" };
+        let head = format!("{{\"{name}\":[").into_bytes();
+        let write = move |body: &mut Vec<u8>, each: &R, is_first: bool| {
+            if !is_first {
+                body.push(b',');
             }
-            Ok(Some((Bytes::from(chunk), (position, at_start && rows.is_empty(), fetch))))
-        });
-        let head = stream::once(async { Ok::<_, Infallible>(Bytes::from(body)) });
-        let chunks = futures_util::StreamExt::chain(futures_util::StreamExt::map(head, |chunk| chunk.map_err(io::Error::other)), rest);
-        Ok(json(Body::from_stream(chunks)))
+            let (position, json) = row(each);
+            write_json(body, &json).map(|()| position)
+        };
+        Ok(json(chunks::body(head, tail.to_vec(), self.after, fetch, write).await?))
     }
 }
 
-/// The position of the next chunk; `None` after a short chunk, which is the last.
-fn more_after<R, P, J>(rows: &[R], row: impl Fn(&R) -> (P, J)) -> Option<P> {
-    let is_full = usize::try_from(CHUNK).is_ok_and(|chunk| rows.len() == chunk);
-    if is_full { rows.last().map(|last| row(last).0) } else { None }
-}
-
-fn write_rows<R, P, J: Serialize>(body: &mut Vec<u8>, rows: &[R], row: impl Fn(&R) -> (P, J), at_start: bool) -> ServiceResult<()> {
-    for (index, each) in rows.iter().enumerate() {
-        if index > 0 || !at_start {
-            body.push(b',');
-        }
-        write_json(body, &row(each).1)?;
-    }
-    Ok(())
-}
-
-fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> ServiceResult<()> {
+/// Appends a value as JSON.
+pub(super) fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> ServiceResult<()> {
     serde_json::to_writer(body, value).map_err(|error| ServiceError::internal("writing a list", error))
 }
 
-fn json(body: Body) -> Response {
+/// A response with this body, which is JSON.
+pub(super) fn json(body: Body) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 

@@ -8,9 +8,12 @@ use chrono::{DateTime, Utc};
 use super::{
     error::{Error, FieldFault, Result},
     faults::{self, FaultCode},
-    time::Moment,
+    time::{DayOrMoment, Moment},
 };
-use crate::domain::text::{Email, TextFault};
+use crate::domain::{
+    spending::window::TimeZone,
+    text::{Email, TextFault},
+};
 
 /// The parameters of a request, and the faults found in them so far.
 pub(super) struct Query {
@@ -55,6 +58,12 @@ impl Query {
         Some(text)
     }
 
+    /// A text that `T` validates; `None` if it is absent.
+    pub(super) fn checked<T: FromStr<Err = TextFault>>(&mut self, field: &'static str) -> Option<T> {
+        let text = self.text(field)?;
+        text.parse().map_err(|fault| self.faults.push(faults::text(field, fault))).ok()
+    }
+
     /// A word from a list; `None` if it is absent.
     pub(super) fn word<T: FromStr>(&mut self, field: &'static str, words: &[&str]) -> Option<T> {
         let text = self.text(field)?;
@@ -83,6 +92,25 @@ impl Query {
         None
     }
 
+    /// A required day or point in time.
+    pub(super) fn day_or_moment(&mut self, field: &'static str) -> Option<DayOrMoment> {
+        if !self.parameters.iter().any(|(name, _)| name == field) {
+            self.known.push(field);
+            self.fault(field, FaultCode::Required, "is required");
+            return None;
+        }
+        let text = self.text(field)?;
+        let read = with_plus_of_offset(&text).parse();
+        read.map_err(|_| self.faults.push(faults::moment(field))).ok()
+    }
+
+    /// A time zone; `None` if it is absent.
+    pub(super) fn time_zone(&mut self, field: &'static str) -> Option<TimeZone> {
+        let text = self.text(field)?;
+        // No name contains a space, so one within it was an unencoded plus sign.
+        text.replace(' ', "+").parse().map_err(|_| self.faults.push(faults::time_zone(field))).ok()
+    }
+
     /// An email; `None` if it is absent.
     pub(super) fn email(&mut self, field: &'static str) -> Option<Email> {
         let text = self.any_text(field)?;
@@ -97,6 +125,17 @@ impl Query {
     pub(super) fn done(self) -> Result<()> {
         let faults = self.into_faults();
         if faults.is_empty() { Ok(()) } else { Err(Error::Validation(faults)) }
+    }
+
+    /// Finishes reading with what was read. `None` if a fault was found in it.
+    ///
+    /// # Errors
+    /// As for [`Self::done`].
+    pub(super) fn done_with<T>(self, read: Option<T>) -> Result<T> {
+        match (read, self.into_faults()) {
+            (Some(read), faults) if faults.is_empty() => Ok(read),
+            (_, faults) => Err(Error::Validation(faults)),
+        }
     }
 
     /// Finishes reading: the faults of the parameters read so far, and one for each other parameter.

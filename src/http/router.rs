@@ -7,14 +7,14 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    App, api_keys, audit_events, auth, authorizations, balances, cards, controls, customers, docs,
+    App, api_keys, audit_events, auth, authorizations, balances, card_details, cards, controls, customers, docs,
     document::{self, Document},
     error::Error,
     events, explanations, health, limits,
     middleware::{self, cors},
     movements, network, openapi,
     routes::{Entry, Routes},
-    sandbox, sessions, transfers, users,
+    sandbox, sessions, statements, transfers, users,
     webhooks::{self, deliveries},
 };
 use crate::config::Environment;
@@ -72,13 +72,18 @@ impl Table {
             .post("/customers", customers::create, customers::CREATE)
             .get("/customers", customers::list, customers::LIST)
             .get("/customers/{customerId}", customers::get, customers::GET)
+            .delete("/customers/{customerId}", customers::erase, customers::ERASE)
+            .patch("/customers/{customerId}", customers::change, customers::CHANGE)
             .post("/cards", cards::create, cards::CREATE)
             .get("/cards", cards::list, cards::LIST)
             .post("/cards/assign", cards::assign, cards::ASSIGN)
             .patch("/cards/status", cards::change_status, cards::CHANGE_STATUS)
             .get("/cards/{cardId}", cards::get, cards::GET)
+            .patch("/cards/{cardId}", card_details::change, card_details::CHANGE)
+            .get("/cards/{cardId}/status-history", card_details::history, card_details::HISTORY)
             .post("/cards/{cardId}/replace", cards::replace, cards::REPLACE)
             .get("/cards/{cardId}/movements", movements::list, movements::LIST)
+            .get("/cards/{cardId}/statement", statements::get, statements::GET)
             .get("/cards/{cardId}/controls", controls::get, controls::GET)
             .patch("/cards/{cardId}/controls", controls::change, controls::CHANGE)
             .get("/cards/{cardId}/limits", limits::of_card, limits::OF_CARD)

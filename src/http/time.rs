@@ -1,36 +1,75 @@
 //! Timestamps in JSON: RFC 3339, UTC, `Z`, to the millisecond.
 
-use std::str::FromStr;
+use std::{
+    fmt::{self, Display},
+    str::FromStr,
+};
 
-use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SecondsFormat, Timelike as _, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, SecondsFormat, Timelike as _, Utc};
 use serde::{Serialize, Serializer};
+
+use crate::domain::spending::window::TimeZone;
 
 /// A time by the database's clock.
 pub(super) struct Timestamp(pub(super) DateTime<Utc>);
 
+impl Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+        serializer.collect_str(self)
     }
 }
 
 /// A time from a caller: RFC 3339, or a date, which means its start in UTC.
 pub(super) struct Moment(pub(super) DateTime<Utc>);
 
+/// A time from a caller: RFC 3339, or a date, whose start depends on a time zone.
+#[derive(Clone, Copy)]
+pub(super) enum DayOrMoment {
+    Day(NaiveDate),
+    Moment(DateTime<Utc>),
+}
+
 /// The text is neither a date nor RFC 3339.
 pub(super) struct NotAMoment;
+
+impl FromStr for DayOrMoment {
+    type Err = NotAMoment;
+
+    fn from_str(text: &str) -> Result<Self, NotAMoment> {
+        // chrono also reads dates with spaces or with one digit, other signs and more, so the form is checked first.
+        match form(text).ok_or(NotAMoment)? {
+            Form::Date => text.parse().map(Self::Day).map_err(|_| NotAMoment),
+            Form::DateTime => {
+                let moment = DateTime::parse_from_rfc3339(text).map_err(|_| NotAMoment)?.to_utc();
+                let is_valid = is_storable(&moment) && !is_misplaced_leap_second(&moment);
+                is_valid.then_some(Self::Moment(moment)).ok_or(NotAMoment)
+            }
+        }
+    }
+}
+
+impl DayOrMoment {
+    /// The moment, or the first one of the day. None if that is in no year of four digits.
+    pub(super) fn start_in(self, time_zone: TimeZone) -> Option<DateTime<Utc>> {
+        let start = match self {
+            Self::Day(day) => time_zone.start_of(day),
+            Self::Moment(moment) => moment,
+        };
+        is_storable(&start).then_some(start)
+    }
+}
 
 impl FromStr for Moment {
     type Err = NotAMoment;
 
     fn from_str(text: &str) -> Result<Self, NotAMoment> {
-        // chrono also reads dates with spaces or with one digit, other signs and more, so the form is checked first.
-        let read = match form(text) {
-            Some(Form::Date) => text.parse::<NaiveDate>().ok().map(|date| date.and_time(NaiveTime::MIN).and_utc()),
-            Some(Form::DateTime) => DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc()),
-            None => None,
-        };
-        read.filter(|moment| is_storable(moment) && !is_misplaced_leap_second(moment)).map(Self).ok_or(NotAMoment)
+        text.parse::<DayOrMoment>()?.start_in(TimeZone::UTC).map(Self).ok_or(NotAMoment)
     }
 }
 

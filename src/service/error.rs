@@ -39,6 +39,9 @@ pub enum Error {
     /// A hold would end sooner or later than holds may.
     #[error("hold end out of range")]
     HoldEndOutOfRange,
+    /// The past was asked for, and the moment lies ahead, by the database's clock.
+    #[error("moment in the future")]
+    InFuture,
     /// The refresh token is unknown, expired or used, or its session is over.
     #[error("refresh refused")]
     InvalidRefreshToken,
@@ -103,6 +106,16 @@ impl Error {
     /// A bug, with what failed and how.
     pub fn internal(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal { doing, source: source.into() }
+    }
+
+    /// The error of a statement that sets a unique value which was free a moment ago. If it is taken by now, the transaction is
+    /// worth another try.
+    pub(super) fn lost_race(error: sqlx::Error) -> Self {
+        if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) {
+            Self::DatabaseUnavailable(Arc::new(error))
+        } else {
+            error.into()
+        }
     }
 
     /// Whether the database rolled the transaction back in favour of another: nothing was done, and the same work may

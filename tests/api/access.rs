@@ -3,10 +3,12 @@
 //! The tests walk the route table, so an endpoint without a cell fails.
 
 mod events;
+mod lives;
 mod payments;
 mod spending;
 mod webhooks;
 
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use core_api::{
     config::Environment,
     domain::role::{Role, UserRole},
@@ -87,6 +89,11 @@ fn plain(path: &str) -> (String, Option<Value>) {
     (path.to_owned(), None)
 }
 
+/// A moment that is past, and after everything that a test has done so far, but for the last milliseconds.
+fn just_now() -> String {
+    (Utc::now() - TimeDelta::milliseconds(1)).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
 /// The cells of an endpoint: several if it can name ids in several ways.
 fn cells(method: &Method, path: &str) -> Vec<Cell> {
     use Who::{Admins, Anybody, LoggedIn, Operators, Viewers};
@@ -125,6 +132,9 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
         ("POST", "/customers") => vec![cell(Operators, &[], |_| ("/customers".into(), Some(json!({}))))],
         ("GET", "/customers") => vec![cell(Viewers, &[], |_| plain("/customers"))],
         ("GET", "/customers/{customerId}") => vec![cell(Viewers, &[CUSTOMER], |ids| plain(&format!("/customers/{}", ids.customer)))],
+        ("DELETE", "/customers/{customerId}") => {
+            vec![cell(Admins, &[CUSTOMER], |ids| plain(&format!("/customers/{}", ids.customer)))]
+        }
         ("POST", "/cards") => vec![cell(Operators, &[], |_| ("/cards".into(), Some(json!({}))))],
         ("GET", "/cards") => vec![
             cell(Viewers, &[], |_| plain("/cards")),
@@ -144,16 +154,23 @@ fn cells(method: &Method, path: &str) -> Vec<Cell> {
             cell(Viewers, &[CARD], |ids| plain(&format!("/cards/{}/movements", ids.card))),
             cell(Viewers, &[CARD], |ids| plain(&format!("/cards/{}/movements?limit=1", ids.card))),
         ],
+        ("GET", "/cards/{cardId}/statement") => {
+            vec![cell(Viewers, &[CARD], |ids| plain(&format!("/cards/{}/statement?from=2025-01-01&to=2125-01-01", ids.card)))]
+        }
         ("POST", "/balances/add") => {
             vec![cell(Operators, &[CARD], |ids| ("/balances/add".into(), Some(json!({"cardId": ids.card, "amount": 1}))))]
         }
-        ("GET", "/balances/{cardId}") => vec![cell(Viewers, &[CARD], |ids| plain(&format!("/balances/{}", ids.card)))],
+        ("GET", "/balances/{cardId}") => vec![
+            cell(Viewers, &[CARD], |ids| plain(&format!("/balances/{}", ids.card))),
+            cell(Viewers, &[CARD], |ids| plain(&format!("/balances/{}?at={}", ids.card, just_now()))),
+        ],
         ("POST", "/sandbox/purchases") => vec![cell(Operators, &[CARD], |ids| {
             ("/sandbox/purchases".into(), Some(json!({"cardId": ids.card, "amount": 1, "description": "x"})))
         })],
         (method, path) => {
-            let cells =
-                [payments::cells, events::cells, spending::cells, webhooks::cells].into_iter().flat_map(|cells| cells(method, path));
+            let cells = [payments::cells, events::cells, lives::cells, spending::cells, webhooks::cells]
+                .into_iter()
+                .flat_map(|cells| cells(method, path));
             let cells: Vec<Cell> = cells.collect();
             assert!(!cells.is_empty(), "{method} {path} has no cell in the access grid");
             cells

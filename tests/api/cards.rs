@@ -3,7 +3,7 @@
 use core_api::domain::{card::CardStatus, currency::Currency};
 use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::support::{World, payments::with};
 
 #[tokio::test]
 async fn a_card_is_created_inactive_in_each_currency() {
@@ -12,13 +12,16 @@ async fn a_card_is_created_inactive_in_each_currency() {
         let created = admin.post("/cards", json!({"currency": currency})).await.ok();
         let id = created["cardId"].as_str().expect("an id");
         assert!(id.starts_with("card_") && id.len() == 31, "{id}");
-        assert_eq!(created, json!({"cardId": id, "status": "inactive", "currency": currency}));
+        assert_eq!(
+            created,
+            json!({"cardId": id, "status": "inactive", "currency": currency, "label": null, "externalId": null, "metadata": {}})
+        );
         let details = admin.card(id).await;
         let created_at = details["createdAt"].clone();
         assert!(created_at.as_str().is_some_and(|time| time.ends_with('Z')));
         let money = json!({"cardId": id, "balance": 0, "currency": currency, "held": 0, "available": 0});
         assert_eq!(admin.get(&format!("/balances/{id}")).await.ok(), money);
-        let mut expected = money;
+        let mut expected = with(money, json!({"label": null, "externalId": null, "metadata": {}, "replaces": null, "replacedBy": null}));
         (expected["status"], expected["customerId"], expected["createdAt"]) = (json!("inactive"), json!(null), created_at);
         assert_eq!(details, expected);
     }

@@ -58,7 +58,8 @@ async fn an_allowed_origin_may_call_and_read_the_headers_it_needs() {
         let create = admin.request(Method::POST, "/cards").header("origin", origin).json(&json!({"currency": "USD"}));
         let created = Reply::of(create).await;
         assert_eq!(created.header("access-control-allow-origin"), Some(origin));
-        let exposed = "x-request-id,x-ratelimit-limit,x-ratelimit-remaining,x-ratelimit-reset,retry-after,idempotent-replayed";
+        let exposed =
+            "x-request-id,x-ratelimit-limit,x-ratelimit-remaining,x-ratelimit-reset,retry-after,idempotent-replayed,content-disposition";
         assert_eq!(created.header("access-control-expose-headers"), Some(exposed));
         // Credentials are never allowed, and caches must keep origins apart.
         assert_eq!(created.header("access-control-allow-credentials"), None);

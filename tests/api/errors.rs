@@ -30,7 +30,7 @@ async fn an_unsupported_method_is_405_and_lists_the_allowed_ones() {
         (Method::GET, "/auth/login", "POST"),
         (Method::OPTIONS, "/balances/add", "POST"),
         (Method::TRACE, "/cards", "POST,GET,HEAD"),
-        (Method::DELETE, "/cards/card_001", "GET,HEAD"),
+        (Method::DELETE, "/cards/card_001", "GET,HEAD,PATCH"),
         (Method::POST, "/health/live", "GET,HEAD"),
     ] {
         let reply = Reply::of(admin.request(method.clone(), path)).await;

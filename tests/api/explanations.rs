@@ -149,9 +149,12 @@ async fn every_invalid_field_is_named_with_its_rule() {
         ("limit=1&limit=2", "limit must be given once."),
         (
             "customer_id=cus_001",
-            "customer_id is not a query parameter of this request (did you mean customerId?); it takes: after, customerId, status, currency, limit.",
+            "customer_id is not a query parameter of this request (did you mean customerId?); it takes: after, customerId, status, currency, externalId, limit.",
         ),
-        ("pass:word=1", "The query has a parameter that this request does not take; it takes: after, customerId, status, currency, limit."),
+        (
+            "pass:word=1",
+            "The query has a parameter that this request does not take; it takes: after, customerId, status, currency, externalId, limit.",
+        ),
     ] {
         let problem = admin.get(&format!("/cards?{query}")).await.problem(400, "validation_failed");
         assert_eq!(details(&problem), [expected]);

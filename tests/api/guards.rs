@@ -83,9 +83,10 @@ fn movements(balance: i64, seq: i64, lines: &[(&str, i64, bool)]) -> String {
     }
     format!(
         "with moved as (update cards set balance = {after}, seq = seq + {count}, event_seq = event_seq + {count})
-         insert into movements (account_id, card_id, seq, id, kind, amount, balance_after, description, created_at, authorization_id)
+         insert into movements (account_id, card_id, seq, id, kind, amount, balance_after, description, created_at, authorization_id,
+             transfer_id)
          select cards.account_id, cards.id, line.seq, gen_random_uuid(), line.kind, line.amount, line.after, 'x', now(),
-             case when line.is_linked then authorizations.id end
+             case when line.is_linked then authorizations.id end, case when line.kind like 'transfer%' then gen_random_uuid() end
          from cards, authorizations, (values {values}) as line (kind, amount, after, seq, is_linked)",
         count = lines.len(),
         values = values.join(", "),

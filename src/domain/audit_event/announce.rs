@@ -14,6 +14,11 @@ impl Event {
     pub fn announce(self) -> Option<Announcement> {
         let (event_type, card, data) = match self {
             Self::CustomerCreated { customer } => (FeedEventType::CustomerCreated, None, json!({"customer": {"customerId": customer}})),
+            Self::CustomerChanged { customer, fields } => {
+                let data = json!({"customer": {"customerId": customer}, "changed": fields.names()});
+                (FeedEventType::CustomerUpdated, None, data)
+            }
+            Self::CustomerErased { customer } => (FeedEventType::CustomerErased, None, json!({"customer": {"customerId": customer}})),
             Self::CardCreated { card, currency, sequence } => {
                 let status = CardStatus::Inactive.name();
                 let data = json!({"card": {"cardId": card, "status": status, "currency": currency.code(), "customerId": null}});
@@ -29,6 +34,10 @@ impl Event {
             Self::CardReplaced { card, replacement, reason, sequence } => {
                 let data = json!({"card": {"cardId": card, "replacedBy": replacement}, "reason": reason.name()});
                 (FeedEventType::CardReplaced, Some((card, sequence)), data)
+            }
+            Self::CardChanged { card, fields, sequence } => {
+                let data = json!({"card": {"cardId": card}, "changed": fields.names()});
+                (FeedEventType::CardUpdated, Some((card, sequence)), data)
             }
             Self::CardControlsChanged { card, after, sequence, .. } => {
                 let data = json!({"card": {"cardId": card, "controls": after}});

@@ -89,7 +89,8 @@ impl TimeZone {
 
     /// The first moment of a day. Where clocks go forward at midnight the day begins when they have gone; where they go back
     /// over midnight, at the first of the two. A day that a zone left out begins with the next one.
-    fn start_of(self, day: NaiveDate) -> DateTime<Utc> {
+    #[must_use]
+    pub fn start_of(self, day: NaiveDate) -> DateTime<Utc> {
         let mut local = NaiveDateTime::new(day, NaiveTime::MIN);
         // The longest gap was a whole day, when Samoa crossed the date line.
         for _ in 0..=96 {

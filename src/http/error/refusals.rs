@@ -4,11 +4,21 @@ use crate::domain::error::{Refusal, TransferEnd};
 use crate::http::code::Code;
 
 /// The code, and what the caller can do about it.
+#[expect(clippy::too_many_lines, reason = "one arm for each refusal")]
 pub(super) fn describe(refusal: &Refusal) -> (Code, String) {
     let (code, detail) = match refusal {
         Refusal::CustomerNotFound => (Code::CustomerNotFound, "The account has no such customer."),
         Refusal::CardNotFound => (Code::CardNotFound, "The account has no such card."),
+        Refusal::CustomerHasCards => (
+            Code::CustomerHasCards,
+            "The customer has a card that is not cancelled, or that holds money. Cancel and empty their cards first.",
+        ),
+        Refusal::CustomerErased => (Code::CustomerErased, "The person was erased. Create a new customer instead."),
         Refusal::DuplicateEmail => (Code::DuplicateEmail, "The account already has a customer with this email."),
+        Refusal::DuplicateExternalId => (Code::DuplicateExternalId, "The account has this external id on another one of the same kind."),
+        Refusal::TooMuchMetadata => {
+            (Code::TooMuchMetadata, "With the members that are there already, the metadata would have more than 20.")
+        }
         Refusal::DuplicateUser => (Code::DuplicateUser, "There is already a user with this email."),
         Refusal::AccountNotFound => (Code::AccountNotFound, "There is no such account."),
         Refusal::UserNotFound => (Code::UserNotFound, "The account has no such user."),

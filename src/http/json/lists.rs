@@ -10,10 +10,15 @@ use super::Fields;
 use crate::{
     domain::{
         feed_event::{TypeFilter, patterns},
+        metadata::MetadataPatch,
         spending::controls::MerchantLock,
         text::TextFault,
     },
-    http::faults::{self, FaultCode},
+    http::{
+        faults::{self, FaultCode},
+        openapi::payment_schema,
+        strict::Members,
+    },
 };
 
 /// The most patterns of a filter.
@@ -29,6 +34,29 @@ impl Fields<'_> {
     ) -> Option<Option<T>> {
         let is_null = self.members.iter().any(|(name, value)| name == field && value.get() == "null");
         if is_null { Some(None) } else { self.optional(field, read).map(Some) }
+    }
+
+    /// A required object of strings to set in metadata. A member that is null is taken away.
+    pub(in crate::http) fn metadata_patch(&mut self, field: &'static str) -> Option<MetadataPatch> {
+        self.note(field, |_| payment_schema::requested_metadata());
+        let members = self.members_of(field)?;
+        let patch = MetadataPatch::new(members).map_err(|fault| faults::metadata(field, fault));
+        patch.map_err(|fault| self.faults.push(fault)).ok()
+    }
+
+    /// The members of a required object of strings and nulls.
+    pub(super) fn members_of(&mut self, field: &'static str) -> Option<Vec<(String, Option<String>)>> {
+        let value = self.required(field)?.get();
+        let Ok(Members(members)) = serde_json::from_str(value) else {
+            self.faults.push(faults::wrong_type(field, "an object", value));
+            return None;
+        };
+        let strings = members.into_iter().map(|(key, value)| {
+            let value = serde_json::from_str(value.get()).map_err(|_| faults::wrong_type(field, "an object of strings", value.get()));
+            value.map(|value: Option<String>| (key, value))
+        });
+        let strings: Result<Vec<_>, _> = strings.collect();
+        strings.map_err(|fault| self.faults.push(fault)).ok()
     }
 
     /// A required whole number within bounds.

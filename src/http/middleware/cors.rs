@@ -36,6 +36,7 @@ pub(in crate::http) fn layer(origins: &Origins) -> Option<CorsLayer> {
             name("x-ratelimit-reset"),
             header::RETRY_AFTER,
             name("idempotent-replayed"),
+            header::CONTENT_DISPOSITION,
         ])
         .max_age(MAX_AGE);
     Some(layer)

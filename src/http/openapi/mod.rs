@@ -152,7 +152,11 @@ fn parameters(entry: &Entry, generator: &mut SchemaGenerator) -> Vec<Value> {
         parameters.push(json!({"name": name, "in": "path", "required": true, "schema": schema(generator)}));
     }
     for filter in operation.filters {
-        parameters.push(json!({"name": filter.name, "in": "query", "description": filter.about, "schema": (filter.schema)(generator)}));
+        let mut parameter = json!({"name": filter.name, "in": "query", "description": filter.about, "schema": (filter.schema)(generator)});
+        if filter.is_required {
+            parameter["required"] = true.into();
+        }
+        parameters.push(parameter);
     }
     if operation.is_paged {
         parameters.extend(schema::page_parameters());

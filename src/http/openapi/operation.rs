@@ -107,17 +107,24 @@ pub(super) enum SuccessBody {
     List(&'static str, SchemaOf),
 }
 
-/// A query parameter that filters a list.
+/// A query parameter, such as one that filters a list.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Filter {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) schema: SchemaOf,
+    pub(super) is_required: bool,
 }
 
 impl Filter {
     pub(in crate::http) const fn new<T: JsonSchema>(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, schema: schema_of::<T> }
+        Self { name, about, schema: schema_of::<T>, is_required: false }
+    }
+
+    /// Says that the request has to have it.
+    pub(in crate::http) const fn required(mut self) -> Self {
+        self.is_required = true;
+        self
     }
 }
 
@@ -132,6 +139,7 @@ pub(in crate::http) struct Operation {
     pub(super) body: SuccessBody,
     pub(super) example: &'static str,
     pub(super) or_html: bool,
+    pub(super) csv: Option<&'static str>,
     pub(super) filters: &'static [Filter],
     pub(super) is_paged: bool,
     pub(super) refusals: &'static [Code],
@@ -150,6 +158,7 @@ impl Operation {
             body: SuccessBody::Body(schema_of::<Map<String, Value>>),
             example: "",
             or_html: false,
+            csv: None,
             filters: &[],
             is_paged: false,
             refusals: &[],
@@ -190,6 +199,12 @@ impl Operation {
     /// Adds an HTML page as an alternative, for clients that accept HTML.
     pub(in crate::http) const fn or_html(mut self) -> Self {
         self.or_html = true;
+        self
+    }
+
+    /// Adds a CSV file as an alternative, for clients that accept CSV, with an example.
+    pub(in crate::http) const fn or_csv(mut self, example: &'static str) -> Self {
+        self.csv = Some(example);
         self
     }
 

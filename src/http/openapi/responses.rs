@@ -82,6 +82,9 @@ pub(super) fn responses(entry: &Entry, generator: &mut SchemaGenerator, problems
     if operation.or_html {
         content["text/html"] = json!({"schema": {"type": "string"}});
     }
+    if let Some(example) = operation.csv {
+        content["text/csv"] = json!({"schema": {"type": "string"}, "example": example});
+    }
     let success = json!({
         "description": "Done",
         "headers": headers_of(entry, StatusCode::OK, &[]),
@@ -181,6 +184,9 @@ fn headers_of(entry: &Entry, status: StatusCode, codes: &[Code]) -> Map<String, 
     if is_replayable(entry, status) {
         add("Idempotent-Replayed", false);
     }
+    if status == StatusCode::OK && entry.operation.csv.is_some() {
+        add("Content-Disposition", false);
+    }
     match status {
         StatusCode::UNAUTHORIZED => add("WWW-Authenticate", true),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => add("Retry-After", true),
@@ -198,6 +204,9 @@ fn header(name: &str, required: bool) -> Value {
         "Idempotent-Replayed" => {
             ("The response is the stored one of an earlier, equal request.", json!({"type": "string", "const": "true"}))
         }
+        "Content-Disposition" => {
+            ("The name of a file. Only of CSV.", json!({"type": "string", "pattern": "^attachment; filename=\"[A-Za-z0-9_.-]+\"$"}))
+        }
         "Retry-After" => ("Seconds to wait before a retry.", json!({"type": "integer", "minimum": 1})),
         "WWW-Authenticate" => ("The authentication scheme.", json!({"type": "string", "const": "Bearer"})),
         _ => ("The request's id, for support.", json!({"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"})),
@@ -213,7 +222,7 @@ fn optional(name: &str) -> String {
 /// The header components that responses refer to.
 pub(super) fn headers() -> Map<String, Value> {
     let always = QUOTA.into_iter().chain(["Retry-After", "WWW-Authenticate", "X-Request-Id"]);
-    let sometimes = QUOTA.into_iter().chain(["Retry-After", "Idempotent-Replayed"]);
+    let sometimes = QUOTA.into_iter().chain(["Retry-After", "Idempotent-Replayed", "Content-Disposition"]);
     let always = always.map(|name| (name.to_owned(), header(name, true)));
     always.chain(sometimes.map(|name| (optional(name), header(name, false)))).collect()
 }

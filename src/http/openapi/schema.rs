@@ -15,10 +15,12 @@ use crate::domain::{
     card::{CardStatus, ReplacementReason, TargetStatus},
     currency::Currency,
     feed_event::FeedEventType,
-    money::{Amount, MAX_MINOR, Money},
+    money::{Amount, MAX_MINOR, Money, Total},
     posting::MovementKind,
     role::{Role, UserRole},
-    text::{Description, Email, MAX_EMAIL, MAX_TEXT, Name},
+    search::{MAX_SEARCH, Search},
+    spending::window::TimeZone,
+    text::{Description, Email, ExternalId, Label, MAX_EMAIL, MAX_REASON, MAX_TEXT, Name},
     webhook::{
         endpoint::{DeliveryStatus, DisabledReason, EndpointStatus, Ordering, ReplayOnly},
         outcome::AttemptOutcome,
@@ -28,7 +30,7 @@ use crate::{
     http::{
         code::Code,
         error::ProblemBody,
-        time::{Moment, Timestamp},
+        time::{DayOrMoment, Moment, Timestamp},
     },
     service::auth::{MAX_PASSWORD, MIN_PASSWORD, NewPassword, PUBLISHED_PASSWORDS},
 };
@@ -57,6 +59,9 @@ schema! {
     EventType => "AuditEventType", words("The type of an event.", &Self::ALL.iter().map(|each| each.name()).collect::<Vec<_>>());
     Name => "Name", text("A name: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Juan Perez");
     Description => "Description", text("The purpose of a movement: 1 to 200 characters, trimmed, at least one of them visible.", MAX_TEXT, "Online purchase - Amazon");
+    Label => "CardLabel", text("What people call a card: 1 to 100 characters, trimmed, at least one of them visible.", MAX_REASON, "Travel");
+    ExternalId => "ExternalId", text("Your own name for it: 1 to 100 characters, trimmed, at least one of them visible. Unique in your account, apart for customers and for cards.", MAX_REASON, "crm-4711");
+    Search => "Search", text("What to look for: 1 to 100 characters, trimmed, at least one of them visible.", MAX_SEARCH, "perez");
     Email => "Email", json_schema!({
         "description": "An email address of a mailbox on a named host: ASCII, at most 254 characters, trimmed.",
         "type": "string",
@@ -85,6 +90,23 @@ schema! {
         "description": "A time (RFC 3339), or a date, which means its start in UTC.",
         "type": "string",
         "examples": ["2025-02-10", "2025-02-10T12:00:00Z"],
+    });
+    DayOrMoment => "DayOrMoment", json_schema!({
+        "description": "A time (RFC 3339), or a date, which means its first moment.",
+        "type": "string",
+        "examples": ["2025-02-10", "2025-02-10T12:00:00Z"],
+    });
+    TimeZone => "TimeZone", json_schema!({
+        "description": "A time zone: a name of the IANA database.",
+        "type": "string",
+        "default": Self::UTC.name(),
+        "examples": ["America/Bogota"],
+    });
+    Total => "MoneyTotal", json_schema!({
+        "description": "A sum of amounts in the card's currency, with at most two decimals. It can be larger than any balance.",
+        "type": "number",
+        "format": "double",
+        "examples": [-20],
     });
     Timestamp => "Timestamp", json_schema!({
         "description": "A time in UTC (RFC 3339), to the millisecond.",

@@ -115,5 +115,10 @@ impl Unit for Record<'_> {
 /// Records an event in the transaction of the change that it describes, which holds the lock of what it changes. The feed of
 /// the account tells of it as well.
 pub(super) async fn record_in(connection: &mut PgConnection, actor: &Actor, event: Event) -> Result<()> {
-    store::insert(connection, actor, EventId::new(), &event.clone().describe(), event.announce().as_ref()).await
+    record_as(connection, actor, EventId::new(), event).await
+}
+
+/// Records an event under an id that something else refers to. Otherwise like [`record_in`].
+pub(super) async fn record_as(connection: &mut PgConnection, actor: &Actor, id: EventId, event: Event) -> Result<()> {
+    store::insert(connection, actor, id, &event.clone().describe(), event.announce().as_ref()).await
 }

@@ -1,36 +1,38 @@
 //! Cards: created inactive, assigned to a customer once, and moved from status to status. The ledger has their money.
 
+mod changes;
 mod lookup;
 mod store;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
 use crate::database::{Pool, Pools};
 use crate::domain::{
     actor::Actor,
-    assignment::{self, Assignment},
-    audit_event::Event,
-    card::{CardStatus, StatusChange, TargetStatus},
+    card::{CardStatus, TargetStatus},
+    card_details::{CardPatch, NewCard},
     currency::Currency,
     error::Refusal,
-    id::{AccountId, CardId, CustomerId},
+    id::{AccountId, ApiKeyId, CardId, CustomerId, UserId},
     money::Money,
+    text::{ExternalId, Reason},
     word::Word,
 };
 
-pub(super) use self::lookup::MAX_IN_FLIGHT;
-use self::{lookup::Lookup, store::LockedCard};
+use self::{
+    changes::{Assign, Change, ChangeStatus, Create},
+    lookup::Lookup,
+};
+pub(super) use self::{
+    changes::{assign_in, cancel_used_up, create_in, find_in, take_status},
+    lookup::MAX_IN_FLIGHT,
+    store::SetStatus,
+};
 use super::{
-    audit, customers,
     error::Result,
     idempotency::{self, IdempotentRequest, Outcome},
-    spending,
-    unit::{self, ReadConnection, Unit},
+    unit,
 };
-
-/// The position of its creation in a card's history.
-const FIRST_EVENT: i64 = 1;
 
 /// A card.
 #[derive(Clone, Debug)]
@@ -51,6 +53,12 @@ pub struct Card {
     pub held: Money,
     /// When it was created, by the database's clock.
     pub created_at: DateTime<Utc>,
+    /// What people call it.
+    pub label: Option<String>,
+    /// What the account keeps beside it: a JSON object of strings. None: nothing.
+    pub metadata: Option<String>,
+    /// The account's own name for it.
+    pub external_id: Option<String>,
     /// The card that it replaces.
     pub replaces: Option<CardId>,
     /// The card that replaces it.
@@ -75,8 +83,27 @@ pub struct StatusSet {
     pub status: CardStatus,
 }
 
+/// A status that a card took.
+#[derive(Clone, Debug)]
+pub struct StatusTaken {
+    /// The status before. None: the card was created.
+    pub from: Option<Word<CardStatus>>,
+    /// The status.
+    pub to: Word<CardStatus>,
+    /// Why, in the words of who changed it.
+    pub reason: Option<String>,
+    /// The user who changed it.
+    pub user: Option<UserId>,
+    /// The API key with which it was changed.
+    pub api_key: Option<ApiKeyId>,
+    /// The request that changed it.
+    pub request_id: Option<String>,
+    /// When, by the database's clock.
+    pub at: DateTime<Utc>,
+}
+
 /// A filter of a list of cards. A field that is None filters nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CardFilter {
     /// Only cards of this customer.
     pub customer_id: Option<CustomerId>,
@@ -84,6 +111,8 @@ pub struct CardFilter {
     pub status: Option<CardStatus>,
     /// Only cards in this currency.
     pub currency: Option<Currency>,
+    /// Only the one with this external id.
+    pub external_id: Option<ExternalId>,
 }
 
 /// The service of cards.
@@ -101,9 +130,37 @@ impl Cards {
     /// Creates an inactive card without money or customer.
     ///
     /// # Errors
+    /// [`Refusal::DuplicateExternalId`].
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        new: impl Into<NewCard>,
+        idempotent: Option<&IdempotentRequest<Card>>,
+    ) -> Result<Outcome<Card>> {
+        idempotency::write_once(&self.pool, idempotent, &Create { actor, new: new.into() }).await
+    }
+
+    /// Changes what the account keeps of a card, whatever its status. What changes nothing writes nothing.
+    ///
+    /// # Errors
+    /// The card does not exist. Another one has the external id. There would be too much metadata.
+    pub async fn change(
+        &self,
+        actor: &Actor,
+        card: Option<CardId>,
+        patch: &CardPatch,
+        idempotent: Option<&IdempotentRequest<Card>>,
+    ) -> Result<Outcome<Card>> {
+        idempotency::write_once(&self.pool, idempotent, &Change { actor, card, patch }).await
+    }
+
+    /// Each status that a card took, oldest first. Empty for a card that does not exist, and for one of which neither this history
+    /// nor the audit log knows anything.
+    ///
+    /// # Errors
     /// The database is unavailable.
-    pub async fn create(&self, actor: &Actor, currency: Currency, idempotent: Option<&IdempotentRequest<Card>>) -> Result<Outcome<Card>> {
-        idempotency::write_once(&self.pool, idempotent, &Create { actor, currency }).await
+    pub async fn status_history(&self, account: AccountId, card: CardId) -> Result<Vec<StatusTaken>> {
+        unit::read(&self.pool, move |connection| Box::pin(store::status_history(connection, account, card))).await
     }
 
     /// One card.
@@ -118,8 +175,10 @@ impl Cards {
     ///
     /// # Errors
     /// The database is unavailable.
-    pub async fn page(&self, account: AccountId, filter: CardFilter, after: i64, limit: i64) -> Result<Vec<Card>> {
-        unit::read(&self.pool, move |connection| Box::pin(store::page(connection, account, filter, after, limit))).await
+    pub async fn page(&self, account: AccountId, filter: &CardFilter, after: i64, limit: i64) -> Result<Vec<Card>> {
+        let filter = filter.clone();
+        unit::read(&self.pool, move |connection| Box::pin(async move { store::page(connection, account, &filter, after, limit).await }))
+            .await
     }
 
     /// Assigns a card to a customer. Assigning it to the same customer again changes nothing.
@@ -136,7 +195,7 @@ impl Cards {
         idempotency::write_once(&self.pool, idempotent, &Assign { actor, card, customer }).await
     }
 
-    /// Sets a card's status. Setting the status that it has changes nothing.
+    /// Sets a card's status, for a reason that the history of its status keeps. Setting the status that it has changes nothing.
     ///
     /// # Errors
     /// The card does not exist, or its status does not permit the transition.
@@ -144,115 +203,9 @@ impl Cards {
         &self,
         actor: &Actor,
         card: Option<CardId>,
-        target: TargetStatus,
+        (target, reason): (TargetStatus, Option<&Reason>),
         idempotent: Option<&IdempotentRequest<StatusSet>>,
     ) -> Result<Outcome<StatusSet>> {
-        idempotency::write_once(&self.pool, idempotent, &ChangeStatus { actor, card, target }).await
-    }
-}
-
-struct Create<'a> {
-    actor: &'a Actor,
-    currency: Currency,
-}
-
-impl Unit for Create<'_> {
-    type Output = Card;
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
-        create_in(connection, self.actor, self.currency).await
-    }
-}
-
-struct Assign<'a> {
-    actor: &'a Actor,
-    card: Option<CardId>,
-    customer: Option<CustomerId>,
-}
-
-impl Unit for Assign<'_> {
-    type Output = Assigned;
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<Assigned> {
-        let account = self.actor.account;
-        let (id, card) = lock(connection, account, self.card).await?;
-        let customer = self.customer.ok_or(Refusal::CustomerNotFound)?;
-        customers::exists_in(connection, account, customer).await?;
-        match assignment::assign(card.status.known()?, card.customer_id, customer)? {
-            Assignment::Unchanged => {}
-            Assignment::New => assign_in(connection, self.actor, id, customer).await?,
-        }
-        Ok(Assigned { id, customer })
-    }
-}
-
-struct ChangeStatus<'a> {
-    actor: &'a Actor,
-    card: Option<CardId>,
-    target: TargetStatus,
-}
-
-impl Unit for ChangeStatus<'_> {
-    type Output = StatusSet;
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<StatusSet> {
-        let account = self.actor.account;
-        let (id, card) = lock(connection, account, self.card).await?;
-        let from = card.status.known()?;
-        match from.change(self.target)? {
-            StatusChange::Unchanged => {}
-            StatusChange::To(to) => set_status_in(connection, self.actor, id, from, to).await?,
-        }
-        Ok(StatusSet { id, status: self.target.status() })
-    }
-}
-
-/// Creates a card, within a transaction.
-pub(super) async fn create_in(connection: &mut PgConnection, actor: &Actor, currency: Currency) -> Result<Card> {
-    let card = store::insert(connection, actor.account, CardId::new(), currency).await?;
-    audit::record_in(connection, actor, Event::CardCreated { card: card.id, currency, sequence: FIRST_EVENT }).await?;
-    Ok(card)
-}
-
-/// Assigns a locked card to a customer, with what it has spent so far.
-pub(super) async fn assign_in(connection: &mut PgConnection, actor: &Actor, card: CardId, customer: CustomerId) -> Result<()> {
-    let sequence = store::set_customer(connection, actor.account, card, customer).await?;
-    spending::bring_usage(connection, actor.account, card, customer).await?;
-    audit::record_in(connection, actor, Event::CardAssigned { card, customer, sequence }).await
-}
-
-/// Sets the status of a locked card.
-pub(super) async fn set_status_in(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    card: CardId,
-    from: CardStatus,
-    to: CardStatus,
-) -> Result<()> {
-    let sequence = store::set_status(connection, actor.account, card, to).await?;
-    audit::record_in(connection, actor, Event::CardStatusChanged { card, from, to, sequence }).await
-}
-
-/// A card as a transaction sees it.
-///
-/// # Errors
-/// [`Refusal::CardNotFound`].
-pub(super) async fn find_in(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Card> {
-    let found = store::find_all(ReadConnection::within(connection), &[(account, card)]).await?;
-    Ok(found.into_iter().flatten().next().ok_or(Refusal::CardNotFound)?)
-}
-
-/// Locks a card's row until the transaction ends. The id is None if the request's id is malformed.
-async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<CardId>) -> Result<(CardId, LockedCard)> {
-    let id = id.ok_or(Refusal::CardNotFound)?;
-    let card = store::lock(connection, account, id).await?.ok_or(Refusal::CardNotFound)?;
-    Ok((id, card))
-}
-
-/// Cancels a locked card that has made its last payment.
-pub(super) async fn cancel_used_up(connection: &mut PgConnection, actor: &Actor, card: CardId, from: CardStatus) -> Result<()> {
-    match from.change(TargetStatus::Cancelled) {
-        Ok(StatusChange::To(to)) => set_status_in(connection, actor, card, from, to).await,
-        _ => Ok(()),
+        idempotency::write_once(&self.pool, idempotent, &ChangeStatus { actor, card, target, reason }).await
     }
 }

@@ -3,15 +3,22 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Card, CardFilter};
+use super::{Card, CardFilter, StatusTaken};
 use crate::domain::{
+    actor::Actor,
     card::CardStatus,
+    card_details::{CardDetails, NewCard},
     currency::Currency,
-    id::{AccountId, CardId, CustomerId},
+    id::{AccountId, ApiKeyId, CardId, CustomerId, EventId, UserId},
+    metadata::Metadata,
     money::Money,
+    text::{ExternalId, Label},
     word::Word,
 };
-use crate::service::{error::Result, unit::ReadConnection};
+use crate::service::{
+    error::{Error, Result},
+    unit::ReadConnection,
+};
 
 /// The state of a card that rules depend on, read under its row lock.
 pub(super) struct LockedCard {
@@ -19,8 +26,24 @@ pub(super) struct LockedCard {
     pub(super) customer_id: Option<CustomerId>,
 }
 
-/// Inserts a card, whose creation is the first event of its history. Updating the counter locks the account's row until the commit, so that numbers follow commit order.
-pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id: CardId, currency: Currency) -> Result<Card> {
+/// A status that a card takes.
+pub(in crate::service) struct SetStatus<'a> {
+    pub(in crate::service) card: CardId,
+    pub(in crate::service) from: CardStatus,
+    pub(in crate::service) to: CardStatus,
+    pub(in crate::service) reason: Option<&'a str>,
+}
+
+/// Inserts a card, whose creation is the first event of its history, and the first entry of the history of its status. None if
+/// another card of the account has this external id; a number may then stay unused.
+///
+/// Updating the counter locks the account's row until the commit, so that numbers follow commit order.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    (id, event): (CardId, EventId),
+    new: &NewCard,
+) -> Result<Option<Card>> {
     let card = sqlx::query_as!(
         Card,
         r#"
@@ -29,11 +52,22 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
             set cards_created = cards_created + 1
             where account_id = $1
             returning cards_created
+        ), created as (
+            insert into cards (account_id, id, number, currency, event_seq, label, metadata, external_id)
+            select $1, $2, cards_created, $3, 1, $4, $5, $6
+            from counted
+            on conflict do nothing
+            returning
+                id, number, customer_id, status, currency, balance, held, created_at, label, metadata, external_id, replaces, replaced_by
+        ), recorded as (
+            insert into card_status_changes (
+                account_id, card_id, sequence, from_status, to_status, audit_event_id, user_id, api_key_id, request_id,
+                created_at
+            )
+            select $1, $2, 1, null, status, $7, $8, $9, $10, created_at
+            from created
         )
-        insert into cards (account_id, id, number, currency, event_seq)
-        select $1, $2, cards_created, $3, 1
-        from counted
-        returning
+        select
             id as "id: CardId",
             number,
             customer_id as "customer_id: CustomerId",
@@ -42,14 +76,25 @@ pub(super) async fn insert(connection: &mut PgConnection, account: AccountId, id
             balance as "balance: Money",
             held as "held!: Money",
             created_at,
+            label,
+            metadata,
+            external_id,
             replaces as "replaces: CardId",
             replaced_by as "replaced_by: CardId"
+        from created
         "#,
-        account as AccountId,
+        actor.account as AccountId,
         id as CardId,
-        currency as Currency,
+        new.currency as Currency,
+        new.label.as_ref().map(Label::as_str),
+        new.metadata.as_ref().and_then(Metadata::to_column),
+        new.external_id.as_ref().map(ExternalId::as_str),
+        event as EventId,
+        actor.user() as Option<UserId>,
+        actor.api_key() as Option<ApiKeyId>,
+        actor.origin().map(|origin| &*origin.request_id),
     )
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await?;
     Ok(card)
 }
@@ -80,6 +125,9 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
                 else cards.held
             end as "held!: Money",
             cards.created_at,
+            cards.label,
+            cards.metadata,
+            cards.external_id,
             cards.replaces as "replaces: CardId",
             cards.replaced_by as "replaced_by: CardId"
         from unnest($1::uuid[], $2::uuid[]) with ordinality as wanted (account_id, id, place)
@@ -103,6 +151,9 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
                 balance: row.balance,
                 held: row.held,
                 created_at: row.created_at,
+                label: row.label,
+                metadata: row.metadata,
+                external_id: row.external_id,
                 replaces: row.replaces,
                 replaced_by: row.replaced_by,
             });
@@ -114,7 +165,7 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
 pub(super) async fn page(
     mut connection: ReadConnection<'_>,
     account: AccountId,
-    filter: CardFilter,
+    filter: &CardFilter,
     after: i64,
     limit: i64,
 ) -> Result<Vec<Card>> {
@@ -140,6 +191,9 @@ pub(super) async fn page(
                 else held
             end as "held!: Money",
             created_at,
+            label,
+            metadata,
+            external_id,
             replaces as "replaces: CardId",
             replaced_by as "replaced_by: CardId"
         from cards
@@ -148,6 +202,7 @@ pub(super) async fn page(
             and ($3::uuid is null or customer_id = $3)
             and ($4::text is null or status = $4)
             and ($5::text is null or currency = $5)
+            and ($7::text is null or external_id = $7)
         order by number
         limit $6
         "#,
@@ -157,6 +212,7 @@ pub(super) async fn page(
         filter.status.map(CardStatus::name),
         filter.currency.map(Currency::code),
         limit,
+        filter.external_id.as_ref().map(ExternalId::as_str),
     )
     .fetch_all(connection.executor())
     .await?;
@@ -200,20 +256,128 @@ pub(super) async fn set_customer(connection: &mut PgConnection, account: Account
     Ok(sequence)
 }
 
-/// Sets the status. Returns the position of the change in the card's history.
-pub(super) async fn set_status(connection: &mut PgConnection, account: AccountId, id: CardId, status: CardStatus) -> Result<i64> {
+/// Sets the status of a locked card, and records who did so and why. Returns the position of the change in the card's history.
+pub(super) async fn set_status(connection: &mut PgConnection, actor: &Actor, event: EventId, set: &SetStatus<'_>) -> Result<i64> {
+    let sequence = sqlx::query_scalar!(
+        "
+        with changed as (
+            update cards
+            set status = $4, event_seq = event_seq + 1
+            where account_id = $1 and id = $2
+            returning event_seq
+        )
+        insert into card_status_changes (
+            account_id, card_id, sequence, from_status, to_status, reason, audit_event_id, user_id, api_key_id, request_id
+        )
+        select $1, $2, event_seq, $3, $4, $5, $6, $7, $8, $9
+        from changed
+        returning sequence
+        ",
+        actor.account as AccountId,
+        set.card as CardId,
+        set.from.name(),
+        set.to.name(),
+        set.reason,
+        event as EventId,
+        actor.user() as Option<UserId>,
+        actor.api_key() as Option<ApiKeyId>,
+        actor.origin().map(|origin| &*origin.request_id),
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(sequence)
+}
+
+/// What the account keeps of a card, whose row is locked.
+pub(super) async fn details(connection: &mut PgConnection, account: AccountId, id: CardId) -> Result<CardDetails> {
+    let row = sqlx::query!(
+        "select label, metadata, external_id from cards where account_id = $1 and id = $2",
+        account as AccountId,
+        id as CardId,
+    )
+    .fetch_one(connection)
+    .await?;
+    let metadata = Metadata::stored(row.metadata.as_deref());
+    Ok(CardDetails { label: row.label, metadata, external_id: row.external_id })
+}
+
+/// Which card has an external id by now.
+pub(super) async fn external_id_owner(
+    connection: &mut PgConnection,
+    account: AccountId,
+    external_id: &ExternalId,
+) -> Result<Option<CardId>> {
+    let owner = sqlx::query_scalar!(
+        r#"select id as "id: CardId" from cards where account_id = $1 and external_id = $2"#,
+        account as AccountId,
+        external_id.as_str(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(owner)
+}
+
+/// Sets what the account keeps of a locked card. Returns the position of the change in the card's history.
+///
+/// # Errors
+/// If another transaction has taken the external id since it was looked up, the unit is to be run again.
+pub(super) async fn set_details(connection: &mut PgConnection, account: AccountId, id: CardId, details: &CardDetails) -> Result<i64> {
     let sequence = sqlx::query_scalar!(
         "
         update cards
-        set status = $3, event_seq = event_seq + 1
+        set label = $3, metadata = $4, external_id = $5, event_seq = event_seq + 1
         where account_id = $1 and id = $2
         returning event_seq
         ",
         account as AccountId,
         id as CardId,
-        status.name(),
+        details.label,
+        details.metadata.to_column(),
+        details.external_id,
     )
     .fetch_one(connection)
-    .await?;
+    .await
+    .map_err(Error::lost_race)?;
     Ok(sequence)
+}
+
+/// Each status that a card took, oldest first. What it has no record of, the audit log may have.
+pub(super) async fn status_history(mut connection: ReadConnection<'_>, account: AccountId, id: CardId) -> Result<Vec<StatusTaken>> {
+    let history = sqlx::query_as!(
+        StatusTaken,
+        r#"
+        select
+            from_status as "from: Word<CardStatus>",
+            to_status as "to!: Word<CardStatus>",
+            reason,
+            user_id as "user: UserId",
+            api_key_id as "api_key: ApiKeyId",
+            request_id,
+            created_at as "at!"
+        from (
+            select from_status, to_status, reason, user_id, api_key_id, request_id, created_at, sequence
+            from card_status_changes
+            where account_id = $1 and card_id = $2
+            union all
+            select before ->> 'status', after ->> 'status', null, user_id, api_key_id, request_id, created_at, number
+            from audit_events
+            where account_id = $1
+                and subject_kind = 'card'
+                and subject_id = $2
+                and type in ('card_created', 'card_status_changed')
+                and after ->> 'status' is not null
+                and not exists (
+                    select
+                    from card_status_changes recorded
+                    where recorded.account_id = $1 and recorded.card_id = $2 and recorded.audit_event_id = audit_events.id
+                )
+        ) history
+        order by created_at, sequence
+        "#,
+        account as AccountId,
+        id as CardId,
+    )
+    .fetch_all(connection.executor())
+    .await?;
+    Ok(history)
 }

@@ -257,6 +257,27 @@ impl Idempotency {
     }
 }
 
+/// How many stored responses are searched at a time.
+const ERASE_BATCH: i64 = 2_000;
+
+/// Takes the names, emails, labels and metadata out of the stored responses of an account that are about one of these things.
+///
+/// # Errors
+/// The database is away. Some responses may have been changed, and the others are once this is called again.
+pub(super) async fn erase(pool: &Pool, account: AccountId, ids: Vec<String>) -> Result<()> {
+    let mut after = String::new();
+    loop {
+        let (from, of) = (after.clone(), ids.clone());
+        let searched = unit::purge(pool, move |connection| {
+            Box::pin(async move { store::erase_page(connection, account, &from, &of, ERASE_BATCH).await })
+        });
+        match searched.await? {
+            Some(last) => after = last,
+            None => return Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

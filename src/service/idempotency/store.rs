@@ -106,3 +106,57 @@ pub(super) async fn delete_older_than(connection: &mut PgConnection, age: Durati
     .await?;
     Ok(done.rows_affected())
 }
+
+/// Takes what names people out of those of the next responses that are about one of these things. Returns the last key that was
+/// searched; none if there was none after `after`.
+pub(super) async fn erase_page(
+    connection: &mut PgConnection,
+    account: AccountId,
+    after: &str,
+    ids: &[String],
+    limit: i64,
+) -> Result<Option<String>> {
+    let last = sqlx::query_scalar!(
+        r#"
+        with page as materialized (
+            select key
+            from idempotency_keys
+            where account_id = $1 and key > $2
+            order by key
+            limit $4
+        ), erased as (
+            update idempotency_keys
+            set body = convert_to((
+                select jsonb_object_agg(
+                    member.key,
+                    case
+                        when member.key in ('name', 'email', 'label') then 'null'::jsonb
+                        when member.key = 'metadata' then '{}'::jsonb
+                        else member.value
+                    end
+                )::text
+                from jsonb_each(convert_from(idempotency_keys.body, 'UTF8')::jsonb) member
+            ), 'UTF8')
+            from page
+            where idempotency_keys.account_id = $1
+                and idempotency_keys.key = page.key
+                -- Only the body of a success is about a thing. A case is evaluated in its order.
+                and case
+                    when idempotency_keys.status = 200 then (
+                        select about ->> 'customerId' = any($3) or about ->> 'cardId' = any($3) or about ->> 'limitId' = any($3)
+                        from (select convert_from(idempotency_keys.body, 'UTF8')::jsonb as about) parsed
+                    )
+                    else false
+                end
+        )
+        select max(key) from page
+        "#,
+        account as AccountId,
+        after,
+        ids,
+        limit,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(last)
+}

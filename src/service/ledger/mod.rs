@@ -22,6 +22,7 @@ mod position_cache;
 mod postings;
 mod preview;
 mod rows;
+mod statement;
 mod steps;
 mod store;
 mod sweep;
@@ -39,6 +40,7 @@ pub use self::{
     },
     postings::{ForcePost, Linked, NetworkRefund, Original, ReversalKind},
     preview::Previewed,
+    statement::{KindTotal, PastBalance, Statement},
     steps::StepRequest,
     told::{Content, Reference},
     transfers::{NewTransfer, Transferred},

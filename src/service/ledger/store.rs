@@ -1,11 +1,12 @@
 //! The SQL of the ledger: what is read. `write` has what is written, `outcome` what that answers, and
-//! `authorizations`, `entries`, `originals`, `spending`, `sweep`, `told` and `transfers` have the rest.
+//! `authorizations`, `entries`, `originals`, `spending`, `statements`, `sweep`, `told` and `transfers` have the rest.
 
 mod authorizations;
 mod entries;
 mod originals;
 mod outcome;
 mod spending;
+mod statements;
 mod sweep;
 mod told;
 mod transfers;
@@ -15,7 +16,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::{authorizations::*, entries::*, originals::*, outcome::*, spending::*, sweep::*, told::*, transfers::*, write::*};
+pub(super) use self::{
+    authorizations::*, entries::*, originals::*, outcome::*, spending::*, statements::*, sweep::*, told::*, transfers::*, write::*,
+};
 use super::{CardKey, Movement, MovementFilter, position_cache::CachedPosition};
 use crate::domain::{
     card::CardStatus,

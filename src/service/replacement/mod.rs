@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::{
     audit,
-    cards::{self, Card},
+    cards::{self, Card, SetStatus},
     error::Result,
     idempotency::{self, IdempotentRequest, Outcome},
     ledger, spending,
@@ -17,9 +17,14 @@ use crate::domain::{
     actor::Actor,
     audit_event::Event,
     card::{CardStatus, ReplacementReason},
+    card_details::NewCard,
     error::Refusal,
     id::CardId,
+    metadata::Metadata,
 };
+
+/// Why the service cancels a card, in the history of its status.
+const REPLACED: &str = "The card was replaced";
 
 /// The service of replacements.
 #[derive(Clone, Debug)]
@@ -61,8 +66,14 @@ impl Unit for Replace<'_> {
         let (actor, account) = (self.actor, self.actor.account);
         let old = self.card.ok_or(Refusal::CardNotFound)?;
         // A currency never changes. The new card locks the account's row, which comes before the rows of cards.
-        let currency = cards::find_in(connection, account, old).await?.currency.known()?;
-        let new = cards::create_in(connection, actor, currency).await?.id;
+        let found = cards::find_in(connection, account, old).await?;
+        let like_it = NewCard {
+            currency: found.currency.known()?,
+            label: found.label.and_then(|label| label.parse().ok()),
+            metadata: found.metadata.map(|metadata| Metadata::stored(Some(&metadata))),
+            external_id: None,
+        };
+        let new = cards::create_in(connection, actor, &like_it).await?.id;
         let (_, chain) = spending::lock_chain(connection, account, old).await?.ok_or(Refusal::CardNotFound)?;
         let before = cards::find_in(connection, account, old).await?;
         let status = before.status.known()?;
@@ -72,9 +83,11 @@ impl Unit for Replace<'_> {
         }
         spending::pass_on(connection, account, (old, new), &chain).await?;
         if new_status != CardStatus::Inactive {
-            cards::set_status_in(connection, actor, new, CardStatus::Inactive, new_status).await?;
+            let set = SetStatus { card: new, from: CardStatus::Inactive, to: new_status, reason: None };
+            cards::take_status(connection, actor, set).await?;
         }
-        cards::set_status_in(connection, actor, old, status, CardStatus::Cancelled).await?;
+        let set = SetStatus { card: old, from: status, to: CardStatus::Cancelled, reason: Some(REPLACED) };
+        cards::take_status(connection, actor, set).await?;
         store::set_newest(connection, account, old, new).await?;
         let sequence = store::set_replaced(connection, account, old, new).await?;
         let event = Event::CardReplaced { card: old, replacement: new, reason: self.reason, sequence };

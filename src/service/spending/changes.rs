@@ -63,9 +63,7 @@ async fn lock_cards(connection: &mut PgConnection, account: AccountId, scope: Li
             Ok(chain)
         }
         LimitScope::Customer(customer) => {
-            if !store::lock_customer(connection, account, customer).await? {
-                return Err(Refusal::CustomerNotFound.into());
-            }
+            store::lock_customer(connection, account, customer).await?.ok_or(Refusal::CustomerNotFound)?;
             store::lock_cards_of(connection, account, customer, currency).await
         }
     }
@@ -104,7 +102,14 @@ impl CreateLimit<'_> {
                 }
                 Ok((LimitScope::Card(card), locked.currency.known()?))
             }
-            LimitTarget::Customer(customer, currency) => Ok((LimitScope::Customer(customer.ok_or(Refusal::CustomerNotFound)?), currency)),
+            LimitTarget::Customer(customer, currency) => {
+                let customer = customer.ok_or(Refusal::CustomerNotFound)?;
+                let is_erased = store::lock_customer(connection, self.actor.account, customer).await?.ok_or(Refusal::CustomerNotFound)?;
+                if is_erased {
+                    return Err(Refusal::CustomerErased.into());
+                }
+                Ok((LimitScope::Customer(customer), currency))
+            }
         }
     }
 }

@@ -63,13 +63,15 @@ pub(super) async fn lock_card(connection: &mut PgConnection, account: AccountId,
     Ok(row)
 }
 
-/// Locks a customer's row, so that no card is assigned to it until the transaction ends. Whether it exists.
-pub(super) async fn lock_customer(connection: &mut PgConnection, account: AccountId, customer: CustomerId) -> Result<bool> {
-    let row =
-        sqlx::query!("select from customers where account_id = $1 and id = $2 for update", account as AccountId, customer as CustomerId,)
-            .fetch_optional(connection)
-            .await?;
-    Ok(row.is_some())
+/// Locks a customer's row, so that no card is assigned to it until the transaction ends. Whether the person was erased; none if
+/// there is no such customer.
+pub(super) async fn lock_customer(connection: &mut PgConnection, account: AccountId, customer: CustomerId) -> Result<Option<bool>> {
+    let is_erased = sqlx::query_scalar!(
+        r#"select erased_at is not null as "is_erased!" from customers where account_id = $1 and id = $2 for update"#,
+        account as AccountId,
+        customer as CustomerId,
+    );
+    Ok(is_erased.fetch_optional(connection).await?)
 }
 
 /// Locks the cards of a customer in a currency, in the order of their keys.

@@ -1,0 +1,169 @@
+//! The units of work that write cards.
+
+use sqlx::PgConnection;
+
+use super::{
+    Assigned, Card, StatusSet,
+    store::{self, LockedCard, SetStatus},
+};
+use crate::domain::{
+    actor::Actor,
+    assignment::{self, Assignment},
+    audit_event::Event,
+    card::{CardStatus, StatusChange, TargetStatus},
+    card_details::{CardPatch, NewCard},
+    error::Refusal,
+    id::{AccountId, CardId, CustomerId, EventId},
+    text::Reason,
+};
+use crate::service::{
+    audit, customers,
+    error::Result,
+    spending,
+    unit::{ReadConnection, Unit},
+};
+
+/// The position of its creation in a card's history.
+const FIRST_EVENT: i64 = 1;
+
+/// Why the service cancels a card.
+const USED_UP: &str = "The card has made its last payment";
+
+pub(super) struct Create<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) new: NewCard,
+}
+
+impl Unit for Create<'_> {
+    type Output = Card;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
+        create_in(connection, self.actor, &self.new).await
+    }
+}
+
+pub(super) struct Change<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) card: Option<CardId>,
+    pub(super) patch: &'a CardPatch,
+}
+
+impl Unit for Change<'_> {
+    type Output = Card;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
+        let account = self.actor.account;
+        let (id, _) = lock(connection, account, self.card).await?;
+        let before = store::details(connection, account, id).await?;
+        let after = before.patched(self.patch).map_err(|_| Refusal::TooMuchMetadata)?;
+        if after != before {
+            if let Some(Some(external_id)) = &self.patch.external_id
+                && store::external_id_owner(connection, account, external_id).await?.is_some_and(|owner| owner != id)
+            {
+                return Err(Refusal::DuplicateExternalId.into());
+            }
+            let sequence = store::set_details(connection, account, id, &after).await?;
+            let fields = before.changes(&after);
+            audit::record_in(connection, self.actor, Event::CardChanged { card: id, fields, sequence }).await?;
+        }
+        find_in(connection, account, id).await
+    }
+}
+
+pub(super) struct Assign<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) card: Option<CardId>,
+    pub(super) customer: Option<CustomerId>,
+}
+
+impl Unit for Assign<'_> {
+    type Output = Assigned;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Assigned> {
+        let account = self.actor.account;
+        let (id, card) = lock(connection, account, self.card).await?;
+        let customer = self.customer.ok_or(Refusal::CustomerNotFound)?;
+        customers::exists_in(connection, account, customer).await?;
+        match assignment::assign(card.status.known()?, card.customer_id, customer)? {
+            Assignment::Unchanged => {}
+            Assignment::New => assign_in(connection, self.actor, id, customer).await?,
+        }
+        Ok(Assigned { id, customer })
+    }
+}
+
+pub(super) struct ChangeStatus<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) card: Option<CardId>,
+    pub(super) target: TargetStatus,
+    pub(super) reason: Option<&'a Reason>,
+}
+
+impl Unit for ChangeStatus<'_> {
+    type Output = StatusSet;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<StatusSet> {
+        let (id, card) = lock(connection, self.actor.account, self.card).await?;
+        let from = card.status.known()?;
+        match from.change(self.target)? {
+            StatusChange::Unchanged => {}
+            StatusChange::To(to) => {
+                let reason = self.reason.map(Reason::as_str);
+                take_status(connection, self.actor, SetStatus { card: id, from, to, reason }).await?;
+            }
+        }
+        Ok(StatusSet { id, status: self.target.status() })
+    }
+}
+
+/// Creates a card, within a transaction.
+///
+/// # Errors
+/// [`Refusal::DuplicateExternalId`].
+pub(in crate::service) async fn create_in(connection: &mut PgConnection, actor: &Actor, new: &NewCard) -> Result<Card> {
+    let event = EventId::new();
+    let card = store::insert(connection, actor, (CardId::new(), event), new).await?;
+    let card = card.ok_or(Refusal::DuplicateExternalId)?;
+    let created = Event::CardCreated { card: card.id, currency: new.currency, sequence: FIRST_EVENT };
+    audit::record_as(connection, actor, event, created).await?;
+    Ok(card)
+}
+
+/// Assigns a locked card to a customer, with what it has spent so far.
+pub(in crate::service) async fn assign_in(connection: &mut PgConnection, actor: &Actor, card: CardId, customer: CustomerId) -> Result<()> {
+    let sequence = store::set_customer(connection, actor.account, card, customer).await?;
+    spending::bring_usage(connection, actor.account, card, customer).await?;
+    audit::record_in(connection, actor, Event::CardAssigned { card, customer, sequence }).await
+}
+
+/// A card as a transaction sees it.
+///
+/// # Errors
+/// [`Refusal::CardNotFound`].
+pub(in crate::service) async fn find_in(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Card> {
+    let found = store::find_all(ReadConnection::within(connection), &[(account, card)]).await?;
+    Ok(found.into_iter().flatten().next().ok_or(Refusal::CardNotFound)?)
+}
+
+/// Sets the status of a locked card.
+pub(in crate::service) async fn take_status(connection: &mut PgConnection, actor: &Actor, set: SetStatus<'_>) -> Result<()> {
+    let event = EventId::new();
+    let sequence = store::set_status(connection, actor, event, &set).await?;
+    let SetStatus { card, from, to, .. } = set;
+    audit::record_as(connection, actor, event, Event::CardStatusChanged { card, from, to, sequence }).await
+}
+
+/// Locks a card's row until the transaction ends. The id is None if the request's id is malformed.
+async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<CardId>) -> Result<(CardId, LockedCard)> {
+    let id = id.ok_or(Refusal::CardNotFound)?;
+    let card = store::lock(connection, account, id).await?.ok_or(Refusal::CardNotFound)?;
+    Ok((id, card))
+}
+
+/// Cancels a locked card that has made its last payment.
+pub(in crate::service) async fn cancel_used_up(connection: &mut PgConnection, actor: &Actor, card: CardId, from: CardStatus) -> Result<()> {
+    if let Ok(StatusChange::To(to)) = from.change(TargetStatus::Cancelled) {
+        take_status(connection, actor, SetStatus { card, from, to, reason: Some(USED_UP) }).await?;
+    }
+    Ok(())
+}

@@ -119,19 +119,22 @@ async fn a_past_balance_is_what_was_answered_at_the_time() {
     let (world, admin) = World::with_admin().await;
     let card = admin.given_card_with(json!(1_000)).await;
     let mut told = Vec::new();
+    let mut tell = async || {
+        told.push((admin.position(&card).await, clock(&world).await));
+        // What comes next is in another millisecond.
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
     for round in 1..=6 {
         let (kept, taken) = (admin.given_hold(&card, json!(round)).await, admin.given_hold(&card, json!(10)).await);
-        told.push((admin.position(&card).await, clock(&world).await));
+        tell().await;
         admin.capture(&taken, json!(12)).await.ok();
-        told.push((admin.position(&card).await, clock(&world).await));
+        tell().await;
         match round % 3 {
             0 => drop(admin.expire(&kept).await.ok()),
             1 => drop(admin.step(&kept, "reversals", json!({})).await.ok()),
             _ => drop(admin.add(&card, json!(0.25)).await.ok()),
         }
-        told.push((admin.position(&card).await, clock(&world).await));
-        // The next step is in another millisecond.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tell().await;
     }
     for (money, moment) in told {
         assert_eq!(at(&admin, &card, &moment).await, money, "{moment}");

@@ -91,7 +91,7 @@ export function types() {
   true satisfies Same<typeof card.status, 'inactive' | 'active' | 'blocked' | 'cancelled'>;
   true satisfies Same<typeof card.customerId, string | null>;
   true satisfies Same<typeof movements, Schemas['Movement'][]>;
-  true satisfies Same<Codes<'/customers', 'post', 409>, 'duplicate_email' | 'idempotency_key_in_use'>;
+  true satisfies Same<Codes<'/customers', 'post', 409>, 'duplicate_email' | 'duplicate_external_id' | 'idempotency_key_in_use'>;
   true satisfies Same<Codes<'/cards/{cardId}', 'get', 404>, 'card_not_found'>;
   true satisfies Same<Moments['from'], string | undefined>;
   true satisfies Same<Change, { role?: 'admin' | 'operator' | 'viewer' | null; disabled?: boolean | null }>;

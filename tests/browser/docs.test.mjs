@@ -41,7 +41,9 @@ async function makeCard(page) {
   assert.equal(status, 200);
   const { createdAt, ...rest } = body;
   assert.ok(createdAt);
-  assert.deepEqual(rest, { cardId, status: 'active', currency: 'USD', balance: 500, held: 0, available: 500, customerId });
+  const money = { balance: 500, held: 0, available: 500 };
+  const carried = { label: null, externalId: null, metadata: {}, replaces: null, replacedBy: null };
+  assert.deepEqual(rest, { cardId, status: 'active', currency: 'USD', ...money, customerId, ...carried });
 }
 
 const getCard = (page) => page.locator('.opblock[id$="-getCard"]');

@@ -127,6 +127,9 @@ async fn the_email_of_an_erased_person_is_free_and_nothing_is_done_to_them_any_m
     operator.delete(&path).await.problem(403, "insufficient_permissions");
     other.delete(&path).await.problem(404, "customer_not_found");
     admin.delete("/customers/cus_1").await.problem(404, "customer_not_found");
+    let own = admin.given_card().await;
+    admin.assign(&own, &customer).await.ok();
+    admin.set_status(&own, "cancelled").await.ok();
     let first = erase(&admin, &customer).await;
     assert_eq!(first, erase(&admin, &customer).await, "again, it changes nothing");
 
@@ -140,6 +143,7 @@ async fn the_email_of_an_erased_person_is_free_and_nothing_is_done_to_them_any_m
     admin.patch(&path, json!({"name": "Somebody"})).await.problem(409, "customer_erased");
     let card = admin.given_card().await;
     admin.assign(&card, &customer).await.problem(409, "customer_erased");
+    admin.assign(&own, &customer).await.ok();
     let limit = json!({"currency": "USD", "interval": "day", "amount": 5, "name": "x"});
     admin.post(&format!("{path}/limits"), limit).await.problem(409, "customer_erased");
     assert_eq!(admin.get(&path).await.ok()["name"], Value::Null);

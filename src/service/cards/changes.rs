@@ -83,7 +83,10 @@ impl Unit for Assign<'_> {
         let account = self.actor.account;
         let (id, card) = lock(connection, account, self.card).await?;
         let customer = self.customer.ok_or(Refusal::CustomerNotFound)?;
-        customers::exists_in(connection, account, customer).await?;
+        // Its own customer exists, also if they were erased: to ask for what is so already changes nothing, and waits for nobody.
+        if card.customer_id != Some(customer) {
+            customers::exists_in(connection, account, customer).await?;
+        }
         match assignment::assign(card.status.known()?, card.customer_id, customer)? {
             Assignment::Unchanged => {}
             Assignment::New => assign_in(connection, self.actor, id, customer).await?,

@@ -334,11 +334,13 @@ pub async fn prepare(settings: &Settings, options: PgConnectOptions) -> Result<P
     database::wait_for(&options).await?;
     let acquire_timeout = Duration::from_millis(settings.database.acquire_timeout_ms);
     let connections = settings.database.max_connections.saturating_sub(batch_connections(settings)).max(1);
-    let pool = database::pool(options.clone(), connections, acquire_timeout);
+    let open = if settings.database.sharded { database::pool_on_shards } else { database::pool };
+    let pool = open(options.clone(), connections, acquire_timeout);
     if let Some(found) = Deployment::new(pool.clone()).environment().await? {
         require_environment(&found, settings.environment)?;
     }
     database::migrate(&options, settings.database.serving_role.as_deref()).await?;
+    database::require_distribution(&options, settings.database.sharded).await?;
     Ok(pool)
 }
 

@@ -22,7 +22,7 @@ use crate::domain::{
 use crate::{
     app::{self, Postgres, StartError},
     config::{self, Settings, SettingsError},
-    database::Pool,
+    database::{self, Distributed, Pool},
     http,
     service::{
         self,
@@ -52,6 +52,9 @@ enum Command {
     Serve,
     /// Bring the database's schema up to date, then exit.
     Migrate,
+    /// Distribute the database by account: on Citus, with `DATABASE_URL` of the coordinator, and no replica running. Can be run
+    /// again.
+    Distribute,
     /// Verify the ledger: replay every card's movements. Prints each card whose balance does not match, and
     /// exits with 1 if there is one. It reads small pages, and the service may go on writing.
     VerifyLedger {
@@ -189,6 +192,7 @@ pub async fn run() -> ExitCode {
     let result = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve().await,
         Command::Migrate => migrate().await,
+        Command::Distribute => distribute().await,
         Command::VerifyLedger { after } => return verify_ledger::run(after).await.unwrap_or_else(|failure| report(&failure)),
         Command::Config => print_settings(),
         Command::Openapi => openapi(),
@@ -238,6 +242,15 @@ async fn migrate() -> Result<(), Failure> {
     let postgres = Postgres::open(&settings).await?;
     app::prepare(&settings, postgres.options.clone()).await?;
     tracing::info!("the schema is up to date");
+    Ok(postgres.close()?)
+}
+
+async fn distribute() -> Result<(), Failure> {
+    let settings = settings()?;
+    let postgres = Postgres::open(&settings).await?;
+    let role = settings.database.serving_role.as_deref();
+    let Distributed { split, nodes } = database::distribute(&postgres.options, role).await.map_err(StartError::from)?;
+    tracing::info!("distributed {} tables by account, over {nodes} nodes; replicas need CORE_API__DATABASE__SHARDED=true", split.len());
     Ok(postgres.close()?)
 }
 

@@ -21,7 +21,7 @@ pub(super) fn accepted(key: &str) -> Option<(String, &'static str)> {
             ("origins as browsers send them, without a path".to_owned(), "https://app.example.com,https://example.org")
         }
         "database.acquire_timeout_ms" => (number("milliseconds", 1), "1000"),
-        "database.allow_unverified_tls" => ("true or false".to_owned(), "false"),
+        "database.allow_unverified_tls" | "database.sharded" => ("true or false".to_owned(), "false"),
         key if key.starts_with("rate_limit.") || key.starts_with("api_keys.") => {
             (format!("a number of requests from 1 to {}", u32::MAX), "1000")
         }

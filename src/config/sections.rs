@@ -48,6 +48,7 @@ pub struct Database {
     pub max_connections: u32,
     pub acquire_timeout_ms: u64,
     pub allow_unverified_tls: bool,
+    pub sharded: bool,
 }
 
 /// `[auth]`

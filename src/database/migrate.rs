@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor as _, PgConnection,
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqlSafeStr as _,
     migrate::{Migrate as _, MigrateError, Migrator},
     postgres::PgConnectOptions,
 };
 
-use super::{DatabaseError, connect_patiently, grants};
+use super::{DatabaseError, connect_patiently, distribute, grants};
 
 /// How long to wait for other sessions that migrate or hold a lock on a table that a migration changes.
 pub const MIGRATE_WAIT: Duration = Duration::from_secs(60);
@@ -37,7 +37,11 @@ const TABLE: &str = "_sqlx_migrations";
 /// The database did not answer for 30 seconds, other sessions held the locks for 60, or a migration failed.
 pub async fn migrate(options: &PgConnectOptions, serving_role: Option<&str>) -> Result<(), DatabaseError> {
     let mut connection = connect_patiently(options).await?;
-    let migrated = bring_up_to_date(&mut connection, &migrator(), serving_role).await;
+    let migrated = if distribute::is_on_shards(&mut connection).await.map_err(DatabaseError::Connect)? {
+        bring_shards_up_to_date(&mut connection, serving_role).await
+    } else {
+        bring_up_to_date(&mut connection, &migrator(), serving_role).await
+    };
     connection.close().await.map_err(DatabaseError::Connect)?;
     migrated
 }
@@ -54,6 +58,28 @@ fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!();
     // An older replica may restart after a newer one has migrated further.
     migrator.set_ignore_missing(true).set_locking(false);
+    migrator
+}
+
+/// Brings a database up to date that Citus distributes, and distributes the tables that are new.
+async fn bring_shards_up_to_date(connection: &mut PgConnection, serving_role: Option<&str>) -> Result<(), DatabaseError> {
+    let migrator = migrator();
+    if is_up_to_date(connection, &migrator).await.map_err(DatabaseError::Migrate)? {
+        // Nothing is new, so no node has to be asked.
+        return bring_up_to_date(connection, &migrator, serving_role).await;
+    }
+    distribute::set_up_for_migrations(connection).await.map_err(DatabaseError::Distribute)?;
+    bring_up_to_date(connection, &in_one_statement_each(migrator), serving_role).await?;
+    distribute::split_new_tables(connection, serving_role).await
+}
+
+/// The migrations, each as one statement: Citus sends the text of a statement to its nodes, and would send them the whole file
+/// for each statement in it. Their checksums stay those of their files.
+fn in_one_statement_each(mut migrator: Migrator) -> Migrator {
+    for migration in migrator.migrations.to_mut().iter_mut().filter(|migration| !migration.no_tx) {
+        let sql = format!("do $core_api_migration$ begin\n{}\nend $core_api_migration$", migration.sql.as_str());
+        migration.sql = AssertSqlSafe(sql).into_sql_str();
+    }
     migrator
 }
 

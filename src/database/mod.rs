@@ -1,5 +1,6 @@
 //! Access to Postgres: connection options, connection pools and schema migrations.
 
+mod distribute;
 mod grants;
 mod lease;
 mod migrate;
@@ -16,9 +17,10 @@ use std::{
 
 use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectOptions};
 
+pub use self::distribute::{Distributed, DistributionError, distribute, on_every_node, require as require_distribution};
 pub use self::lease::Lease;
 pub use self::migrate::{MIGRATE_WAIT, migrate};
-pub use self::pool::{Pool, acquire, close_unused, pool, pool_for_lists, separate_pool};
+pub use self::pool::{Pool, acquire, close_unused, pool, pool_for_lists, pool_on_shards, separate_pool};
 pub use self::probe::Probe;
 pub use self::url::{UrlFault, Verification, options};
 
@@ -52,6 +54,12 @@ pub enum DatabaseError {
     /// The schema is older than this version, and the role may not change it.
     #[error("the schema is not up to date, and the role of DATABASE_URL may not change it; run `core-api migrate` as the schema's owner")]
     NotOwner(#[source] MigrateError),
+    /// The database cannot be distributed by account, or is not what the settings say.
+    #[error(transparent)]
+    Distribution(#[from] distribute::DistributionError),
+    /// The database refused to be distributed.
+    #[error("cannot distribute the database")]
+    Distribute(#[source] sqlx::Error),
     /// The role that serves could not be granted its rights.
     #[error("cannot grant its rights to the role that database.serving_role names")]
     Grant(#[source] sqlx::Error),
@@ -127,6 +135,12 @@ pub struct Pools {
 }
 
 impl Pools {
+    /// Whether the database is distributed by account, so that a statement is sent to one shard if it names one account.
+    #[must_use]
+    pub fn are_sharded(&self) -> bool {
+        self.requests.manager().sharded
+    }
+
     /// Closes connections that have been idle for ten minutes.
     pub fn close_unused(&self) {
         close_unused(&self.requests);

@@ -37,6 +37,12 @@ const SESSION: &str = "set lock_timeout = '2s'; set statement_timeout = '5s'; se
 /// more than running it, so it gets one generic plan. That plan does not know the lists' lengths.
 const SESSION_FOR_LISTS: &str = "set plan_cache_mode = force_generic_plan; set enable_mergejoin = off";
 
+/// Says in a session that the database is distributed, so that the cards of an account are written on its shard.
+const SESSION_ON_SHARDS: &str = "set core_api.sharded = on";
+
+/// What a distributed database takes of [`SESSION_FOR_LISTS`]: it plans a statement for the account, so not once for all.
+const SESSION_FOR_LISTS_ON_SHARDS: &str = "set enable_mergejoin = off";
+
 /// A connection that has been idle for this long is checked before it is used.
 const CHECK_AFTER: Duration = Duration::from_millis(500);
 
@@ -60,6 +66,7 @@ pub struct Connector {
     options: Box<PgConnectOptions>,
     pub(super) acquire_timeout: Duration,
     takes_lists: bool,
+    pub(super) sharded: bool,
     /// The places of connections whose commit may wait for a standby.
     pub(super) writers: Arc<Semaphore>,
     pub(super) silent: Arc<SilentConnections>,
@@ -78,6 +85,12 @@ pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), sqlx::Er
 }
 
 impl Connector {
+    fn new(options: PgConnectOptions, acquire_timeout: Duration, max_connections: u32) -> Self {
+        let (silent, size) = (Arc::new(SilentConnections::new(options.clone())), size(max_connections));
+        let writers = Arc::new(Semaphore::new((size - size.div_ceil(4)).clamp(1, Semaphore::MAX_PERMITS)));
+        Self { options: Box::new(options), acquire_timeout, takes_lists: false, sharded: false, writers, silent }
+    }
+
     pub(super) fn options(&self) -> Box<PgConnectOptions> {
         self.options.clone()
     }
@@ -92,8 +105,13 @@ impl Manager for Connector {
         let connecting = Box::pin(async {
             let mut inner = self.options.connect().await?;
             set_up(&mut inner).await?;
-            if self.takes_lists {
-                inner.execute(SESSION_FOR_LISTS).await?;
+            match (self.takes_lists, self.sharded) {
+                (true, false) => drop(inner.execute(SESSION_FOR_LISTS).await?),
+                (true, true) => drop(inner.execute(SESSION_FOR_LISTS_ON_SHARDS).await?),
+                (false, _) => {}
+            }
+            if self.sharded {
+                inner.execute(SESSION_ON_SHARDS).await?;
             }
             let backend = Backend::of(&mut inner).await?;
             Ok(Connection { inner, backend })
@@ -131,37 +149,38 @@ pub(super) async fn is_usable(connection: &mut PgConnection) -> Result<bool, sql
 
 /// A pool of at most `max_connections`, opened on demand. A caller waits at most `acquire_timeout` for one.
 pub fn pool(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration) -> Pool {
-    let silent = Arc::new(SilentConnections::new(options.clone()));
-    build(Box::new(options), acquire_timeout, silent, false, max_connections)
+    build(Connector::new(options, acquire_timeout, max_connections), max_connections)
+}
+
+/// A pool like that of [`pool`], to a database that is distributed by account.
+pub fn pool_on_shards(options: PgConnectOptions, max_connections: u32, acquire_timeout: Duration) -> Pool {
+    build(Connector { sharded: true, ..Connector::new(options, acquire_timeout, max_connections) }, max_connections)
 }
 
 /// A second pool, of at most `max_connections`, to the same database for statements that take lists of keys.
 pub fn pool_for_lists(pool: &Pool, max_connections: u32) -> Pool {
-    let Connector { options, acquire_timeout, silent, .. } = pool.manager();
-    build(options.clone(), *acquire_timeout, Arc::clone(silent), true, max_connections)
+    let Connector { options, acquire_timeout, sharded, silent, .. } = pool.manager();
+    let connector = Connector::new((**options).clone(), *acquire_timeout, max_connections);
+    build(Connector { takes_lists: true, sharded: *sharded, silent: Arc::clone(silent), ..connector }, max_connections)
 }
 
 /// A pool of its own, of at most `max_connections`, to the same database. Connections of one of the pools that are silent do
 /// not count for the other.
 pub fn separate_pool(pool: &Pool, max_connections: u32) -> Pool {
-    let Connector { options, acquire_timeout, .. } = pool.manager();
-    let silent = Arc::new(SilentConnections::new((**options).clone()));
-    build(options.clone(), *acquire_timeout, silent, true, max_connections)
+    let Connector { options, acquire_timeout, sharded, .. } = pool.manager();
+    let connector = Connector::new((**options).clone(), *acquire_timeout, max_connections);
+    build(Connector { takes_lists: true, sharded: *sharded, ..connector }, max_connections)
 }
 
 #[expect(clippy::expect_used, reason = "building fails only for a timeout without a runtime")]
-fn build(
-    options: Box<PgConnectOptions>,
-    acquire_timeout: Duration,
-    silent: Arc<SilentConnections>,
-    takes_lists: bool,
-    max_connections: u32,
-) -> Pool {
-    let size = usize::try_from(max_connections).unwrap_or(usize::MAX);
-    let writers = Arc::new(Semaphore::new((size - size.div_ceil(4)).clamp(1, Semaphore::MAX_PERMITS)));
-    let connector = Connector { options, acquire_timeout, takes_lists, writers, silent };
-    let pool = Pool::builder(connector).max_size(size).queue_mode(QueueMode::Lifo);
-    pool.runtime(Runtime::Tokio1).wait_timeout(Some(acquire_timeout)).build().expect("a timeout with a runtime")
+fn build(connector: Connector, max_connections: u32) -> Pool {
+    let wait = Some(connector.acquire_timeout);
+    let pool = Pool::builder(connector).max_size(size(max_connections)).queue_mode(QueueMode::Lifo);
+    pool.runtime(Runtime::Tokio1).wait_timeout(wait).build().expect("a timeout with a runtime")
+}
+
+fn size(max_connections: u32) -> usize {
+    usize::try_from(max_connections).unwrap_or(usize::MAX)
 }
 
 /// Takes an idle connection, or opens one if none is idle and the pool is not full.

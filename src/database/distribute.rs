@@ -49,7 +49,9 @@ pub enum DistributionError {
     #[error("the schema is not up to date; run `core-api migrate` first")]
     NotMigrated,
     /// A later version has added a table that this one does not know.
-    #[error("the table {0} belongs to no account, and this version does not know where it should be; distribute with the version that added it")]
+    #[error(
+        "the table {0} belongs to no account, and this version does not know where it should be; distribute with the version that added it"
+    )]
     UnknownTable(String),
     /// The database is distributed, and the setting says that it is not.
     #[error("the database is distributed by account; set CORE_API__DATABASE__SHARDED=true")]
@@ -252,7 +254,8 @@ async fn take_triggers(connection: &mut PgConnection, table: &str) -> Result<Vec
 /// Gives the role that serves its settings on the nodes, and frees what the coordinator still has of the tables.
 async fn settle(connection: &mut PgConnection, serving_role: Option<&str>) -> Result<(), sqlx::Error> {
     for setting in ON_THE_NODES {
-        let command = format!("select format('alter role %I in database %I set {}', {ROLE}, current_database())", setting.replace('\'', "''"));
+        let command =
+            format!("select format('alter role %I in database %I set {}', {ROLE}, current_database())", setting.replace('\'', "''"));
         let command: String = sqlx::query_scalar(AssertSqlSafe(command)).bind(serving_role).fetch_one(&mut *connection).await?;
         connection.execute(AssertSqlSafe(command)).await?;
     }

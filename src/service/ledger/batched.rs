@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    mem,
     pin::pin,
     sync::Arc,
 };
@@ -81,6 +82,10 @@ impl Executor {
     /// Executes a batch: every call gets its own reply.
     pub(super) async fn run(&self, calls: Vec<LedgerCall>, mut batch: LedgerBatch) {
         let (mut retry, mut rest) = (calls, Unanswered::default());
+        if self.pools.are_sharded() {
+            // A transaction is of one account, and on its shard.
+            rest.limited = mem::take(&mut retry);
+        }
         for _ in 0..ATTEMPTS {
             if retry.is_empty() {
                 break;
@@ -151,7 +156,7 @@ impl Executor {
     }
 
     async fn attempt_limited(&self, account: AccountId, calls: Vec<LedgerCall>) -> Unanswered {
-        let limited = LimitedCalls::new(account, calls, &self.cache, &self.hold_times);
+        let limited = LimitedCalls::new(account, calls, self);
         let result = unit::write(&self.pools.requests, &limited).await;
         let Planned { updates, left_over } = limited.planned();
         match result {

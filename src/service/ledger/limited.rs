@@ -14,6 +14,7 @@ use sqlx::PgConnection;
 use super::{
     CardKey, LedgerCall, Target,
     authorization::Authorization,
+    batched::Executor,
     card_rules::{CardRules, WindowKey},
     card_update::{self, CardUpdate, Known},
     position_cache::PositionCache,
@@ -49,22 +50,26 @@ pub(super) struct LimitedCalls<'a> {
     account: AccountId,
     cache: &'a PositionCache,
     hold_times: &'a HoldTimes,
+    sharded: bool,
     cards: BTreeSet<CardId>,
     authorizations: BTreeSet<AuthorizationId>,
     planned: Mutex<Planned>,
 }
 
 impl<'a> LimitedCalls<'a> {
-    pub(super) fn new(account: AccountId, calls: Vec<LedgerCall>, cache: &'a PositionCache, hold_times: &'a HoldTimes) -> Self {
+    pub(super) fn new(account: AccountId, calls: Vec<LedgerCall>, executor: &'a Executor) -> Self {
+        let Executor { pools, cache, hold_times } = executor;
         let (mut cards, mut authorizations): (BTreeSet<_>, BTreeSet<_>) = Default::default();
         for call in &calls {
-            match call.request.target {
-                Target::Card(card) => drop(cards.insert(card)),
-                Target::Authorization(id) => drop(authorizations.insert(id)),
+            for (_, target) in call.request.target_keys() {
+                match target {
+                    Target::Card(card) => drop(cards.insert(card)),
+                    Target::Authorization(id) => drop(authorizations.insert(id)),
+                }
             }
         }
         let planned = Mutex::new(Planned { left_over: calls, ..Planned::default() });
-        Self { account, cache, hold_times, cards, authorizations, planned }
+        Self { account, cache, hold_times, sharded: pools.are_sharded(), cards, authorizations, planned }
     }
 
     /// The calls, as they were decided last, if they were.
@@ -160,7 +165,7 @@ impl Unit for LimitedCalls<'_> {
         if rows.updates.card_id.is_empty() {
             return Ok((Written::Outcomes(Outcomes::default()), at));
         }
-        Ok((store::write(connection, &rows).await?, at))
+        Ok((store::write_locked(connection, &rows, self.sharded).await?, at))
     }
 
     /// A card that was decided on what another one spends is written with it, or not at all.

@@ -31,6 +31,8 @@ pub(super) struct LockedCard {
     pub(super) write: CardWrite,
     /// The database's clock when the lock was there. Everything is written at this time.
     pub(super) at: DateTime<Utc>,
+    /// Whether the database is distributed by account.
+    sharded: bool,
     /// How many holds have expired.
     pub(super) expired: usize,
 }
@@ -42,8 +44,11 @@ impl LockedCard {
     /// [`Refusal::CardNotFound`].
     pub(super) async fn lock(connection: &mut PgConnection, card: CardKey) -> Result<Self> {
         let position = store::lock(connection, card.0, card.1).await?.ok_or(Refusal::CardNotFound)?;
-        let at = store::now(ReadConnection::within(connection)).await?;
-        let mut locked = Self { write: CardWrite::new(card, position), at, expired: 0 };
+        let (mut at, sharded) = store::now_and_layout(ReadConnection::within(connection)).await?;
+        if sharded {
+            at = store::now_at_card(ReadConnection::within(connection), card).await?;
+        }
+        let mut locked = Self { write: CardWrite::new(card, position), at, sharded, expired: 0 };
         if position.rules_version > 0 {
             let rules = spending::rules_of(connection, &[(card.0, card.1, position.customer, position.currency)]).await?;
             locked.write.rules = rules.values().next().map(|rules| Box::new(CardRules::from(rules)));
@@ -72,7 +77,7 @@ impl LockedCard {
             }
             // What comes back to limits is written last, in the order of its rows.
             let rest = CardWrite { rules: self.write.rules.take(), ..CardWrite::new(self.write.card, self.write.to) };
-            write(connection, &[&std::mem::replace(&mut self.write, rest)], self.at).await?;
+            write(connection, &[&std::mem::replace(&mut self.write, rest)], self.at, self.sharded).await?;
         }
     }
 
@@ -109,12 +114,21 @@ impl LockedCard {
         Ok(())
     }
 
+    /// Writes everything to two cards.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub(super) async fn write_both(&self, connection: &mut PgConnection, other: &Self) -> Result<()> {
+        let writes: Vec<&CardWrite> = [&self.write, &other.write].into_iter().filter(|write| !write.is_empty()).collect();
+        if writes.is_empty() { Ok(()) } else { write(connection, &writes, self.at.max(other.at), self.sharded).await }
+    }
+
     /// Writes everything. `payer` makes the payments, if there are any.
     ///
     /// # Errors
     /// [`Refusal::DuplicateNetworkTransaction`].
     pub(super) async fn write(self, connection: &mut PgConnection, payer: Option<&Actor>) -> Result<()> {
-        write(connection, &[&self.write], self.at).await?;
+        write(connection, &[&self.write], self.at, self.sharded).await?;
         let Some(rules) = self.write.rules.filter(|rules| rules.controls_change()) else { return Ok(()) };
         store::use_controls(connection, self.write.card, &rules.controls_use).await?;
         match payer {
@@ -125,8 +139,8 @@ impl LockedCard {
 }
 
 /// Writes everything to locked cards.
-pub(super) async fn write(connection: &mut PgConnection, cards: &[&CardWrite], at: DateTime<Utc>) -> Result<()> {
-    match store::write(connection, &Rows::of_cards(cards, at)).await? {
+async fn write(connection: &mut PgConnection, cards: &[&CardWrite], at: DateTime<Utc>, sharded: bool) -> Result<()> {
+    match store::write_locked(connection, &Rows::of_cards(cards, at), sharded).await? {
         Written::Outcomes(outcomes) if outcomes.are_applied(cards.len()) => {}
         Written::Outcomes(outcomes) if outcomes.is_used() => return Err(Refusal::DuplicateNetworkTransaction.into()),
         // The next try sees what the other transaction wrote.

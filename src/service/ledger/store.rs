@@ -192,6 +192,29 @@ pub(super) async fn now(mut connection: ReadConnection<'_>) -> Result<DateTime<U
     Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(connection.executor()).await?)
 }
 
+/// The database's clock, and whether the database is distributed by account.
+pub(super) async fn now_and_layout(mut connection: ReadConnection<'_>) -> Result<(DateTime<Utc>, bool)> {
+    let row = sqlx::query!(
+        r#"
+        select
+            clock_timestamp() as "now!",
+            coalesce(current_setting('core_api.sharded', true) = 'on', false) as "sharded!"
+        "#
+    );
+    let row = row.fetch_one(connection.executor()).await?;
+    Ok((row.now, row.sharded))
+}
+
+/// The clock of the node that has a card. What happens to a card is in the order of one clock.
+pub(super) async fn now_at_card(mut connection: ReadConnection<'_>, (account, card): CardKey) -> Result<DateTime<Utc>> {
+    let now = sqlx::query_scalar!(
+        r#"select clock_timestamp() as "now!" from cards where account_id = $1 and id = $2"#,
+        account as AccountId,
+        card as CardId,
+    );
+    Ok(now.fetch_one(connection.executor()).await?)
+}
+
 /// The positions of those of the cards that exist and have a known status, and the database's clock after reading them.
 pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardKey]) -> Result<Vec<(CardKey, CachedPosition)>> {
     let accounts: Vec<Uuid> = cards.iter().map(|(account, _)| (*account).into()).collect();

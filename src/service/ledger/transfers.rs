@@ -11,7 +11,7 @@ use super::{
     author::Author,
     card_write::{CardWrite, Link},
     confused,
-    locked_card::{self, LockedCard},
+    locked_card::LockedCard,
     store,
 };
 use crate::database::Pool;
@@ -157,8 +157,7 @@ pub(in crate::service) async fn move_available(connection: &mut PgConnection, ac
         let transfer = NewTransfer { from: Some(from), to: Some(to), amount, description: Description::of_a_replacement() };
         CardWrite::transfer(&mut giving.write, &mut taking.write, (at, &Author::from(actor)), &transfer)?;
     }
-    let writes: Vec<&CardWrite> = [&giving.write, &taking.write].into_iter().filter(|write| !write.is_empty()).collect();
-    if writes.is_empty() { Ok(()) } else { locked_card::write(connection, &writes, at).await }
+    giving.write_both(connection, &taking).await
 }
 
 impl Unit for Transfer<'_> {
@@ -173,7 +172,7 @@ impl Unit for Transfer<'_> {
         let at = first.at.max(second.at);
         let (giving, taking) = if from < to { (&mut first.write, &mut second.write) } else { (&mut second.write, &mut first.write) };
         let done = CardWrite::transfer(giving, taking, (at, &Author::from(self.actor)), self.transfer)?;
-        locked_card::write(connection, &[&first.write, &second.write], at).await?;
+        first.write_both(connection, &second).await?;
         Ok(done)
     }
 }

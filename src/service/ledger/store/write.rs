@@ -1,5 +1,6 @@
 //! The statement that writes cards.
 
+mod on_shard;
 mod statement;
 
 use sqlx::PgConnection;
@@ -30,13 +31,33 @@ pub(in super::super) async fn write(connection: &mut PgConnection, rows: &Rows) 
         (true, true) => write_transfers(connection, rows).await,
         (false, _) => write_all(connection, rows).await,
     };
-    let rows = match result {
-        Err(sqlx::Error::Database(refused))
-            if matches!(refused.constraint(), Some("idempotency_keys_pkey" | "authorizations_by_network")) =>
-        {
-            return Ok(Written::LostRace(sqlx::Error::Database(refused)));
+    told(result.map(Outcomes::of))
+}
+
+/// Writes cards that the transaction has locked, all or none.
+///
+/// Where the database is distributed the cards are of one account, and each table is written by a statement of its own.
+pub(in super::super) async fn write_locked(
+    connection: &mut PgConnection,
+    rows: &Rows,
+    sharded: bool,
+) -> std::result::Result<Written, sqlx::Error> {
+    if sharded { told(on_shard::write(connection, rows).await) } else { write(connection, rows).await }
+}
+
+/// What a statement came to, if it failed because of another transaction that stored the same key or id first.
+fn told(result: std::result::Result<Outcomes, sqlx::Error>) -> std::result::Result<Written, sqlx::Error> {
+    match result {
+        Err(sqlx::Error::Database(refused)) if refused.constraint().is_some_and(is_of_a_race) => {
+            Ok(Written::LostRace(sqlx::Error::Database(refused)))
         }
-        other => other?,
-    };
-    Ok(Written::Outcomes(Outcomes::of(rows)))
+        other => other.map(Written::Outcomes),
+    }
+}
+
+/// Whether a constraint decides between two transactions that store the same. A shard's has the number of the shard behind its
+/// name.
+fn is_of_a_race(constraint: &str) -> bool {
+    let name = constraint.trim_end_matches(|digit: char| digit.is_ascii_digit()).trim_end_matches('_');
+    ["idempotency_keys_pkey", "authorizations_by_network"].contains(&name)
 }

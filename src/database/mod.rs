@@ -20,7 +20,7 @@ use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectO
 pub use self::distribute::{Distributed, DistributionError, distribute, on_every_node, require as require_distribution};
 pub use self::lease::Lease;
 pub use self::migrate::{MIGRATE_WAIT, migrate};
-pub use self::pool::{Pool, acquire, close_unused, pool, pool_for_lists, pool_on_shards, separate_pool};
+pub use self::pool::{Pool, acquire, close_unused, is_sharded, pool, pool_for_lists, pool_on_shards, separate_pool};
 pub use self::probe::Probe;
 pub use self::url::{UrlFault, Verification, options};
 
@@ -135,12 +135,6 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Whether the database is distributed by account, so that a statement is sent to one shard if it names one account.
-    #[must_use]
-    pub fn are_sharded(&self) -> bool {
-        self.requests.manager().sharded
-    }
-
     /// Closes connections that have been idle for ten minutes.
     pub fn close_unused(&self) {
         close_unused(&self.requests);

@@ -183,6 +183,12 @@ fn size(max_connections: u32) -> usize {
     usize::try_from(max_connections).unwrap_or(usize::MAX)
 }
 
+/// Whether a pool's database is distributed by account, so that a statement is sent to one shard if it names one account.
+#[must_use]
+pub fn is_sharded(pool: &Pool) -> bool {
+    pool.manager().sharded
+}
+
 /// Takes an idle connection, or opens one if none is idle and the pool is not full.
 ///
 /// # Errors

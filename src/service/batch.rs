@@ -10,17 +10,17 @@
 //! A call that has waited for too long is refused, and one whose caller has gone away is dropped: neither is started.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use tokio::{sync::oneshot, task::yield_now, time::sleep_until};
 
-use crate::telemetry::metrics;
+use crate::{domain::id::AccountId, telemetry::metrics};
 
 use super::error::{Error, Result};
 
@@ -68,6 +68,29 @@ pub(super) fn reply_to_all<Q, A>(calls: impl IntoIterator<Item = Call<Q, A>>, er
     for call in calls {
         call.reply(Err(error.shared_copy()));
     }
+}
+
+/// How many parts of a batch are executed at a time. Each uses a connection.
+pub(super) const PARTS: usize = 8;
+
+/// Executes a batch: as a whole, or, where the database is distributed by account, the calls of each account by themselves, so that
+/// each statement goes to one shard.
+pub(super) async fn in_parts<Q, A, F>(
+    calls: Vec<Call<Q, A>>,
+    sharded: bool,
+    account: impl Fn(&Q) -> AccountId,
+    execute: impl Fn(Vec<Call<Q, A>>) -> F,
+) where
+    F: Future<Output = ()>,
+{
+    if !sharded {
+        return execute(calls).await;
+    }
+    let mut accounts: HashMap<AccountId, Vec<Call<Q, A>>> = HashMap::new();
+    for call in calls {
+        accounts.entry(account(&call.request)).or_default().push(call);
+    }
+    stream::iter(accounts.into_values()).for_each_concurrent(PARTS, execute).await;
 }
 
 /// What is particular to one batcher.

@@ -13,7 +13,7 @@ use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc, time::Instant};
 use chrono::{TimeDelta, Utc};
 use tracing::field::display;
 
-use crate::database::{Pool, Pools};
+use crate::database::{self, Pool, Pools};
 use crate::domain::{
     actor::{Actor, Origin, Principal},
     api_key::PresentedKey,
@@ -109,7 +109,8 @@ impl Admission {
         let batcher = Batcher::new(Config { name: "admission", max_in_flight: MAX_IN_FLIGHT, on_dropped }, move |calls, batch| {
             let (pool, local) = (pool.clone(), Arc::clone(&local_quota));
             async move {
-                execute(&pool, &local, limits.per_hour, calls).await;
+                let sharded = database::is_sharded(&pool);
+                batch::in_parts(calls, sharded, Credential::account, |calls| execute(&pool, &local, limits.per_hour, calls)).await;
                 drop(batch);
             }
         });

@@ -1,7 +1,7 @@
 //! Lookups of cards. Those that arrive while another is in flight share one query.
 
 use super::{Card, store};
-use crate::database::Pool;
+use crate::database::{self, Pool};
 use crate::domain::id::{AccountId, CardId};
 use crate::service::{
     batch::{self, Batcher, Call, Config},
@@ -24,7 +24,8 @@ impl Lookup {
         Self(Batcher::new(Config { name: "cards", max_in_flight: MAX_IN_FLIGHT, on_dropped }, move |calls, batch| {
             let pool = pool.clone();
             async move {
-                execute(&pool, calls).await;
+                let sharded = database::is_sharded(&pool);
+                batch::in_parts(calls, sharded, |(account, _)| *account, |calls| execute(&pool, calls)).await;
                 drop(batch);
             }
         }))

@@ -25,7 +25,7 @@ use super::{
     store::{self, Outcomes, Written},
     transfers,
 };
-use crate::database::Pools;
+use crate::database::{Pools, is_sharded};
 use crate::domain::{hold_time::HoldTimes, id::AccountId};
 use crate::service::{
     batch,
@@ -82,7 +82,7 @@ impl Executor {
     /// Executes a batch: every call gets its own reply.
     pub(super) async fn run(&self, calls: Vec<LedgerCall>, mut batch: LedgerBatch) {
         let (mut retry, mut rest) = (calls, Unanswered::default());
-        if self.pools.are_sharded() {
+        if is_sharded(&self.pools.requests) {
             // A transaction is of one account, and on its shard.
             rest.limited = mem::take(&mut retry);
         }

@@ -21,6 +21,7 @@ use super::{
     rows::Rows,
     store::{self, Outcomes, Written},
 };
+use crate::database::is_sharded;
 use crate::domain::{
     hold_time::HoldTimes,
     id::{AccountId, AuthorizationId, CardId},
@@ -69,7 +70,7 @@ impl<'a> LimitedCalls<'a> {
             }
         }
         let planned = Mutex::new(Planned { left_over: calls, ..Planned::default() });
-        Self { account, cache, hold_times, sharded: pools.are_sharded(), cards, authorizations, planned }
+        Self { account, cache, hold_times, sharded: is_sharded(&pools.requests), cards, authorizations, planned }
     }
 
     /// The calls, as they were decided last, if they were.

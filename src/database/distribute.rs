@@ -3,7 +3,12 @@
 //!
 //! The functions of Citus exist only where its extension does, so their statements are not checked when this is compiled.
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions};
+use std::io;
+
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _,
+    postgres::{PgConnectOptions, PgRow},
+};
 
 use super::{DatabaseError, connect_patiently, migrate};
 
@@ -126,18 +131,25 @@ pub async fn require(options: &PgConnectOptions, sharded: bool) -> Result<(), Da
     }
 }
 
-/// Whether a setting that every node has is this one, on each of them.
+/// The value of a setting with which connections to each node begin. On a database that Citus does not distribute, its own.
 ///
 /// # Errors
-/// The database is unavailable.
-pub async fn on_every_node(connection: &mut PgConnection, setting: &str) -> Result<Vec<String>, sqlx::Error> {
+/// The database is unavailable, or one of its nodes is.
+pub async fn of_every_node(connection: &mut PgConnection, setting: &str) -> Result<Vec<String>, sqlx::Error> {
+    if !one(connection, HAS_CITUS).await? {
+        let own = sqlx::query_scalar!(r#"select reset_val as "value!" from pg_settings where name = $1"#, setting);
+        return own.fetch_all(connection).await;
+    }
     let asked = "
         select success, result
         from run_command_on_all_nodes(format('select reset_val from pg_settings where name = %L', $1::text))";
-    let rows = sqlx::query(asked).bind(setting).fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| if row.try_get(0)? { row.try_get(1) } else { Err(sqlx::Error::Protocol("a node does not answer".to_owned())) })
-        .collect()
+    let nodes = sqlx::query(asked).bind(setting).fetch_all(connection).await?;
+    let value = |row: &PgRow| if row.try_get(0)? { row.try_get(1) } else { Err(no_answer()) };
+    nodes.iter().map(value).collect()
+}
+
+fn no_answer() -> sqlx::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "a node of the database does not answer").into()
 }
 
 /// Prepares a session for migrations of a database that is distributed.

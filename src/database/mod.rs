@@ -17,7 +17,7 @@ use std::{
 
 use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectOptions};
 
-pub use self::distribute::{Distributed, DistributionError, distribute, on_every_node, require as require_distribution};
+pub use self::distribute::{Distributed, DistributionError, distribute, of_every_node, require as require_distribution};
 pub use self::lease::Lease;
 pub use self::migrate::{MIGRATE_WAIT, migrate};
 pub use self::pool::{Pool, acquire, close_unused, is_sharded, pool, pool_for_lists, pool_on_shards, separate_pool};

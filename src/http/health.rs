@@ -17,6 +17,9 @@ use super::{
 pub(super) struct Health {
     /// What the process is: `live` or `ready`.
     status: &'static str,
+    /// True if the database is distributed by account. Otherwise it is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sharded: Option<bool>,
 }
 
 /// `GET /health/live`: whether the process serves.
@@ -26,7 +29,7 @@ pub(super) const LIVE: Operation = Operation::new("live", Tag::Service, "Whether
 
 /// `GET /health/live`: whether the process serves.
 pub(super) async fn live() -> JsonBody<Health> {
-    JsonBody(Health { status: "live" })
+    JsonBody(Health { status: "live", sharded: None })
 }
 
 /// `GET /health/ready`: whether the process also reaches its database and is not shutting down.
@@ -40,5 +43,5 @@ pub(super) async fn ready(State(app): State<App>) -> Result<JsonBody<Health>> {
         return Err(Error::ShuttingDown);
     }
     app.services.deployment.can_serve().await?;
-    Ok(JsonBody(Health { status: "ready" }))
+    Ok(JsonBody(Health { status: "ready", sharded: app.services.deployment.is_sharded().then_some(true) }))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretSlice};
 use sqlx::PgConnection;
 
-use crate::database::{Pool, Probe};
+use crate::database::{self, Pool, Probe};
 
 use super::{
     error::{Error, Result},
@@ -75,13 +75,21 @@ impl Deployment {
         unit::read(&self.pool, |connection| Box::pin(store::may_change_the_ledger(connection))).await
     }
 
-    /// Whether the database confirms a commit only once it is on disk.
+    /// Whether the database, or each of its nodes, confirms a commit only once it is on disk.
     ///
     /// # Errors
-    /// The database is unavailable.
+    /// The database is unavailable, or one of its nodes is.
     pub async fn commits_durably(&self) -> Result<bool> {
-        let setting = unit::read(&self.pool, |connection| Box::pin(store::synchronous_commit(connection))).await?;
-        Ok(setting != "off")
+        let settings = unit::read(&self.pool, |mut connection| {
+            Box::pin(async move { Ok(database::of_every_node(connection.executor(), "synchronous_commit").await?) })
+        });
+        Ok(settings.await?.iter().all(|setting| setting != "off"))
+    }
+
+    /// Whether the database is distributed by account.
+    #[must_use]
+    pub fn is_sharded(&self) -> bool {
+        database::is_sharded(&self.pool)
     }
 }
 

@@ -44,14 +44,6 @@ pub(super) async fn read(mut connection: ReadConnection<'_>) -> Result<Claimed> 
     Ok(Claimed { environment: row.environment, sandbox_signing_key: row.sandbox_signing_key.map(Into::into) })
 }
 
-/// The setting with which connections to the database begin. The pool turns it on for its own.
-pub(super) async fn synchronous_commit(mut connection: ReadConnection<'_>) -> Result<String> {
-    let setting = sqlx::query_scalar!(r#"select reset_val as "setting!" from pg_settings where name = 'synchronous_commit'"#)
-        .fetch_one(connection.executor())
-        .await?;
-    Ok(setting)
-}
-
 pub(super) async fn may_change_the_ledger(mut connection: ReadConnection<'_>) -> Result<bool> {
     let may = sqlx::query_scalar!(
         r#"

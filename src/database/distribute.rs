@@ -12,11 +12,12 @@ use sqlx::{
 
 use super::{DatabaseError, connect_patiently, migrate};
 
-/// Tables that every node has a copy of: they belong to no account, and are seldom written.
-const ON_EVERY_NODE: [&str; 2] = ["_sqlx_migrations", "deployment"];
+/// Tables that every node has a copy of: they belong to no account, and only the owner writes them. Citus would let the role
+/// that serves insert rows only if it could also update them.
+const ON_EVERY_NODE: [&str; 1] = ["_sqlx_migrations"];
 
-/// Tables that stay on the coordinator, which all replicas connect to: they belong to no account, and are written often.
-const ON_THE_COORDINATOR: [&str; 1] = ["failed_logins"];
+/// Tables that stay on the coordinator, which all replicas connect to: they belong to no account.
+const ON_THE_COORDINATOR: [&str; 2] = ["deployment", "failed_logins"];
 
 /// The table that is split first. All others have their rows of an account where it has the account's.
 const FIRST: &str = "accounts";

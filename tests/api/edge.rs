@@ -142,7 +142,7 @@ async fn logins_beyond_the_hashing_capacity_are_rejected_at_once() {
 async fn a_connection_made_after_the_acquire_timeout_serves_the_next_request() {
     let origin = World::new().await;
     let proxy = DatabaseProxy::to(&origin.database);
-    let pool = database::pool(proxy.database.serving(), 1, Duration::from_millis(300));
+    let pool = proxy.database.pool_of(1, Duration::from_millis(300));
     proxy.delay_connections(Duration::from_millis(600));
     let refused = database::acquire(&pool).await.err();
     assert!(matches!(refused, Some(sqlx::Error::PoolTimedOut)), "{refused:?}");
@@ -159,7 +159,7 @@ async fn a_connection_made_after_the_acquire_timeout_serves_the_next_request() {
 async fn silently_lost_connections_fail_one_request_and_not_one_each() {
     let origin = World::new().await;
     let proxy = DatabaseProxy::to(&origin.database);
-    let pool = database::pool(proxy.database.serving(), 12, Duration::from_secs(1));
+    let pool = proxy.database.pool_of(12, Duration::from_secs(1));
     let mut held = Vec::new();
     for _ in 0..12 {
         held.push(database::acquire(&pool).await.expect("a connection"));

@@ -19,7 +19,7 @@ async fn a_server_with_its_database_is_live_and_ready() {
 async fn a_database_outage_is_503_and_service_recovers_within_five_seconds() {
     let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
     let postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
-    let world = World::on(Database { options: postgres.options() }, |_| {}).await;
+    let world = World::on(Database::at(postgres.options()), |_| {}).await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(5)).await;
 
@@ -48,7 +48,7 @@ async fn a_database_outage_is_503_and_service_recovers_within_five_seconds() {
 async fn a_database_restart_between_requests_fails_no_request() {
     let folder = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a folder");
     let postgres = PrivatePostgres::start(&folder.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
-    let world = World::on(Database { options: postgres.options() }, |_| {}).await;
+    let world = World::on(Database::at(postgres.options()), |_| {}).await;
     let admin = world.admin().await;
     let card = admin.given_card_with(json!(5)).await;
     postgres.stop().expect("Postgres stops");

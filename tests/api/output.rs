@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::{
     Actor, Database, World,
-    binary::{CORE_API, Process, core_api, core_api_on, isolated, signal, wait_for_base},
+    binary::{Process, core_api, core_api_on, signal, wait_for_base},
 };
 
 /// An output that cannot be written.
@@ -205,8 +205,8 @@ async fn a_server_whose_greeting_cannot_be_written_serves_and_logs_why() {
     for broken in broken() {
         let database = Database::new().await;
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        let mut command = isolated(CORE_API);
-        command.env("DATABASE_URL", database.url()).env("CORE_API__SERVER__LISTEN", address.to_string());
+        let mut command = core_api_on(&database);
+        command.env("CORE_API__SERVER__LISTEN", address.to_string());
         command.env("CORE_API__LOG__LEVEL", "warn,core_api::http=off").stdout(broken.open()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command);
         let log = process.stderr.take().expect("a piped log");

@@ -213,7 +213,7 @@ async fn silent_connections(actor: &Actor, count: usize) -> Vec<Socket> {
 /// Makes a command serve the database of `world` and write its log to a file in the folder.
 fn logging(mut command: Command, world: &World, folder: &Path) -> Command {
     let log = fs::File::create(folder.join("log")).expect("a log file");
-    command.env("DATABASE_URL", world.database.url()).stderr(log);
+    command.env("DATABASE_URL", world.database.url()).env("CORE_API__DATABASE__SHARDED", world.database.is_sharded.to_string()).stderr(log);
     command
 }
 

@@ -119,7 +119,15 @@ impl PrivatePostgres {
     /// # Errors
     /// Postgres is not installed, the folder is in use or not usable, or Postgres did not start.
     pub async fn start(folder: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
-        let mut postgres = Self::launch(folder, settings)?;
+        Self::start_with(None, folder, settings).await
+    }
+
+    /// As [`Self::start`], with the programs in this folder, for example those of a Postgres with an extension.
+    ///
+    /// # Errors
+    /// As those of [`Self::start`].
+    pub async fn start_with(programs: Option<&Path>, folder: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
+        let mut postgres = Self::launch(programs, folder, settings)?;
         postgres.wait_until_ready().await?;
         Ok(postgres)
     }
@@ -150,13 +158,14 @@ impl PrivatePostgres {
         options.ssl_mode(PgSslMode::Disable)
     }
 
-    fn launch(wanted: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
+    fn launch(programs: Option<&Path>, wanted: &Path, settings: &[&str]) -> Result<Self, PrivateError> {
         let owner = Owner::find(wanted)?;
+        let find = |created_by: Option<&str>| programs.map_or_else(|| binaries::find(created_by), |programs| Ok(programs.to_owned()));
         // Checked before a folder is created that could not be used.
-        binaries::find(None)?;
+        find(None)?;
         let folder = Folder::open(wanted, &owner)?;
         let created_by = fs::read_to_string(folder.data().join("PG_VERSION")).ok();
-        let binaries = binaries::find(created_by.as_deref().map(str::trim))?;
+        let binaries = find(created_by.as_deref().map(str::trim))?;
         leftovers::clean_up(&folder)?;
         if created_by.is_none() {
             initialise(&binaries, &folder, &owner)?;

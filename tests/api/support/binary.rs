@@ -34,7 +34,7 @@ pub fn core_api() -> Command {
 /// The binary serving this database.
 pub fn core_api_on(database: &Database) -> Command {
     let mut command = core_api();
-    command.env("DATABASE_URL", database.url());
+    command.env("DATABASE_URL", database.url()).env("CORE_API__DATABASE__SHARDED", database.is_sharded.to_string());
     command
 }
 

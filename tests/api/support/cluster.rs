@@ -1,33 +1,23 @@
 //! One Postgres per test process, and one database per test, copied from a migrated template.
 
 use std::{
-    path::PathBuf,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use core_api::{
-    app::Server,
-    database::{
-        self, Pool,
-        private::{PrivateError, PrivatePostgres, SERVING_ROLE},
-    },
-};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use core_api::database::{self, Pool, private::SERVING_ROLE};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 
-use super::{pgbouncer::PgBouncer, world};
+use super::{
+    nodes::{Cluster, Lease},
+    pgbouncer::PgBouncer,
+};
 
-/// Test databases are disposable, so none has to survive a power failure.
-const SETTINGS: [&str; 4] = ["fsync=off", "full_page_writes=off", "max_connections=400", "shared_buffers=64MB"];
-
-const TEMPLATE: &str = "template_api";
-
-static CLUSTER: OnceCell<PrivatePostgres> = OnceCell::const_new();
+static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static PGBOUNCER: OnceLock<Option<PgBouncer>> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -36,27 +26,32 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct Database {
     /// How to connect as the owner of the schema, who may do everything. No replica is given this role.
     pub options: PgConnectOptions,
+    /// Whether it is distributed, which its replicas must be told.
+    pub is_sharded: bool,
+    _lease: Option<Arc<Lease>>,
 }
 
 impl Database {
-    pub async fn new() -> Self {
-        let cluster = CLUSTER.get_or_init(start).await;
-        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut admin = PgConnection::connect_with(&cluster.options()).await.expect("the cluster answers");
-        run(&mut admin, format!("create database {name} template {TEMPLATE}")).await;
-        admin.close().await.expect("closed");
-        let pgbouncer = PGBOUNCER.get_or_init(|| PgBouncer::in_front_of(&cluster.options()));
-        let options = pgbouncer.as_ref().map_or_else(|| cluster.options(), PgBouncer::options);
-        Self { options: options.database(&name) }
+    /// A database of a Postgres of the test's own.
+    pub const fn at(options: PgConnectOptions) -> Self {
+        Self { options, is_sharded: false, _lease: None }
     }
 
-    /// An empty database, without a schema.
+    pub async fn new() -> Self {
+        let cluster = CLUSTER.get_or_init(Cluster::start).await;
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let lease = cluster.copy_template(&name).await;
+        let pgbouncer = PGBOUNCER.get_or_init(|| PgBouncer::in_front_of(&cluster.options()));
+        let options = pgbouncer.as_ref().map_or_else(|| cluster.options(), PgBouncer::options);
+        Self { options: options.database(&name), is_sharded: lease.is_some(), _lease: lease.map(Arc::new) }
+    }
+
+    /// An empty database, without a schema. It is not distributed.
     pub async fn empty() -> Self {
-        let database = Self::new().await;
-        let name = database.options.get_database().expect("named").to_owned();
-        let mut admin = PgConnection::connect_with(&database.options.clone().database("postgres")).await.expect("the cluster answers");
-        run(&mut admin, format!("drop database {name}")).await;
-        run(&mut admin, format!("create database {name}")).await;
+        let mut database = Self::new().await;
+        database.is_sharded = false;
+        let name = database.options.get_database().expect("named");
+        CLUSTER.get_or_init(Cluster::start).await.empty(name).await;
         database
     }
 
@@ -99,7 +94,12 @@ impl Database {
     }
 
     pub fn pool(&self) -> Pool {
-        database::pool(self.serving(), 2, Duration::from_secs(20))
+        self.pool_of(2, Duration::from_secs(20))
+    }
+
+    pub fn pool_of(&self, max_connections: u32, acquire_timeout: Duration) -> Pool {
+        let open = if self.is_sharded { database::pool_on_shards } else { database::pool };
+        open(self.serving(), max_connections, acquire_timeout)
     }
 
     pub async fn execute(&self, sql: &str) {
@@ -168,40 +168,4 @@ impl RowLocks {
 
 async fn run(connection: &mut PgConnection, sql: String) {
     connection.execute(AssertSqlSafe(sql)).await.expect("the statement runs");
-}
-
-async fn start() -> PrivatePostgres {
-    // Clients and servers share this process, so tests with many of them need many sockets.
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        setrlimit(Resource::RLIMIT_NOFILE, hard.min(16_384), hard).expect("the limit is raised");
-    }
-    let cluster = start_in_free_folder().await;
-    let mut admin = PgConnection::connect_with(&cluster.options()).await.expect("the cluster answers");
-    let stale = "select datname::text from pg_database where datname like 'test%' or datname = 'template_api'";
-    let stale = admin.fetch_all(stale).await.expect("the databases of an earlier run");
-    let stale: Vec<String> = stale.iter().map(|row| row.get(0)).collect();
-    for name in stale {
-        run(&mut admin, format!("drop database {name}")).await;
-    }
-    run(&mut admin, format!("create database {TEMPLATE}")).await;
-    admin.close().await.expect("closed");
-    let template = Database { options: cluster.options().database(TEMPLATE) };
-    template.migrate().await;
-    // Starting a server creates the sandbox's logins.
-    let server = Server::start(&world::settings(), template.serving()).await.expect("the server starts");
-    server.serve(async {}).await.expect("the server stops");
-    cluster
-}
-
-/// Concurrent test processes get different folders.
-async fn start_in_free_folder() -> PrivatePostgres {
-    for slot in 0..8 {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{slot}"));
-        match PrivatePostgres::start(&folder, &SETTINGS).await {
-            Ok(cluster) => return cluster,
-            Err(PrivateError::InUse(_)) => {}
-            Err(error) => panic!("no Postgres to test against: {error}"),
-        }
-    }
-    panic!("eight other test processes are running");
 }

@@ -73,7 +73,8 @@ impl DatabaseProxy {
                 tokio::spawn(forward(client, server, Arc::clone(&shared)));
             }
         });
-        let database = Database { options: database.options.clone().socket(folder.path()) };
+        let mut database = database.clone();
+        database.options = database.options.socket(folder.path());
         Self { database, faults, _folder: folder }
     }
 

@@ -2,12 +2,14 @@
 
 mod actor;
 pub mod binary;
+pub mod citus;
 mod cluster;
 pub mod contract;
 pub mod database_proxy;
 pub mod feed;
 pub mod forge;
 mod given;
+mod nodes;
 pub mod operations;
 pub mod payments;
 mod pgbouncer;

@@ -12,7 +12,7 @@ use super::Database;
 /// A Postgres of its own, in this folder, whose database the tests serve.
 pub async fn own_postgres(folder: &Path) -> (PrivatePostgres, Database) {
     let postgres = PrivatePostgres::start(folder, &["fsync=off", "max_connections=60", "shared_buffers=32MB"]).await.expect("a Postgres");
-    let database = Database { options: postgres.options() };
+    let database = Database::at(postgres.options());
     (postgres, database)
 }
 

@@ -38,7 +38,7 @@ impl Replication {
 
     /// The primary's database.
     pub fn database(&self) -> Database {
-        Database { options: self.primary.options() }
+        Database::at(self.primary.options())
     }
 
     pub fn stop_standby(&mut self) {

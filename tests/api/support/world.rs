@@ -98,6 +98,7 @@ impl World {
     /// One replica on an existing database.
     pub async fn on(database: Database, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = settings();
+        settings.database.sharded = database.is_sharded;
         change(&mut settings);
         database.migrate().await;
         let mut world = Self { database, settings, replicas: Vec::new() };

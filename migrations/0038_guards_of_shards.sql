@@ -112,6 +112,40 @@ begin
 end;
 $$;
 
+-- As before, but one caller at a time: whoever comes meanwhile deletes nothing. A lock of single rows in all accounts is nothing
+-- that a distributed database takes.
+create or replace function delete_old_audit_events(age interval, at_most bigint) returns bigint
+language plpgsql security definer as $$
+declare
+    deleted bigint;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('delete_old_audit_events', 1)) then
+        return 0;
+    end if;
+    perform set_config('core_api.deletes_old_audit_events', 'on', true);
+    with old as materialized (
+        select account_id, number
+        from audit_events
+        where created_at < now() - greatest(age, interval '30 days')
+        limit at_most
+    )
+    delete from audit_events
+    using old
+    where audit_events.account_id = old.account_id and audit_events.number = old.number;
+    get diagnostics deleted = row_count;
+    perform set_config('core_api.deletes_old_audit_events', 'off', true);
+    return deleted;
+end;
+$$;
+
+do $$
+begin
+    execute format(
+        'alter function delete_old_audit_events(interval, bigint) set search_path = pg_catalog, %I, pg_temp', current_schema()
+    );
+end;
+$$;
+
 do $$
 declare
     guard text;

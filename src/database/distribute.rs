@@ -251,7 +251,7 @@ async fn take_triggers(connection: &mut PgConnection, table: &str) -> Result<Vec
             pg_get_triggerdef(oid) as "definition!",
             format('drop trigger %I on %s', tgname, tgrelid::regclass) as "drop!"
         from pg_trigger
-        where tgrelid = $1::text::regclass and not tgisinternal
+        where tgrelid = to_regclass($1::text) and not tgisinternal
         order by tgname
         "#,
         table,

@@ -81,6 +81,7 @@ mod replacements;
 mod retention;
 mod sandbox;
 mod sessions;
+mod shard_rules;
 mod settings;
 mod sharding;
 mod shared_emails;

@@ -79,7 +79,7 @@ const CROSSING: [(&str, Why, &str); 35] = [
 ];
 
 /// The text of every statement in the code, with its file and function.
-fn names() -> BTreeMap<String, String> {
+pub fn names() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for (file, text) in sources("src").into_iter().filter(|(file, _)| !file.ends_with("/tests.rs")) {
         let file = file.trim_start_matches("src/").trim_start_matches("service/").trim_end_matches(".rs");

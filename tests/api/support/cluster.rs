@@ -43,7 +43,7 @@ impl Database {
         let lease = cluster.copy_template(&name).await;
         let pgbouncer = PGBOUNCER.get_or_init(|| PgBouncer::in_front_of(&cluster.options()));
         let options = pgbouncer.as_ref().map_or_else(|| cluster.options(), PgBouncer::options);
-        Self { options: options.database(&name), is_sharded: lease.is_some(), _lease: lease.map(Arc::new) }
+        Self { options: options.database(&name), is_sharded: cluster.is_sharded(), _lease: lease.map(Arc::new) }
     }
 
     /// An empty database, without a schema. It is not distributed.

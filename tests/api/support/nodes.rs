@@ -2,6 +2,7 @@
 //! all of its nodes.
 
 use std::{
+    env,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -92,7 +93,15 @@ impl Cluster {
         if cluster.is_distributed() {
             database::distribute(&template, Some(SERVING_ROLE)).await.expect("distributed");
         }
+        if has_guards_of_shards() {
+            cluster.nodes[0].run_in(TEMPLATE, "call guard_rows_of_shards()").await;
+        }
         cluster.close_template().await
+    }
+
+    /// Whether databases are as on shards.
+    pub fn is_sharded(&self) -> bool {
+        self.is_distributed() || has_guards_of_shards()
     }
 
     /// The node that tests connect to.
@@ -180,6 +189,12 @@ impl Node {
         admin.close().await.expect("closed");
     }
 
+    async fn run_in(&self, database: &str, sql: &'static str) {
+        let mut owner = PgConnection::connect_with(&self.postgres.options().database(database)).await.expect("the cluster answers");
+        owner.execute(sql).await.expect("the statement runs");
+        owner.close().await.expect("closed");
+    }
+
     /// Returns whether the statement ran.
     async fn try_to(&self, sql: String) -> bool {
         let mut admin = self.connect().await;
@@ -208,6 +223,12 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Whether `TEST_SHARDS` is set: each database is one shard, with the guards that a shard has, on a Postgres that is not
+/// distributed. So the statements of shards run everywhere.
+fn has_guards_of_shards() -> bool {
+    env::var_os("TEST_SHARDS").is_some()
 }
 
 /// Concurrent test processes get different folders.

@@ -25,11 +25,27 @@ pub enum Fault {
     KillBackend,
     /// `pg_terminate_backend` on a few connections.
     TerminateBackends,
+    /// SIGKILL to the postmaster of a worker.
+    KillWorker,
+    /// SIGKILL to a backend of a worker that commits.
+    KillCommit,
+    /// `pg_terminate_backend` on a few connections of the coordinator and the workers.
+    TerminateLinks,
+    /// `pg_terminate_backend` on such a connection that commits.
+    TerminateCommit,
 }
 
 impl Fault {
     const ALL: [Self; 6] =
         [Self::KillReplica, Self::RestartReplica, Self::FreezeReplica, Self::KillPostmaster, Self::KillBackend, Self::TerminateBackends];
+
+    /// Those that need workers.
+    const DISTRIBUTED: [Self; 4] = [Self::KillWorker, Self::KillCommit, Self::TerminateLinks, Self::TerminateCommit];
+
+    fn all(cluster: &Cluster) -> Vec<Self> {
+        let distributed: &[_] = if cluster.is_distributed() { &Self::DISTRIBUTED } else { &[] };
+        [&Self::ALL, distributed].concat()
+    }
 
     /// Its name in the report.
     pub const fn name(self) -> &'static str {
@@ -40,6 +56,10 @@ impl Fault {
             Self::KillPostmaster => "kill -9 of the postmaster",
             Self::KillBackend => "kill -9 of a Postgres backend",
             Self::TerminateBackends => "pg_terminate_backend",
+            Self::KillWorker => "kill -9 of a worker's postmaster",
+            Self::KillCommit => "kill -9 of a worker's backend in COMMIT",
+            Self::TerminateLinks => "pg_terminate_backend on a worker",
+            Self::TerminateCommit => "pg_terminate_backend in a worker's COMMIT",
         }
     }
 }
@@ -63,7 +83,8 @@ pub struct Chaos {
 impl Chaos {
     /// No faults yet.
     pub fn new(cluster: Cluster, replicas: Vec<Replica>) -> Self {
-        Self { cluster, replicas, done: Fault::ALL.map(|fault| (fault, 0)).into(), revived: 0 }
+        let done = Fault::all(&cluster).into_iter().map(|fault| (fault, 0)).collect();
+        Self { cluster, replicas, done, revived: 0 }
     }
 
     /// Injects faults until the end.
@@ -76,7 +97,7 @@ impl Chaos {
             }
             self.revive()?;
             if round.is_empty() {
-                round = Fault::ALL.to_vec();
+                round = Fault::all(&self.cluster);
                 round.shuffle(&mut rand::rng());
             }
             let Some(fault) = round.pop() else { continue };
@@ -99,12 +120,30 @@ impl Chaos {
             Fault::FreezeReplica => replica.freeze(Duration::from_millis(rand::random_range(200..3000))).await?,
             Fault::KillPostmaster => {
                 self.cluster.wait().await?;
-                self.cluster.kill_postmaster().await?;
+                self.cluster.first().kill_postmaster().await?;
             }
-            Fault::KillBackend => return Ok(self.cluster.kill_backend().await.unwrap_or(false)),
-            Fault::TerminateBackends => return Ok(self.cluster.terminate_backends().await.unwrap_or(false)),
+            Fault::KillBackend => return Ok(self.cluster.first().kill_backend().await.unwrap_or(false)),
+            Fault::TerminateBackends => return Ok(self.cluster.first().terminate_backends().await.unwrap_or(false)),
+            Fault::KillWorker | Fault::KillCommit | Fault::TerminateLinks | Fault::TerminateCommit => {
+                return self.inject_on_worker(fault).await;
+            }
         }
         Ok(true)
+    }
+
+    /// Returns whether there was a target.
+    async fn inject_on_worker(&mut self, fault: Fault) -> Result<bool, Box<dyn Error>> {
+        if fault == Fault::KillWorker {
+            self.cluster.wait().await?;
+        }
+        let Some(worker) = self.cluster.worker() else { return Ok(false) };
+        let had_target = match fault {
+            Fault::KillWorker => return worker.kill_postmaster().await.map(|()| true),
+            Fault::KillCommit => worker.kill_commit().await,
+            Fault::TerminateCommit => worker.terminate_commit().await,
+            _ => worker.terminate_backends().await,
+        };
+        Ok(had_target.unwrap_or(false))
     }
 
     /// Waits until Postgres and every replica are ready.

@@ -1,139 +1,103 @@
-//! The Postgres of the soak: durable, private, and repeatedly killed.
+//! The Postgres of the soak. With `TEST_CITUS` it is a distributed one: a coordinator, which the replicas connect to, and two
+//! workers, which have the accounts.
 
-use std::{
-    error::Error,
-    fs::{self, OpenOptions},
-    io::Write,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{error::Error, path::Path, time::Duration};
 
-use core_api::database::private::PrivatePostgres;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use sqlx::{Connection, Executor, PgConnection, Row};
-use tokio::time::{sleep, timeout};
+use core_api::database;
+use tokio::time::sleep;
 
-/// All other settings are the defaults of Postgres, above all `fsync` and `synchronous_commit`.
-const SETTINGS: [&str; 1] = ["max_connections=200"];
+use crate::{citus, node::Node};
 
-/// The number of start attempts. Backends that outlive their postmaster block the next one for a moment.
-const START_ATTEMPTS: usize = 20;
+/// How often the nodes are asked whether every interrupted commit is completed, four times a second.
+const RECOVERY_ATTEMPTS: usize = 240;
 
-/// The maximum time for a statement, including the connection, while Postgres may be down.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Postgres and its files.
+/// One node, or the coordinator and its workers.
 #[derive(Debug)]
 pub struct Cluster {
-    // None only during a restart.
-    postgres: Option<PrivatePostgres>,
-    folder: PathBuf,
-    data: PathBuf,
-    log: PathBuf,
+    first: Node,
+    workers: Vec<Node>,
 }
 
 impl Cluster {
-    /// Starts Postgres in a folder. `log` collects the output of all its runs.
-    pub async fn start(folder: &Path, log: &Path) -> Result<Self, Box<dyn Error>> {
-        let postgres = PrivatePostgres::start(folder, &SETTINGS).await?;
-        let mut connection = PgConnection::connect_with(&postgres.options()).await?;
-        let durable = "select current_setting('data_directory'), current_setting('fsync') || current_setting('synchronous_commit')";
-        let row = connection.fetch_one(durable).await?;
-        let (data, safety): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        connection.close().await?;
-        if safety != "onon" {
-            return Err("Postgres is not durable, so a soak on it would prove nothing".into());
+    /// Starts the nodes in folders of this one. A log there collects the output of all runs of each.
+    pub async fn start(folder: &Path) -> Result<Self, Box<dyn Error>> {
+        if citus::programs().is_none() {
+            let first = Node::start(&folder.join("postgres"), &folder.join("postgres.log")).await?;
+            return Ok(Self { first, workers: Vec::new() });
         }
-        Ok(Self { postgres: Some(postgres), folder: folder.to_owned(), data: data.into(), log: log.to_owned() })
+        let mut nodes = Vec::new();
+        for name in citus::NODES {
+            nodes.push(Node::start(&folder.join(name), &folder.join(format!("{name}.log"))).await?);
+        }
+        let options = nodes.iter().map(Node::options).collect::<Result<Vec<_>, _>>()?;
+        citus::join(&options).await?;
+        database::migrate(&options[0], None).await?;
+        database::distribute(&options[0], None).await?;
+        Ok(Self { first: nodes.remove(0), workers: nodes })
+    }
+
+    /// Whether the accounts are on several nodes.
+    pub fn is_distributed(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
+    /// The logs of the nodes, in the folder.
+    pub fn logs(&self) -> Vec<String> {
+        let distributed = citus::NODES.iter().map(|name| format!("{name}.log"));
+        if self.is_distributed() { distributed.collect() } else { vec!["postgres.log".to_owned()] }
     }
 
     /// The `DATABASE_URL` of the replicas, which survives restarts.
     pub fn url(&self) -> Result<String, Box<dyn Error>> {
-        let options = self.postgres()?.options();
+        let options = self.first.options()?;
         let socket = options.get_socket().ok_or("Postgres has no socket")?.display().to_string();
         Ok(format!("postgres://core_api@localhost/core_api?host={socket}"))
     }
 
-    /// Kills the postmaster and starts a new one on the same data.
-    pub async fn kill_postmaster(&mut self) -> Result<(), Box<dyn Error>> {
-        let file = fs::read_to_string(self.data.join("postmaster.pid"))?;
-        let pid = file.lines().next().ok_or("postmaster.pid is empty")?.trim().parse()?;
-        kill(Pid::from_raw(pid), Signal::SIGKILL)?;
-        let postgres = self.postgres.take();
-        tokio::task::spawn_blocking(move || drop(postgres)).await?;
-        self.append_log()?;
-        let mut last = None;
-        for _ in 0..START_ATTEMPTS {
-            match PrivatePostgres::start(&self.folder, &SETTINGS).await {
-                Ok(postgres) => {
-                    self.postgres = Some(postgres);
-                    return Ok(());
-                }
-                Err(error) => last = Some(error),
-            }
-            self.append_log()?;
-            sleep(Duration::from_millis(500)).await;
-        }
-        Err(last.map_or_else(|| "Postgres was not started".into(), Into::into))
+    /// The node that the replicas connect to.
+    pub const fn first(&mut self) -> &mut Node {
+        &mut self.first
     }
 
-    /// Kills a backend that serves a replica. Postgres then terminates all backends and recovers.
-    pub async fn kill_backend(&self) -> Result<bool, Box<dyn Error>> {
-        let one = "select pid from pg_stat_activity where datname = 'core_api' and backend_type = 'client backend'
-            order by state = 'active' desc, random() limit 1";
-        let Some(pid) = self.query(one).await? else { return Ok(false) };
-        Ok(kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok())
+    /// One of the nodes that have accounts, if there are any.
+    pub fn worker(&mut self) -> Option<&mut Node> {
+        let index = rand::random_range(0..self.workers.len().max(1));
+        self.workers.get_mut(index)
     }
 
-    /// Terminates a few connections of the replicas.
-    pub async fn terminate_backends(&self) -> Result<bool, Box<dyn Error>> {
-        let few = "select count(pg_terminate_backend(pid))::int4 from (select pid from pg_stat_activity
-            where datname = 'core_api' and backend_type = 'client backend' order by state = 'active' desc, random() limit 5) few";
-        Ok(self.query(few).await?.is_some_and(|ended| ended > 0))
-    }
-
-    /// Waits until Postgres accepts statements again.
+    /// Waits until every node accepts statements again.
     pub async fn wait(&self) -> Result<(), Box<dyn Error>> {
-        for _ in 0..240 {
-            if self.query("select 1").await.is_ok() {
+        for node in self.nodes() {
+            node.wait().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the nodes have completed the commits of several nodes that a fault has interrupted.
+    pub async fn recover(&self) -> Result<(), Box<dyn Error>> {
+        for _ in 0..RECOVERY_ATTEMPTS {
+            let mut open = 0;
+            for node in self.nodes() {
+                open += node.open_commits().await?;
+            }
+            if open == 0 {
                 return Ok(());
             }
             sleep(Duration::from_millis(250)).await;
         }
-        Err("Postgres did not come back".into())
+        Err("a node has not completed an interrupted commit".into())
     }
 
-    /// Stops Postgres and completes its log.
-    pub async fn stop(mut self) -> Result<(), Box<dyn Error>> {
-        if let Some(postgres) = self.postgres.take() {
-            tokio::task::spawn_blocking(move || postgres.stop()).await??;
+    /// Stops the nodes and completes their logs.
+    pub async fn stop(self) -> Result<(), Box<dyn Error>> {
+        self.first.stop().await?;
+        for worker in self.workers {
+            worker.stop().await?;
         }
-        self.append_log()
+        Ok(())
     }
 
-    /// The number that a statement returns, on a connection to a database that the service does not use.
-    async fn query(&self, sql: &'static str) -> Result<Option<i32>, Box<dyn Error>> {
-        let options = self.postgres()?.options().database("postgres");
-        let query = async {
-            let mut connection = PgConnection::connect_with(&options).await?;
-            let row = connection.fetch_optional(sql).await?;
-            let number = row.map(|row| row.try_get(0)).transpose()?;
-            connection.close().await?;
-            Ok::<_, sqlx::Error>(number)
-        };
-        Ok(timeout(TIMEOUT, query).await??)
-    }
-
-    fn postgres(&self) -> Result<&PrivatePostgres, Box<dyn Error>> {
-        self.postgres.as_ref().ok_or_else(|| "Postgres is down".into())
-    }
-
-    /// Appends the log of the last run to the collected log, since each start begins a new one.
-    fn append_log(&self) -> Result<(), Box<dyn Error>> {
-        let run = self.data.parent().map(|folder| fs::read(folder.join("postgres.log"))).ok_or("the data folder has no parent")??;
-        Ok(OpenOptions::new().create(true).append(true).open(&self.log)?.write_all(&run)?)
+    fn nodes(&self) -> impl Iterator<Item = &Node> {
+        [&self.first].into_iter().chain(&self.workers)
     }
 }

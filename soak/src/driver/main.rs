@@ -7,10 +7,13 @@ mod answer;
 mod api;
 mod book;
 mod chaos;
+#[path = "../../../tests/api/support/citus.rs"]
+mod citus;
 mod client;
 mod cluster;
 mod history;
 mod mix;
+mod node;
 mod reader;
 mod receiver;
 mod replica;
@@ -46,7 +49,7 @@ use self::{
     cluster::Cluster,
     history::History,
     reader::Reader,
-    replica::Replica,
+    replica::{Replica, Service},
     report::{Report, Told, Verdict},
     transfers::Transfers,
     webhooks::Webhooks,
@@ -126,9 +129,10 @@ async fn run(arguments: &Arguments) -> Result<Verdict, Box<dyn Error>> {
 }
 
 async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<dyn Error>> {
-    let cluster = Cluster::start(&folder.join("postgres"), &folder.join("postgres.log")).await?;
-    let url = cluster.url()?;
-    let replicas = (0..REPLICAS).map(|index| Replica::start(binary, &url, folder.join(format!("replica-{index}.log"))));
+    let cluster = Cluster::start(folder).await?;
+    let (url, logs) = (cluster.url()?, cluster.logs());
+    let service = Service { binary: binary.to_owned(), database_url: url.clone(), is_sharded: cluster.is_distributed() };
+    let replicas = (0..REPLICAS).map(|index| Replica::start(&service, folder.join(format!("replica-{index}.log"))));
     let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
     let bases: Vec<_> = replicas.iter().map(Replica::base).collect();
     let history = Arc::new(History::create(&folder.join("history"))?);
@@ -162,19 +166,20 @@ async fn soak(minutes: u64, binary: &Path, folder: &Path) -> Result<Report, Box<
         reader.finish().await?;
     }
     history.flush()?;
+    chaos.cluster.recover().await?;
 
     progress("checking");
     let told = Told { feeds: feeds.into(), messages, settled, behind };
     let mut report = Report::new(minutes, &history.tally, Some(&chaos), undecided);
     report.transfers(moved);
     report.check(&folder.join("history"), &told, &url).await?;
-    report.verify_ledger(binary, &url).await?;
+    report.verify_ledger(&service).await?;
     let Chaos { cluster, mut replicas, .. } = chaos;
     for replica in &mut replicas {
         replica.stop().await?;
     }
     cluster.stop().await?;
-    report.read_logs(folder, REPLICAS)?;
+    report.read_logs(folder, REPLICAS, &logs)?;
     Ok(report)
 }
 
@@ -197,7 +202,8 @@ async fn soak_through(base: &str, url: &str, minutes: u64, binary: &Path, folder
     let mut report = Report::new(minutes, &history.tally, None, undecided);
     report.transfers(moved);
     report.check(&folder.join("history"), &told, url).await?;
-    report.verify_ledger(binary, url).await?;
+    let service = Service { binary: binary.to_owned(), database_url: url.to_owned(), is_sharded: false };
+    report.verify_ledger(&service).await?;
     Ok(report)
 }
 

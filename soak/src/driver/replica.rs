@@ -27,8 +27,7 @@ const PORT_ATTEMPTS: usize = 200;
 /// A replica. Dropping it kills it.
 #[derive(Debug)]
 pub struct Replica {
-    binary: PathBuf,
-    database_url: String,
+    service: Service,
     port: u16,
     log: PathBuf,
     process: Child,
@@ -36,10 +35,10 @@ pub struct Replica {
 
 impl Replica {
     /// Starts a replica, which may not be ready yet.
-    pub fn start(binary: &Path, database_url: &str, log: PathBuf) -> Result<Self, Box<dyn Error>> {
+    pub fn start(service: &Service, log: PathBuf) -> Result<Self, Box<dyn Error>> {
         let port = free_port()?;
-        let process = spawn(binary, database_url, port, &log)?;
-        Ok(Self { binary: binary.to_owned(), database_url: database_url.to_owned(), port, log, process })
+        let process = spawn(service, port, &log)?;
+        Ok(Self { service: service.clone(), port, log, process })
     }
 
     /// Its base URL.
@@ -52,7 +51,7 @@ impl Replica {
         if self.process.try_wait()?.is_none() {
             return Ok(false);
         }
-        self.process = spawn(&self.binary, &self.database_url, self.port, &self.log)?;
+        self.process = spawn(&self.service, self.port, &self.log)?;
         Ok(true)
     }
 
@@ -110,20 +109,36 @@ impl Drop for Replica {
     }
 }
 
-fn spawn(binary: &Path, database_url: &str, port: u16, log: &Path) -> Result<Child, Box<dyn Error>> {
-    let log = OpenOptions::new().create(true).append(true).open(log)?;
-    let mut command = service(binary, database_url);
-    command.env("CORE_API__SERVER__LISTEN", format!("127.0.0.1:{port}"));
-    Ok(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?)
+/// The program and its database.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The core-api binary.
+    pub binary: PathBuf,
+    /// Its `DATABASE_URL`.
+    pub database_url: String,
+    /// Whether the database is distributed by account.
+    pub is_sharded: bool,
 }
 
-/// The binary with the settings of the soak, and without the environment of this process.
-pub fn service(binary: &Path, database_url: &str) -> Command {
-    let mut command = Command::new(binary);
-    command.env_clear().env("DATABASE_URL", database_url).env("CORE_API_ENV", "sandbox");
-    command.env("CORE_API__RATE_LIMIT__PER_HOUR", "1000000000").env("CORE_API__API_KEYS__REQUESTS_PER_SECOND", "1000000");
-    command.env("CORE_API__LOG__LEVEL", "warn").env("CORE_API__WEBHOOKS__TIMEOUT_SECONDS", WEBHOOK_TIMEOUT.as_secs().to_string());
-    command
+impl Service {
+    /// The binary with the settings of the soak, and without the environment of this process.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env_clear().env("DATABASE_URL", &self.database_url).env("CORE_API_ENV", "sandbox");
+        command.env("CORE_API__RATE_LIMIT__PER_HOUR", "1000000000").env("CORE_API__API_KEYS__REQUESTS_PER_SECOND", "1000000");
+        command.env("CORE_API__LOG__LEVEL", "warn").env("CORE_API__WEBHOOKS__TIMEOUT_SECONDS", WEBHOOK_TIMEOUT.as_secs().to_string());
+        if self.is_sharded {
+            command.env("CORE_API__DATABASE__SHARDED", "true");
+        }
+        command
+    }
+}
+
+fn spawn(service: &Service, port: u16, log: &Path) -> Result<Child, Box<dyn Error>> {
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    let mut command = service.command();
+    command.env("CORE_API__SERVER__LISTEN", format!("127.0.0.1:{port}"));
+    Ok(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?)
 }
 
 /// A port below the ephemeral range, from which an outgoing connection could take the port while nobody listens.

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{chaos::Chaos, history::Tally, replica::service};
+use crate::{chaos::Chaos, history::Tally, replica::Service};
 
 /// The verdict on the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +108,8 @@ impl Report {
     }
 
     /// Runs `verify-ledger` of the service.
-    pub async fn verify_ledger(&mut self, binary: &Path, url: &str) -> Result<(), Box<dyn Error>> {
-        let mut command = service(binary, url);
+    pub async fn verify_ledger(&mut self, service: &Service) -> Result<(), Box<dyn Error>> {
+        let mut command = service.command();
         command.arg("verify-ledger");
         let output = output(command).await?;
         self.require("verify-ledger", &output);
@@ -117,9 +117,10 @@ impl Report {
     }
 
     /// Searches the logs for messages that must not occur.
-    pub fn read_logs(&mut self, folder: &Path, replicas: usize) -> Result<(), Box<dyn Error>> {
+    pub fn read_logs(&mut self, folder: &Path, replicas: usize, databases: &[String]) -> Result<(), Box<dyn Error>> {
         let logs = (0..replicas).map(|index| (format!("replica-{index}.log"), "panicked"));
-        for (log, forbidden) in logs.chain([("postgres.log".to_owned(), "already a transaction in progress")]) {
+        let databases = databases.iter().map(|log| (log.clone(), "already a transaction in progress"));
+        for (log, forbidden) in logs.chain(databases) {
             let text = fs::read(folder.join(&log))?;
             let count = String::from_utf8_lossy(&text).matches(forbidden).count();
             if count > 0 {

@@ -48,8 +48,8 @@ const CLOSE_TEMPLATE: [&str; 2] = [
 ];
 
 /// The connections to a database that are not of Citus itself.
-const CONNECTIONS: &str = "select count(*) from pg_stat_activity
-    where datname = $1 and backend_type = 'client backend' and application_name not like 'citus%'";
+const CONNECTIONS: &str = "select pid::text from pg_stat_activity
+    where datname = '{database}' and backend_type = 'client backend' and application_name not like 'citus%'";
 
 /// One node, or a coordinator and its workers.
 pub struct Cluster {
@@ -153,10 +153,8 @@ impl Cluster {
     async fn drop_ended(&self) {
         let ended = std::mem::take(&mut *self.ended.lock().expect("not poisoned"));
         for name in ended {
-            let mut admin = self.nodes[0].connect().await;
-            let connections: i64 = sqlx::query_scalar(CONNECTIONS).bind(&name).fetch_one(&mut admin).await.expect("a number");
-            admin.close().await.expect("closed");
-            if connections > 0 || !self.drop(&name).await {
+            let connections = self.nodes[0].names(CONNECTIONS.replace("{database}", &name)).await;
+            if !connections.is_empty() || !self.drop(&name).await {
                 self.ended.lock().expect("not poisoned").push(name);
             }
         }
@@ -203,9 +201,9 @@ impl Node {
         ran
     }
 
-    async fn names(&self, sql: &'static str) -> Vec<String> {
+    async fn names(&self, sql: impl Into<String>) -> Vec<String> {
         let mut admin = self.connect().await;
-        let rows = admin.fetch_all(sql).await.expect("rows");
+        let rows = admin.fetch_all(AssertSqlSafe(sql.into())).await.expect("rows");
         admin.close().await.expect("closed");
         rows.iter().map(|row| row.get(0)).collect()
     }

@@ -12,7 +12,8 @@ use crate::support::{Database, World, database_proxy::DatabaseProxy};
 async fn a_server_with_its_database_is_live_and_ready() {
     let world = World::new().await;
     assert_eq!(world.anonymous().get("/health/live").await.ok(), json!({"status": "live"}));
-    assert_eq!(world.anonymous().get("/health/ready").await.ok(), json!({"status": "ready"}));
+    let ready = if world.database.is_sharded { json!({"status": "ready", "sharded": true}) } else { json!({"status": "ready"}) };
+    assert_eq!(world.anonymous().get("/health/ready").await.ok(), ready);
 }
 
 #[tokio::test]

@@ -246,13 +246,13 @@ async fn a_connection_cut_at_the_commit_is_an_unknown_outcome_that_the_key_resol
     let before = world.database.number(cards).await;
     let cuts = [Cut::BeforeCommit, Cut::AfterCommit, Cut::AfterCommitWithPanic].repeat(2);
     for (number, cut) in cuts.into_iter().enumerate() {
-        // A posting is one self-committing statement, which also stores the response under the key.
+        // A posting is one self-committing statement, which also stores the response under the key; on a shard a transaction.
         let (top_up, buy) = (format!("top-up-{number}"), format!("purchase-{number}"));
         for (key, path, body, balance) in [
             (&top_up, "/balances/add", &json!({"cardId": card, "amount": 5}), 4 * number + 5),
             (&buy, "/sandbox/purchases", &purchase, 4 * number + 4),
         ] {
-            proxy.cut_statement(key, cut);
+            if world.database.is_sharded { proxy.cut_commit(key, cut) } else { proxy.cut_statement(key, cut) }
             let unknown = admin.keyed(key, Method::POST, path, body).await;
             let problem = unknown.problem(503, "outcome_unknown");
             assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("may or may not")), "{problem}");

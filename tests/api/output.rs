@@ -120,7 +120,8 @@ async fn every_command_bears_an_output_that_cannot_be_written() {
     let account = created(&["account", "create", "Acme"], "");
     let (commands, groups) = subcommands(&[]);
     assert!(commands.len() >= 9 && groups.len() >= 3, "{commands:?} {groups:?}");
-    for words in commands.iter().filter(|words| **words != ["serve"]) {
+    // One serves, the other needs a distributed Postgres and prints nothing.
+    for words in commands.iter().filter(|words| **words != ["serve"] && **words != ["distribute"]) {
         for broken in broken() {
             let email = format!("{broken:?}.{}@example.com", words.join("."));
             let user =

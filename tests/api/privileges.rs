@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 use crate::support::{
     Database, World,
-    binary::{Process, assert_refused, core_api, run},
+    binary::{Process, assert_refused, core_api, core_api_on, run},
 };
 
 /// A connection of the role that serves.
@@ -134,7 +134,7 @@ async fn migrate_grants_and_takes_back_so_that_the_rights_are_exactly_those() {
     database.execute("revoke insert on cards from core_api_server").await;
     assert_eq!(database.number(may_delete).await, 1);
     let migrate =
-        |url: String| run(core_api().arg("migrate").env("DATABASE_URL", url).env("CORE_API__DATABASE__SERVING_ROLE", "core_api_server"));
+        |url: String| run(core_api_on(&database).arg("migrate").env("DATABASE_URL", url).env("CORE_API__DATABASE__SERVING_ROLE", "core_api_server"));
     for _ in 0..2 {
         let output = migrate(database.owner_url());
         assert!(output.status.success(), "{output:?}");

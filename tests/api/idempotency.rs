@@ -252,7 +252,11 @@ async fn a_connection_cut_at_the_commit_is_an_unknown_outcome_that_the_key_resol
             (&top_up, "/balances/add", &json!({"cardId": card, "amount": 5}), 4 * number + 5),
             (&buy, "/sandbox/purchases", &purchase, 4 * number + 4),
         ] {
-            if world.database.is_sharded { proxy.cut_commit(key, cut) } else { proxy.cut_statement(key, cut) }
+            if world.database.is_sharded {
+                proxy.cut_commit(key, cut)
+            } else {
+                proxy.cut_statement(key, cut)
+            }
             let unknown = admin.keyed(key, Method::POST, path, body).await;
             let problem = unknown.problem(503, "outcome_unknown");
             assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("may or may not")), "{problem}");

@@ -133,8 +133,9 @@ async fn migrate_grants_and_takes_back_so_that_the_rights_are_exactly_those() {
     database.execute("grant delete on movements to core_api_server").await;
     database.execute("revoke insert on cards from core_api_server").await;
     assert_eq!(database.number(may_delete).await, 1);
-    let migrate =
-        |url: String| run(core_api_on(&database).arg("migrate").env("DATABASE_URL", url).env("CORE_API__DATABASE__SERVING_ROLE", "core_api_server"));
+    let migrate = |url: String| {
+        run(core_api_on(&database).arg("migrate").env("DATABASE_URL", url).env("CORE_API__DATABASE__SERVING_ROLE", "core_api_server"))
+    };
     for _ in 0..2 {
         let output = migrate(database.owner_url());
         assert!(output.status.success(), "{output:?}");

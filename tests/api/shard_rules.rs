@@ -7,10 +7,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{Executor as _, Row as _};
 
-use crate::{
-    sharding::names,
-    support::Database,
-};
+use crate::{sharding::names, support::Database};
 
 /// The statements that only a database that is not distributed gets.
 const OF_ONE_NODE: [&str; 3] = [
@@ -83,7 +80,10 @@ fn changing_parts(sql: &str) -> Vec<(&'static str, String)> {
     let mut parts = Vec::new();
     if let Some((_, rest)) = sql.split_once("do update set ") {
         let end = rest.find(" returning ").unwrap_or(rest.len());
-        parts.push(("it calls a function in `do update set` that is not immutable: take `excluded`, or a parameter", rest[..end].to_owned()));
+        parts.push((
+            "it calls a function in `do update set` that is not immutable: take `excluded`, or a parameter",
+            rest[..end].to_owned(),
+        ));
     }
     let changes = sql.contains("update ") && sql.contains(" set ") || sql.contains("insert into ") || sql.contains("delete from ");
     if !changes {

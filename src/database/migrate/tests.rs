@@ -13,10 +13,26 @@ fn migration(version: i64, sql: &'static str) -> Migration {
     Migration::new(version, Cow::Borrowed("test"), MigrationType::Simple, sqlx::SqlStr::from_static(sql), no_tx)
 }
 
-#[tokio::test]
-async fn an_index_is_built_concurrently_also_after_an_attempt_that_failed() {
+/// A folder that Postgres can read.
+fn directory() -> tempfile::TempDir {
     let directory = tempfile::Builder::new().prefix("core-api-test").tempdir_in("/tmp").expect("a directory");
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("readable by Postgres");
+    directory
+}
+
+#[tokio::test]
+async fn every_migration_runs_as_one_statement_too() {
+    let directory = directory();
+    let postgres = PrivatePostgres::start(&directory.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
+    let mut connection = PgConnection::connect_with(&postgres.options()).await.expect("connected");
+    let as_files = migrator();
+    bring_up_to_date(&mut connection, &in_one_statement_each(migrator()), None).await.expect("migrated");
+    assert!(is_up_to_date(&mut connection, &as_files).await.expect("an answer"), "a checksum is not that of its file");
+}
+
+#[tokio::test]
+async fn an_index_is_built_concurrently_also_after_an_attempt_that_failed() {
+    let directory = directory();
     let postgres = PrivatePostgres::start(&directory.path().join("pg"), &["fsync=off"]).await.expect("a Postgres");
     let mut connection = PgConnection::connect_with(&postgres.options()).await.expect("connected");
     let mut other = PgConnection::connect_with(&postgres.options()).await.expect("connected");

@@ -214,9 +214,10 @@ async fn held_money_is_spent_by_nothing_that_can_be_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_started_together_on_an_empty_database_all_serve() {
-    let world = World::new().await;
+    let mut settings = World::new().await.settings.clone();
     let database = Database::empty().await;
-    let starting = (0..5).map(|_| Server::start(&world.settings, database.options.clone()));
+    settings.database.sharded = database.is_sharded;
+    let starting = (0..5).map(|_| Server::start(&settings, database.options.clone()));
     for started in futures_util::future::join_all(starting).await {
         started.expect("the server starts");
     }

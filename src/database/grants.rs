@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// What may be done with the rows of each table. Rows are locked by the right to update them.
-const GRANTS: [(&str, &[&str]); 29] = [
+const GRANTS: [(&str, &[&str]); 30] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("accounts", &["SELECT", "INSERT", "UPDATE"]),
     ("api_keys", &["SELECT", "INSERT", "UPDATE"]),
@@ -36,6 +36,7 @@ const GRANTS: [(&str, &[&str]); 29] = [
     ("webhook_attempts", ALL_OF_ROWS),
     ("webhook_deliveries", ALL_OF_ROWS),
     ("webhook_endpoints", ALL_OF_ROWS),
+    ("user_emails", &["SELECT", "INSERT"]),
     ("users", &["SELECT", "INSERT", "UPDATE"]),
 ];
 

@@ -19,6 +19,7 @@ use std::{
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use tokio::{sync::oneshot, task::yield_now, time::sleep_until};
+use uuid::Uuid;
 
 use crate::{domain::id::AccountId, telemetry::metrics};
 
@@ -26,6 +27,12 @@ use super::error::{Error, Result};
 
 /// The most calls in one batch.
 const MAX_BATCH: usize = 512;
+
+/// The account of a list that names no other. A statement that takes a list compares it, too: a database that is split by
+/// account then knows the one shard to ask.
+pub(super) fn only_account(accounts: &[Uuid]) -> Option<Uuid> {
+    accounts.split_first().filter(|(first, others)| others.iter().all(|other| other == *first)).map(|(first, _)| *first)
+}
 
 /// The age at which the newest batch counts as stalled and no longer delays the next one. Until then, calls wait for it
 /// to finish: one full batch costs less than two.

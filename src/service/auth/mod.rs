@@ -1,6 +1,7 @@
 //! Logins and sessions. A token is valid only while the row of its session is live.
 
 mod attempts;
+pub(super) mod emails;
 mod grant;
 mod hashers;
 mod password;
@@ -286,8 +287,11 @@ impl Unit for BeginSession<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<SessionTimes> {
         let Self { actor, user, session, lifetime, hash, keys } = self;
         let address = actor.origin().map(|origin| &*origin.address);
-        // The statement checks again that the user is enabled and that their password is still the verified one.
-        let times = store::insert_session(connection, user, *session, *lifetime, address).await?.ok_or(Error::InvalidCredentials)?;
+        // Is the user still enabled, and their password still the verified one?
+        if !store::lock_user(connection, user).await? {
+            return Err(Error::InvalidCredentials);
+        }
+        let times = store::insert_session(connection, user, *session, *lifetime, address).await?;
         refresh::insert_in(connection, actor.account, *session, hash).await?;
         store::end_sessions_beyond(connection, actor.account, user.id, MAX_SESSIONS).await?;
         attempts::record_success_in(connection, actor.account, user.id, keys).await?;

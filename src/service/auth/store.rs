@@ -30,34 +30,48 @@ pub(super) struct LiveSession {
     pub(super) times: SessionTimes,
 }
 
-/// Inserts a session. None if the user has been disabled or has changed the password. Locks the user's row for share: a
-/// transaction that changes the row and ends the user's sessions commits first, or waits and ends the new one, too.
+/// Locks a user for a new session. False if the user has been disabled or has changed the password. Locks the user's row for
+/// share: a transaction that changes the row and ends the user's sessions commits first, or waits and ends the new one, too.
+pub(super) async fn lock_user(connection: &mut PgConnection, user: &StoredUser) -> Result<bool> {
+    let locked = sqlx::query!(
+        "
+        select
+        from users
+        where account_id = $1 and id = $2 and password_hash = $3 and disabled_at is null
+        for share
+        ",
+        user.account_id as AccountId,
+        user.id as UserId,
+        user.password_hash,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(locked.is_some())
+}
+
+/// Inserts a session of a locked user.
 pub(super) async fn insert_session(
     connection: &mut PgConnection,
     user: &StoredUser,
     session: SessionId,
     lifetime: Duration,
     address: Option<&str>,
-) -> Result<Option<SessionTimes>> {
+) -> Result<SessionTimes> {
     let lifetime = PgInterval::try_from(lifetime).map_err(|error| Error::internal("converting the lifetime of a session", error))?;
     let times = sqlx::query_as!(
         SessionTimes,
         r#"
         insert into sessions (account_id, id, user_id, expires_at, address)
-        select account_id, $3, id, now() + $5, $6
-        from users
-        where account_id = $1 and id = $2 and password_hash = $4 and disabled_at is null
-        for share
+        values ($1, $3, $2, now() + $4, $5)
         returning created_at as now, expires_at as ends_at
         "#,
         user.account_id as AccountId,
         user.id as UserId,
         session as SessionId,
-        user.password_hash,
         lifetime,
         address,
     )
-    .fetch_optional(connection)
+    .fetch_one(connection)
     .await?;
     Ok(times)
 }
@@ -86,13 +100,14 @@ pub(super) async fn lock_session(connection: &mut PgConnection, account: Account
     Ok(row.map(|row| LiveSession { user_id: row.user_id, times: SessionTimes { now: row.now, ends_at: row.expires_at } }))
 }
 
-/// Deletes refresh tokens of sessions of all accounts that have been over for `age`. Skips rows that another replica is
-/// deleting.
+/// Deletes refresh tokens of sessions of all accounts that have been over for `age`. One replica at a time does.
 pub(super) async fn delete_tokens_of_ended_sessions(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
     let age = PgInterval::try_from(age).map_err(|error| Error::internal("converting an age", error))?;
     let done = sqlx::query!(
         "
-        with ended as (
+        with turn as materialized (
+            select pg_try_advisory_xact_lock(hashtextextended('delete refresh tokens', 2)) as is_mine
+        ), ended as (
             select account_id, id
             from sessions
             where least(ended_at, expires_at) < now() - $1::interval
@@ -103,13 +118,13 @@ pub(super) async fn delete_tokens_of_ended_sessions(connection: &mut PgConnectio
             from ended
             join refresh_tokens on refresh_tokens.account_id = ended.account_id and refresh_tokens.session_id = ended.id
             limit $2
-            for update of refresh_tokens skip locked
         )
         delete from refresh_tokens
         using old
         where refresh_tokens.account_id = old.account_id
             and refresh_tokens.session_id = old.session_id
             and refresh_tokens.token_hash = old.token_hash
+            and (select is_mine from turn)
         ",
         age,
         limit,
@@ -119,12 +134,14 @@ pub(super) async fn delete_tokens_of_ended_sessions(connection: &mut PgConnectio
     Ok(done.rows_affected())
 }
 
-/// Deletes sessions of all accounts that have been over for `age` and have no refresh token left.
+/// Deletes sessions of all accounts that have been over for `age` and have no refresh token left. One replica at a time does.
 pub(super) async fn delete_ended_sessions(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
     let age = PgInterval::try_from(age).map_err(|error| Error::internal("converting an age", error))?;
     let done = sqlx::query!(
         "
-        with ended as (
+        with turn as materialized (
+            select pg_try_advisory_xact_lock(hashtextextended('delete sessions', 2)) as is_mine
+        ), ended as (
             select account_id, id
             from sessions
             where least(ended_at, expires_at) < now() - $1::interval
@@ -135,11 +152,10 @@ pub(super) async fn delete_ended_sessions(connection: &mut PgConnection, age: Du
                 )
             order by least(ended_at, expires_at)
             limit $2
-            for update skip locked
         )
         delete from sessions
         using ended
-        where sessions.account_id = ended.account_id and sessions.id = ended.id
+        where sessions.account_id = ended.account_id and sessions.id = ended.id and (select is_mine from turn)
         ",
         age,
         limit,

@@ -16,6 +16,7 @@ use crate::domain::{
     word::Word,
 };
 use crate::service::{
+    batch::only_account,
     error::{Error, Result},
     unit::ReadConnection,
 };
@@ -44,30 +45,31 @@ pub(super) async fn insert(
     (id, event): (CardId, EventId),
     new: &NewCard,
 ) -> Result<Option<Card>> {
+    let Some(number) = next_number(connection, actor.account).await? else { return Ok(None) };
+    let created = insert_row(connection, actor.account, (id, number), new).await?;
+    if let Some(card) = &created {
+        insert_first_status(connection, actor, event, card).await?;
+    }
+    Ok(created)
+}
+
+/// The number of an account's next card.
+async fn next_number(connection: &mut PgConnection, account: AccountId) -> Result<Option<i64>> {
+    let number = sqlx::query_scalar!(
+        "update accounts set cards_created = cards_created + 1 where account_id = $1 returning cards_created",
+        account as AccountId,
+    );
+    Ok(number.fetch_optional(connection).await?)
+}
+
+async fn insert_row(connection: &mut PgConnection, account: AccountId, (id, number): (CardId, i64), new: &NewCard) -> Result<Option<Card>> {
     let card = sqlx::query_as!(
         Card,
         r#"
-        with counted as (
-            update accounts
-            set cards_created = cards_created + 1
-            where account_id = $1
-            returning cards_created
-        ), created as (
-            insert into cards (account_id, id, number, currency, event_seq, label, metadata, external_id)
-            select $1, $2, cards_created, $3, 1, $4, $5, $6
-            from counted
-            on conflict do nothing
-            returning
-                id, number, customer_id, status, currency, balance, held, created_at, label, metadata, external_id, replaces, replaced_by
-        ), recorded as (
-            insert into card_status_changes (
-                account_id, card_id, sequence, from_status, to_status, audit_event_id, user_id, api_key_id, request_id,
-                created_at
-            )
-            select $1, $2, 1, null, status, $7, $8, $9, $10, created_at
-            from created
-        )
-        select
+        insert into cards (account_id, id, number, currency, event_seq, label, metadata, external_id)
+        values ($1, $2, $3, $4, 1, $5, $6, $7)
+        on conflict do nothing
+        returning
             id as "id: CardId",
             number,
             customer_id as "customer_id: CustomerId",
@@ -81,22 +83,42 @@ pub(super) async fn insert(
             external_id,
             replaces as "replaces: CardId",
             replaced_by as "replaced_by: CardId"
-        from created
         "#,
-        actor.account as AccountId,
+        account as AccountId,
         id as CardId,
+        number,
         new.currency as Currency,
         new.label.as_ref().map(Label::as_str),
         new.metadata.as_ref().and_then(Metadata::to_column),
         new.external_id.as_ref().map(ExternalId::as_str),
-        event as EventId,
-        actor.user() as Option<UserId>,
-        actor.api_key() as Option<ApiKeyId>,
-        actor.origin().map(|origin| &*origin.request_id),
     )
     .fetch_optional(connection)
     .await?;
     Ok(card)
+}
+
+/// Records the status of a card that was created by this transaction.
+async fn insert_first_status(connection: &mut PgConnection, actor: &Actor, event: EventId, card: &Card) -> Result<()> {
+    sqlx::query!(
+        "
+        insert into card_status_changes (
+            account_id, card_id, sequence, from_status, to_status, audit_event_id, user_id, api_key_id, request_id,
+            created_at
+        )
+        values ($1, $2, 1, null, $3, $4, $5, $6, $7, $8)
+        ",
+        actor.account as AccountId,
+        card.id as CardId,
+        card.status.known()?.name(),
+        event as EventId,
+        actor.user() as Option<UserId>,
+        actor.api_key() as Option<ApiKeyId>,
+        actor.origin().map(|origin| &*origin.request_id),
+        card.created_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Finds cards by account and id, in the order asked for. None for a card that does not exist.
@@ -132,9 +154,11 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
             cards.replaced_by as "replaced_by: CardId"
         from unnest($1::uuid[], $2::uuid[]) with ordinality as wanted (account_id, id, place)
         join cards on cards.account_id = wanted.account_id and cards.id = wanted.id
+        where $3::uuid is null or cards.account_id = $3
         "#,
         &accounts,
         &cards,
+        only_account(&accounts),
     )
     .fetch_all(connection.executor())
     .await?;
@@ -259,22 +283,28 @@ pub(super) async fn set_customer(connection: &mut PgConnection, account: Account
 /// Sets the status of a locked card, and records who did so and why. Returns the position of the change in the card's history.
 pub(super) async fn set_status(connection: &mut PgConnection, actor: &Actor, event: EventId, set: &SetStatus<'_>) -> Result<i64> {
     let sequence = sqlx::query_scalar!(
+        "update cards set status = $3, event_seq = event_seq + 1 where account_id = $1 and id = $2 returning event_seq",
+        actor.account as AccountId,
+        set.card as CardId,
+        set.to.name(),
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    insert_status(connection, actor, event, (set, sequence)).await?;
+    Ok(sequence)
+}
+
+async fn insert_status(connection: &mut PgConnection, actor: &Actor, event: EventId, (set, sequence): (&SetStatus<'_>, i64)) -> Result<()> {
+    sqlx::query!(
         "
-        with changed as (
-            update cards
-            set status = $4, event_seq = event_seq + 1
-            where account_id = $1 and id = $2
-            returning event_seq
-        )
         insert into card_status_changes (
             account_id, card_id, sequence, from_status, to_status, reason, audit_event_id, user_id, api_key_id, request_id
         )
-        select $1, $2, event_seq, $3, $4, $5, $6, $7, $8, $9
-        from changed
-        returning sequence
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         ",
         actor.account as AccountId,
         set.card as CardId,
+        sequence,
         set.from.name(),
         set.to.name(),
         set.reason,
@@ -283,9 +313,9 @@ pub(super) async fn set_status(connection: &mut PgConnection, actor: &Actor, eve
         actor.api_key() as Option<ApiKeyId>,
         actor.origin().map(|origin| &*origin.request_id),
     )
-    .fetch_one(connection)
+    .execute(connection)
     .await?;
-    Ok(sequence)
+    Ok(())
 }
 
 /// What the account keeps of a card, whose row is locked.

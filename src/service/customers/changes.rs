@@ -27,7 +27,7 @@ impl Unit for Create<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Customer> {
         let Self { actor, new } = *self;
         let words = words(new.name.as_str(), new.email.as_str());
-        let Some(customer) = store::insert(connection, actor.account, CustomerId::new(), new, &words).await? else {
+        let Some(customer) = store::insert(connection, actor.account, CustomerId::new(), new, words).await? else {
             let email = store::email_owner(connection, actor.account, &new.email.key()).await?;
             return Err(if email.is_some() { Refusal::DuplicateEmail } else { Refusal::DuplicateExternalId }.into());
         };
@@ -91,13 +91,14 @@ impl Unit for FillWords {
     type Output = usize;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<usize> {
-        let found = store::without_words(connection, self.limit).await?;
-        let count = found.len();
-        let mut accounts: BTreeMap<AccountId, Vec<store::Wordless>> = BTreeMap::new();
-        for customer in found {
-            accounts.entry(customer.account).or_default().push(customer);
+        let mut accounts: BTreeMap<AccountId, Vec<CustomerId>> = BTreeMap::new();
+        for (account, customer) in store::without_words(connection, self.limit).await? {
+            accounts.entry(account).or_default().push(customer);
         }
-        for (account, customers) in accounts {
+        let mut count = 0;
+        for (account, found) in accounts {
+            let customers = store::lock_without_words(connection, account, &found).await?;
+            count += customers.len();
             let ids: Vec<CustomerId> = customers.iter().map(|customer| customer.id).collect();
             let rows = customers.iter().flat_map(|store::Wordless { id, number, name, email, .. }| {
                 words(name, email).into_iter().map(|word| (*id, *number, word))

@@ -29,38 +29,48 @@ pub(super) async fn insert(
     account: AccountId,
     id: CustomerId,
     new: &NewCustomer,
-    words: &[String],
+    words: Vec<String>,
+) -> Result<Option<Customer>> {
+    let Some(number) = next_number(connection, account).await? else { return Ok(None) };
+    let created = insert_row(connection, account, (id, number), new).await?;
+    if created.is_some() {
+        let rows: Vec<_> = words.into_iter().map(|word| (id, number, word)).collect();
+        insert_words(connection, account, &rows).await?;
+    }
+    Ok(created)
+}
+
+/// The number of an account's next customer.
+async fn next_number(connection: &mut PgConnection, account: AccountId) -> Result<Option<i64>> {
+    let number = sqlx::query_scalar!(
+        "update accounts set customers_created = customers_created + 1 where account_id = $1 returning customers_created",
+        account as AccountId,
+    );
+    Ok(number.fetch_optional(connection).await?)
+}
+
+async fn insert_row(
+    connection: &mut PgConnection,
+    account: AccountId,
+    (id, number): (CustomerId, i64),
+    new: &NewCustomer,
 ) -> Result<Option<Customer>> {
     let customer = sqlx::query_as!(
         Customer,
         r#"
-        with counted as (
-            update accounts
-            set customers_created = customers_created + 1
-            where account_id = $1
-            returning customers_created
-        ), created as (
-            insert into customers (account_id, id, number, name, email, email_key, metadata, external_id, has_words)
-            select $1, $2, customers_created, $3, $4, $5, $6, $7, true
-            from counted
-            on conflict do nothing
-            returning id, number, name, email, metadata, external_id, erased_at
-        ), found_by as (
-            insert into customer_words (account_id, customer_id, word, number)
-            select $1, $2, word, created.number
-            from created, unnest($8::text[]) as word
-        )
-        select id as "id: CustomerId", number, name, email, metadata, external_id, erased_at
-        from created
+        insert into customers (account_id, id, number, name, email, email_key, metadata, external_id, has_words)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, true)
+        on conflict do nothing
+        returning id as "id: CustomerId", number, name, email, metadata, external_id, erased_at
         "#,
         account as AccountId,
         id as CustomerId,
+        number,
         new.name.as_str(),
         new.email.as_str(),
         new.email.key(),
         new.metadata.as_ref().and_then(Metadata::to_column),
         new.external_id.as_ref().map(ExternalId::as_str),
-        words,
     )
     .fetch_optional(connection)
     .await?;
@@ -187,8 +197,10 @@ pub(super) async fn insert_words(connection: &mut PgConnection, account: Account
     sqlx::query!(
         "
         insert into customer_words (account_id, customer_id, number, word)
-        select $1, *
-        from unnest($2::uuid[], $3::bigint[], $4::text[])
+        select accounts.account_id, found_by.*
+        from accounts
+        cross join unnest($2::uuid[], $3::bigint[], $4::text[]) as found_by
+        where accounts.account_id = $1
         on conflict do nothing
         ",
         account as AccountId,
@@ -203,30 +215,51 @@ pub(super) async fn insert_words(connection: &mut PgConnection, account: Account
 
 /// A customer without words.
 pub(super) struct Wordless {
-    pub(super) account: AccountId,
     pub(super) id: CustomerId,
     pub(super) number: i64,
     pub(super) name: String,
     pub(super) email: String,
 }
 
-/// Locks some customers of all accounts that have no words. Skips those that somebody else has locked.
-pub(super) async fn without_words(connection: &mut PgConnection, limit: i64) -> Result<Vec<Wordless>> {
-    let customers = sqlx::query_as!(
-        Wordless,
+/// Some customers of all accounts that have no words. They may get them meanwhile.
+pub(super) async fn without_words(connection: &mut PgConnection, limit: i64) -> Result<Vec<(AccountId, CustomerId)>> {
+    let customers = sqlx::query!(
         r#"
-        select account_id as "account: AccountId", id as "id: CustomerId", number, name, email
+        select account_id as "account: AccountId", id as "id: CustomerId"
         from customers
         where not has_words
         order by account_id, id
         limit $1
-        for no key update skip locked
         "#,
         limit,
     )
     .fetch_all(connection)
     .await?;
-    Ok(customers)
+    Ok(customers.into_iter().map(|row| (row.account, row.id)).collect())
+}
+
+/// Locks those of an account's customers that still have no words. Skips those that somebody else has locked.
+pub(super) async fn lock_without_words(
+    connection: &mut PgConnection,
+    account: AccountId,
+    customers: &[CustomerId],
+) -> Result<Vec<Wordless>> {
+    let customers: Vec<Uuid> = customers.iter().map(|customer| (*customer).into()).collect();
+    let wordless = sqlx::query_as!(
+        Wordless,
+        r#"
+        select id as "id: CustomerId", number, name, email
+        from customers
+        where account_id = $1 and id = any($2) and not has_words
+        order by id
+        for no key update skip locked
+        "#,
+        account as AccountId,
+        &customers,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(wordless)
 }
 
 /// Notes that locked customers have their words.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Place, Pointer, Reference};
 use crate::domain::id::{AccountId, CardId, MessageId};
 use crate::service::{
+    batch::only_account,
     error::{Error, Result},
     unit::ReadConnection,
 };
@@ -112,12 +113,16 @@ pub(super) async fn heads(mut connection: ReadConnection<'_>, accounts: &[Accoun
             feeds.account_id as "account_id: AccountId",
             feeds.position,
             exists (
-                select from event_blocks where account_id = feeds.account_id and position is null
+                select
+                from event_blocks
+                where account_id = feeds.account_id and position is null and ($2::uuid is null or account_id = $2)
             ) as "is_behind!"
         from unnest($1::uuid[]) as wanted (account_id)
         join event_feeds feeds on feeds.account_id = wanted.account_id
+        where $2::uuid is null or feeds.account_id = $2
         "#,
         &accounts,
+        only_account(&accounts),
     )
     .fetch_all(connection.executor())
     .await?;
@@ -358,12 +363,14 @@ pub(super) async fn with_ids(connection: &mut PgConnection, account: AccountId, 
     Ok(rows.collect())
 }
 
-/// Deletes blocks of all accounts with their events, by age alone. Returns how many.
+/// Deletes blocks of all accounts with their events, by age alone. One replica at a time does. Returns how many.
 pub(super) async fn delete_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<i64> {
     let age = PgInterval::try_from(age).map_err(|error| Error::internal("converting an age", error))?;
     let deleted = sqlx::query_scalar!(
         r#"
-        with old as (
+        with turn as materialized (
+            select pg_try_advisory_xact_lock(hashtextextended('delete events', 2)) as is_mine
+        ), old as (
             select feeds.account_id, aged.number
             from event_feeds feeds
             cross join lateral (
@@ -374,17 +381,16 @@ pub(super) async fn delete_older_than(connection: &mut PgConnection, age: Durati
                     and event_blocks.position is not null
                 order by created_at
                 limit $2
-                for update skip locked
             ) aged
             limit $2
         ), untold as (
             delete from events
             using old
-            where events.account_id = old.account_id and events.block = old.number
+            where events.account_id = old.account_id and events.block = old.number and (select is_mine from turn)
         ), gone as (
             delete from event_blocks
             using old
-            where event_blocks.account_id = old.account_id and event_blocks.number = old.number
+            where event_blocks.account_id = old.account_id and event_blocks.number = old.number and (select is_mine from turn)
             returning event_blocks.number
         )
         select count(*) as "count!" from gone

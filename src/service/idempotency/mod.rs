@@ -268,12 +268,15 @@ pub(super) async fn erase(pool: &Pool, account: AccountId, ids: Vec<String>) -> 
     let mut after = String::new();
     loop {
         let (from, of) = (after.clone(), ids.clone());
-        let searched = unit::purge(pool, move |connection| {
-            Box::pin(async move { store::erase_page(connection, account, &from, &of, ERASE_BATCH).await })
+        let searched = unit::read(pool, move |connection| {
+            Box::pin(async move { store::search_page(connection, account, &from, &of, ERASE_BATCH).await })
         });
-        match searched.await? {
-            Some(last) => after = last,
-            None => return Ok(()),
+        let mut page = searched.await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after.clone_from(&last.key);
+        page.retain(|searched| searched.erased.is_some());
+        if !page.is_empty() {
+            unit::purge(pool, move |connection| Box::pin(store::replace_bodies(connection, account, page))).await?;
         }
     }
 }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use super::{ResponseKind, Stored, StoredResponse};
 use crate::domain::{error::RefusalKind, id::AccountId, word::UnknownWord};
-use crate::service::error::{Error, Result};
+use crate::service::{
+    error::{Error, Result},
+    unit::ReadConnection,
+};
 
 /// The stored response of a key, and whether this transaction has the lock of the key.
 pub(super) struct Lookup {
@@ -82,22 +86,25 @@ pub(super) async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes the oldest responses of all accounts. Skips rows that another replica is deleting.
+/// Deletes the oldest responses of all accounts. One replica at a time does.
 pub(super) async fn delete_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
     let age = PgInterval::try_from(age).map_err(|error| Error::internal("converting an age", error))?;
     let done = sqlx::query!(
         "
-        with expired as (
+        with turn as materialized (
+            select pg_try_advisory_xact_lock(hashtextextended('delete idempotency keys', 2)) as is_mine
+        ), expired as (
             select account_id, key
             from idempotency_keys
             where created_at < now() - $1::interval
             order by created_at
             limit $2
-            for update skip locked
         )
         delete from idempotency_keys
         using expired
-        where idempotency_keys.account_id = expired.account_id and idempotency_keys.key = expired.key
+        where idempotency_keys.account_id = expired.account_id
+            and idempotency_keys.key = expired.key
+            and (select is_mine from turn)
         ",
         age,
         limit,
@@ -107,56 +114,81 @@ pub(super) async fn delete_older_than(connection: &mut PgConnection, age: Durati
     Ok(done.rows_affected())
 }
 
-/// Takes what names people out of those of the next responses that are about one of these things. Returns the last key that was
-/// searched; none if there was none after `after`.
-pub(super) async fn erase_page(
-    connection: &mut PgConnection,
+/// A stored response that was searched.
+pub(super) struct Searched {
+    pub(super) key: String,
+    pub(super) created_at: DateTime<Utc>,
+    /// The body without what names people, if it is about one of the things.
+    pub(super) erased: Option<Vec<u8>>,
+}
+
+/// The next stored responses of an account, and which of them are about one of these things.
+pub(super) async fn search_page(
+    mut connection: ReadConnection<'_>,
     account: AccountId,
     after: &str,
     ids: &[String],
     limit: i64,
-) -> Result<Option<String>> {
-    let last = sqlx::query_scalar!(
+) -> Result<Vec<Searched>> {
+    let page = sqlx::query_as!(
+        Searched,
         r#"
-        with page as materialized (
-            select key
-            from idempotency_keys
-            where account_id = $1 and key > $2
-            order by key
-            limit $4
-        ), erased as (
-            update idempotency_keys
-            set body = convert_to((
-                select jsonb_object_agg(
-                    member.key,
-                    case
-                        when member.key in ('name', 'email', 'label') then 'null'::jsonb
-                        when member.key = 'metadata' then '{}'::jsonb
-                        else member.value
-                    end
-                )::text
-                from jsonb_each(convert_from(idempotency_keys.body, 'UTF8')::jsonb) member
-            ), 'UTF8')
-            from page
-            where idempotency_keys.account_id = $1
-                and idempotency_keys.key = page.key
-                -- Only the body of a success is about a thing. A case is evaluated in its order.
-                and case
-                    when idempotency_keys.status = 200 then (
-                        select about ->> 'customerId' = any($3) or about ->> 'cardId' = any($3) or about ->> 'limitId' = any($3)
-                        from (select convert_from(idempotency_keys.body, 'UTF8')::jsonb as about) parsed
-                    )
-                    else false
-                end
-        )
-        select max(key) from page
+        select
+            key,
+            created_at,
+            -- Only the body of a success is about a thing. A case is evaluated in its order.
+            case
+                when status = 200 then (
+                    select convert_to((
+                        select jsonb_object_agg(
+                            member.key,
+                            case
+                                when member.key in ('name', 'email', 'label') then 'null'::jsonb
+                                when member.key = 'metadata' then '{}'::jsonb
+                                else member.value
+                            end
+                        )::text
+                        from jsonb_each(about) member
+                    ), 'UTF8')
+                    from (select convert_from(body, 'UTF8')::jsonb as about) parsed
+                    where about ->> 'customerId' = any($3) or about ->> 'cardId' = any($3) or about ->> 'limitId' = any($3)
+                )
+            end as erased
+        from idempotency_keys
+        where account_id = $1 and key > $2
+        order by key
+        limit $4
         "#,
         account as AccountId,
         after,
         ids,
         limit,
     )
-    .fetch_one(connection)
+    .fetch_all(connection.executor())
     .await?;
-    Ok(last)
+    Ok(page)
+}
+
+/// Replaces the bodies of stored responses. A key that has another response by now keeps it.
+pub(super) async fn replace_bodies(connection: &mut PgConnection, account: AccountId, responses: Vec<Searched>) -> Result<()> {
+    let keys: Vec<String> = responses.iter().map(|response| response.key.clone()).collect();
+    let times: Vec<DateTime<Utc>> = responses.iter().map(|response| response.created_at).collect();
+    let bodies: Vec<Vec<u8>> = responses.into_iter().filter_map(|response| response.erased).collect();
+    sqlx::query!(
+        "
+        update idempotency_keys
+        set body = erased.body
+        from unnest($2::text[], $3::timestamptz[], $4::bytea[]) as erased (key, created_at, body)
+        where idempotency_keys.account_id = $1
+            and idempotency_keys.key = erased.key
+            and idempotency_keys.created_at = erased.created_at
+        ",
+        account as AccountId,
+        &keys,
+        &times,
+        &bodies,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -28,7 +28,7 @@ use crate::domain::{
     posting::{MovementKind, Position},
     word::{UnknownWord, Word},
 };
-use crate::service::{error::Result, unit::ReadConnection};
+use crate::service::{batch::only_account, error::Result, unit::ReadConnection};
 
 pub(super) async fn lock(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<Option<Position>> {
     let row = sqlx::query_as!(
@@ -236,9 +236,11 @@ pub(super) async fn positions(mut connection: ReadConnection<'_>, cards: &[CardK
             clock_timestamp() as "now!"
         from unnest($1::uuid[], $2::uuid[]) as asked (account_id, id)
         join cards on cards.account_id = asked.account_id and cards.id = asked.id
+        where $3::uuid is null or cards.account_id = $3
         "#,
         &accounts,
         &ids,
+        only_account(&accounts),
     )
     .fetch_all(connection.executor())
     .await?;

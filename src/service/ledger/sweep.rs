@@ -1,13 +1,16 @@
 //! The sweep of holds that are due. Readers and decisions do not wait for it: they leave out what is due. It writes the entries,
 //! which tell that the holds have ended, for cards that nothing else happens to.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::PgConnection;
 
 use super::{CardKey, Ledger, locked_card::LockedCard, store};
-use crate::domain::currency::Currency;
+use crate::domain::{
+    currency::Currency,
+    id::{AccountId, CardId},
+};
 use crate::service::{
     error::Result,
     unit::{self, Unit},
@@ -52,9 +55,7 @@ impl Ledger {
     /// # Errors
     /// The database is unavailable.
     pub async fn expire_due_holds(&self) -> Result<bool> {
-        // A payment that was captured in time leaves its card due with nothing to expire. These are most, and one statement
-        // takes many off the list, so that a hold that is due does not wait behind them.
-        let idle = unit::autocommit(&self.pool, |connection| Box::pin(store::forget_idle_due(connection, IDLE_CARDS))).await?;
+        let idle = self.forget_idle().await?;
         let due = unit::read(&self.pool, |connection| Box::pin(store::cards_due(connection, CARDS))).await?;
         metrics::holds_overdue(due.first().map_or(Duration::ZERO, |(_, overdue)| *overdue));
         let is_all = i64::try_from(due.len()).is_ok_and(|count| count < CARDS);
@@ -70,6 +71,23 @@ impl Ledger {
         let swept = swept.into_iter().collect::<Result<Vec<_>>>()?;
         // If others hold all the locks, there is no hurry.
         Ok(idle == IDLE_CARDS.unsigned_abs() || !is_all && swept.iter().any(Option::is_some))
+    }
+
+    /// Takes cards off the list of those with due holds that hold nothing. Returns how many.
+    ///
+    /// A payment that was captured in time leaves its card due with nothing to expire. These are most, and one statement takes
+    /// many of an account off the list, so that a hold that is due does not wait behind them.
+    async fn forget_idle(&self) -> Result<u64> {
+        let mut idle: BTreeMap<AccountId, Vec<CardId>> = BTreeMap::new();
+        for (account, card) in unit::read(&self.pool, |connection| Box::pin(store::idle_due(connection, IDLE_CARDS))).await? {
+            idle.entry(account).or_default().push(card);
+        }
+        let forgotten = stream::iter(idle).map(|(account, cards)| {
+            unit::autocommit(&self.pool, move |connection| {
+                Box::pin(async move { store::forget_idle_due(connection, account, &cards).await })
+            })
+        });
+        forgotten.buffer_unordered(SIDE_BY_SIDE).try_fold(0, |sum, count| async move { Ok(sum + count) }).await
     }
 
     /// Reports what is held, by currency.

@@ -241,8 +241,11 @@ pub(super) async fn add_usage(connection: &mut PgConnection, account: AccountId,
     sqlx::query!(
         "
         insert into limit_usage (account_id, limit_id, window_start, amount, count)
-        select $1, usage.limit_id, usage.window_start, usage.amount, usage.count
-        from unnest($2::uuid[], $3::timestamptz[], $4::bigint[], $5::bigint[]) as usage (limit_id, window_start, amount, count)
+        select accounts.account_id, usage.limit_id, usage.window_start, usage.amount, usage.count
+        from accounts
+        cross join unnest($2::uuid[], $3::timestamptz[], $4::bigint[], $5::bigint[])
+            as usage (limit_id, window_start, amount, count)
+        where accounts.account_id = $1
         order by usage.limit_id, usage.window_start
         on conflict (account_id, limit_id, window_start) do update
         set amount = limit_usage.amount + excluded.amount, count = limit_usage.count + excluded.count

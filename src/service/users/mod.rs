@@ -95,7 +95,7 @@ impl Users {
     /// The first user with this email, in any account. Users with the same email share the salt of its hash.
     async fn first_with(&self, email: &Email) -> Result<Option<AccountAndHash>> {
         let email_key = email.key();
-        unit::read(&self.pool, move |connection| Box::pin(async move { store::find_hash(connection, &email_key).await })).await
+        unit::read(&self.pool, move |mut connection| Box::pin(async move { first_with(connection.executor(), &email_key).await })).await
     }
 
     /// Creates a user of the actor's account.
@@ -158,6 +158,11 @@ impl Users {
     }
 }
 
+async fn first_with(connection: &mut PgConnection, email_key: &str) -> Result<Option<AccountAndHash>> {
+    let accounts = auth::emails::accounts(ReadConnection::within(connection), email_key, None).await?;
+    store::find_hash(ReadConnection::within(connection), &accounts, email_key).await
+}
+
 struct Create<'a> {
     actor: &'a Actor,
     email: &'a Email,
@@ -173,6 +178,7 @@ impl Unit for Create<'_> {
         accounts::lock_in(connection, actor.account).await?;
         auth::may_manage_in(connection, actor).await?;
         let user = store::insert(connection, actor.account, UserId::new(), email, hash, role).await?.ok_or(Refusal::DuplicateUser)?;
+        auth::emails::insert_in(connection, actor.account, user.id, &email.key()).await?;
         audit::record_in(connection, actor, Event::UserCreated { user: user.id, role }).await?;
         Ok(user)
     }
@@ -189,7 +195,7 @@ impl Unit for Seed<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<AccountId> {
         let account = self.admin.actor.account;
         store::lock_seeding(connection).await?;
-        if let Some(seeded) = store::find_hash(ReadConnection::within(connection), &self.admin.email.key()).await? {
+        if let Some(seeded) = first_with(connection, &self.admin.email.key()).await? {
             // Another replica was first.
             return Ok(seeded.account_id);
         }

@@ -1,6 +1,7 @@
 //! The SQL of users.
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::User;
 use crate::domain::{
@@ -113,9 +114,14 @@ pub(super) async fn has_another_admin(connection: &mut PgConnection, account: Ac
 pub(super) async fn set(connection: &mut PgConnection, account: AccountId, id: UserId, state: UserState) -> Result<()> {
     sqlx::query!(
         "
-        update users
-        set role = $3, disabled_at = case when $4 then coalesce(disabled_at, now()) end
-        where account_id = $1 and id = $2
+        with changed as (
+            update users
+            set role = $3, disabled_at = case when $4 then coalesce(disabled_at, moment.now) end
+            from (select now() as now) moment
+            where account_id = $1 and id = $2
+            returning id
+        )
+        select from changed
         ",
         account as AccountId,
         id as UserId,
@@ -133,17 +139,18 @@ pub(super) struct AccountAndHash {
     pub(super) password_hash: String,
 }
 
-/// The first user with this email. Looks in all accounts.
-pub(super) async fn find_hash(mut connection: ReadConnection<'_>, email_key: &str) -> Result<Option<AccountAndHash>> {
+/// The first user with this email, in these accounts.
+pub(super) async fn find_hash(mut connection: ReadConnection<'_>, accounts: &[Uuid], email_key: &str) -> Result<Option<AccountAndHash>> {
     let first = sqlx::query_as!(
         AccountAndHash,
         r#"
         select account_id as "account_id: AccountId", password_hash
         from users
-        where email_key = $1
+        where account_id = any($1) and email_key = $2
         order by created_at, account_id
         limit 1
         "#,
+        accounts,
         email_key,
     )
     .fetch_optional(connection.executor())

@@ -78,10 +78,26 @@ impl Dispatcher {
         }
         let (token, limit) = (Uuid::now_v7(), i64::try_from(limit).unwrap_or(i64::MAX));
         let keys = self.webhooks.keys.names();
-        unit::autocommit(&self.webhooks.pool, move |connection| {
-            Box::pin(async move { store::claim_endpoints(connection, token, &keys, limit).await })
+        let of_this_process = keys.clone();
+        let free = unit::read(&self.webhooks.pool, move |connection| {
+            Box::pin(async move { store::free_endpoints(connection, token, &of_this_process, limit).await })
         })
-        .await
+        .await?;
+        let mut claimed = Vec::new();
+        for key in free {
+            let keys = keys.clone();
+            let is_claimed = unit::autocommit(&self.webhooks.pool, move |connection| {
+                Box::pin(async move { store::claim_endpoint(connection, key, &keys).await })
+            });
+            // An error does not take back what was claimed before.
+            match is_claimed.await {
+                Ok(true) => claimed.push(key),
+                Ok(false) => {}
+                Err(error) if claimed.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(claimed)
     }
 
     async fn own(self, key: EndpointKey, stop: watch::Receiver<bool>) {

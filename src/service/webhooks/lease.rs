@@ -5,18 +5,20 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::{
-    Webhooks,
-    message::{Config, EndpointKey},
+    Place, Webhooks,
+    message::{Config, EndpointKey, Finished, Health},
     store,
 };
 use crate::domain::{
     actor::{Actor, Principal},
     audit_event::Event,
+    id::DeliveryId,
     webhook::{endpoint::DisabledReason, signature::SigningSecret, url::EndpointUrl},
 };
 use crate::service::{
     audit,
     error::{Error, Result},
+    events::Header,
     unit::{self, Unit},
 };
 
@@ -63,5 +65,43 @@ impl Unit for GiveUp {
             audit::record_in(connection, &nobody, Event::WebhookEndpointDisabled { endpoint: key.id, reason }).await?;
         }
         Ok(disabled)
+    }
+}
+
+/// Makes deliveries of events, and moves the endpoint's place in the feed behind them.
+pub(super) struct MakeDeliveries<'a> {
+    pub(super) key: EndpointKey,
+    pub(super) from: Place,
+    pub(super) to: Place,
+    pub(super) made: &'a [(DeliveryId, Header)],
+}
+
+impl Unit for MakeDeliveries<'_> {
+    /// Whether the place was moved.
+    type Output = bool;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<bool> {
+        let Self { key, from, to, made } = *self;
+        let has_moved = store::move_place(connection, key, from, to).await?;
+        if has_moved && !made.is_empty() {
+            store::make_deliveries(connection, key, made).await?;
+        }
+        Ok(has_moved)
+    }
+}
+
+/// Writes down what became of deliveries. None: the lease is lost, and nothing was written but the attempts, which were made.
+pub(super) struct Record<'a> {
+    pub(super) key: EndpointKey,
+    pub(super) finished: &'a [Finished],
+}
+
+impl Unit for Record<'_> {
+    type Output = Option<Health>;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Option<Health>> {
+        let health = store::record(connection, self.key, self.finished).await?;
+        store::insert_attempts(connection, self.key, self.finished).await?;
+        Ok(health)
     }
 }

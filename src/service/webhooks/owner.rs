@@ -7,13 +7,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
 use super::{
     Render, Webhooks,
-    lease::{GiveUp, LEASE, prepare, renew},
+    lease::{GiveUp, LEASE, MakeDeliveries, Record, prepare, renew},
     message::{Config, EndpointKey, Finished, Message, Sent, send},
     store,
 };
@@ -273,10 +272,7 @@ impl Owner {
         }
         let made: Vec<(DeliveryId, Header)> = page.headers.into_iter().map(|header| (DeliveryId::new(), header)).collect();
         let to = page.end;
-        let has_moved = unit::autocommit(&self.webhooks.pool, move |connection| {
-            Box::pin(async move { store::make_deliveries(connection, key, from, to, &made).await })
-        })
-        .await?;
+        let has_moved = unit::write(&self.webhooks.pool, &MakeDeliveries { key, from, to, made: &made }).await?;
         if !has_moved {
             // The endpoint has changed. The next renewal reads how.
             self.renew_at = Instant::now();
@@ -327,20 +323,9 @@ impl Owner {
     /// Writes results down, and disables the endpoint if it is to be. Returns whether the lease is still there.
     async fn record(&mut self) -> Result<bool> {
         let is_gone = self.finished.iter().any(Finished::says_gone);
-        let (key, finished) = (self.key, Arc::new(std::mem::take(&mut self.finished)));
-        let written = Arc::clone(&finished);
-        let health = unit::autocommit(&self.webhooks.pool, move |connection| {
-            Box::pin(async move { store::record(connection, key, &written).await })
-        })
-        .await;
-        let health = match health {
-            Ok(health) => health,
-            Err(error) => {
-                // Written down once more later: if the statement took effect, only its failures count twice.
-                self.finished = Arc::try_unwrap(finished).unwrap_or_default();
-                return Err(error);
-            }
-        };
+        // After an error it is written down once more later: if it took effect, only its failures count twice.
+        let health = unit::write(&self.webhooks.pool, &Record { key: self.key, finished: &self.finished }).await?;
+        self.finished.clear();
         // With `card`, the next events of these cards can go.
         self.look_at = Instant::now();
         let Some(health) = health else { return Ok(false) };

@@ -178,10 +178,13 @@ pub(super) async fn page(mut connection: ReadConnection<'_>, account: AccountId,
 pub(super) async fn key_names(mut connection: ReadConnection<'_>) -> Result<Vec<String>> {
     let names = sqlx::query_scalar!(
         r#"
-        select distinct kid as "kid!"
+        select secret_kid as "kid!"
         from webhook_endpoints
-        cross join lateral (values (secret_kid), (case when previous_valid_until > now() then previous_kid end)) as used (kid)
-        where deleted_at is null and kid is not null
+        where deleted_at is null
+        union
+        select previous_kid
+        from webhook_endpoints
+        where deleted_at is null and previous_kid is not null and previous_valid_until > now()
         "#,
     )
     .fetch_all(connection.executor())

@@ -1,9 +1,10 @@
 //! The SQL of failed logins and trusted sources.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, postgres::types::PgInterval};
+use uuid::Uuid;
 
 use super::{
     counter_key::{CounterKey, CounterKeys, Source},
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::domain::id::{AccountId, UserId};
 use crate::service::{
-    auth::store::StoredUser,
+    auth::{emails, store::StoredUser},
     error::{Error, Result},
     unit::ReadConnection,
 };
@@ -33,10 +34,7 @@ pub(super) struct FoundUser {
     pub(super) last_login_at: Option<DateTime<Utc>>,
 }
 
-/// The most users of one email who can log in without naming their account.
-const MAX_USERS: i64 = 50;
-
-/// Finds the users of an email, in any account, that of `account` first, and the counters. The same statement runs whether
+/// Finds the users of an email, in any account, that of `account` first, and the counters. The same statements run whether
 /// or not a user exists, so that the response takes the same time.
 pub(super) async fn find(
     mut connection: ReadConnection<'_>,
@@ -45,71 +43,78 @@ pub(super) async fn find(
     source: &Source,
     keys: &CounterKeys,
 ) -> Result<Found> {
-    // Postgres text cannot contain a NUL, neither in a stored email nor in a parameter.
-    let email_key = Some(email_key).filter(|key| !key.contains('\0'));
+    let connection = connection.executor();
+    // Postgres text cannot contain a NUL, neither in a stored email nor in a parameter. No email is empty.
+    let email_key = if email_key.contains('\0') { "" } else { email_key };
+    let accounts = emails::accounts(ReadConnection::within(connection), email_key, account).await?;
+    let users = find_users(connection, &accounts, email_key, account, source).await?;
+    let counters = [&keys.pair, &keys.untrusted, &keys.source, &keys.through];
+    let (mut counts, now) = find_counts(connection, &counters).await?;
+    let mut count = |key: &CounterKey| counts.remove(key.as_bytes().as_slice()).unwrap_or_default();
+    Ok(Found {
+        users,
+        pair: count(&keys.pair),
+        untrusted: count(&keys.untrusted),
+        source: count(&keys.source),
+        through: count(&keys.through),
+        now,
+    })
+}
+
+async fn find_users(
+    connection: &mut PgConnection,
+    accounts: &[Uuid],
+    email_key: &str,
+    account: Option<AccountId>,
+    source: &Source,
+) -> Result<Vec<FoundUser>> {
     let rows = sqlx::query!(
         r#"
         select
-            users.account_id as "account_id?: AccountId",
-            users.id as "id?: UserId",
-            users.password_hash as "password_hash?",
+            users.account_id as "account_id: AccountId",
+            users.id as "id: UserId",
+            users.password_hash,
             users.disabled_at is not null as "disabled!",
-            login_sources.last_login_at as "last_login_at?",
-            pair.failures as "pair_failures?",
-            pair.ends_at as "pair_ends_at?",
-            untrusted.failures as "untrusted_failures?",
-            untrusted.ends_at as "untrusted_ends_at?",
-            here.failures as "here_failures?",
-            here.ends_at as "here_ends_at?",
-            through.failures as "through_failures?",
-            through.ends_at as "through_ends_at?",
-            asked.now as "now!"
-        from (select $1::text as email_key, now() as now) asked
-        left join lateral (
-            select account_id, id, password_hash, disabled_at, created_at
-            from users
-            where users.email_key = asked.email_key
-            order by users.account_id is distinct from $6, created_at, account_id
-            limit $7
-        ) users on true
+            login_sources.last_login_at as "last_login_at?"
+        from users
         left join login_sources
             on login_sources.account_id = users.account_id
+            and login_sources.account_id = any($1)
             and login_sources.user_id = users.id
-            and login_sources.source = $2
-        left join failed_logins pair on pair.key = $3
-        left join failed_logins untrusted on untrusted.key = $4
-        left join failed_logins here on here.key = $5
-        left join failed_logins through on through.key = $8
-        order by users.account_id is distinct from $6, users.created_at, users.account_id
+            and login_sources.source = $3
+        where users.account_id = any($1) and users.email_key = $2
+        order by users.account_id is distinct from $4, users.created_at, users.account_id
         "#,
+        accounts,
         email_key,
         source.as_str(),
-        keys.pair.as_bytes(),
-        keys.untrusted.as_bytes(),
-        keys.source.as_bytes(),
         account as Option<AccountId>,
-        MAX_USERS,
-        keys.through.as_bytes(),
     )
-    .fetch_all(connection.executor())
+    .fetch_all(connection)
     .await?;
-    let Some(row) = rows.first() else { return Err(Error::internal("finding the users of an email", "no row")) };
-    let count = |failures: Option<i32>, ends_at: Option<DateTime<Utc>>| {
-        failures.zip(ends_at).map_or_else(Count::default, |(failures, ends_at)| Count::at(row.now, failures, ends_at))
-    };
-    let users = rows.iter().filter_map(|row| {
-        let stored =
-            StoredUser { account_id: row.account_id?, id: row.id?, password_hash: row.password_hash.clone()?, disabled: row.disabled };
-        Some(FoundUser { stored, last_login_at: row.last_login_at })
+    let users = rows.into_iter().map(|row| FoundUser {
+        stored: StoredUser { account_id: row.account_id, id: row.id, password_hash: row.password_hash, disabled: row.disabled },
+        last_login_at: row.last_login_at,
     });
-    Ok(Found {
-        users: users.collect(),
-        pair: count(row.pair_failures, row.pair_ends_at),
-        untrusted: count(row.untrusted_failures, row.untrusted_ends_at),
-        source: count(row.here_failures, row.here_ends_at),
-        through: count(row.through_failures, row.through_ends_at),
-        now: row.now,
-    })
+    Ok(users.collect())
+}
+
+/// The counters that are there, by their keys, and the database's clock.
+async fn find_counts(connection: &mut PgConnection, keys: &[&CounterKey]) -> Result<(HashMap<Vec<u8>, Count>, DateTime<Utc>)> {
+    let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+    let rows = sqlx::query!(
+        r#"
+        select asked.key as "key!", counters.failures as "failures?", counters.ends_at as "ends_at?", now() as "now!"
+        from unnest($1::bytea[]) as asked (key)
+        left join failed_logins counters on counters.key = asked.key
+        "#,
+        &keys,
+    )
+    .fetch_all(connection)
+    .await?;
+    let Some(now) = rows.first().map(|row| row.now) else { return Err(Error::internal("reading the counters of logins", "no row")) };
+    let counts = rows.into_iter().filter_map(|row| Some((row.key, Count::at(now, row.failures?, row.ends_at?))));
+    Ok((counts.collect(), now))
 }
 
 /// Increments each of these counters, and returns the new value of the first.
@@ -120,32 +125,40 @@ pub(super) async fn count(connection: &mut PgConnection, counters: &[(CounterKey
     let keys: Vec<Vec<u8>> = counters.iter().map(|(key, _)| key.as_bytes().to_vec()).collect();
     let windows: Result<Vec<PgInterval>> = counters.iter().map(|(_, window)| interval(*window)).collect();
     let first = keys.first().cloned();
+    // Not in the statement: a distributed Postgres has no clock where a row is updated that an insert finds.
+    let now = now(connection).await?;
     let row = sqlx::query!(
         r#"
         with counted as (
             insert into failed_logins (key, failures, ends_at)
-            select failed.key, 1, now() + failed.lasts
+            select failed.key, 1, $4::timestamptz + failed.lasts
             from unnest($1::bytea[], $2::interval[]) as failed (key, lasts)
             order by failed.key
             on conflict (key) do update
             set
-                failures = case when failed_logins.ends_at > now() then failed_logins.failures + 1 else 1 end,
-                ends_at = case when failed_logins.ends_at > now() then failed_logins.ends_at else excluded.ends_at end
+                failures = case when failed_logins.ends_at > $4 then failed_logins.failures + 1 else 1 end,
+                ends_at = case when failed_logins.ends_at > $4 then failed_logins.ends_at else excluded.ends_at end
             returning key, failures, ends_at
         ), unsynced as (
             select set_config('synchronous_commit', 'off', true)
         )
-        select counted.failures, counted.ends_at, now() as "now!"
+        select counted.failures, counted.ends_at
         from unsynced
         join counted on counted.key = $3
         "#,
         &keys,
         &windows?,
         first,
+        now,
     )
     .fetch_one(connection)
     .await?;
-    Ok(Count::at(row.now, row.failures, row.ends_at))
+    Ok(Count::at(now, row.failures, row.ends_at))
+}
+
+/// The database's clock.
+async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>> {
+    Ok(sqlx::query_scalar!(r#"select transaction_timestamp() as "now!""#).fetch_one(connection).await?)
 }
 
 /// Deletes a counter, so that it restarts at zero.
@@ -218,23 +231,25 @@ pub(super) async fn delete_ended_counters(connection: &mut PgConnection, limit: 
     Ok(done.rows_affected())
 }
 
-/// Deletes sources of all accounts, by age alone.
+/// Deletes sources of all accounts, by age alone. One replica at a time does.
 pub(super) async fn delete_sources_older_than(connection: &mut PgConnection, age: Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "
-        with old as (
+        with turn as materialized (
+            select pg_try_advisory_xact_lock(hashtextextended('delete login sources', 2)) as is_mine
+        ), old as (
             select account_id, user_id, source
             from login_sources
             where last_login_at < now() - $1::interval
             order by last_login_at
             limit $2
-            for update skip locked
         )
         delete from login_sources
         using old
         where login_sources.account_id = old.account_id
             and login_sources.user_id = old.user_id
             and login_sources.source = old.source
+            and (select is_mine from turn)
         ",
         interval(age)?,
         limit,

@@ -35,18 +35,13 @@ pub(super) async fn use_refresh_token(
     let row = sqlx::query!(
         r#"
         with found as (
-            select account_id, session_id, token_hash, used_at
+            select used_at
             from refresh_tokens
             where account_id = $1 and session_id = $2 and token_hash = $3
         ), used as (
             update refresh_tokens
             set used_at = statement_timestamp()
-            from found
-            where refresh_tokens.account_id = $1
-                and refresh_tokens.account_id = found.account_id
-                and refresh_tokens.session_id = found.session_id
-                and refresh_tokens.token_hash = found.token_hash
-                and refresh_tokens.used_at is null
+            where account_id = $1 and session_id = $2 and token_hash = $3 and used_at is null
         )
         select used_at, statement_timestamp() as "now!"
         from found
@@ -89,12 +84,17 @@ pub(super) async fn count_refresh_of_account(connection: &mut PgConnection, acco
 pub(super) async fn count_refresh(connection: &mut PgConnection, account: AccountId, session: SessionId) -> Result<Refreshes> {
     let row = sqlx::query!(
         r#"
-        update sessions
-        set
-            refreshes_since = date_trunc('hour', now(), 'UTC'),
-            refreshes = case when refreshes_since = date_trunc('hour', now(), 'UTC') then refreshes + 1 else 1 end
-        where account_id = $1 and id = $2
-        returning refreshes, now() as "now!", date_trunc('hour', now(), 'UTC') + interval '1 hour' as "ends_at!"
+        with counted as (
+            update sessions
+            set
+                refreshes_since = moment.hour,
+                refreshes = case when refreshes_since = moment.hour then refreshes + 1 else 1 end
+            from (select date_trunc('hour', now(), 'UTC') as hour) moment
+            where account_id = $1 and id = $2
+            returning refreshes, refreshes_since
+        )
+        select refreshes as "refreshes!", now() as "now!", refreshes_since + interval '1 hour' as "ends_at!"
+        from counted
         "#,
         account as AccountId,
         session as SessionId,

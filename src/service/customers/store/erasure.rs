@@ -53,8 +53,8 @@ pub(in super::super) async fn erase_customer(connection: &mut PgConnection, acco
             email_key = id::text || '@erased.invalid',
             metadata = null,
             has_words = true,
-            updated_at = clock_timestamp(),
-            erased_at = clock_timestamp()
+            updated_at = statement_timestamp(),
+            erased_at = statement_timestamp()
         where account_id = $1 and id = $2
         returning id as "id: CustomerId", number, name, email, metadata, external_id, erased_at
         "#,

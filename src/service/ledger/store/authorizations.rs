@@ -18,7 +18,7 @@ use crate::domain::{
     money::Money,
     word::Word,
 };
-use crate::service::{error::Result, unit::ReadConnection};
+use crate::service::{batch::only_account, error::Result, unit::ReadConnection};
 
 /// The most authorisations that a page is looked for in: no list reads more of a large account at a time.
 const SCANNED: i64 = 10_000;
@@ -109,9 +109,11 @@ pub(in super::super) async fn find_authorizations(
     let ids: Vec<Uuid> = wanted.iter().map(|(_, id)| (*id).into()).collect();
     let found = select_authorizations!(
         "join unnest($1::uuid[], $2::uuid[]) as wanted (account_id, id)
-            on wanted.account_id = authorizations.account_id and wanted.id = authorizations.id",
+            on wanted.account_id = authorizations.account_id and wanted.id = authorizations.id
+         where $3::uuid is null or (authorizations.account_id = $3 and cards.account_id = $3)",
         &accounts,
-        &ids
+        &ids,
+        only_account(&accounts)
     )
     .fetch_all(connection.executor())
     .await?;

@@ -22,7 +22,7 @@ use crate::domain::{
     spending::{limit::Used, usage::Excess},
     word::Word,
 };
-use crate::service::error::Result;
+use crate::service::{batch::only_account, error::Result};
 
 /// What was spent in windows, whose rows are locked in order until the transaction ends. The first payment of a window makes
 /// its row.
@@ -91,10 +91,12 @@ pub(in super::super) async fn read_usage(
         join limit_usage on limit_usage.account_id = wanted.account_id
             and limit_usage.limit_id = wanted.limit_id
             and limit_usage.window_start = wanted.window_start
+        where $4::uuid is null or limit_usage.account_id = $4
         "#,
         &accounts,
         &limits,
         &starts,
+        only_account(&accounts),
     )
     .fetch_all(connection)
     .await?;
@@ -106,8 +108,10 @@ async fn add_usage_rows(connection: &mut PgConnection, account: AccountId, limit
     sqlx::query!(
         "
         insert into limit_usage (account_id, limit_id, window_start)
-        select $1, wanted.limit_id, wanted.window_start
-        from unnest($2::uuid[], $3::timestamptz[]) as wanted (limit_id, window_start)
+        select accounts.account_id, wanted.limit_id, wanted.window_start
+        from accounts
+        cross join unnest($2::uuid[], $3::timestamptz[]) as wanted (limit_id, window_start)
+        where accounts.account_id = $1
         order by wanted.limit_id, wanted.window_start
         on conflict (account_id, limit_id, window_start) do nothing
         ",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::super::CardKey;
 use crate::domain::{
@@ -33,25 +34,47 @@ pub(in super::super) async fn cards_due(mut connection: ReadConnection<'_>, limi
     Ok(rows.into_iter().map(|row| ((row.account_id, row.id), overdue(row.overdue))).collect())
 }
 
-/// Takes some cards of any account off the list of those with due holds, because they hold nothing. Skips those that are
+/// Cards of any account on the list of those with due holds that hold nothing, the longest due first.
+pub(in super::super) async fn idle_due(mut connection: ReadConnection<'_>, limit: i64) -> Result<Vec<CardKey>> {
+    let rows = sqlx::query!(
+        r#"
+        select account_id as "account_id: AccountId", id as "id: CardId"
+        from cards
+        where holds_due_at <= clock_timestamp() and held = 0
+        order by holds_due_at
+        limit $1
+        "#,
+        limit,
+    )
+    .fetch_all(connection.executor())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account_id, row.id)).collect())
+}
+
+/// Takes those of an account's cards off the list of those with due holds that still hold nothing. Skips those that are
 /// locked. Returns how many.
-pub(in super::super) async fn forget_idle_due(connection: &mut PgConnection, limit: i64) -> std::result::Result<u64, sqlx::Error> {
+pub(in super::super) async fn forget_idle_due(
+    connection: &mut PgConnection,
+    account: AccountId,
+    cards: &[CardId],
+) -> std::result::Result<u64, sqlx::Error> {
+    let cards: Vec<Uuid> = cards.iter().map(|card| (*card).into()).collect();
     let done = sqlx::query!(
         "
         with idle as materialized (
-            select account_id, id
+            select id
             from cards
-            where holds_due_at <= clock_timestamp() and held = 0
-            order by holds_due_at
-            limit $1
+            where account_id = $1 and id = any($2) and holds_due_at <= clock_timestamp() and held = 0
+            order by id
             for no key update skip locked
         )
         update cards
         set holds_due_at = null
         from idle
-        where cards.account_id = idle.account_id and cards.id = idle.id
+        where cards.account_id = $1 and cards.id = idle.id
         ",
-        limit,
+        account as AccountId,
+        &cards,
     )
     .execute(connection)
     .await?;

@@ -145,14 +145,13 @@ struct AuthorizationRow {
 /// The most rows of each statement.
 #[derive(Clone, Copy)]
 struct PageSizes {
-    accounts: i64,
     cards: i64,
     movements: i64,
     authorizations: i64,
 }
 
 /// Even if each row is read from a slow disk, a statement takes two seconds.
-const PAGE_SIZES: PageSizes = PageSizes { accounts: 200, cards: 200, movements: 2_000, authorizations: 500 };
+const PAGE_SIZES: PageSizes = PageSizes { cards: 200, movements: 2_000, authorizations: 500 };
 
 /// Reads every card and its movements, or those after a checkpoint. Calls `progress` after each page of cards, and `found`
 /// with each drift at once.
@@ -188,11 +187,9 @@ impl<P: FnMut(Progress), F: FnMut(Drift)> Verification<'_, P, F> {
             None => Some(AccountId::from(Uuid::nil())),
         };
         while let Some(next) = from {
-            let accounts = store::accounts(self.connection, next, self.pages.accounts).await?;
-            for account in &accounts {
-                self.account(*account, Some(CardId::from(Uuid::nil()))).await?;
-            }
-            from = accounts.last().copied().and_then(after);
+            let Some(account) = store::next_account(self.connection, next).await? else { break };
+            self.account(account, Some(CardId::from(Uuid::nil()))).await?;
+            from = after(account);
         }
         Ok(self.read)
     }

@@ -9,85 +9,27 @@ use super::{CardRow, EntryRow, MovementRow};
 use crate::domain::id::{AccountId, CardId};
 use crate::service::error::Result;
 
-/// The next accounts from `from` on, in order of their ids: those that exist, and those that only movements,
-/// entries or authorisations name.
-pub(super) async fn accounts(connection: &mut PgConnection, from: AccountId, limit: i64) -> Result<Vec<AccountId>> {
-    let accounts = sqlx::query_scalar!(
+/// The next account from `from` on, in the order of their ids: one that exists, or that only movements, entries or
+/// authorisations name.
+pub(super) async fn next_account(connection: &mut PgConnection, from: AccountId) -> Result<Option<AccountId>> {
+    let next = sqlx::query_scalar!(
         r#"
-        with recursive posted as (
-            (
-                select account_id
-                from movements
-                where account_id >= $1
-                order by account_id
-                limit 1
-            )
-            union all
-            select later.account_id
-            from posted
-            cross join lateral (
-                select account_id
-                from movements
-                where movements.account_id > posted.account_id
-                order by account_id
-                limit 1
-            ) later
-        ), entered as (
-            (
-                select account_id
-                from authorization_entries
-                where account_id >= $1
-                order by account_id
-                limit 1
-            )
-            union all
-            select later.account_id
-            from entered
-            cross join lateral (
-                select account_id
-                from authorization_entries
-                where authorization_entries.account_id > entered.account_id
-                order by account_id
-                limit 1
-            ) later
-        ), authorized as (
-            (
-                select account_id
-                from authorizations
-                where account_id >= $1
-                order by account_id
-                limit 1
-            )
-            union all
-            select later.account_id
-            from authorized
-            cross join lateral (
-                select account_id
-                from authorizations
-                where authorizations.account_id > authorized.account_id
-                order by account_id
-                limit 1
-            ) later
-        )
         select account_id as "account_id!: AccountId"
         from (
-            (select account_id from accounts where account_id >= $1 order by account_id limit $2)
-            union
-            (select account_id from posted limit $2)
-            union
-            (select account_id from entered limit $2)
-            union
-            (select account_id from authorized limit $2)
+            (select account_id from accounts where account_id >= $1 order by account_id limit 1)
+            union all
+            (select account_id from movements where account_id >= $1 order by account_id limit 1)
+            union all
+            (select account_id from authorization_entries where account_id >= $1 order by account_id limit 1)
+            union all
+            (select account_id from authorizations where account_id >= $1 order by account_id limit 1)
         ) every
         order by account_id
-        limit $2
+        limit 1
         "#,
         from as AccountId,
-        limit,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(accounts)
+    );
+    Ok(next.fetch_optional(connection).await?)
 }
 
 /// The next cards of an account from `from` on, in order of their ids, each with its newest movement and entry at the same

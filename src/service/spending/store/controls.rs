@@ -56,9 +56,9 @@ pub(in super::super) async fn set_controls(
         "
         insert into card_controls as controls (
             account_id, card_id, allowed_categories, blocked_categories, allowed_countries, blocked_countries, allowed_merchants,
-            blocked_merchants, merchant_lock, locked_merchant, card_present, max_payments, payments
+            blocked_merchants, merchant_lock, locked_merchant, card_present, max_payments, payments, updated_at
         )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, clock_timestamp())
         on conflict (account_id, card_id) do update
         set
             allowed_categories = excluded.allowed_categories,
@@ -73,7 +73,7 @@ pub(in super::super) async fn set_controls(
             max_payments = excluded.max_payments,
             payments = excluded.payments,
             version = controls.version + 1,
-            updated_at = clock_timestamp()
+            updated_at = excluded.updated_at
         ",
         account as AccountId,
         card as CardId,

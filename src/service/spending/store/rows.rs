@@ -18,7 +18,7 @@ use crate::domain::{
     },
     word::{UnknownWord, Word},
 };
-use crate::service::error::Result;
+use crate::service::{batch::only_account, error::Result};
 
 /// The controls and limits that apply to a card.
 #[derive(Clone, Debug, Default)]
@@ -127,9 +127,11 @@ pub(super) async fn controls_of(connection: &mut PgConnection, accounts: &[Uuid]
             controls.updated_at
         from unnest($1::uuid[], $2::uuid[]) as asked (account_id, card_id)
         join card_controls controls on controls.account_id = asked.account_id and controls.card_id = asked.card_id
+        where $3::uuid is null or controls.account_id = $3
         "#,
         accounts,
         cards,
+        only_account(accounts),
     )
     .fetch_all(connection)
     .await?;
@@ -239,18 +241,21 @@ async fn limits_of(
             from unnest($1::uuid[], $2::uuid[]) as asked (account_id, card_id)
             join cards on cards.account_id = asked.account_id and cards.id = asked.card_id
             join limits on limits.account_id = asked.account_id and limits.card_id = coalesce(cards.newest_id, cards.id)
+            where $5::uuid is null or (cards.account_id = $5 and limits.account_id = $5)
             union all
             select asked.card_id, true, limits.*
             from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) as asked (account_id, card_id, customer_id, currency)
             join limits on limits.account_id = asked.account_id
                 and limits.customer_id = asked.customer_id
                 and limits.currency = asked.currency
+            where $5::uuid is null or limits.account_id = $5
         ) limits
         ",
         accounts,
         cards,
         customers as &[Option<Uuid>],
-        currencies as &[&str]
+        currencies as &[&str],
+        only_account(accounts)
     );
     Ok(rows.fetch_all(connection).await?)
 }

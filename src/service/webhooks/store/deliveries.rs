@@ -209,7 +209,7 @@ pub(in super::super) async fn resend(
             on conflict on constraint webhook_deliveries_pkey do update
             set
                 status = 'pending',
-                next_attempt_at = now(),
+                next_attempt_at = excluded.next_attempt_at,
                 attempts_before = webhook_deliveries.attempts,
                 delivered_at = null
             where webhook_deliveries.status <> 'sending'
@@ -267,7 +267,7 @@ pub(in super::super) async fn replay(
             on conflict on constraint webhook_deliveries_pkey do update
             set
                 status = 'pending',
-                next_attempt_at = now(),
+                next_attempt_at = excluded.next_attempt_at,
                 attempts_before = webhook_deliveries.attempts,
                 delivered_at = null
             where webhook_deliveries.status not in ('pending', 'sending')
@@ -297,6 +297,16 @@ pub(in super::super) async fn replay(
 /// Writes down a test, which is sent once: its delivery and its attempt.
 pub(in super::super) async fn insert_test(
     connection: &mut PgConnection,
+    endpoint: (AccountId, WebhookEndpointId),
+    event: MessageId,
+    attempt: &Attempt,
+) -> Result<()> {
+    insert_test_delivery(connection, endpoint, event, attempt).await?;
+    insert_test_attempt(connection, endpoint, attempt).await
+}
+
+async fn insert_test_delivery(
+    connection: &mut PgConnection,
     (account, endpoint): (AccountId, WebhookEndpointId),
     event: MessageId,
     attempt: &Attempt,
@@ -304,26 +314,42 @@ pub(in super::super) async fn insert_test(
     let succeeded = attempt.outcome.known() == Ok(AttemptOutcome::Succeeded);
     sqlx::query!(
         "
-        with delivery as (
-            insert into webhook_deliveries (
-                account_id, webhook_endpoint_id, event_id, id, event_type, status, attempts, occurred_at, delivered_at
-            )
-            values ($1, $2, $3, $4, 'webhook.test', $5, 1, $8, case when $5 = 'delivered' then now() end)
+        insert into webhook_deliveries (
+            account_id, webhook_endpoint_id, event_id, id, event_type, status, attempts, occurred_at, delivered_at
         )
-        insert into webhook_attempts (
-            account_id, webhook_endpoint_id, id, delivery_id, number, started_at, duration_ms, outcome, status_code,
-            response_body
-        )
-        values ($1, $2, $6, $4, 1, $8, $7, $9, $10, $11)
+        values ($1, $2, $3, $4, 'webhook.test', $5, 1, $6, case when $5 = 'delivered' then now() end)
         ",
         account as AccountId,
         endpoint as WebhookEndpointId,
         event as MessageId,
         attempt.delivery as DeliveryId,
         if succeeded { DeliveryStatus::Delivered } else { DeliveryStatus::Failed }.name(),
-        attempt.id as AttemptId,
-        attempt.duration_ms,
         attempt.started_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_test_attempt(
+    connection: &mut PgConnection,
+    (account, endpoint): (AccountId, WebhookEndpointId),
+    attempt: &Attempt,
+) -> Result<()> {
+    sqlx::query!(
+        "
+        insert into webhook_attempts (
+            account_id, webhook_endpoint_id, id, delivery_id, number, started_at, duration_ms, outcome, status_code,
+            response_body
+        )
+        values ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9)
+        ",
+        account as AccountId,
+        endpoint as WebhookEndpointId,
+        attempt.id as AttemptId,
+        attempt.delivery as DeliveryId,
+        attempt.started_at,
+        attempt.duration_ms,
         attempt.outcome.known().map(AttemptOutcome::name).unwrap_or_default(),
         attempt.status_code,
         attempt.response_body.as_deref(),

@@ -29,90 +29,119 @@ fn lease() -> Result<PgInterval> {
     PgInterval::try_from(LEASE).map_err(|error| Error::internal("converting a lease", error))
 }
 
-/// Takes the leases of some endpoints that nobody sends to and that have something to send. Only of those whose secret comes
-/// from one of these keys: while a key is being rolled out, other replicas can sign what this one cannot.
-pub(in super::super) async fn claim_endpoints(
-    connection: &mut PgConnection,
+/// Some endpoints that nobody sends to and that have something to send, to be claimed with this token. Only those whose secret
+/// comes from one of these keys: while a key is being rolled out, other replicas can sign what this one cannot.
+pub(in super::super) async fn free_endpoints(
+    mut connection: ReadConnection<'_>,
     token: Uuid,
     keys: &[String],
     limit: i64,
-) -> std::result::Result<Vec<EndpointKey>, sqlx::Error> {
-    let lease = lease().map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+) -> Result<Vec<EndpointKey>> {
     let rows = sqlx::query!(
         r#"
-        with free as (
-            select endpoints.account_id, endpoints.id
-            from webhook_endpoints endpoints
-            join event_feeds feeds on feeds.account_id = endpoints.account_id
-            where endpoints.status = 'enabled'
-                and endpoints.deleted_at is null
-                and endpoints.secret_kid = any($4)
-                and (endpoints.lease_until is null or endpoints.lease_until < now())
-                and (
-                    feeds.position > endpoints.cursor_position
-                    or exists (
-                        select
-                        from event_blocks blocks
-                        where blocks.account_id = endpoints.account_id and blocks.position is null
-                    )
-                    or exists (
-                        select
-                        from webhook_deliveries due
-                        where due.account_id = endpoints.account_id
-                            and due.webhook_endpoint_id = endpoints.id
-                            and due.status in ('pending', 'sending')
-                            and due.next_attempt_at <= now()
-                    )
-                    or exists (
-                        select
-                        from event_blocks blocks
-                        join events on events.account_id = endpoints.account_id and events.block = blocks.number
-                        where blocks.account_id = endpoints.account_id
-                            and blocks.position = endpoints.cursor_position
-                            and events.ordinal > endpoints.cursor_ordinal
-                    )
+        select endpoints.account_id as "account: AccountId", endpoints.id as "id: WebhookEndpointId"
+        from webhook_endpoints endpoints
+        join event_feeds feeds on feeds.account_id = endpoints.account_id
+        where endpoints.status = 'enabled'
+            and endpoints.deleted_at is null
+            and endpoints.secret_kid = any($2)
+            and (endpoints.lease_until is null or endpoints.lease_until < now())
+            and (
+                feeds.position > endpoints.cursor_position
+                or exists (
+                    select
+                    from event_blocks blocks
+                    where blocks.account_id = endpoints.account_id and blocks.position is null
                 )
-            order by endpoints.lease_until nulls first
-            limit $2
-            for update of endpoints skip locked
+                or exists (
+                    select
+                    from webhook_deliveries due
+                    where due.account_id = endpoints.account_id
+                        and due.webhook_endpoint_id = endpoints.id
+                        and due.status in ('pending', 'sending')
+                        and due.next_attempt_at <= now()
+                )
+                or exists (
+                    select
+                    from event_blocks blocks
+                    join events on events.account_id = endpoints.account_id and events.block = blocks.number
+                    where blocks.account_id = endpoints.account_id
+                        and blocks.position = endpoints.cursor_position
+                        and events.ordinal > endpoints.cursor_ordinal
+                )
+            )
+        order by endpoints.lease_until nulls first
+        limit $1
+        "#,
+        limit,
+        keys,
+    )
+    .fetch_all(connection.executor())
+    .await?;
+    Ok(rows.into_iter().map(|row| EndpointKey { account: row.account, id: row.id, token }).collect())
+}
+
+/// Takes the lease of an endpoint. False if somebody has it or takes it, or nothing is to be sent to the endpoint any more.
+pub(in super::super) async fn claim_endpoint(
+    connection: &mut PgConnection,
+    key: EndpointKey,
+    keys: &[String],
+) -> std::result::Result<bool, sqlx::Error> {
+    let lease = lease().map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let claimed = sqlx::query!(
+        "
+        with free as (
+            select id
+            from webhook_endpoints
+            where account_id = $1
+                and id = $2
+                and status = 'enabled'
+                and deleted_at is null
+                and secret_kid = any($5)
+                and (lease_until is null or lease_until < now())
+            for no key update skip locked
         )
         update webhook_endpoints
-        set lease_until = now() + $3::interval, lease_token = $1
+        set lease_until = now() + $4::interval, lease_token = $3
         from free
-        where webhook_endpoints.account_id = free.account_id and webhook_endpoints.id = free.id
-        returning webhook_endpoints.account_id as "account: AccountId", webhook_endpoints.id as "id: WebhookEndpointId"
-        "#,
-        token,
-        limit,
+        where webhook_endpoints.account_id = $1 and webhook_endpoints.id = free.id
+        ",
+        key.account as AccountId,
+        key.id as WebhookEndpointId,
+        key.token,
         lease,
         keys,
     )
-    .fetch_all(connection)
+    .execute(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| EndpointKey { account: row.account, id: row.id, token }).collect())
+    Ok(claimed.rows_affected() == 1)
 }
 
 /// Renews a lease and reads how to send by now. None: the lease is lost.
 pub(in super::super) async fn renew(connection: &mut PgConnection, key: EndpointKey) -> Result<Option<Config>> {
     let row = sqlx::query!(
         r#"
-        update webhook_endpoints
-        set lease_until = now() + $4::interval
-        where account_id = $1 and id = $2 and lease_token = $3
-        returning
-            url,
-            event_types,
-            max_concurrency,
-            ordering as "ordering: Word<Ordering>",
-            status as "status: Word<EndpointStatus>",
+        with renewed as (
+            update webhook_endpoints
+            set lease_until = now() + $4::interval
+            where account_id = $1 and id = $2 and lease_token = $3
+            returning *
+        )
+        select
+            url as "url!",
+            event_types as "event_types!",
+            max_concurrency as "max_concurrency!",
+            ordering as "ordering!: Word<Ordering>",
+            status as "status!: Word<EndpointStatus>",
             deleted_at is not null as "is_deleted!",
-            secret_kid,
-            secret_generation,
+            secret_kid as "secret_kid!",
+            secret_generation as "secret_generation!",
             case when previous_valid_until > now() then previous_kid end as previous_kid,
             case when previous_valid_until > now() then previous_generation end as previous_generation,
-            cursor_position,
-            cursor_ordinal,
+            cursor_position as "cursor_position!",
+            cursor_ordinal as "cursor_ordinal!",
             clock_timestamp() as "now!"
+        from renewed
         "#,
         key.account as AccountId,
         key.id as WebhookEndpointId,

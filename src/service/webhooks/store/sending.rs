@@ -12,48 +12,21 @@ use crate::domain::{
 };
 use crate::service::{error::Result, events::Header, unit::ReadConnection};
 
-/// Makes deliveries of events, and moves the endpoint's place in the feed behind them. An endpoint whose place was set
-/// meanwhile, or that has been disabled, stays as it is. Returns whether the place was moved.
-pub(in super::super) async fn make_deliveries(
-    connection: &mut PgConnection,
-    key: EndpointKey,
-    from: Place,
-    to: Place,
-    made: &[(DeliveryId, Header)],
-) -> std::result::Result<bool, sqlx::Error> {
-    let ids: Vec<Uuid> = made.iter().map(|(id, _)| (*id).into()).collect();
-    let events: Vec<Uuid> = made.iter().map(|(_, header)| header.id.into()).collect();
-    let types: Vec<&str> = made.iter().map(|(_, header)| header.event_type.as_str()).collect();
-    let cards: Vec<Option<Uuid>> = made.iter().map(|(_, header)| header.card.map(|card| card.card.into())).collect();
-    let sequences: Vec<Option<i64>> = made.iter().map(|(_, header)| header.card.map(|card| card.sequence)).collect();
-    let times: Vec<DateTime<Utc>> = made.iter().map(|(_, header)| header.created_at).collect();
-    let moved = sqlx::query_scalar!(
-        r#"
-        with moved as (
-            update webhook_endpoints
-            set cursor_position = $6, cursor_ordinal = $7
-            where account_id = $1
-                and id = $2
-                and lease_token = $3
-                and status = $14
-                and deleted_at is null
-                and cursor_position = $4
-                and cursor_ordinal = $5
-            returning id
-        ), made as (
-            insert into webhook_deliveries (
-                account_id, webhook_endpoint_id, event_id, id, event_type, card_id, sequence, status, next_attempt_at,
-                occurred_at
-            )
-            select $1, moved.id, event.event_id, event.id, event.type, event.card_id, event.sequence, 'pending', now(), event.created_at
-            from moved
-            cross join unnest($8::uuid[], $9::uuid[], $10::text[], $11::uuid[], $12::bigint[], $13::timestamptz[])
-                as event (id, event_id, type, card_id, sequence, created_at)
-            on conflict on constraint webhook_deliveries_pkey do nothing
-        )
-        select true as "moved!"
-        from moved
-        "#,
+/// Moves an endpoint's place in the feed. An endpoint whose place was set meanwhile, or that has been disabled, stays as it is.
+/// Returns whether the place was moved.
+pub(in super::super) async fn move_place(connection: &mut PgConnection, key: EndpointKey, from: Place, to: Place) -> Result<bool> {
+    let moved = sqlx::query!(
+        "
+        update webhook_endpoints
+        set cursor_position = $6, cursor_ordinal = $7
+        where account_id = $1
+            and id = $2
+            and lease_token = $3
+            and status = $8
+            and deleted_at is null
+            and cursor_position = $4
+            and cursor_ordinal = $5
+        ",
         key.account as AccountId,
         key.id as WebhookEndpointId,
         key.token,
@@ -61,17 +34,51 @@ pub(in super::super) async fn make_deliveries(
         from.ordinal,
         to.position,
         to.ordinal,
+        EndpointStatus::Enabled.name(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// Makes deliveries of events to an endpoint.
+pub(in super::super) async fn make_deliveries(
+    connection: &mut PgConnection,
+    key: EndpointKey,
+    made: &[(DeliveryId, Header)],
+) -> Result<()> {
+    let ids: Vec<Uuid> = made.iter().map(|(id, _)| (*id).into()).collect();
+    let events: Vec<Uuid> = made.iter().map(|(_, header)| header.id.into()).collect();
+    let types: Vec<&str> = made.iter().map(|(_, header)| header.event_type.as_str()).collect();
+    let cards: Vec<Option<Uuid>> = made.iter().map(|(_, header)| header.card.map(|card| card.card.into())).collect();
+    let sequences: Vec<Option<i64>> = made.iter().map(|(_, header)| header.card.map(|card| card.sequence)).collect();
+    let times: Vec<DateTime<Utc>> = made.iter().map(|(_, header)| header.created_at).collect();
+    sqlx::query!(
+        "
+        insert into webhook_deliveries (
+            account_id, webhook_endpoint_id, event_id, id, event_type, card_id, sequence, status, next_attempt_at, occurred_at
+        )
+        select
+            accounts.account_id, $2, event.event_id, event.id, event.type, event.card_id, event.sequence, 'pending', now(),
+            event.created_at
+        from accounts
+        cross join unnest($3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::bigint[], $8::timestamptz[])
+            as event (id, event_id, type, card_id, sequence, created_at)
+        where accounts.account_id = $1
+        on conflict on constraint webhook_deliveries_pkey do nothing
+        ",
+        key.account as AccountId,
+        key.id as WebhookEndpointId,
         &ids,
         &events,
         &types as &[&str],
         &cards as &[Option<Uuid>],
         &sequences as &[Option<i64>],
         &times,
-        EndpointStatus::Enabled.name(),
     )
-    .fetch_optional(connection)
+    .execute(connection)
     .await?;
-    Ok(moved.is_some())
+    Ok(())
 }
 
 /// Claims deliveries that are due, and counts an attempt of each. With `by_card`, one of a card has to wait while an earlier
@@ -195,19 +202,13 @@ pub(in super::super) async fn give_back(
     Ok(())
 }
 
-/// Writes down what became of deliveries, and how the endpoint does. None: the lease is lost, and nothing was written but the
-/// attempts, which were made.
-pub(in super::super) async fn record(
-    connection: &mut PgConnection,
-    key: EndpointKey,
-    finished: &[Finished],
-) -> std::result::Result<Option<Health>, sqlx::Error> {
+/// Writes down what became of deliveries, and how the endpoint does. None: the lease is lost, and nothing was written.
+pub(in super::super) async fn record(connection: &mut PgConnection, key: EndpointKey, finished: &[Finished]) -> Result<Option<Health>> {
     let last_success = finished.iter().rposition(Finished::has_succeeded);
     let failures: Vec<&Finished> =
         finished.iter().skip(last_success.map_or(0, |index| index + 1)).filter(|each| each.has_failed()).collect();
     let first_failure = failures.first().map(|failure| failure.started_at);
     let count = i32::try_from(failures.len()).unwrap_or(i32::MAX);
-    let attempted: Vec<&Finished> = finished.iter().filter(|each| each.outcome.is_some()).collect();
     let health = sqlx::query_as!(
         Health,
         r#"
@@ -216,7 +217,8 @@ pub(in super::super) async fn record(
             set
                 failing_since = case when $4 then $5 else coalesce(failing_since, $5) end,
                 failures = case when $4 then $6 else failures + $6 end,
-                last_success_at = case when $4 then now() else last_success_at end
+                last_success_at = case when $4 then moment.now else last_success_at end
+            from (select now() as now) moment
             where account_id = $1 and id = $2 and lease_token = $3
             returning id, failing_since, failures
         ), done as (
@@ -224,28 +226,16 @@ pub(in super::super) async fn record(
             set
                 status = finished.status,
                 next_attempt_at = finished.next_attempt_at,
-                delivered_at = case when finished.status = 'delivered' then now() end
+                delivered_at = case when finished.status = 'delivered' then moment.now end
             from owned
+            cross join (select now() as now) moment
             cross join unnest($7::uuid[], $8::text[], $9::timestamptz[]) as finished (event_id, status, next_attempt_at)
             where webhook_deliveries.account_id = $1
                 and webhook_deliveries.webhook_endpoint_id = $2
                 and webhook_deliveries.event_id = finished.event_id
                 and webhook_deliveries.status = 'sending'
-        ), tried as (
-            insert into webhook_attempts (
-                account_id, webhook_endpoint_id, id, delivery_id, number, started_at, duration_ms, outcome, status_code,
-                response_body, next_attempt_at
-            )
-            select $1, $2, attempt.*
-            from unnest(
-                $10::uuid[], $11::uuid[], $12::integer[], $13::timestamptz[], $14::integer[], $15::text[], $16::integer[],
-                $17::text[], $18::timestamptz[]
-            ) as attempt (
-                id, delivery_id, number, started_at, duration_ms, outcome, status_code, response_body, next_attempt_at
-            )
-            on conflict on constraint webhook_attempts_pkey do nothing
         )
-        select failing_since, failures, clock_timestamp() as "now!"
+        select failing_since, failures as "failures!", clock_timestamp() as "now!"
         from owned
         "#,
         key.account as AccountId,
@@ -257,6 +247,34 @@ pub(in super::super) async fn record(
         &finished.iter().map(|each| Uuid::from(each.event)).collect::<Vec<_>>(),
         &finished.iter().map(Finished::status).collect::<Vec<_>>() as &[&str],
         &finished.iter().map(|each| each.next_attempt_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(health)
+}
+
+/// Writes down the attempts that were made, whether or not the lease is lost.
+pub(in super::super) async fn insert_attempts(connection: &mut PgConnection, key: EndpointKey, finished: &[Finished]) -> Result<()> {
+    let attempted: Vec<&Finished> = finished.iter().filter(|each| each.outcome.is_some()).collect();
+    sqlx::query!(
+        "
+        insert into webhook_attempts (
+            account_id, webhook_endpoint_id, id, delivery_id, number, started_at, duration_ms, outcome, status_code,
+            response_body, next_attempt_at
+        )
+        select accounts.account_id, $2, attempt.*
+        from accounts
+        cross join unnest(
+            $3::uuid[], $4::uuid[], $5::integer[], $6::timestamptz[], $7::integer[], $8::text[], $9::integer[], $10::text[],
+            $11::timestamptz[]
+        ) as attempt (
+            id, delivery_id, number, started_at, duration_ms, outcome, status_code, response_body, next_attempt_at
+        )
+        where accounts.account_id = $1
+        on conflict on constraint webhook_attempts_pkey do nothing
+        ",
+        key.account as AccountId,
+        key.id as WebhookEndpointId,
         &attempted.iter().map(|each| Uuid::from(each.attempt)).collect::<Vec<_>>(),
         &attempted.iter().map(|each| each.delivery).collect::<Vec<_>>(),
         &attempted.iter().map(|each| each.number).collect::<Vec<_>>(),
@@ -267,7 +285,7 @@ pub(in super::super) async fn record(
         &attempted.iter().map(|each| each.response_body.clone()).collect::<Vec<_>>() as &[Option<String>],
         &attempted.iter().map(|each| each.next_attempt_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
     )
-    .fetch_optional(connection)
+    .execute(connection)
     .await?;
-    Ok(health)
+    Ok(())
 }

@@ -19,6 +19,9 @@ const ON_EVERY_NODE: [&str; 1] = ["_sqlx_migrations"];
 /// Tables that stay on the coordinator, which all replicas connect to: they belong to no account.
 const ON_THE_COORDINATOR: [&str; 2] = ["deployment", "failed_logins"];
 
+/// Tables that are split by another column: a login knows an email, and no account.
+const BY_ANOTHER_COLUMN: [(&str, &str); 1] = [("user_emails", "email_key")];
+
 /// The table that is split first. All others have their rows of an account where it has the account's.
 const FIRST: &str = "accounts";
 
@@ -231,8 +234,13 @@ async fn place(connection: &mut PgConnection, split: &[Whole], copied: &[Whole])
         triggers.extend(take_triggers(&mut transaction, name).await?);
     }
     for Whole { name, .. } in split {
-        let with = if name == FIRST { "" } else { ", colocate_with => 'accounts'" };
-        transaction.execute(AssertSqlSafe(format!("select create_distributed_table('{name}', 'account_id'{with})"))).await?;
+        let other = BY_ANOTHER_COLUMN.iter().find(|(table, _)| table == name);
+        let how = match other {
+            Some((_, column)) => format!("'{column}', colocate_with => 'none'"),
+            None if name == FIRST => "'account_id'".to_owned(),
+            None => format!("'account_id', colocate_with => '{FIRST}'"),
+        };
+        transaction.execute(AssertSqlSafe(format!("select create_distributed_table('{name}', {how})"))).await?;
     }
     for Whole { name, .. } in copied {
         transaction.execute(AssertSqlSafe(format!("select create_reference_table('{name}')"))).await?;

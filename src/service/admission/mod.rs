@@ -225,8 +225,10 @@ impl Admission {
 async fn execute(pool: &Pool, local: &LocalQuota, per_hour: NonZeroU32, calls: Vec<Call<Credential, Admitted>>) {
     let (asked, numbers) = grouped(calls.iter().map(|call| &call.request));
     let limit = i32::try_from(per_hour.get()).unwrap_or(i32::MAX);
-    let since = Instant::now();
-    match unit::single_statement(pool, move |connection| Box::pin(async move { store::admit(connection, &asked, limit).await })).await {
+    let (since, sharded) = (Instant::now(), database::is_sharded(pool));
+    match unit::single_statement(pool, move |connection| Box::pin(async move { store::admit(connection, &asked, limit, sharded).await }))
+        .await
+    {
         Ok(rows) => settle(local, per_hour, since, calls.into_iter().zip(numbers), &rows),
         Err(error) => batch::reply_to_all(calls, &error),
     }

@@ -1,5 +1,7 @@
 //! The SQL of admission.
 
+mod on_shard;
+
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
@@ -159,12 +161,27 @@ macro_rules! admit_statement {
 /// A statement that waits for the lock past the end of the hour may find a window of the next hour and counts in it. (A
 /// window further ahead was written by a wrong clock, and restarts.) The commit does not wait for the disk, because no
 /// money is written.
-pub(super) async fn admit(connection: &mut PgConnection, Asked { sessions, keys }: &Asked, per_hour: i32) -> Result<Vec<Row>> {
-    if keys.is_empty() {
+///
+/// Where the database is distributed, everything that is asked is of one account, and its statement another.
+pub(super) async fn admit(connection: &mut PgConnection, asked: &Asked, per_hour: i32, sharded: bool) -> Result<Vec<Row>> {
+    let Asked { sessions, keys } = asked;
+    if sharded {
+        on_shard::admit(connection, asked, per_hour).await
+    } else if keys.is_empty() {
         admit_sessions(connection, sessions, per_hour).await
     } else {
         admit_all(connection, sessions, keys, per_hour).await
     }
+}
+
+/// Hashes of keys, hashed once more with a salt.
+fn blinded(keys: &[KeyRequests], salt: [u8; SALT]) -> Vec<Vec<u8>> {
+    keys.iter().map(|asked| Sha256::new().chain_update(salt).chain_update(asked.key.hash).finalize().to_vec()).collect()
+}
+
+/// The roles whose requests are not counted.
+fn uncounted_roles() -> Vec<String> {
+    Role::ALL.into_iter().filter(|role| !role.counts_towards_quota()).map(|role| role.name().to_owned()).collect()
 }
 
 async fn admit_sessions(connection: &mut PgConnection, sessions: &[SessionRequests], per_hour: i32) -> Result<Vec<Row>> {
@@ -174,10 +191,6 @@ async fn admit_sessions(connection: &mut PgConnection, sessions: &[SessionReques
 async fn admit_all(connection: &mut PgConnection, sessions: &[SessionRequests], keys: &[KeyRequests], per_hour: i32) -> Result<Vec<Row>> {
     let key_column = |of: fn(&KeyRequests) -> Uuid| keys.iter().map(of).collect::<Vec<Uuid>>();
     let salt: [u8; SALT] = rand::random();
-    let blinded: Vec<Vec<u8>> =
-        keys.iter().map(|asked| Sha256::new().chain_update(salt).chain_update(asked.key.hash).finalize().to_vec()).collect();
-    let uncounted: Vec<String> =
-        Role::ALL.into_iter().filter(|role| !role.counts_towards_quota()).map(|role| role.name().to_owned()).collect();
     let statement = admit_statement!(
         "), asked_keys as materialized (
             select account_id, key_id, blinded_hash, requests, cardinality($1::uuid[]) + number as number
@@ -236,10 +249,10 @@ async fn admit_all(connection: &mut PgConnection, sessions: &[SessionRequests], 
         per_hour,
         &key_column(|asked| asked.key.account.into()),
         &key_column(|asked| asked.key.id.into()),
-        &blinded,
+        &blinded(keys, salt),
         &keys.iter().map(|key| key.requests).collect::<Vec<i64>>(),
         salt.as_slice(),
-        &uncounted
+        &uncounted_roles()
     );
     Ok(statement.fetch_all(connection).await?)
 }

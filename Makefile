@@ -15,7 +15,7 @@ sandbox: ## build the release binary and serve the sandbox on 127.0.0.1:8080
 
 test: ## run every test with every feature, on a private Postgres
 	@scripts/postgres
-	cargo test --locked --workspace --all-features
+	skip=$$(scripts/tests-to-skip) && cargo test --locked --workspace --all-features $$skip
 
 check: ## check formatting, lints with every feature and with none, licences, and that .sqlx is up to date
 	@scripts/postgres

@@ -1,15 +1,20 @@
-//! The SQL of cards.
+//! The SQL of cards. `status` has that of how they came by their status.
+
+mod status;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Card, CardFilter, StatusTaken};
+pub(in crate::service) use self::status::SetStatus;
+use self::status::insert_first_status;
+pub(super) use self::status::{set_status, status_history};
+use super::{Card, CardFilter};
 use crate::domain::{
     actor::Actor,
     card::CardStatus,
     card_details::{CardDetails, NewCard},
     currency::Currency,
-    id::{AccountId, ApiKeyId, CardId, CustomerId, EventId, UserId},
+    id::{AccountId, CardId, CustomerId, EventId},
     metadata::Metadata,
     money::Money,
     text::{ExternalId, Label},
@@ -25,14 +30,6 @@ use crate::service::{
 pub(super) struct LockedCard {
     pub(super) status: Word<CardStatus>,
     pub(super) customer_id: Option<CustomerId>,
-}
-
-/// A status that a card takes.
-pub(in crate::service) struct SetStatus<'a> {
-    pub(in crate::service) card: CardId,
-    pub(in crate::service) from: CardStatus,
-    pub(in crate::service) to: CardStatus,
-    pub(in crate::service) reason: Option<&'a str>,
 }
 
 /// Inserts a card, whose creation is the first event of its history, and the first entry of the history of its status. None if
@@ -95,30 +92,6 @@ async fn insert_row(connection: &mut PgConnection, account: AccountId, (id, numb
     .fetch_optional(connection)
     .await?;
     Ok(card)
-}
-
-/// Records the status of a card that was created by this transaction.
-async fn insert_first_status(connection: &mut PgConnection, actor: &Actor, event: EventId, card: &Card) -> Result<()> {
-    sqlx::query!(
-        "
-        insert into card_status_changes (
-            account_id, card_id, sequence, from_status, to_status, audit_event_id, user_id, api_key_id, request_id,
-            created_at
-        )
-        values ($1, $2, 1, null, $3, $4, $5, $6, $7, $8)
-        ",
-        actor.account as AccountId,
-        card.id as CardId,
-        card.status.known()?.name(),
-        event as EventId,
-        actor.user() as Option<UserId>,
-        actor.api_key() as Option<ApiKeyId>,
-        actor.origin().map(|origin| &*origin.request_id),
-        card.created_at,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// Finds cards by account and id, in the order asked for. None for a card that does not exist.
@@ -280,44 +253,6 @@ pub(super) async fn set_customer(connection: &mut PgConnection, account: Account
     Ok(sequence)
 }
 
-/// Sets the status of a locked card, and records who did so and why. Returns the position of the change in the card's history.
-pub(super) async fn set_status(connection: &mut PgConnection, actor: &Actor, event: EventId, set: &SetStatus<'_>) -> Result<i64> {
-    let sequence = sqlx::query_scalar!(
-        "update cards set status = $3, event_seq = event_seq + 1 where account_id = $1 and id = $2 returning event_seq",
-        actor.account as AccountId,
-        set.card as CardId,
-        set.to.name(),
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    insert_status(connection, actor, event, (set, sequence)).await?;
-    Ok(sequence)
-}
-
-async fn insert_status(connection: &mut PgConnection, actor: &Actor, event: EventId, (set, sequence): (&SetStatus<'_>, i64)) -> Result<()> {
-    sqlx::query!(
-        "
-        insert into card_status_changes (
-            account_id, card_id, sequence, from_status, to_status, reason, audit_event_id, user_id, api_key_id, request_id
-        )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-        ",
-        actor.account as AccountId,
-        set.card as CardId,
-        sequence,
-        set.from.name(),
-        set.to.name(),
-        set.reason,
-        event as EventId,
-        actor.user() as Option<UserId>,
-        actor.api_key() as Option<ApiKeyId>,
-        actor.origin().map(|origin| &*origin.request_id),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// What the account keeps of a card, whose row is locked.
 pub(super) async fn details(connection: &mut PgConnection, account: AccountId, id: CardId) -> Result<CardDetails> {
     let row = sqlx::query!(
@@ -369,45 +304,4 @@ pub(super) async fn set_details(connection: &mut PgConnection, account: AccountI
     .await
     .map_err(Error::lost_race)?;
     Ok(sequence)
-}
-
-/// Each status that a card took, oldest first. What it has no record of, the audit log may have.
-pub(super) async fn status_history(mut connection: ReadConnection<'_>, account: AccountId, id: CardId) -> Result<Vec<StatusTaken>> {
-    let history = sqlx::query_as!(
-        StatusTaken,
-        r#"
-        select
-            from_status as "from: Word<CardStatus>",
-            to_status as "to!: Word<CardStatus>",
-            reason,
-            user_id as "user: UserId",
-            api_key_id as "api_key: ApiKeyId",
-            request_id,
-            created_at as "at!"
-        from (
-            select from_status, to_status, reason, user_id, api_key_id, request_id, created_at, sequence
-            from card_status_changes
-            where account_id = $1 and card_id = $2
-            union all
-            select before ->> 'status', after ->> 'status', null, user_id, api_key_id, request_id, created_at, number
-            from audit_events
-            where account_id = $1
-                and subject_kind = 'card'
-                and subject_id = $2
-                and type in ('card_created', 'card_status_changed')
-                and after ->> 'status' is not null
-                and not exists (
-                    select
-                    from card_status_changes recorded
-                    where recorded.account_id = $1 and recorded.card_id = $2 and recorded.audit_event_id = audit_events.id
-                )
-        ) history
-        order by created_at, sequence
-        "#,
-        account as AccountId,
-        id as CardId,
-    )
-    .fetch_all(connection.executor())
-    .await?;
-    Ok(history)
 }

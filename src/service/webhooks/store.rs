@@ -1,9 +1,10 @@
-//! The SQL of endpoints. `deliveries` has that of deliveries and attempts, `places` that of places in the feed, `leases` and
-//! `sending` that of the replica which sends.
+//! The SQL of endpoints. `deliveries` has that of deliveries and attempts and `purge` that of their end, `places` that of places in
+//! the feed, `leases` and `sending` that of the replica which sends.
 
 mod deliveries;
 mod leases;
 mod places;
+mod purge;
 mod sending;
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
-pub(super) use self::{deliveries::*, leases::*, places::*, sending::*};
+pub(super) use self::{deliveries::*, leases::*, places::*, purge::*, sending::*};
 use super::{EndpointChange, NewEndpoint, Place, SecretVersion, WebhookEndpoint};
 use crate::domain::{
     feed_event::TypeFilter,

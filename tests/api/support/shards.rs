@@ -9,7 +9,7 @@ use super::Database;
 /// Each table again in a schema of its own, with the same defaults, identity columns, unique constraints and indexes.
 /// A table with `account_id` has four leaves by its hash. A unique constraint without `account_id` cannot stand on
 /// such a table and is left out. So are the checks, the triggers and the foreign keys: the sample rows would break
-/// them.
+/// them. `user_emails` is whole: logins look there for the accounts of an email.
 const LAYOUT: &str = "
 do $layout$
 declare
@@ -20,7 +20,8 @@ begin
     for whole in
         select class.oid as id, relname as name, account.attnum as account
         from pg_class class
-        left join pg_attribute account on account.attrelid = class.oid and account.attname = 'account_id'
+        left join pg_attribute account
+            on account.attrelid = class.oid and account.attname = 'account_id' and class.relname <> 'user_emails'
         where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not like '\\_%'
     loop
         execute format('create table shards.%1$I (like public.%1$I including defaults including identity)', whole.name)

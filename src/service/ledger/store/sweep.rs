@@ -40,7 +40,7 @@ pub(in super::super) async fn idle_due(mut connection: ReadConnection<'_>, limit
         r#"
         select account_id as "account_id: AccountId", id as "id: CardId"
         from cards
-        where holds_due_at <= clock_timestamp() and held = 0
+        where holds_due_at <= now() and held = 0
         order by holds_due_at
         limit $1
         "#,

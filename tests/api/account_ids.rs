@@ -24,7 +24,7 @@ const DUE_HOLDS: &str = "from cards\n        where holds_due_at <= now()";
 const ALL_HOLDS: &str = "from cards\n        where holds_due_at is not null\n        group by currency";
 
 /// A server does not start without the keys that the secrets of endpoints are derived from, whoever's they are.
-const KEYS_OF_ENDPOINTS: &str = "select distinct kid";
+const KEYS_OF_ENDPOINTS: &str = "select secret_kid as";
 
 /// Customers that an earlier version created, of all accounts, until they have their words.
 const WITHOUT_WORDS: &str = "where not has_words";

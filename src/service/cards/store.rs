@@ -113,6 +113,7 @@ pub(super) async fn find_all(mut connection: ReadConnection<'_>, wanted: &[(Acco
                     select sum(due.held)
                     from authorizations due
                     where due.account_id = cards.account_id
+                        and ($3::uuid is null or due.account_id = $3)
                         and due.card_id = cards.id
                         and due.status = 'pending'
                         and due.expires_at <= now()

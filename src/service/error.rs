@@ -190,10 +190,15 @@ fn is_database_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(answer) => answer.code().is_some_and(|state| is_transient(&state)),
+        sqlx::Error::Database(answer) => {
+            answer.code().is_some_and(|state| is_transient(&state)) || answer.message().starts_with(CRASH_OF_COORDINATOR)
+        }
         _ => false,
     }
 }
+
+/// What Citus says, as an internal error, if the server crashes while it waits for a worker.
+const CRASH_OF_COORDINATOR: &str = "postmaster was shut down";
 
 /// SQLSTATEs (PostgreSQL, appendix A) that are not the fault of the statement.
 fn is_transient(state: &str) -> bool {

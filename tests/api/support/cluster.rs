@@ -138,7 +138,13 @@ impl Database {
     /// Locks every row of a table, so that a request that wants to change one has to wait.
     pub async fn lock_rows(&self, table: &str) -> RowLocks {
         let mut connection = self.connect().await;
-        run(&mut connection, format!("begin; select from {table} for update")).await;
+        run(&mut connection, "begin".to_owned()).await;
+        // A distributed Postgres locks rows of one account at a time.
+        let accounts = connection.fetch_all("select account_id::text from accounts order by 1").await.expect("accounts");
+        for account in accounts {
+            let account: String = account.get(0);
+            run(&mut connection, format!("select from {table} where account_id = '{account}' for update")).await;
+        }
         RowLocks(connection)
     }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::domain::id::{AccountId, UserId};
 use crate::service::{
     auth::{emails, store::StoredUser},
+    batch::only_account,
     error::{Error, Result},
     unit::ReadConnection,
 };
@@ -79,7 +80,7 @@ async fn find_users(
         from users
         left join login_sources
             on login_sources.account_id = users.account_id
-            and login_sources.account_id = any($1)
+            and ($5::uuid is null or login_sources.account_id = $5)
             and login_sources.user_id = users.id
             and login_sources.source = $3
         where users.account_id = any($1) and users.email_key = $2
@@ -89,6 +90,7 @@ async fn find_users(
         email_key,
         source.as_str(),
         account as Option<AccountId>,
+        only_account(accounts),
     )
     .fetch_all(connection)
     .await?;

@@ -110,7 +110,7 @@ pub(in super::super) async fn find_authorizations(
     let found = select_authorizations!(
         "join unnest($1::uuid[], $2::uuid[]) as wanted (account_id, id)
             on wanted.account_id = authorizations.account_id and wanted.id = authorizations.id
-         where $3::uuid is null or (authorizations.account_id = $3 and cards.account_id = $3)",
+         where ($3::uuid is null or authorizations.account_id = $3) and ($3::uuid is null or cards.account_id = $3)",
         &accounts,
         &ids,
         only_account(&accounts)

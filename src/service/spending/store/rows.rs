@@ -241,7 +241,7 @@ async fn limits_of(
             from unnest($1::uuid[], $2::uuid[]) as asked (account_id, card_id)
             join cards on cards.account_id = asked.account_id and cards.id = asked.card_id
             join limits on limits.account_id = asked.account_id and limits.card_id = coalesce(cards.newest_id, cards.id)
-            where $5::uuid is null or (cards.account_id = $5 and limits.account_id = $5)
+            where ($5::uuid is null or cards.account_id = $5) and ($5::uuid is null or limits.account_id = $5)
             union all
             select asked.card_id, true, limits.*
             from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) as asked (account_id, card_id, customer_id, currency)

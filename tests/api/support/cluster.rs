@@ -28,13 +28,14 @@ pub struct Database {
     pub options: PgConnectOptions,
     /// Whether it is distributed, which its replicas must be told.
     pub is_sharded: bool,
-    _lease: Option<Arc<Lease>>,
+    /// There is one if it is on several nodes.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Database {
     /// A database of a Postgres of the test's own.
     pub const fn at(options: PgConnectOptions) -> Self {
-        Self { options, is_sharded: false, _lease: None }
+        Self { options, is_sharded: false, lease: None }
     }
 
     pub async fn new() -> Self {
@@ -43,7 +44,7 @@ impl Database {
         let lease = cluster.copy_template(&name).await;
         let pgbouncer = PGBOUNCER.get_or_init(|| PgBouncer::in_front_of(&cluster.options()));
         let options = pgbouncer.as_ref().map_or_else(|| cluster.options(), PgBouncer::options);
-        Self { options: options.database(&name), is_sharded: cluster.is_sharded(), _lease: lease.map(Arc::new) }
+        Self { options: options.database(&name), is_sharded: cluster.is_sharded(), lease: lease.map(Arc::new) }
     }
 
     /// An empty database, without a schema. It is not distributed.
@@ -148,11 +149,14 @@ impl Database {
         RowLocks(connection)
     }
 
-    /// Waits until at least this many connections of the database wait for a lock.
+    /// Waits until at least this many connections of the database wait for a lock, on all of its nodes.
     pub async fn wait_for_lock_waiters(&self, count: usize) {
-        let waiters = format!(
-            "select least(count(*), {count}) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        );
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let waiters = if self.lease.is_some() {
+            format!("select least(sum(result::int), {count}) from run_command_on_all_nodes($${waiting}$$)")
+        } else {
+            format!("select least(count, {count}) from ({waiting}) waiting")
+        };
         self.wait_for(i64::try_from(count).expect("a small number"), &waiters).await;
     }
 }

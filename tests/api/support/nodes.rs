@@ -25,8 +25,9 @@ use super::{citus, world};
 const SETTINGS: [&str; 4] = ["fsync=off", "full_page_writes=off", "max_connections=400", "shared_buffers=64MB"];
 
 /// What each node of Citus needs besides. Each database has a background process on each node. Few shards are enough to be
-/// spread over both workers, and each costs a table.
-const CITUS_SETTINGS: [&str; 3] = ["max_worker_processes=100", "citus.shard_count=4", "max_locks_per_transaction=256"];
+/// spread over both workers, and each costs a table. Tests add triggers.
+const CITUS_SETTINGS: [&str; 4] =
+    ["max_worker_processes=100", "citus.shard_count=4", "max_locks_per_transaction=256", "citus.enable_unsafe_triggers=on"];
 
 const TEMPLATE: &str = "template_api";
 

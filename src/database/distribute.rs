@@ -139,6 +139,7 @@ pub async fn require(options: &PgConnectOptions, sharded: bool) -> Result<(), Da
 ///
 /// # Errors
 /// The database is unavailable, or one of its nodes is.
+#[expect(clippy::disallowed_methods, reason = "a function of Citus is not there when this is compiled")]
 pub async fn of_every_node(connection: &mut PgConnection, setting: &str) -> Result<Vec<String>, sqlx::Error> {
     if !one(connection, HAS_CITUS).await? {
         let own = sqlx::query_scalar!(r#"select reset_val as "value!" from pg_settings where name = $1"#, setting);
@@ -204,6 +205,7 @@ struct Whole {
     has_account: bool,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a function of Citus is not there when this is compiled")]
 async fn whole_tables(connection: &mut PgConnection) -> Result<Vec<Whole>, sqlx::Error> {
     // The tables that others refer to come first, as they were created.
     let whole = "
@@ -273,6 +275,7 @@ async fn take_triggers(connection: &mut PgConnection, table: &str) -> Result<Vec
 }
 
 /// Gives the role that serves its settings on the nodes, and frees what the coordinator still has of the tables.
+#[expect(clippy::disallowed_methods, reason = "the command is put together here")]
 async fn settle(connection: &mut PgConnection, serving_role: Option<&str>) -> Result<(), sqlx::Error> {
     for setting in ON_THE_NODES {
         let command =

@@ -105,10 +105,8 @@ impl Manager for Connector {
         let connecting = Box::pin(async {
             let mut inner = self.options.connect().await?;
             set_up(&mut inner).await?;
-            match (self.takes_lists, self.sharded) {
-                (true, false) => drop(inner.execute(SESSION_FOR_LISTS).await?),
-                (true, true) => drop(inner.execute(SESSION_FOR_LISTS_ON_SHARDS).await?),
-                (false, _) => {}
+            if self.takes_lists {
+                inner.execute(if self.sharded { SESSION_FOR_LISTS_ON_SHARDS } else { SESSION_FOR_LISTS }).await?;
             }
             if self.sharded {
                 inner.execute(SESSION_ON_SHARDS).await?;

@@ -33,7 +33,9 @@ async fn a_replica_serves_only_if_the_database_is_what_the_setting_says() {
         if is { ["is distributed by account", "CORE_API__DATABASE__SHARDED=true"] } else { ["not distributed", "core-api distribute"] };
     for command in ["serve", "migrate"] {
         let output = run(core_api_on(&database).arg(command).env("CORE_API__DATABASE__SHARDED", is_not.to_string()));
-        words.iter().for_each(|reason| assert_refused(&output, reason));
+        for reason in words {
+            assert_refused(&output, reason);
+        }
     }
     let served = Process::start(&mut core_api_on(&database));
     drop(served);

@@ -253,9 +253,9 @@ async fn a_connection_cut_at_the_commit_is_an_unknown_outcome_that_the_key_resol
             (&buy, "/sandbox/purchases", &purchase, 4 * number + 4),
         ] {
             if world.database.is_sharded {
-                proxy.cut_commit(key, cut)
+                proxy.cut_commit(key, cut);
             } else {
-                proxy.cut_statement(key, cut)
+                proxy.cut_statement(key, cut);
             }
             let unknown = admin.keyed(key, Method::POST, path, body).await;
             let problem = unknown.problem(503, "outcome_unknown");

@@ -84,7 +84,7 @@ impl Cluster {
     /// Starts the Postgres, and migrates the template.
     pub async fn start() -> Self {
         let cluster = start_in_free_folder().await;
-        join_all(cluster.nodes.iter().map(|node| node.drop_stale())).await;
+        join_all(cluster.nodes.iter().map(Node::drop_stale)).await;
         cluster.create(TEMPLATE).await;
         let template = cluster.options().database(TEMPLATE);
         database::migrate(&template, Some(SERVING_ROLE)).await.expect("migrated");

@@ -34,6 +34,7 @@ async fn insert_usage(connection: &mut PgConnection, account: AccountId) -> Resu
 }
 
 /// The rows, and whether the account has one of its usage.
+#[expect(clippy::too_many_lines, reason = "one statement and its parameters")]
 async fn admit_of_account(
     connection: &mut PgConnection,
     account: AccountId,

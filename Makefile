@@ -1,9 +1,13 @@
 # The commands for developers. `make` without a target lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox test check integration clients queries openapi soak slow-clients login-attack previous-release bench bench-long
+.PHONY: help sandbox test test-shards check integration clients queries openapi soak slow-clients login-attack previous-release bench bench-long
 
 MINUTES ?= 10
+
+# Among the tests of the API. One of them runs the migration of the other guards again.
+ON_SHARDS = audit:: authorization_races authorization_steps balances:: captures commit_order distribution event_order guards:: \
+	held_money idempotency limit_races rate_limit replacements shard_rules transfer
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -16,6 +20,10 @@ sandbox: ## build the release binary and serve the sandbox on 127.0.0.1:8080
 test: ## run every test with every feature, on a private Postgres
 	@scripts/postgres
 	skip=$$(scripts/tests-to-skip) && cargo test --locked --workspace --all-features $$skip
+
+test-shards: ## run the tests of what writes money with the guards and the statements of shards, on a Postgres that is not distributed
+	@scripts/postgres
+	TEST_SHARDS=1 cargo test --locked --workspace --all-features -p core-api --test api -- $(ON_SHARDS) --skip a_migration_waits_for_a_locked_table
 
 check: ## check formatting, lints with every feature and with none, licences, and that .sqlx is up to date
 	@scripts/postgres

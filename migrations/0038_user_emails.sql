@@ -1,5 +1,5 @@
 -- Which accounts have a user with an email. A login names an email and mostly no account: it finds the accounts here, and the
--- users by their accounts. On a Postgres that is distributed by account, every node has this table. So it has no foreign key.
+-- users by their accounts. On a Postgres that is distributed by account, this table is split by email. So it has no foreign key.
 
 create table user_emails (
     -- As in `users`. The email of a user does not change, and no user is deleted.

@@ -1,6 +1,8 @@
 //! Calls to cards that share limits: those of a customer with limits, and those that replace one another. They spend of the same
 //! limits, so one transaction decides their calls one after the other: it locks the cards, then what was spent, and writes all
 //! that it decided, or nothing.
+//!
+//! Where the database is distributed by account, all calls of an account go this way.
 
 use std::{
     collections::{BTreeSet, HashMap},

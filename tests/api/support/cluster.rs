@@ -9,7 +9,7 @@ use std::{
 };
 
 use core_api::database::{self, Pool, private::SERVING_ROLE};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, Connection, Error, Executor, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 
 use super::{
@@ -103,9 +103,18 @@ impl Database {
         open(self.serving(), max_connections, acquire_timeout)
     }
 
+    /// Runs statements as the owner. On a distributed Postgres, what its coordinator does not take of a table runs on each of the
+    /// table's shards.
     pub async fn execute(&self, sql: &str) {
         let mut connection = self.connect().await;
-        run(&mut connection, sql.to_owned()).await;
+        match connection.execute(AssertSqlSafe(sql.to_owned())).await {
+            Err(Error::Database(refused)) if self.lease.is_some() && is_of_citus(refused.code().as_deref()) => {
+                for statement in sql.split(';').filter(|statement| !statement.trim().is_empty()) {
+                    run_on_shards(&mut connection, statement.trim()).await;
+                }
+            }
+            done => drop(done.expect("the statement runs")),
+        }
         connection.close().await.expect("closed");
     }
 
@@ -174,6 +183,26 @@ impl RowLocks {
     pub async fn commit(mut self, sql: &str) {
         run(&mut self.0, format!("{sql}; commit")).await;
     }
+}
+
+/// Whether a distributed Postgres does not take a statement that another one takes.
+fn is_of_citus(state: Option<&str>) -> bool {
+    matches!(state, Some("0A000" | "XX000"))
+}
+
+/// Runs a statement of one table on each of its shards, and if it is none, as it is.
+async fn run_on_shards(connection: &mut PgConnection, statement: &str) {
+    let table = ["update ", "delete from ", "alter table "].iter().find_map(|verb| statement.strip_prefix(verb));
+    let Some((table, rest)) = table.and_then(|rest| rest.split_once(' ')) else {
+        return run(connection, statement.to_owned()).await;
+    };
+    let verb = &statement[..statement.len() - table.len() - rest.len() - 1];
+    let command = format!("{verb}%s {}", rest.replace('%', "%%"));
+    let shards = format!(
+        "select bool_and(success), string_agg(result, '; ') from run_command_on_placements('{table}', $command${command}$command$)"
+    );
+    let row = connection.fetch_one(AssertSqlSafe(shards)).await.expect("the shards answer");
+    assert_eq!(row.get::<Option<bool>, _>(0), Some(true), "{statement}: {:?}", row.get::<Option<String>, _>(1));
 }
 
 async fn run(connection: &mut PgConnection, sql: String) {

@@ -244,6 +244,10 @@ async fn place(connection: &mut PgConnection, split: &[Whole], copied: &[Whole])
         };
         transaction.execute(AssertSqlSafe(format!("select create_distributed_table('{name}', {how})"))).await?;
     }
+    // The coordinator still has its own rows of them, which nobody sees any more.
+    for Whole { name, .. } in split.iter().rev() {
+        transaction.execute(AssertSqlSafe(format!("select truncate_local_data_after_distributing_table('{name}')"))).await?;
+    }
     for Whole { name, .. } in copied {
         transaction.execute(AssertSqlSafe(format!("select create_reference_table('{name}')"))).await?;
     }
@@ -274,7 +278,7 @@ async fn take_triggers(connection: &mut PgConnection, table: &str) -> Result<Vec
     Ok(definitions)
 }
 
-/// Gives the role that serves its settings on the nodes, and frees what the coordinator still has of the tables.
+/// Gives the role that serves its settings on the nodes.
 #[expect(clippy::disallowed_methods, reason = "the command is put together here")]
 async fn settle(connection: &mut PgConnection, serving_role: Option<&str>) -> Result<(), sqlx::Error> {
     for setting in ON_THE_NODES {

@@ -190,9 +190,7 @@ fn is_database_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(answer) => {
-            answer.code().is_some_and(|state| is_transient(&state)) || answer.message().starts_with(CRASH_OF_COORDINATOR)
-        }
+        sqlx::Error::Database(answer) => answer.code().is_some_and(|state| is_transient(&state, answer.message())),
         _ => false,
     }
 }
@@ -201,15 +199,17 @@ fn is_database_unavailable(error: &sqlx::Error) -> bool {
 const CRASH_OF_COORDINATOR: &str = "postmaster was shut down";
 
 /// SQLSTATEs (PostgreSQL, appendix A) that are not the fault of the statement.
-fn is_transient(state: &str) -> bool {
-    matches!(
-        state,
-        "40001" | "40P01"             // serialisation failure, deadlock: rolled back, safe to repeat
+fn is_transient(state: &str, message: &str) -> bool {
+    message.starts_with(CRASH_OF_COORDINATOR)
+        || matches!(
+            state,
+            "40001" | "40P01"             // serialisation failure, deadlock: rolled back, safe to repeat
         | "55P03" | "57014"           // lock timeout, statement timeout
         | "25P03"                     // a transaction that was idle for too long
         | "25006"                     // read only: the primary has become a standby
         | "55000" | "3D000" // not accepting connections, database gone
-    ) || ["08", "28", "53", "57P", "58"].iter().any(|class| state.starts_with(class))
+        )
+        || ["08", "28", "53", "57P", "58"].iter().any(|class| state.starts_with(class))
     // the connection, its authorisation, resources, the operator, the system
 }
 
@@ -243,10 +243,11 @@ mod tests {
             "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25P03", "25006", "53300", "08006", "08P01", "28P01",
             "58030",
         ] {
-            assert!(is_transient(state), "{state}");
+            assert!(is_transient(state, ""), "{state}");
         }
+        assert!(is_transient("XX000", "postmaster was shut down, exiting"));
         for state in ["23505", "23514", "22021", "25P02", "42601", "XX000"] {
-            assert!(!is_transient(state), "{state}");
+            assert!(!is_transient(state, "could not commit transaction on at least one node"), "{state}");
         }
     }
 }

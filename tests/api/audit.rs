@@ -135,7 +135,7 @@ async fn a_movement_records_its_user_and_request() {
     let card = admin.given_card().await;
     let request = admin.request(Method::POST, "/balances/add").header("x-request-id", "the-top-up");
     Reply::of(request.json(&json!({"cardId": card, "amount": 5}))).await.ok();
-    let recorded = "select count(*) from movements join users on users.id = user_id
+    let recorded = "select count(*) from movements join users on users.account_id = movements.account_id and users.id = user_id
         where request_id = 'the-top-up' and email = 'test@example.com'";
     assert_eq!(world.database.number(recorded).await, 1);
 }

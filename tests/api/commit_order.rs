@@ -27,17 +27,16 @@ async fn an_audit_event_is_never_behind_one_that_has_been_read() {
     let (first, second) = (admin.given_card().await, admin.given_card().await);
     // The first change holds its row, has written its event, and cannot commit: its transaction waits in a trigger that
     // runs at the commit.
-    world
-        .database
-        .execute(
-            "create function wait_at_the_commit() returns trigger language plpgsql as $$
+    let mut gate = world.database.shard().await;
+    gate.execute(
+        "create function wait_at_the_commit() returns trigger language plpgsql as $$
              begin perform pg_advisory_xact_lock(4711); return null; end $$;
              create constraint trigger waits after update on cards deferrable initially deferred
                  for each row when (new.status = 'cancelled') execute function wait_at_the_commit()",
-        )
-        .await;
-    let mut gate = world.database.connect().await;
-    sqlx::Executor::execute(&mut gate, "select pg_advisory_lock(4711)").await.expect("locked");
+    )
+    .await
+    .expect("the trigger is created");
+    gate.execute("select pg_advisory_lock(4711)").await.expect("locked");
     let cancel = {
         let (admin, first) = (admin.clone(), first.clone());
         tokio::spawn(async move { admin.set_status(&first, "cancelled").await })
@@ -53,7 +52,7 @@ async fn an_audit_event_is_never_behind_one_that_has_been_read() {
     let page = admin.get("/audit-events?type=card_status_changed&limit=100").await.ok()["auditEvents"].as_array().expect("a list").clone();
     // The later change is not seen before the earlier one.
     assert_eq!(read(&page), [0, 0], "{page:?}");
-    sqlx::Executor::execute(&mut gate, "select pg_advisory_unlock(4711)").await.expect("unlocked");
+    gate.execute("select pg_advisory_unlock(4711)").await.expect("unlocked");
     cancel.await.expect("a reply").ok();
     activate.await.expect("a reply").ok();
     let seen = walk(&admin, "/audit-events", "auditEvents", "subjectId", async {}).await;
@@ -68,20 +67,19 @@ async fn a_session_is_never_behind_one_that_has_been_read() {
     let world = World::with(patient).await;
     let admin = world.admin().await;
     // The number of the open transaction's session is drawn before that of the login which follows.
-    let mut open = world.database.connect().await;
+    let mut open = world.database.shard().await;
     let insert = "begin; insert into sessions (account_id, id, user_id, expires_at)
         select account_id, gen_random_uuid(), user_id, expires_at from sessions limit 1";
-    sqlx::Executor::execute(&mut open, insert).await.expect("inserted");
+    open.execute(insert).await.expect("inserted");
     let client = world.anonymous();
     let login = tokio::spawn(async move { client.post("/auth/login", json!({"email": "test@example.com", "password": "test123"})).await });
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    let mut open = Some(open);
     let seen = walk(&admin, "/auth/sessions", "sessions", "sessionId", async {}).await;
     assert_eq!(seen.len(), 1, "the later session is seen before the earlier one: {seen:?}");
-    sqlx::Executor::execute(open.as_mut().expect("open"), "commit").await.expect("committed");
+    open.execute("commit").await.expect("committed");
     login.await.expect("a reply").ok();
     let numbers = "select count(*) from (select number, xmin::text::bigint < lag(xmin::text::bigint) over (order by number) as wrong from sessions) s where wrong";
-    assert_eq!(world.database.number(numbers).await, 0);
+    assert_eq!(open.number(numbers).await, 0);
     let seen = walk(&admin, "/auth/sessions", "sessions", "sessionId", async {}).await;
     assert_eq!(seen.len(), 3, "{seen:?}");
 }

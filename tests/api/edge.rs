@@ -304,8 +304,8 @@ async fn ten_thousand_aborted_requests_leave_the_ledger_consistent() {
 async fn an_internal_error_at_the_commit_is_an_unknown_outcome_and_not_tried_again() {
     let (world, admin) = World::with_admin().await;
     let card = admin.given_card_with(json!(100)).await;
-    world
-        .database
+    let mut shard = world.database.shard().await;
+    shard
         .execute(
             "create sequence attempts;
              create function lose_the_answer() returns trigger language plpgsql security definer as $$
@@ -319,14 +319,15 @@ async fn an_internal_error_at_the_commit_is_an_unknown_outcome_and_not_tried_aga
              create constraint trigger lose_the_answer after insert on customers
                  deferrable initially deferred for each row execute function lose_the_answer()",
         )
-        .await;
+        .await
+        .expect("the triggers are created");
     admin.add(&card, json!(1)).await.problem(503, "outcome_unknown");
-    assert_eq!(world.database.number("select last_value from attempts").await, 1, "a top-up without a key is tried once");
+    assert_eq!(shard.number("select last_value from attempts").await, 1, "a top-up without a key is tried once");
     let keyed = json!({"cardId": card, "amount": 1});
     admin.keyed("lost", Method::POST, "/balances/add", &keyed).await.problem(503, "outcome_unknown");
     admin.post("/customers", json!({"name": "Juan Perez", "email": "juan@email.com"})).await.problem(503, "outcome_unknown");
-    assert_eq!(world.database.number("select last_value from attempts").await, 3);
-    world.database.execute("drop function lose_the_answer cascade").await;
+    assert_eq!(shard.number("select last_value from attempts").await, 3);
+    shard.execute("drop function lose_the_answer cascade").await.expect("dropped");
     admin.keyed("lost", Method::POST, "/balances/add", &keyed).await.ok();
     assert_eq!(admin.card(&card).await["balance"], 101);
 }

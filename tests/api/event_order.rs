@@ -10,7 +10,6 @@ use std::{
 
 use core_api::{config::Settings, database::private::SERVING_ROLE};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::support::{
@@ -40,6 +39,10 @@ const SLOW_COMMITS: &str = "create function commits_slowly() returns trigger lan
         for each row execute function commits_slowly(0.5);
     create constraint trigger commits_slowly after update on event_feeds deferrable initially deferred
         for each row execute function commits_slowly(0.03)";
+
+/// A number for a block: of the sequence, or as a shard makes it of its clock.
+const NEXT_NUMBER: &str = "select coalesce(
+    nextval(pg_get_serial_sequence('event_blocks', 'number')), (extract(epoch from clock_timestamp()) * 1000000)::bigint << 10)";
 
 fn busy(settings: &mut Settings) {
     patient(settings);
@@ -233,14 +236,6 @@ async fn a_reader_that_pages_skips_and_repeats_nothing_while_connections_are_kil
     world.assert_ledger_is_clean().await;
 }
 
-async fn run(connection: &mut PgConnection, sql: &str) {
-    connection.execute(AssertSqlSafe(sql.to_owned())).await.expect("the statement runs");
-}
-
-async fn number(connection: &mut PgConnection, sql: &str) -> i64 {
-    connection.fetch_one(AssertSqlSafe(sql.to_owned())).await.expect("a row").get(0)
-}
-
 #[tokio::test]
 async fn the_order_of_transaction_ids_would_invert_the_events_of_a_card() {
     let world = World::with(patient).await;
@@ -248,16 +243,16 @@ async fn the_order_of_transaction_ids_would_invert_the_events_of_a_card() {
     let card = admin.given_card_with(json!(5)).await;
     let uuid = card_uuid(&card);
     // The slow transaction begins, gets its transaction id, and draws a number for a block before it has the card.
-    let mut slow = world.database.connect().await;
-    run(&mut slow, "begin").await;
-    let slow_id = number(&mut slow, "select pg_current_xact_id()::text::bigint").await;
-    let early = number(&mut slow, "select nextval(pg_get_serial_sequence('event_blocks', 'number'))").await;
+    let mut slow = world.database.shard().await;
+    slow.execute("begin").await.expect("begun");
+    let slow_id = slow.number("select pg_current_xact_id()::text::bigint").await;
+    let early = slow.number(NEXT_NUMBER).await;
     // Meanwhile another changes the card and commits, and a reader sees that.
     admin.set_status(&card, "blocked").await.ok();
     let (seen, cursor) = admin.events_page("", None).await;
     assert_eq!(sequences(&seen, &card), [1, 2, 3, 4]);
     let change = format!("update cards set status = 'active', event_seq = event_seq + 1 where id = '{uuid}' returning event_seq");
-    assert_eq!(number(&mut slow, &change).await, 5);
+    assert_eq!(slow.number(&change).await, 5);
     let tell = format!(
         "with block as (
              insert into event_blocks (account_id, created_at) select account_id, now() from cards where id = '{uuid}'
@@ -270,13 +265,13 @@ async fn the_order_of_transaction_ids_would_invert_the_events_of_a_card() {
          )
          select number from block"
     );
-    let late = number(&mut slow, &tell).await;
-    run(&mut slow, "commit").await;
+    let late = slow.number(&tell).await;
+    slow.execute("commit").await.expect("committed");
 
     let of_event = |column: &str, sequence: i64| {
         let sql = format!("select {column} from events where card_id = '{uuid}' and sequence = {sequence}");
         let database = &world.database;
-        async move { database.number(&sql).await }
+        async move { database.shard().await.number(&sql).await }
     };
     assert_eq!(of_event("xmin::text::bigint", 5).await, slow_id);
     assert!(slow_id < of_event("xmin::text::bigint", 4).await, "the transaction that began first has the lower id");
@@ -297,7 +292,7 @@ async fn a_reader_goes_on_with_its_cursor_after_a_restore_into_a_new_cluster() {
     let (_old_postgres, old) = own_postgres(&folder.path().join("old")).await;
     let world = World::on(old.clone(), patient).await;
     // The old cluster has seen more transactions than the new one will have.
-    run(&mut old.connect().await, "do $$ begin for number in 1..5000 loop perform pg_current_xact_id(); commit; end loop; end $$").await;
+    old.execute("do $$ begin for number in 1..5000 loop perform pg_current_xact_id(); commit; end loop; end $$").await;
     let admin = world.admin().await.with_feed().await;
     let card = admin.given_card_with(json!(100)).await;
     for _ in 0..10 {

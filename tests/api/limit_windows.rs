@@ -18,7 +18,7 @@ pub async fn with_a_clock() -> (World, Actor) {
          grant select on clock_shift to public;
          alter database {name} set search_path = public, pg_catalog"
     );
-    world.database.execute(&clock).await;
+    world.database.execute_on_each_node(&clock).await;
     // Its connections are made after the search path was set.
     let world = world.fresh_replica().await;
     let admin = world.admin().await;
@@ -28,7 +28,8 @@ pub async fn with_a_clock() -> (World, Actor) {
 }
 
 pub async fn set_clock(world: &World, admin: &Actor, to: &str) {
-    world.database.execute(&format!("update clock_shift set by = timestamptz '{to}' - pg_catalog.clock_timestamp()")).await;
+    let shift = format!("update clock_shift set by = timestamptz '{to}' - pg_catalog.clock_timestamp()");
+    world.database.execute_on_each_node(&shift).await;
     // A replica follows the clock by itself for a while after it was told of it.
     admin.given_card_with(json!(1)).await;
 }

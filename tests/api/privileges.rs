@@ -67,7 +67,9 @@ async fn the_role_that_serves_can_change_neither_the_ledger_nor_the_schema() {
     ] {
         let refused = connection.execute(command).await.expect_err(command);
         let code = refused.as_database_error().and_then(sqlx::error::DatabaseError::code).map(String::from);
-        assert_eq!(code.as_deref(), Some("42501"), "{command}: {refused}");
+        // The coordinator of shards says only that they refused it.
+        let by_shards = world.database.is_on_nodes() && command.starts_with("truncate") && code.as_deref() == Some("XX000");
+        assert!(code.as_deref() == Some("42501") || by_shards, "{command}: {refused}");
     }
     assert_eq!(admin.card(&card).await["balance"], 5);
     assert_eq!(admin.movements(&card).await.len(), 1);

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Actor, Reply, World};
+use crate::support::{Actor, Reply, World, payments::card_uuid};
 
 /// The answers to every request that can name a card or a customer.
 async fn every_request_naming(actor: &Actor, card: &str, customer: &str, own_card: &str) -> Vec<Reply> {
@@ -102,10 +102,12 @@ async fn two_accounts_with_the_same_card_id_stay_separate() {
     let card = theirs.given_card().await;
     world
         .database
-        .execute(
+        .execute(&format!(
             "insert into cards (account_id, id, number, currency)
-             select accounts.account_id, cards.id, 1, 'EUR' from cards, accounts where accounts.account_id <> cards.account_id",
-        )
+             select account_id, '{}', 1, 'EUR' from accounts
+             where not exists (select from cards where cards.account_id = accounts.account_id)",
+            card_uuid(&card)
+        ))
         .await;
     theirs.set_status(&card, "active").await.ok();
     theirs.add(&card, json!(7)).await.ok();

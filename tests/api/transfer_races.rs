@@ -19,7 +19,7 @@ async fn assert_total(world: &World, total: i64) {
     assert_eq!(world.database.number("select sum(balance)::bigint from cards").await, total);
     let halves = world.database.number(
         "select count(*) from (
-             select from movements where transfer_id is not null group by transfer_id having count(*) <> 2 or sum(amount) <> 0
+             select 1 from movements where transfer_id is not null group by transfer_id having count(*) <> 2 or sum(amount) <> 0
          ) odd",
     );
     assert_eq!(halves.await, 0);

@@ -2,7 +2,7 @@
 
 use core_api::service::ledger;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::support::{Actor, World};
 
@@ -133,15 +133,15 @@ async fn each_kind_of_tampering_with_held_money_is_found_and_named() {
     let (world, admin) = World::with_admin().await;
     let card = admin.given_card_with(json!(500)).await;
     pay(&admin, &card).await;
-    let mut connection = world.database.connect().await;
-    let (read, found) = drifts(&mut connection).await;
+    let mut shard = world.database.shard().await;
+    let (read, found) = drifts(&mut shard.connection).await;
     assert_eq!((read.cards, read.movements, read.authorizations, found), (1, 8, 4, Vec::new()));
     for (tampering, findings) in TAMPERINGS {
-        let mut transaction = connection.begin().await.expect("begun");
+        shard.execute("begin").await.expect("begun");
         for table in ["cards", "movements", "authorizations", "authorization_entries"] {
             // The owner could do this.
             let open = format!("alter table {table} disable trigger all");
-            transaction.execute(AssertSqlSafe(open)).await.expect("without triggers");
+            shard.execute(&open).await.expect("without triggers");
             let checks = format!(
                 "do $$ declare name text; begin
                     for name in select conname from pg_constraint where conrelid = '{table}'::regclass and contype = 'c' loop
@@ -149,16 +149,16 @@ async fn each_kind_of_tampering_with_held_money_is_found_and_named() {
                     end loop;
                 end $$"
             );
-            transaction.execute(AssertSqlSafe(checks)).await.expect("without checks");
+            shard.execute(&checks).await.expect("without checks");
         }
-        transaction.execute(tampering).await.expect(tampering);
-        let (_, found) = drifts(&mut transaction).await;
+        shard.execute(tampering).await.expect(tampering);
+        let (_, found) = drifts(&mut shard.connection).await;
         for finding in findings {
             assert!(found.iter().any(|drift| drift.contains(finding) && drift.contains(&card)), "{tampering}: {finding}: {found:#?}");
         }
-        transaction.rollback().await.expect("rolled back");
+        shard.execute("rollback").await.expect("rolled back");
     }
-    let (_, found) = drifts(&mut connection).await;
+    let (_, found) = drifts(&mut shard.connection).await;
     assert_eq!(found, Vec::<String>::new());
 }
 
@@ -169,15 +169,15 @@ async fn authorizations_and_entries_of_a_card_that_does_not_exist_are_found() {
     admin.set_status(&card, "active").await.ok();
     admin.authorize(&card, json!(1)).await.ok();
     for kept in ["authorizations", "authorization_entries"] {
-        let mut connection = world.database.connect().await;
-        let mut transaction = connection.begin().await.expect("begun");
+        let mut shard = world.database.shard().await;
+        shard.execute("begin").await.expect("begun");
         for table in ["authorizations", "authorization_entries", "cards", "accounts"] {
             if table != kept {
                 let delete = format!("alter table {table} disable trigger all; delete from {table}");
-                transaction.execute(AssertSqlSafe(delete)).await.expect("deleted");
+                shard.execute(&delete).await.expect("deleted");
             }
         }
-        let (read, found) = drifts(&mut transaction).await;
+        let (read, found) = drifts(&mut shard.connection).await;
         assert_eq!(read.cards, 0);
         assert!(matches!(&*found, [drift] if drift.ends_with("no such card") && drift.contains(&card)), "{kept}: {found:?}");
     }

@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::{
     nodes::{Cluster, Lease},
     pgbouncer::PgBouncer,
+    shard::Shard,
 };
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
@@ -103,28 +104,54 @@ impl Database {
         open(self.serving(), max_connections, acquire_timeout)
     }
 
-    /// Runs statements as the owner. On a distributed Postgres, what its coordinator does not take of a table runs on each of the
-    /// table's shards.
+    /// Runs statements as the owner. What the coordinator of a distributed Postgres does not take runs on the test account's shard.
     pub async fn execute(&self, sql: &str) {
         let mut connection = self.connect().await;
-        match connection.execute(AssertSqlSafe(sql.to_owned())).await {
-            Err(Error::Database(refused)) if self.lease.is_some() && is_of_citus(refused.code().as_deref()) => {
-                for statement in sql.split(';').filter(|statement| !statement.trim().is_empty()) {
-                    run_on_shards(&mut connection, statement.trim()).await;
-                }
-            }
-            done => drop(done.expect("the statement runs")),
-        }
+        let done = connection.execute(AssertSqlSafe(sql.to_owned())).await;
         connection.close().await.expect("closed");
+        match done {
+            Err(Error::Database(_)) if self.is_on_nodes() => self.shard().await.execute(sql).await,
+            done => done,
+        }
+        .expect("the statements run");
     }
 
-    /// The number that a statement returns.
+    /// Runs statements as the owner on each node, and there on what is of the node alone.
+    pub async fn execute_on_each_node(&self, sql: &str) {
+        if !self.is_on_nodes() {
+            return self.execute(sql).await;
+        }
+        let mut connection = self.connect().await;
+        let nodes = connection.fetch_all("select nodename from pg_dist_node").await.expect("the nodes");
+        connection.close().await.expect("closed");
+        for node in nodes {
+            let mut connection =
+                PgConnection::connect_with(&self.options.clone().socket(node.get::<String, _>(0))).await.expect("connected");
+            run(&mut connection, format!("set citus.enable_ddl_propagation = off; {sql}")).await;
+            connection.close().await.expect("closed");
+        }
+    }
+
+    /// The number that a statement returns. What the coordinator of a distributed Postgres does not take is asked of the test
+    /// account's shard.
     pub async fn number(&self, sql: &str) -> i64 {
         let mut connection = self.connect().await;
-        let row = connection.fetch_one(AssertSqlSafe(sql.to_owned())).await.expect("a row");
-        let number = row.get(0);
+        let row = connection.fetch_one(AssertSqlSafe(sql.to_owned())).await;
         connection.close().await.expect("closed");
-        number
+        match row {
+            Err(Error::Database(_)) if self.is_on_nodes() => self.shard().await.number(sql).await,
+            row => row.expect("a row").get(0),
+        }
+    }
+
+    /// A connection to where the data of the test account is.
+    pub async fn shard(&self) -> Shard {
+        Shard::of(self).await
+    }
+
+    /// Whether it is on several nodes.
+    pub const fn is_on_nodes(&self) -> bool {
+        self.lease.is_some()
     }
 
     /// The number of customers, cards and movements, which are what a refused request might leave behind.
@@ -161,7 +188,7 @@ impl Database {
     /// Waits until at least this many connections of the database wait for a lock, on all of its nodes.
     pub async fn wait_for_lock_waiters(&self, count: usize) {
         let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        let waiters = if self.lease.is_some() {
+        let waiters = if self.is_on_nodes() {
             format!("select least(sum(result::int), {count}) from run_command_on_all_nodes($${waiting}$$)")
         } else {
             format!("select least(count, {count}) from ({waiting}) waiting")
@@ -183,26 +210,6 @@ impl RowLocks {
     pub async fn commit(mut self, sql: &str) {
         run(&mut self.0, format!("{sql}; commit")).await;
     }
-}
-
-/// Whether a distributed Postgres does not take a statement that another one takes.
-fn is_of_citus(state: Option<&str>) -> bool {
-    matches!(state, Some("0A000" | "XX000"))
-}
-
-/// Runs a statement of one table on each of its shards, and if it is none, as it is.
-async fn run_on_shards(connection: &mut PgConnection, statement: &str) {
-    let table = ["update ", "delete from ", "alter table "].iter().find_map(|verb| statement.strip_prefix(verb));
-    let Some((table, rest)) = table.and_then(|rest| rest.split_once(' ')) else {
-        return run(connection, statement.to_owned()).await;
-    };
-    let verb = &statement[..statement.len() - table.len() - rest.len() - 1];
-    let command = format!("{verb}%s {}", rest.replace('%', "%%"));
-    let shards = format!(
-        "select bool_and(success), string_agg(result, '; ') from run_command_on_placements('{table}', $command${command}$command$)"
-    );
-    let row = connection.fetch_one(AssertSqlSafe(shards)).await.expect("the shards answer");
-    assert_eq!(row.get::<Option<bool>, _>(0), Some(true), "{statement}: {:?}", row.get::<Option<String>, _>(1));
 }
 
 async fn run(connection: &mut PgConnection, sql: String) {

@@ -16,6 +16,7 @@ mod pgbouncer;
 pub mod receiver;
 mod reply;
 pub mod restore;
+mod shard;
 pub mod shards;
 pub mod socket;
 pub mod spending;
@@ -27,6 +28,7 @@ pub use self::{
     actor::Actor,
     cluster::{Database, RowLocks},
     reply::Reply,
+    shard::Shard,
     standby::Replication,
     world::{PASSWORD, World, behind_a_proxy, patient, without_quota},
 };

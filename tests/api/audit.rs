@@ -76,7 +76,8 @@ async fn every_security_event_is_logged() {
     viewer.post("/auth/password", change).await.ok();
     let first = json!({"refreshToken": viewer.refresh_token});
     world.anonymous().post("/auth/refresh", first.clone()).await.ok();
-    world.database.execute("update refresh_tokens set used_at = used_at - interval '10 seconds'").await;
+    let used = "update refresh_tokens set used_at = (used_at at time zone 'UTC' - interval '10 seconds') at time zone 'UTC'";
+    world.database.execute(used).await;
     world.anonymous().post("/auth/refresh", first).await.problem(401, "invalid_refresh_token");
     let again = world.anonymous().logged_in("ana@example.com", "correct horse battery staple").await;
     let third = world.anonymous().logged_in("ana@example.com", "correct horse battery staple").await;

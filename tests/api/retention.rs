@@ -59,9 +59,9 @@ async fn audit_events_are_kept_unless_the_settings_say_for_how_long() {
     admin.given_card().await;
     let old = "set session_replication_role = replica;
         update audit_events set created_at = now() - interval '41 days' where type = 'login';
+        set session_replication_role = origin;
         insert into audit_events (account_id, id, type, subject_kind, subject_id, created_at)
-            select account_id, gen_random_uuid(), 'logout', subject_kind, subject_id, now() - interval '31 days' from audit_events limit 1;
-        set session_replication_role = origin";
+            select account_id, gen_random_uuid(), 'logout', subject_kind, subject_id, now() - interval '31 days' from audit_events limit 1";
     world.database.execute(old).await;
     let count = "select count(*) from audit_events where created_at < now() - interval '30 days'";
     let before = world.database.number(count).await;

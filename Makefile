@@ -5,7 +5,8 @@
 
 MINUTES ?= 10
 
-# Among the tests of the API. One of them runs the migration of the other guards again, and no release before knows shards.
+# The API tests of what writes money. Two of them are left out: one runs a migration again whose guards are not those of shards, and no
+# release before knows shards.
 ON_SHARDS = audit:: authorization_races authorization_steps balances:: captures commit_order distribution event_order guards:: \
 	held_money idempotency limit_races rate_limit replacements shard_rules transfer
 

@@ -198,18 +198,20 @@ fn is_database_unavailable(error: &sqlx::Error) -> bool {
 /// What Citus says, as an internal error, if the server crashes while it waits for a worker.
 const CRASH_OF_COORDINATOR: &str = "postmaster was shut down";
 
-/// SQLSTATEs (PostgreSQL, appendix A) that are not the fault of the statement.
+/// Whether the same statement may succeed later: by the SQLSTATE (PostgreSQL, appendix A), and by the message where the SQLSTATE
+/// says nothing.
 fn is_transient(state: &str, message: &str) -> bool {
-    message.starts_with(CRASH_OF_COORDINATOR)
-        || matches!(
-            state,
-            "40001" | "40P01"             // serialisation failure, deadlock: rolled back, safe to repeat
+    if message.starts_with(CRASH_OF_COORDINATOR) {
+        return true;
+    }
+    matches!(
+        state,
+        "40001" | "40P01"             // serialisation failure, deadlock: rolled back, safe to repeat
         | "55P03" | "57014"           // lock timeout, statement timeout
         | "25P03"                     // a transaction that was idle for too long
         | "25006"                     // read only: the primary has become a standby
         | "55000" | "3D000" // not accepting connections, database gone
-        )
-        || ["08", "28", "53", "57P", "58"].iter().any(|class| state.starts_with(class))
+    ) || ["08", "28", "53", "57P", "58"].iter().any(|class| state.starts_with(class))
     // the connection, its authorisation, resources, the operator, the system
 }
 

@@ -12,7 +12,7 @@ use crate::support::{Database, Shard, World};
 const GUARDS: [&str; 4] =
     ["cards_stand_where_their_movements_leave_them", "movements_continue_their_history", "cards_begin_empty", "cards_stay"];
 
-/// Citus has no triggers of TRUNCATE on shards. It runs those of the whole table.
+/// Citus has no triggers of TRUNCATE on shards, so that is tried on the whole table.
 async fn refusal_of(shard: &mut Shard, whole: &mut PgConnection, tampering: &str) -> Error {
     let done = if tampering.starts_with("truncate") {
         whole.execute(AssertSqlSafe(tampering.to_owned())).await

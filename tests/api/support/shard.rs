@@ -23,7 +23,7 @@ const NAMES: &str = "
     ) names
     where substring(name from '_([0-9]+)$') = any(string_to_array('{shards}', ','))";
 
-/// The tables by their own names, for statements that are not the test's.
+/// The tables by their own names, for statements of the service, whose text does not change.
 const VIEWS: &str = "
     do $$ declare name text; begin
         for name in
@@ -44,6 +44,7 @@ const SETTINGS: &str = "
 /// A direct connection of the owner. What it changes is committed at once, unless a statement begins a transaction.
 pub struct Shard {
     pub connection: PgConnection,
+    /// Each name of the whole database that is another one on the shard, and that one.
     names: Vec<(String, String)>,
 }
 

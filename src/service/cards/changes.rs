@@ -32,13 +32,14 @@ const USED_UP: &str = "The card has made its last payment";
 pub(super) struct Create<'a> {
     pub(super) actor: &'a Actor,
     pub(super) new: NewCard,
+    pub(super) sharded: bool,
 }
 
 impl Unit for Create<'_> {
     type Output = Card;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
-        create_in(connection, self.actor, &self.new).await
+        create_in(connection, self.actor, &self.new, self.sharded).await
     }
 }
 
@@ -100,6 +101,7 @@ pub(super) struct ChangeStatus<'a> {
     pub(super) card: Option<CardId>,
     pub(super) target: TargetStatus,
     pub(super) reason: Option<&'a Reason>,
+    pub(super) sharded: bool,
 }
 
 impl Unit for ChangeStatus<'_> {
@@ -112,20 +114,20 @@ impl Unit for ChangeStatus<'_> {
             StatusChange::Unchanged => {}
             StatusChange::To(to) => {
                 let reason = self.reason.map(Reason::as_str);
-                take_status(connection, self.actor, SetStatus { card: id, from, to, reason }).await?;
+                take_status(connection, self.actor, SetStatus { card: id, from, to, reason }, self.sharded).await?;
             }
         }
         Ok(StatusSet { id, status: self.target.status() })
     }
 }
 
-/// Creates a card, within a transaction.
+/// Creates a card, within a transaction of a database that is distributed by account or not.
 ///
 /// # Errors
 /// [`Refusal::DuplicateExternalId`].
-pub(in crate::service) async fn create_in(connection: &mut PgConnection, actor: &Actor, new: &NewCard) -> Result<Card> {
+pub(in crate::service) async fn create_in(connection: &mut PgConnection, actor: &Actor, new: &NewCard, sharded: bool) -> Result<Card> {
     let event = EventId::new();
-    let card = store::insert(connection, actor, (CardId::new(), event), new).await?;
+    let card = store::insert(connection, actor, (CardId::new(), event), new, sharded).await?;
     let card = card.ok_or(Refusal::DuplicateExternalId)?;
     let created = Event::CardCreated { card: card.id, currency: new.currency, sequence: FIRST_EVENT };
     audit::record_as(connection, actor, event, created).await?;
@@ -148,10 +150,10 @@ pub(in crate::service) async fn find_in(connection: &mut PgConnection, account: 
     Ok(found.into_iter().flatten().next().ok_or(Refusal::CardNotFound)?)
 }
 
-/// Sets the status of a locked card.
-pub(in crate::service) async fn take_status(connection: &mut PgConnection, actor: &Actor, set: SetStatus<'_>) -> Result<()> {
+/// Sets the status of a locked card, in a database that is distributed by account or not.
+pub(in crate::service) async fn take_status(connection: &mut PgConnection, actor: &Actor, set: SetStatus<'_>, sharded: bool) -> Result<()> {
     let event = EventId::new();
-    let sequence = store::set_status(connection, actor, event, &set).await?;
+    let sequence = store::set_status(connection, actor, event, &set, sharded).await?;
     let SetStatus { card, from, to, .. } = set;
     audit::record_as(connection, actor, event, Event::CardStatusChanged { card, from, to, sequence }).await
 }
@@ -164,9 +166,14 @@ async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<Card
 }
 
 /// Cancels a locked card that has made its last payment.
-pub(in crate::service) async fn cancel_used_up(connection: &mut PgConnection, actor: &Actor, card: CardId, from: CardStatus) -> Result<()> {
+pub(in crate::service) async fn cancel_used_up(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    (card, from): (CardId, CardStatus),
+    sharded: bool,
+) -> Result<()> {
     if let Ok(StatusChange::To(to)) = from.change(TargetStatus::Cancelled) {
-        take_status(connection, actor, SetStatus { card, from, to, reason: Some(USED_UP) }).await?;
+        take_status(connection, actor, SetStatus { card, from, to, reason: Some(USED_UP) }, sharded).await?;
     }
     Ok(())
 }

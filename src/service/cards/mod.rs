@@ -6,7 +6,7 @@ mod store;
 
 use chrono::{DateTime, Utc};
 
-use crate::database::{Pool, Pools};
+use crate::database::{Pool, Pools, is_sharded};
 use crate::domain::{
     actor::Actor,
     card::{CardStatus, TargetStatus},
@@ -137,7 +137,7 @@ impl Cards {
         new: impl Into<NewCard>,
         idempotent: Option<&IdempotentRequest<Card>>,
     ) -> Result<Outcome<Card>> {
-        idempotency::write_once(&self.pool, idempotent, &Create { actor, new: new.into() }).await
+        idempotency::write_once(&self.pool, idempotent, &Create { actor, new: new.into(), sharded: is_sharded(&self.pool) }).await
     }
 
     /// Changes what the account keeps of a card, whatever its status. What changes nothing writes nothing.
@@ -206,6 +206,7 @@ impl Cards {
         (target, reason): (TargetStatus, Option<&Reason>),
         idempotent: Option<&IdempotentRequest<StatusSet>>,
     ) -> Result<Outcome<StatusSet>> {
-        idempotency::write_once(&self.pool, idempotent, &ChangeStatus { actor, card, target, reason }).await
+        idempotency::write_once(&self.pool, idempotent, &ChangeStatus { actor, card, target, reason, sharded: is_sharded(&self.pool) })
+            .await
     }
 }

@@ -1,23 +1,25 @@
-//! The SQL of cards. `status` has that of how they came by their status.
+//! The SQL of cards. `create` has that of new ones, and `status` that of how they came by their status.
 
+mod create;
 mod status;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(in crate::service) use self::status::SetStatus;
-use self::status::insert_first_status;
-pub(super) use self::status::{set_status, status_history};
+pub(super) use self::{
+    create::insert,
+    status::{set_status, status_history},
+};
 use super::{Card, CardFilter};
 use crate::domain::{
-    actor::Actor,
     card::CardStatus,
-    card_details::{CardDetails, NewCard},
+    card_details::CardDetails,
     currency::Currency,
-    id::{AccountId, CardId, CustomerId, EventId},
+    id::{AccountId, CardId, CustomerId},
     metadata::Metadata,
     money::Money,
-    text::{ExternalId, Label},
+    text::ExternalId,
     word::Word,
 };
 use crate::service::{
@@ -30,68 +32,6 @@ use crate::service::{
 pub(super) struct LockedCard {
     pub(super) status: Word<CardStatus>,
     pub(super) customer_id: Option<CustomerId>,
-}
-
-/// Inserts a card, whose creation is the first event of its history, and the first entry of the history of its status. None if
-/// another card of the account has this external id; a number may then stay unused.
-///
-/// Updating the counter locks the account's row until the commit, so that numbers follow commit order.
-pub(super) async fn insert(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    (id, event): (CardId, EventId),
-    new: &NewCard,
-) -> Result<Option<Card>> {
-    let Some(number) = next_number(connection, actor.account).await? else { return Ok(None) };
-    let created = insert_row(connection, actor.account, (id, number), new).await?;
-    if let Some(card) = &created {
-        insert_first_status(connection, actor, event, card).await?;
-    }
-    Ok(created)
-}
-
-/// The number of an account's next card.
-async fn next_number(connection: &mut PgConnection, account: AccountId) -> Result<Option<i64>> {
-    let number = sqlx::query_scalar!(
-        "update accounts set cards_created = cards_created + 1 where account_id = $1 returning cards_created",
-        account as AccountId,
-    );
-    Ok(number.fetch_optional(connection).await?)
-}
-
-async fn insert_row(connection: &mut PgConnection, account: AccountId, (id, number): (CardId, i64), new: &NewCard) -> Result<Option<Card>> {
-    let card = sqlx::query_as!(
-        Card,
-        r#"
-        insert into cards (account_id, id, number, currency, event_seq, label, metadata, external_id)
-        values ($1, $2, $3, $4, 1, $5, $6, $7)
-        on conflict do nothing
-        returning
-            id as "id: CardId",
-            number,
-            customer_id as "customer_id: CustomerId",
-            status as "status: Word<CardStatus>",
-            currency as "currency: Word<Currency>",
-            balance as "balance: Money",
-            held as "held!: Money",
-            created_at,
-            label,
-            metadata,
-            external_id,
-            replaces as "replaces: CardId",
-            replaced_by as "replaced_by: CardId"
-        "#,
-        account as AccountId,
-        id as CardId,
-        number,
-        new.currency as Currency,
-        new.label.as_ref().map(Label::as_str),
-        new.metadata.as_ref().and_then(Metadata::to_column),
-        new.external_id.as_ref().map(ExternalId::as_str),
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(card)
 }
 
 /// Finds cards by account and id, in the order asked for. None for a card that does not exist.

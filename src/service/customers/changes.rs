@@ -19,15 +19,16 @@ use crate::service::{audit, error::Result, unit::Unit};
 pub(super) struct Create<'a> {
     pub(super) actor: &'a Actor,
     pub(super) new: &'a NewCustomer,
+    pub(super) sharded: bool,
 }
 
 impl Unit for Create<'_> {
     type Output = Customer;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Customer> {
-        let Self { actor, new } = *self;
+        let Self { actor, new, sharded } = *self;
         let words = words(new.name.as_str(), new.email.as_str());
-        let Some(customer) = store::insert(connection, actor.account, CustomerId::new(), new, words).await? else {
+        let Some(customer) = store::insert(connection, actor.account, new, words, sharded).await? else {
             let email = store::email_owner(connection, actor.account, &new.email.key()).await?;
             return Err(if email.is_some() { Refusal::DuplicateEmail } else { Refusal::DuplicateExternalId }.into());
         };

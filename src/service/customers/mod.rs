@@ -10,7 +10,7 @@ mod store;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::database::Pool;
+use crate::database::{Pool, is_sharded};
 use crate::domain::{
     actor::Actor,
     customer::{CustomerPatch, NewCustomer, Profile},
@@ -96,7 +96,7 @@ impl Customers {
         new: &NewCustomer,
         idempotent: Option<&IdempotentRequest<Customer>>,
     ) -> Result<Outcome<Customer>> {
-        idempotency::write_once(&self.pool, idempotent, &Create { actor, new }).await
+        idempotency::write_once(&self.pool, idempotent, &Create { actor, new, sharded: is_sharded(&self.pool) }).await
     }
 
     /// Changes a customer. What changes nothing writes nothing.

@@ -1,17 +1,17 @@
-//! The SQL of customers. `erasure` has what takes a person's data away.
+//! The SQL of customers. `create` has that of new ones, and `erasure` what takes a person's data away.
 
+mod create;
 mod erasure;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::erasure::*;
+pub(super) use self::{create::insert, erasure::*};
 use super::Customer;
 use crate::domain::{
-    customer::{NewCustomer, Profile},
+    customer::Profile,
     id::{AccountId, CustomerId},
-    metadata::Metadata,
     search::{Search, Term},
     text::{ExternalId, email_key},
 };
@@ -19,63 +19,6 @@ use crate::service::{
     error::{Error, Result},
     unit::ReadConnection,
 };
-
-/// Inserts a customer with the words by which they are found. None if the account already has a customer with this email or this
-/// external id; a number may then stay unused.
-///
-/// Updating the counter locks the account's row until the commit, so that numbers follow commit order.
-pub(super) async fn insert(
-    connection: &mut PgConnection,
-    account: AccountId,
-    id: CustomerId,
-    new: &NewCustomer,
-    words: Vec<String>,
-) -> Result<Option<Customer>> {
-    let Some(number) = next_number(connection, account).await? else { return Ok(None) };
-    let created = insert_row(connection, account, (id, number), new).await?;
-    if created.is_some() {
-        let rows: Vec<_> = words.into_iter().map(|word| (id, number, word)).collect();
-        insert_words(connection, account, &rows).await?;
-    }
-    Ok(created)
-}
-
-/// The number of an account's next customer.
-async fn next_number(connection: &mut PgConnection, account: AccountId) -> Result<Option<i64>> {
-    let number = sqlx::query_scalar!(
-        "update accounts set customers_created = customers_created + 1 where account_id = $1 returning customers_created",
-        account as AccountId,
-    );
-    Ok(number.fetch_optional(connection).await?)
-}
-
-async fn insert_row(
-    connection: &mut PgConnection,
-    account: AccountId,
-    (id, number): (CustomerId, i64),
-    new: &NewCustomer,
-) -> Result<Option<Customer>> {
-    let customer = sqlx::query_as!(
-        Customer,
-        r#"
-        insert into customers (account_id, id, number, name, email, email_key, metadata, external_id, has_words)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, true)
-        on conflict do nothing
-        returning id as "id: CustomerId", number, name, email, metadata, external_id, erased_at
-        "#,
-        account as AccountId,
-        id as CustomerId,
-        number,
-        new.name.as_str(),
-        new.email.as_str(),
-        new.email.key(),
-        new.metadata.as_ref().and_then(Metadata::to_column),
-        new.external_id.as_ref().map(ExternalId::as_str),
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(customer)
-}
 
 pub(super) async fn find(mut connection: ReadConnection<'_>, account: AccountId, id: CustomerId) -> Result<Option<Customer>> {
     let customer = sqlx::query_as!(

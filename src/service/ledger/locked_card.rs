@@ -132,7 +132,10 @@ impl LockedCard {
         let Some(rules) = self.write.rules.filter(|rules| rules.controls_change()) else { return Ok(()) };
         store::use_controls(connection, self.write.card, &rules.controls_use).await?;
         match payer {
-            Some(payer) if rules.is_used_up() => cards::cancel_used_up(connection, payer, self.write.card.1, self.write.to.status).await,
+            Some(payer) if rules.is_used_up() => {
+                let card = (self.write.card.1, self.write.to.status);
+                cards::cancel_used_up(connection, payer, card, self.sharded).await
+            }
             _ => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use super::{
     ledger, spending,
     unit::Unit,
 };
-use crate::database::Pool;
+use crate::database::{Pool, is_sharded};
 use crate::domain::{
     actor::Actor,
     audit_event::Event,
@@ -49,7 +49,7 @@ impl Replacements {
         reason: ReplacementReason,
         idempotent: Option<&IdempotentRequest<Card>>,
     ) -> Result<Outcome<Card>> {
-        idempotency::write_once(&self.pool, idempotent, &Replace { actor, card, reason }).await
+        idempotency::write_once(&self.pool, idempotent, &Replace { actor, card, reason, sharded: is_sharded(&self.pool) }).await
     }
 }
 
@@ -57,6 +57,7 @@ struct Replace<'a> {
     actor: &'a Actor,
     card: Option<CardId>,
     reason: ReplacementReason,
+    sharded: bool,
 }
 
 impl Unit for Replace<'_> {
@@ -73,7 +74,7 @@ impl Unit for Replace<'_> {
             metadata: found.metadata.map(|metadata| Metadata::stored(Some(&metadata))),
             external_id: None,
         };
-        let new = cards::create_in(connection, actor, &like_it).await?.id;
+        let new = cards::create_in(connection, actor, &like_it, self.sharded).await?.id;
         let (_, chain) = spending::lock_chain(connection, account, old).await?.ok_or(Refusal::CardNotFound)?;
         let before = cards::find_in(connection, account, old).await?;
         let status = before.status.known()?;
@@ -84,10 +85,10 @@ impl Unit for Replace<'_> {
         spending::pass_on(connection, account, (old, new), &chain).await?;
         if new_status != CardStatus::Inactive {
             let set = SetStatus { card: new, from: CardStatus::Inactive, to: new_status, reason: None };
-            cards::take_status(connection, actor, set).await?;
+            cards::take_status(connection, actor, set, self.sharded).await?;
         }
         let set = SetStatus { card: old, from: status, to: CardStatus::Cancelled, reason: Some(REPLACED) };
-        cards::take_status(connection, actor, set).await?;
+        cards::take_status(connection, actor, set, self.sharded).await?;
         store::set_newest(connection, account, old, new).await?;
         let sequence = store::set_replaced(connection, account, old, new).await?;
         let event = Event::CardReplaced { card: old, replacement: new, reason: self.reason, sequence };

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::super::{Card, StatusTaken};
+use super::super::StatusTaken;
 use crate::domain::{
     actor::Actor,
     card::CardStatus,
@@ -19,41 +19,64 @@ pub(in crate::service) struct SetStatus<'a> {
     pub(in crate::service) reason: Option<&'a str>,
 }
 
-/// Records the status of a card that was created by this transaction.
-pub(super) async fn insert_first_status(connection: &mut PgConnection, actor: &Actor, event: EventId, card: &Card) -> Result<()> {
-    sqlx::query!(
+/// Sets the status of a locked card, and records who did so and why. Returns the position of the change in the card's history.
+///
+/// A worker of a distributed database takes one statement for each table.
+pub(in super::super) async fn set_status(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    event: EventId,
+    set: &SetStatus<'_>,
+    sharded: bool,
+) -> Result<i64> {
+    if !sharded {
+        return set_at_once(connection, actor, event, set).await;
+    }
+    let sequence = set_row(connection, actor.account, set).await?;
+    insert_status(connection, actor, event, (set, sequence)).await?;
+    Ok(sequence)
+}
+
+async fn set_at_once(connection: &mut PgConnection, actor: &Actor, event: EventId, set: &SetStatus<'_>) -> Result<i64> {
+    let sequence = sqlx::query_scalar!(
         "
-        insert into card_status_changes (
-            account_id, card_id, sequence, from_status, to_status, audit_event_id, user_id, api_key_id, request_id,
-            created_at
+        with changed as (
+            update cards
+            set status = $4, event_seq = event_seq + 1
+            where account_id = $1 and id = $2
+            returning event_seq
         )
-        values ($1, $2, 1, null, $3, $4, $5, $6, $7, $8)
+        insert into card_status_changes (
+            account_id, card_id, sequence, from_status, to_status, reason, audit_event_id, user_id, api_key_id, request_id
+        )
+        select $1, $2, event_seq, $3, $4, $5, $6, $7, $8, $9
+        from changed
+        returning sequence
         ",
         actor.account as AccountId,
-        card.id as CardId,
-        card.status.known()?.name(),
+        set.card as CardId,
+        set.from.name(),
+        set.to.name(),
+        set.reason,
         event as EventId,
         actor.user() as Option<UserId>,
         actor.api_key() as Option<ApiKeyId>,
         actor.origin().map(|origin| &*origin.request_id),
-        card.created_at,
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(())
+    Ok(sequence)
 }
 
-/// Sets the status of a locked card, and records who did so and why. Returns the position of the change in the card's history.
-pub(in super::super) async fn set_status(connection: &mut PgConnection, actor: &Actor, event: EventId, set: &SetStatus<'_>) -> Result<i64> {
+async fn set_row(connection: &mut PgConnection, account: AccountId, set: &SetStatus<'_>) -> Result<i64> {
     let sequence = sqlx::query_scalar!(
         "update cards set status = $3, event_seq = event_seq + 1 where account_id = $1 and id = $2 returning event_seq",
-        actor.account as AccountId,
+        account as AccountId,
         set.card as CardId,
         set.to.name(),
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await?;
-    insert_status(connection, actor, event, (set, sequence)).await?;
     Ok(sequence)
 }
 

@@ -74,7 +74,8 @@ fn inserts_in_a_part(sql: &str) -> bool {
 }
 
 fn inserts_changed_rows(sql: &str) -> bool {
-    sql.contains(") insert into ") && [" as ( update ", " as (update ", " as ( delete ", " as (delete "].iter().any(|part| sql.contains(part))
+    sql.contains(") insert into ")
+        && [" as ( update ", " as (update ", " as ( delete ", " as (delete "].iter().any(|part| sql.contains(part))
 }
 
 fn inserts_locked_rows(sql: &str) -> bool {

@@ -25,17 +25,20 @@ use super::super::{
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
-/// Writes all rows of the cards of one account, or, if a key or an id of them is used already, none. Returns the outcome of each
-/// card; those that are not in it were not written, and the transaction has to be rolled back.
+/// Writes all rows of the cards of one account. Returns the outcome of each card. If one is missing or is a conflict, because a key
+/// or an id of it is used already, the transaction has to be rolled back.
 pub(super) async fn write(connection: &mut PgConnection, rows: &Rows) -> Result<Outcomes> {
     let Some(account) = rows.updates.account_id.first().copied() else { return Ok(Outcomes::default()) };
-    let used = find_used(connection, account, rows).await?;
+    let used = find_used_ids(connection, account, rows).await?;
     if !used.is_empty() {
-        return Ok(Outcomes { by_number: used, ..Outcomes::default() });
+        return Ok(conflicts(rows, used));
     }
-    insert_movements(connection, account, rows).await?;
-    if !rows.keys.key.is_empty() {
-        insert_keys(connection, account, rows).await?;
+    let used = insert_keys(connection, account, rows).await?;
+    if !used.is_empty() {
+        return Ok(conflicts(rows, used));
+    }
+    if !rows.movements.id.is_empty() {
+        insert_movements(connection, account, rows).await?;
     }
     if !rows.entries.id.is_empty() {
         insert_entries(connection, account, rows).await?;
@@ -57,32 +60,40 @@ pub(super) async fn write(connection: &mut PgConnection, rows: &Rows) -> Result<
 }
 
 /// The conflicts of those cards for which a key or a network transaction id is used already, by the number of the card.
-async fn find_used(
-    connection: &mut PgConnection,
-    account: Uuid,
-    Rows { updates, keys, created, .. }: &Rows,
-) -> Result<HashMap<i64, CardOutcome>> {
-    let ids: Vec<String> = created.network_transaction_id.iter().flatten().cloned().collect();
-    let mut used = HashSet::new();
-    if !keys.key.is_empty() {
-        used.extend(used_keys(connection, account, &keys.key).await?);
-    }
-    let used_ids: HashSet<String> =
-        if ids.is_empty() { HashSet::new() } else { used_network_ids(connection, account, &ids).await?.into_iter().collect() };
-    let by_keys = keys.card_id.iter().zip(&keys.key).filter(|(_, key)| used.contains(*key));
-    let by_ids = created.card_id.iter().zip(&created.network_transaction_id).filter_map(|(card, id)| Some((card, id.as_ref()?)));
-    let mut cards: HashMap<Uuid, Vec<String>> = HashMap::new();
-    for (card, of) in by_keys.chain(by_ids.filter(|(_, id)| used_ids.contains(*id))) {
-        cards.entry(*card).or_default().push(of.clone());
-    }
-    let numbered = (1..).zip(&updates.card_id);
-    Ok(numbered.filter_map(|(number, card)| Some((number, CardOutcome::Conflict { known: None, used: cards.remove(card)? }))).collect())
+fn conflicts(rows: &Rows, mut used: HashMap<Uuid, Vec<String>>) -> Outcomes {
+    let numbered = (1..).zip(&rows.updates.card_id);
+    let conflicts = numbered.filter_map(|(number, card)| Some((number, CardOutcome::Conflict { known: None, used: used.remove(card)? })));
+    Outcomes { by_number: conflicts.collect(), ..Outcomes::default() }
 }
 
-async fn used_keys(connection: &mut PgConnection, account: Uuid, keys: &[String]) -> Result<Vec<String>> {
-    sqlx::query_scalar!("select key from idempotency_keys where account_id = $1 and key = any($2)", account, keys)
-        .fetch_all(connection)
-        .await
+/// The network transaction ids that are used already, by card.
+async fn find_used_ids(connection: &mut PgConnection, account: Uuid, Rows { created, .. }: &Rows) -> Result<HashMap<Uuid, Vec<String>>> {
+    let named = created.card_id.iter().zip(&created.network_transaction_id).filter_map(|(card, id)| Some((*card, id.as_ref()?)));
+    let ids: Vec<String> = named.clone().map(|(_, id)| id.clone()).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let used: HashSet<String> = used_network_ids(connection, account, &ids).await?.into_iter().collect();
+    Ok(by_card(named.filter(|(_, id)| used.contains(*id))))
+}
+
+/// Inserts the stored responses, and returns the keys that are used already, by card.
+async fn insert_keys(connection: &mut PgConnection, account: Uuid, rows: &Rows) -> Result<HashMap<Uuid, Vec<String>>> {
+    let keys = &rows.keys;
+    if keys.key.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let inserted: HashSet<String> = insert_unused_keys(connection, account, rows).await?.into_iter().collect();
+    let named = keys.card_id.iter().copied().zip(&keys.key);
+    Ok(by_card(named.filter(|(_, key)| !inserted.contains(*key))))
+}
+
+fn by_card<'a>(used: impl Iterator<Item = (Uuid, &'a String)>) -> HashMap<Uuid, Vec<String>> {
+    let mut cards: HashMap<Uuid, Vec<String>> = HashMap::new();
+    for (card, name) in used {
+        cards.entry(card).or_default().push(name.clone());
+    }
+    cards
 }
 
 async fn insert_movements(connection: &mut PgConnection, account: Uuid, Rows { at, movements, .. }: &Rows) -> Result<()> {
@@ -128,8 +139,8 @@ async fn insert_movements(connection: &mut PgConnection, account: Uuid, Rows { a
     .map(drop)
 }
 
-async fn insert_keys(connection: &mut PgConnection, account: Uuid, Rows { at, keys, .. }: &Rows) -> Result<()> {
-    sqlx::query!(
+async fn insert_unused_keys(connection: &mut PgConnection, account: Uuid, Rows { at, keys, .. }: &Rows) -> Result<Vec<String>> {
+    sqlx::query_scalar!(
         "
         insert into idempotency_keys (account_id, key, fingerprint, status, body, created_at)
         select cards.account_id, key.key, key.fingerprint, 200, key.body, $2
@@ -138,6 +149,8 @@ async fn insert_keys(connection: &mut PgConnection, account: Uuid, Rows { at, ke
             on key.card_id = cards.id
         where cards.account_id = $1
         order by key.key
+        on conflict (account_id, key) do nothing
+        returning key
         ",
         account,
         *at,
@@ -146,9 +159,8 @@ async fn insert_keys(connection: &mut PgConnection, account: Uuid, Rows { at, ke
         &keys.fingerprint,
         &keys.body,
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await
-    .map(drop)
 }
 
 async fn add_usage(connection: &mut PgConnection, account: Uuid, Rows { usage, .. }: &Rows) -> Result<()> {

@@ -49,6 +49,22 @@ async fn a_replay_returns_the_same_bytes_from_any_replica() {
     assert_eq!(admin.card(&card).await["balance"], 80);
 }
 
+/// A new card takes a number before the unique index refuses its external id.
+#[tokio::test]
+async fn a_refused_request_leaves_nothing_but_its_response() {
+    let (world, admin) = World::with_admin().await;
+    let body = json!({"currency": "USD", "externalId": "same"});
+    admin.post("/cards", body.clone()).await.ok();
+    let numbers = "select max(cards_created)::bigint from accounts";
+    let before = world.database.number(numbers).await;
+    let first = admin.keyed("k", Method::POST, "/cards", &body).await;
+    let again = admin.keyed("k", Method::POST, "/cards", &body).await;
+    assert!(!is_replayed(&first) && is_replayed(&again));
+    assert_eq!(again.text, first.text);
+    first.problem(409, "duplicate_external_id");
+    assert_eq!(world.database.number(numbers).await, before);
+}
+
 #[tokio::test]
 async fn a_stored_refusal_is_replayed_even_after_the_state_has_changed() {
     let (_world, admin) = World::with_admin().await;

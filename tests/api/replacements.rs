@@ -1,6 +1,7 @@
 //! `POST /cards/{cardId}/replace`: a new card with all that the old one had, and limits that count both.
 
 use core_api::domain::{card::CardStatus, role::Role};
+use futures_util::future::{join, join_all};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -151,6 +152,59 @@ async fn a_replacement_under_a_key_happens_once_and_an_invalid_one_never() {
     let again = admin.keyed("r", Method::POST, &path, &json!({"reason": "stolen"})).await;
     assert_eq!((first.status, again.header("idempotent-replayed"), &again.text), (200, Some("true"), &first.text));
     assert_eq!(world.database.number("select count(*) from cards").await, 2);
+}
+
+#[tokio::test]
+async fn a_refused_replacement_leaves_nothing_also_under_a_key() {
+    let (world, admin) = World::with_admin().await;
+    admin.put("/events/settings", json!({"enabled": true})).await.ok();
+    let card = admin.given_card().await;
+    admin.set_status(&card, "cancelled").await.ok();
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        for table in ["cards", "card_status_changes", "audit_events", "events"] {
+            counts.push(world.database.number(&format!("select count(*) from {table}")).await);
+        }
+        counts.push(world.database.number("select max(cards_created)::bigint from accounts").await);
+        let path = format!("/cards/{card}/replace");
+        let refused = admin.keyed("r", Method::POST, &path, &json!({"reason": "lost"})).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("card_cancelled")));
+    }
+    assert_eq!(counts[..5], counts[5..]);
+    let stored = "select count(*) from idempotency_keys where key = 'r' and status = 409";
+    assert_eq!(world.database.number(stored).await, 1);
+}
+
+/// A replacement locks the account and the cards before the audit log, which a change of status locks behind its card.
+#[tokio::test]
+async fn replacements_and_changes_of_status_do_not_wait_for_each_other_in_a_circle() {
+    let (world, admin) = World::with_admin().await;
+    let (card, customer) = card_of_a_customer(&admin, 100).await;
+    admin.post(&format!("/customers/{customer}/limits"), json!({"interval": "day", "amount": 90, "currency": "USD"})).await.ok();
+    let mut newest = vec![card];
+    for _ in 0..7 {
+        let card = admin.given_card_with(json!(100)).await;
+        admin.assign(&card, &customer).await.ok();
+        newest.push(card);
+    }
+    for _ in 0..3 {
+        let replacements = join_all(newest.iter().map(|card| replace(&admin, card)));
+        let changes = join_all(newest.iter().map(async |card| {
+            for status in ["blocked", "active", "blocked", "active"] {
+                // Refused once the card is replaced.
+                admin.set_status(card, status).await;
+                admin.authorize(card, json!(1)).await;
+            }
+        }));
+        let (replaced, _) = join(replacements, changes).await;
+        newest = replaced.iter().map(card_of).collect();
+        for card in &newest {
+            admin.set_status(card, "active").await.ok();
+        }
+    }
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    assert_eq!(world.database.number(deadlocks).await, 0);
+    world.assert_ledger_is_clean().await;
 }
 
 #[tokio::test]

@@ -39,7 +39,9 @@ impl Unit for Create<'_> {
     type Output = Card;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
-        create_in(connection, self.actor, &self.new, self.sharded).await
+        let (card, created) = insert_in(connection, self.actor, &self.new, self.sharded).await?;
+        created.record_in(connection, self.actor).await?;
+        Ok(card)
     }
 }
 
@@ -90,7 +92,10 @@ impl Unit for Assign<'_> {
         }
         match assignment::assign(card.status.known()?, card.customer_id, customer)? {
             Assignment::Unchanged => {}
-            Assignment::New => assign_in(connection, self.actor, id, customer).await?,
+            Assignment::New => {
+                let assigned = assign_in(connection, account, id, customer).await?;
+                audit::record_in(connection, self.actor, assigned).await?;
+            }
         }
         Ok(Assigned { id, customer })
     }
@@ -121,24 +126,49 @@ impl Unit for ChangeStatus<'_> {
     }
 }
 
-/// Creates a card, within a transaction of a database that is distributed by account or not.
+/// The event of a card's creation, which is to be recorded.
+#[must_use]
+pub(in crate::service) struct Created {
+    id: EventId,
+    event: Event,
+}
+
+impl Created {
+    /// Records the event.
+    pub(in crate::service) async fn record_in(self, connection: &mut PgConnection, actor: &Actor) -> Result<()> {
+        audit::record_as(connection, actor, self.id, self.event).await
+    }
+}
+
+/// Creates a card, within a transaction that records the event once it has locked all else. `sharded`: the database is distributed
+/// by account.
 ///
 /// # Errors
 /// [`Refusal::DuplicateExternalId`].
-pub(in crate::service) async fn create_in(connection: &mut PgConnection, actor: &Actor, new: &NewCard, sharded: bool) -> Result<Card> {
+pub(in crate::service) async fn insert_in(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    new: &NewCard,
+    sharded: bool,
+) -> Result<(Card, Created)> {
     let event = EventId::new();
     let card = store::insert(connection, actor, (CardId::new(), event), new, sharded).await?;
     let card = card.ok_or(Refusal::DuplicateExternalId)?;
     let created = Event::CardCreated { card: card.id, currency: new.currency, sequence: FIRST_EVENT };
-    audit::record_as(connection, actor, event, created).await?;
-    Ok(card)
+    Ok((card, Created { id: event, event: created }))
 }
 
-/// Assigns a locked card to a customer, with what it has spent so far.
-pub(in crate::service) async fn assign_in(connection: &mut PgConnection, actor: &Actor, card: CardId, customer: CustomerId) -> Result<()> {
-    let sequence = store::set_customer(connection, actor.account, card, customer).await?;
-    spending::bring_usage(connection, actor.account, card, customer).await?;
-    audit::record_in(connection, actor, Event::CardAssigned { card, customer, sequence }).await
+/// Assigns a locked card to a customer, with what it has spent so far. Returns the event, which is to be recorded once all else is
+/// locked.
+pub(in crate::service) async fn assign_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    card: CardId,
+    customer: CustomerId,
+) -> Result<Event> {
+    let sequence = store::set_customer(connection, account, card, customer).await?;
+    spending::bring_usage(connection, account, card, customer).await?;
+    Ok(Event::CardAssigned { card, customer, sequence })
 }
 
 /// A card as a transaction sees it.
@@ -150,7 +180,7 @@ pub(in crate::service) async fn find_in(connection: &mut PgConnection, account: 
     Ok(found.into_iter().flatten().next().ok_or(Refusal::CardNotFound)?)
 }
 
-/// Sets the status of a locked card, in a database that is distributed by account or not.
+/// Sets the status of a locked card. `sharded`: the database is distributed by account.
 pub(in crate::service) async fn take_status(connection: &mut PgConnection, actor: &Actor, set: SetStatus<'_>, sharded: bool) -> Result<()> {
     let event = EventId::new();
     let sequence = store::set_status(connection, actor, event, &set, sharded).await?;
@@ -169,7 +199,8 @@ async fn lock(connection: &mut PgConnection, account: AccountId, id: Option<Card
 pub(in crate::service) async fn cancel_used_up(
     connection: &mut PgConnection,
     actor: &Actor,
-    (card, from): (CardId, CardStatus),
+    card: CardId,
+    from: CardStatus,
     sharded: bool,
 ) -> Result<()> {
     if let Ok(StatusChange::To(to)) = from.change(TargetStatus::Cancelled) {

@@ -24,7 +24,7 @@ use self::{
     lookup::Lookup,
 };
 pub(super) use self::{
-    changes::{assign_in, cancel_used_up, create_in, find_in, take_status},
+    changes::{assign_in, cancel_used_up, find_in, insert_in, take_status},
     lookup::MAX_IN_FLIGHT,
     store::SetStatus,
 };

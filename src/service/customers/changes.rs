@@ -28,7 +28,7 @@ impl Unit for Create<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Customer> {
         let Self { actor, new, sharded } = *self;
         let words = words(new.name.as_str(), new.email.as_str());
-        let Some(customer) = store::insert(connection, actor.account, new, words, sharded).await? else {
+        let Some(customer) = store::insert(connection, actor.account, CustomerId::new(), new, words, sharded).await? else {
             let email = store::email_owner(connection, actor.account, &new.email.key()).await?;
             return Err(if email.is_some() { Refusal::DuplicateEmail } else { Refusal::DuplicateExternalId }.into());
         };

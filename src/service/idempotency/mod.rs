@@ -1,7 +1,7 @@
 //! Idempotency keys: the response to a request is stored in the transaction that does what the request asks for, and
 //! the same request under the same key gets the same response again.
 //!
-//! Successes and refusals are stored. A request that is not valid, not permitted or not finished stores nothing, and
+//! Successes and refusals are stored. The transaction of a refusal is rolled back first, so that nothing else stays of it. A request that is not valid, not permitted or not finished stores nothing, and
 //! may be sent again under its key.
 
 mod store;
@@ -91,14 +91,11 @@ pub struct IdempotentRequest<T> {
 pub type Render<T> = Box<dyn Fn(std::result::Result<&T, Refusal>) -> Vec<u8> + Send + Sync>;
 
 impl<T> IdempotentRequest<T> {
-    /// The response to store. None: the request may be sent again under its key.
-    fn response(&self, result: std::result::Result<&T, &Error>) -> Option<StoredResponse> {
+    /// The response to store.
+    fn response(&self, result: std::result::Result<&T, &Refusal>) -> StoredResponse {
         match result {
-            Ok(done) => Some(StoredResponse { kind: ResponseKind::Success, body: (self.render)(Ok(done)) }),
-            Err(Error::Refused(refusal)) => {
-                Some(StoredResponse { kind: ResponseKind::Refused(refusal.kind()), body: (self.render)(Err(refusal.clone())) })
-            }
-            Err(_) => None,
+            Ok(done) => StoredResponse { kind: ResponseKind::Success, body: (self.render)(Ok(done)) },
+            Err(refusal) => StoredResponse { kind: ResponseKind::Refused(refusal.kind()), body: (self.render)(Err(refusal.clone())) },
         }
     }
 }
@@ -172,8 +169,8 @@ struct Stored {
 /// Runs a unit in a transaction and commits it, or leaves nothing behind. If the request has a key, the unit runs once
 /// per key.
 ///
-/// Under a key the response is stored in the same transaction, also when it is a refusal: a unit decides before it
-/// writes, so a refusal has nothing to undo.
+/// Under a key the response is stored in the same transaction. A refusal is stored by a statement of its own, once the unit was
+/// rolled back.
 ///
 /// # Errors
 /// Those of the unit, of the key, and of the database.
@@ -185,13 +182,28 @@ where
     let Some(request) = request else { return unit::write(pool, unit).await.map(Outcome::Fresh) };
     for _ in 0..unit::TRIES {
         match unit::write(pool, &Keyed { request, unit }).await? {
-            Attempt::Done(result) => return result.map(Outcome::Fresh),
+            Attempt::Done(done) => return Ok(Outcome::Fresh(done)),
+            Attempt::Refused(refusal, response) => {
+                if store_refusal(pool, request, response).await? {
+                    return Err(refusal.into());
+                }
+            }
             Attempt::Replayed(response) => return Ok(Outcome::Replayed(response)),
             // The other request's response can be read now.
             Attempt::LostRace => {}
         }
     }
     Err(Error::IdempotencyKeyInUse)
+}
+
+/// Stores the response to a request that was refused. Returns whether it is stored: another request under the key may have been
+/// first.
+async fn store_refusal<T>(pool: &Pool, request: &IdempotentRequest<T>, response: StoredResponse) -> Result<bool> {
+    let (account, key, fingerprint) = (request.account, request.key.0.clone(), request.fingerprint);
+    unit::autocommit(pool, move |connection| {
+        Box::pin(async move { store::insert(connection, account, &key, &fingerprint, &response).await })
+    })
+    .await
 }
 
 /// A unit under a key.
@@ -202,8 +214,10 @@ struct Keyed<'a, T, U> {
 
 /// The result of one try under a key.
 enum Attempt<T> {
-    /// The work was done or refused, and the response is stored.
-    Done(Result<T>),
+    /// The work was done, and the response is stored.
+    Done(T),
+    /// The work was refused, with this response, which is not stored yet. Nothing of this transaction may stay.
+    Refused(Refusal, StoredResponse),
     /// The request was answered before.
     Replayed(StoredResponse),
     /// Another request under the key committed after this one had looked for it: nothing of this transaction may stay.
@@ -222,12 +236,16 @@ impl<T: Send + Sync, U: Unit<Output = T>> Unit for Keyed<'_, T, U> {
             None if lookup.is_locked => {}
             None => return Err(Error::IdempotencyKeyInUse),
         }
-        let result = self.unit.run(connection).await;
-        let Some(response) = self.request.response(result.as_ref()) else {
-            return result.map(|done| Attempt::Done(Ok(done)));
+        let done = match self.unit.run(connection).await {
+            Err(Error::Refused(refusal)) => {
+                let response = self.request.response(Err(&refusal));
+                return Ok(Attempt::Refused(refusal, response));
+            }
+            result => result?,
         };
+        let response = self.request.response(Ok(&done));
         let is_stored = store::insert(connection, *account, &key.0, fingerprint, &response).await?;
-        Ok(if is_stored { Attempt::Done(result) } else { Attempt::LostRace })
+        Ok(if is_stored { Attempt::Done(done) } else { Attempt::LostRace })
     }
 
     fn commits(&self, attempt: &Attempt<T>) -> bool {

@@ -68,7 +68,7 @@ pub(super) async fn insert(
     key: &str,
     fingerprint: &[u8],
     response: &StoredResponse,
-) -> Result<bool> {
+) -> std::result::Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "
         insert into idempotency_keys (account_id, key, fingerprint, status, body)

@@ -133,8 +133,7 @@ impl LockedCard {
         store::use_controls(connection, self.write.card, &rules.controls_use).await?;
         match payer {
             Some(payer) if rules.is_used_up() => {
-                let card = (self.write.card.1, self.write.to.status);
-                cards::cancel_used_up(connection, payer, card, self.sharded).await
+                cards::cancel_used_up(connection, payer, self.write.card.1, self.write.to.status, self.sharded).await
             }
             _ => Ok(()),
         }

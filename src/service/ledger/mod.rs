@@ -49,7 +49,7 @@ pub use self::{
 use self::{batched::Executor, position_cache::PositionCache};
 pub(super) use self::{
     told::{Pointer, tell},
-    transfers::move_available,
+    transfers::{expire_due, move_available},
 };
 use crate::database::{Pool, Pools};
 use crate::telemetry::metrics;

@@ -148,6 +148,12 @@ pub(super) async fn transfer_alone(
     idempotency::write_once(pool, idempotent, &Transfer { actor, transfer }).await
 }
 
+/// Lets the holds of a locked card expire that are due, in the transaction of its replacement.
+pub(in crate::service) async fn expire_due(connection: &mut PgConnection, account: AccountId, card: CardId) -> Result<()> {
+    let locked = LockedCard::lock(connection, (account, card)).await?;
+    if locked.write.is_empty() { Ok(()) } else { locked.write(connection, None).await }
+}
+
 /// Moves what is available on a locked card to the one that replaces it, in the transaction of the replacement.
 pub(in crate::service) async fn move_available(connection: &mut PgConnection, actor: &Actor, from: CardId, to: CardId) -> Result<()> {
     let mut giving = LockedCard::lock(connection, (actor.account, from)).await?;

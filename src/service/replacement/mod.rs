@@ -5,7 +5,7 @@ mod store;
 use sqlx::PgConnection;
 
 use super::{
-    audit,
+    accounts, audit,
     cards::{self, Card, SetStatus},
     error::Result,
     idempotency::{self, IdempotentRequest, Outcome},
@@ -66,23 +66,31 @@ impl Unit for Replace<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Card> {
         let (actor, account) = (self.actor, self.actor.account);
         let old = self.card.ok_or(Refusal::CardNotFound)?;
-        // A currency never changes. The new card locks the account's row, which comes before the rows of cards.
-        let found = cards::find_in(connection, account, old).await?;
-        let like_it = NewCard {
-            currency: found.currency.known()?,
-            label: found.label.and_then(|label| label.parse().ok()),
-            metadata: found.metadata.map(|metadata| Metadata::stored(Some(&metadata))),
-            external_id: None,
-        };
-        let new = cards::create_in(connection, actor, &like_it, self.sharded).await?.id;
+        // The number of the new card locks the account's row, which comes before the rows of cards.
+        accounts::lock_in(connection, account).await?;
         let (_, chain) = spending::lock_chain(connection, account, old).await?.ok_or(Refusal::CardNotFound)?;
         let before = cards::find_in(connection, account, old).await?;
         let status = before.status.known()?;
         let new_status = status.of_replacement()?;
-        if let Some(customer) = before.customer_id {
-            cards::assign_in(connection, actor, new, customer).await?;
-        }
+        ledger::expire_due(connection, account, old).await?;
+        let like_it = NewCard {
+            currency: before.currency.known()?,
+            label: before.label.and_then(|label| label.parse().ok()),
+            metadata: before.metadata.map(|metadata| Metadata::stored(Some(&metadata))),
+            external_id: None,
+        };
+        let (card, created) = cards::insert_in(connection, actor, &like_it, self.sharded).await?;
+        let new = card.id;
+        let assigned = match before.customer_id {
+            Some(customer) => Some(cards::assign_in(connection, account, new, customer).await?),
+            None => None,
+        };
         spending::pass_on(connection, account, (old, new), &chain).await?;
+        // Nothing is locked from here on: whoever records an audit event of the account waits for the end of this transaction.
+        created.record_in(connection, actor).await?;
+        if let Some(assigned) = assigned {
+            audit::record_in(connection, actor, assigned).await?;
+        }
         if new_status != CardStatus::Inactive {
             let set = SetStatus { card: new, from: CardStatus::Inactive, to: new_status, reason: None };
             cards::take_status(connection, actor, set, self.sharded).await?;

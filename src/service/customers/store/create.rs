@@ -19,11 +19,11 @@ use crate::service::error::Result;
 pub(in super::super) async fn insert(
     connection: &mut PgConnection,
     account: AccountId,
+    id: CustomerId,
     new: &NewCustomer,
     words: Vec<String>,
     sharded: bool,
 ) -> Result<Option<Customer>> {
-    let id = CustomerId::new();
     if sharded {
         insert_on_shard(connection, account, id, new, words).await
     } else {

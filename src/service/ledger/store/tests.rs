@@ -186,3 +186,39 @@ async fn of_two_batches_with_one_key_the_second_writes_nothing_and_then_everythi
     let stored = fixture.connection.fetch_one("select count(*) from idempotency_keys").await.expect("a count");
     assert_eq!(stored.get::<i64, _>(0), 2);
 }
+
+#[tokio::test]
+async fn on_a_shard_a_key_that_another_batch_or_call_uses_is_a_conflict() {
+    let mut fixture = Fixture::new().await;
+    fixture.connection.execute("call guard_rows_of_shards()").await.expect("the guards of shards");
+    let before = fixture.positions().await;
+    let [one, two] = fixture.cards;
+    let mut other = PgConnection::connect_with(&fixture.postgres.options()).await.expect("connected");
+    other.execute("begin").await.expect("begun");
+    let first = rows(vec![top_up(one, Some("same"))], &before);
+    let applied = outcomes(write_locked(&mut other, &first, true).await.expect("written"));
+    assert!(matches!(applied[&1], CardOutcome::Applied), "{applied:?}");
+
+    // The other card, so that only the key is in the way.
+    let second = rows(vec![top_up(two, Some("same"))], &before);
+    fixture.connection.execute("begin").await.expect("begun");
+    let (written, committed) = tokio::join!(write_locked(&mut fixture.connection, &second, true), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        other.execute("commit").await
+    });
+    committed.expect("committed");
+    let conflict = outcomes(written.expect("no error"));
+    assert!(matches!(&conflict[&1], CardOutcome::Conflict { used, .. } if used == &["same"]), "{conflict:?}");
+    fixture.connection.execute("rollback").await.expect("rolled back");
+
+    // Two calls of one batch: one inserts the key, and the other finds it used.
+    let after = fixture.positions().await;
+    let twice = rows(vec![top_up(one, Some("twice")), top_up(two, Some("twice"))], &after);
+    fixture.connection.execute("begin").await.expect("begun");
+    let conflict = outcomes(write_locked(&mut fixture.connection, &twice, true).await.expect("written"));
+    assert!(matches!(conflict.values().next(), Some(CardOutcome::Conflict { used, .. }) if used == &["twice"]), "{conflict:?}");
+    assert_eq!(conflict.len(), 1, "{conflict:?}");
+    fixture.connection.execute("rollback").await.expect("rolled back");
+    let after = fixture.positions().await;
+    assert_eq!(fixture.cards.map(|card| after[&card].position.seq), [1, 0]);
+}

@@ -34,7 +34,7 @@ pub(in super::super) async fn write(connection: &mut PgConnection, rows: &Rows) 
     told(result.map(Outcomes::of))
 }
 
-/// Writes cards that the transaction has locked, all or none.
+/// Writes cards that the transaction has locked. The transaction has to be rolled back unless all were applied.
 ///
 /// Where the database is distributed the cards are of one account, and each table is written by a statement of its own.
 pub(in super::super) async fn write_locked(

@@ -25,8 +25,8 @@ use super::super::{
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
-/// Writes all rows of the cards of one account. Returns the outcome of each card. If one is missing or is a conflict, because a key
-/// or an id of it is used already, the transaction has to be rolled back.
+/// Writes all rows of the cards of one account. Returns what became of the cards. Unless every card was applied, the transaction has
+/// to be rolled back: a card that is missing has moved on, and a conflict names the keys or ids that are used already.
 pub(super) async fn write(connection: &mut PgConnection, rows: &Rows) -> Result<Outcomes> {
     let Some(account) = rows.updates.account_id.first().copied() else { return Ok(Outcomes::default()) };
     let used = find_used_ids(connection, account, rows).await?;
@@ -83,9 +83,10 @@ async fn insert_keys(connection: &mut PgConnection, account: Uuid, rows: &Rows) 
     if keys.key.is_empty() {
         return Ok(HashMap::new());
     }
-    let inserted: HashSet<String> = insert_unused_keys(connection, account, rows).await?.into_iter().collect();
+    let mut inserted: HashSet<String> = insert_unused_keys(connection, account, rows).await?.into_iter().collect();
     let named = keys.card_id.iter().copied().zip(&keys.key);
-    Ok(by_card(named.filter(|(_, key)| !inserted.contains(*key))))
+    // Of a key that is there twice, only one is inserted.
+    Ok(by_card(named.filter(|(_, key)| !inserted.remove(*key))))
 }
 
 fn by_card<'a>(used: impl Iterator<Item = (Uuid, &'a String)>) -> HashMap<Uuid, Vec<String>> {

@@ -1,6 +1,7 @@
 //! `DELETE /customers/{customerId}`: what names a person is gone everywhere; ids and money stay.
 
 use core_api::domain::role::Role;
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor, Row};
@@ -165,4 +166,31 @@ async fn a_card_is_assigned_before_the_erasure_or_not_at_all() {
             both => panic!("{both:?}"),
         }
     }
+}
+
+/// An erasure locks the cards before the audit log, which a change of a card locks behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_and_changes_of_its_cards_do_not_wait_for_each_other_in_a_circle() {
+    let (world, admin) = World::with_admin().await;
+    for round in 0..10 {
+        let body = json!({"name": NAME, "email": format!("{}@example.com", uuid::Uuid::now_v7())});
+        let customer = admin.post("/customers", body).await.ok()["customerId"].as_str().expect("an id").to_owned();
+        let mut cards = Vec::new();
+        for _ in 0..4 {
+            let card = admin.given_card().await;
+            admin.assign(&card, &customer).await.ok();
+            admin.set_status(&card, "cancelled").await.ok();
+            cards.push(card);
+        }
+        let path = format!("/customers/{customer}");
+        let changes = join_all(cards.iter().map(async |card| {
+            for label in 0..3 {
+                admin.patch(&format!("/cards/{card}"), json!({"label": format!("{round} {label}")})).await.ok();
+            }
+        }));
+        let (erased, _) = tokio::join!(admin.delete(&path), changes);
+        assert_eq!(erased.ok()["customerId"], json!(customer));
+    }
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    assert_eq!(world.database.number(deadlocks).await, 0);
 }

@@ -23,18 +23,23 @@ impl Unit for Erase<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Erased> {
         let (account, id) = (self.actor.account, self.customer);
         let mut customer = store::lock_whole(connection, account, id).await?.ok_or(Refusal::CustomerNotFound)?;
-        if customer.erased_at.is_none() {
+        let is_new = customer.erased_at.is_none();
+        if is_new {
             if store::has_cards_in_use(connection, account, id).await? {
                 return Err(Refusal::CustomerHasCards.into());
             }
             customer = store::erase_customer(connection, account, id).await?;
             store::delete_other_words(connection, account, id, &[]).await?;
-            audit::record_in(connection, self.actor, Event::CustomerErased { customer: id }).await?;
         }
         // Once more if the person is erased already: the stored responses may have been left.
         let mut ids = vec![id.to_string()];
-        ids.extend(store::erase_cards(connection, account, id).await?.iter().map(ToString::to_string));
+        let cards = store::lock_cards(connection, account, id).await?;
+        store::erase_cards(connection, account, id).await?;
+        ids.extend(cards.iter().map(ToString::to_string));
         ids.extend(store::erase_limits(connection, account, id).await?.iter().map(ToString::to_string));
+        if is_new {
+            audit::record_in(connection, self.actor, Event::CustomerErased { customer: id }).await?;
+        }
         Ok(Erased { customer, ids })
     }
 }

@@ -66,19 +66,36 @@ pub(in super::super) async fn erase_customer(connection: &mut PgConnection, acco
     Ok(customer)
 }
 
-/// Takes what people called the cards of a customer away. Returns all of their cards.
-pub(in super::super) async fn erase_cards(connection: &mut PgConnection, account: AccountId, id: CustomerId) -> Result<Vec<CardId>> {
+/// Locks all cards of a locked customer, in the order of their keys.
+pub(in super::super) async fn lock_cards(connection: &mut PgConnection, account: AccountId, id: CustomerId) -> Result<Vec<CardId>> {
     let cards = sqlx::query_scalar!(
         r#"
-        update cards
-        set label = null, metadata = null
+        select id as "id: CardId"
+        from cards
         where account_id = $1 and customer_id = $2
-        returning id as "id: CardId"
+        order by id
+        for no key update
         "#,
         account as AccountId,
         id as CustomerId,
     );
     Ok(cards.fetch_all(connection).await?)
+}
+
+/// Takes what people called the cards of a customer away. All of them are locked.
+pub(in super::super) async fn erase_cards(connection: &mut PgConnection, account: AccountId, id: CustomerId) -> Result<()> {
+    sqlx::query!(
+        "
+        update cards
+        set label = null, metadata = null
+        where account_id = $1 and customer_id = $2
+        ",
+        account as AccountId,
+        id as CustomerId,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Takes the names of the limits of a customer and of their cards away. Returns all of these limits.

@@ -209,8 +209,18 @@ impl Node {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Drops the databases of an earlier run.
+    /// Drops the databases of an earlier run, also if that was killed between the two phases of a commit.
     async fn drop_stale(&self) {
+        let mut admin = self.connect().await;
+        let prepared = admin.fetch_all("select database::text, gid from pg_prepared_xacts").await.expect("rows");
+        admin.close().await.expect("closed");
+        for row in prepared {
+            let of = self.postgres.options().database(row.get(0));
+            let mut owner = PgConnection::connect_with(&of).await.expect("the cluster answers");
+            let sql = format!("rollback prepared '{}'", row.get::<String, _>(1));
+            owner.execute(AssertSqlSafe(sql)).await.expect("rolled back");
+            owner.close().await.expect("closed");
+        }
         let stale = self.names("select datname::text from pg_database where datname like 'test%' or datname = 'template_api'").await;
         self.run(stale.iter().map(|name| format!("drop database {name} with (force)"))).await;
     }

@@ -215,7 +215,9 @@ impl Node {
         let prepared = admin.fetch_all("select database::text, gid from pg_prepared_xacts").await.expect("rows");
         admin.close().await.expect("closed");
         for row in prepared {
-            let of = self.postgres.options().database(row.get(0));
+            let name: String = row.get(0);
+            self.run([format!("alter database {name} with allow_connections true")]).await;
+            let of = self.postgres.options().database(&name);
             let mut owner = PgConnection::connect_with(&of).await.expect("the cluster answers");
             let sql = format!("rollback prepared '{}'", row.get::<String, _>(1));
             owner.execute(AssertSqlSafe(sql)).await.expect("rolled back");

@@ -115,7 +115,8 @@ async fn steps_of_one_authorization_at_once_add_up_and_no_deadlock_reaches_a_cli
     let began = Instant::now();
     let (mut rounds, mut balance) = (0_usize, 0);
     let card = admin.given_card_with(json!(0.01)).await;
-    while began.elapsed() < Duration::from_secs(20) && rounds < 1_000 {
+    // A slow database takes longer for as many rounds as meet all neighbours.
+    while rounds < 50 || (rounds < 1_000 && began.elapsed() < Duration::from_secs(20)) {
         admin.add(&card, json!(200)).await.ok();
         let hold = admin.given_hold(&card, json!(100)).await;
         let before = cents(&admin.get(&format!("/balances/{card}")).await.ok()["balance"]);
@@ -142,7 +143,6 @@ async fn steps_of_one_authorization_at_once_add_up_and_no_deadlock_reaches_a_cli
         assert_eq!((cents(&left["balance"]), &left["held"]), (balance, &json!(0)), "{found}");
         rounds += 1;
     }
-    assert!(rounds >= 50, "only {rounds} rounds in {:?}", began.elapsed());
     assert_eq!(cents(&admin.card(&card).await["balance"]), balance);
     let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
     assert_eq!(world.database.number(deadlocks).await, 0, "after {rounds} rounds");

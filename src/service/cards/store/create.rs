@@ -21,7 +21,7 @@ use crate::service::error::Result;
 type Ids = (CardId, EventId);
 
 /// Inserts a card, whose creation is the first event of its history, and the first entry of the history of its status. None if
-/// another card of the account has this external id; a number may then stay unused.
+/// another card of the account has this external id; its number is free again once the transaction is rolled back.
 ///
 /// Updating the counter locks the account's row until the commit, so that numbers follow commit order.
 pub(in super::super) async fn insert(

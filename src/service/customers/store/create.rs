@@ -13,7 +13,7 @@ use crate::domain::{
 use crate::service::error::Result;
 
 /// Inserts a customer with the words by which they are found. None if the account already has a customer with this email or this
-/// external id; a number may then stay unused.
+/// external id; its number is free again once the transaction is rolled back.
 ///
 /// Updating the counter locks the account's row until the commit, so that numbers follow commit order.
 pub(in super::super) async fn insert(
